@@ -1,0 +1,110 @@
+"""Every error edgekit raises on purpose, and the exit code a shell sees.
+
+    EdgekitError
+    ├── GateError          1   a verdict, gate or tripwire failed
+    ├── UsageError         2   the request itself is wrong or ambiguous
+    ├── MissingError       3   something is not installed or configured
+    ├── DeviceError        4   a device cannot be reached or failed while measuring
+    ├── ConversionError    5   a source could not become a package
+    │   ├── SourceError        the source is not a model edgekit can read
+    │   │   └── UnsafeSourceError   reading it would run code
+    │   └── DataError          calibration or evaluation data cannot be used
+    ├── IntegrityError     6   a package is not what its manifest says
+    └── RemoteError        7   a remote service refused or failed
+
+Each says *what* failed, *why*, and what to do *next*, in that order.
+"""
+
+from __future__ import annotations
+
+
+class EdgekitError(Exception):
+    """Base of all errors below; catch this to catch them all."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, why: str = "", next: str = "") -> None:
+        super().__init__(what)
+        self.what, self.why, self.next = what, why, next
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.why:
+            lines.append(f"  why:  {self.why}")
+        if self.next:
+            lines.append(f"  next: {self.next}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[type[EdgekitError], tuple[str, str, str]]:
+        return type(self), (self.what, self.why, self.next)
+
+    def to_dict(self) -> dict[str, str]:
+        return {
+            "error": type(self).__name__,
+            "what": self.what,
+            "why": self.why,
+            "next": self.next,
+        }
+
+
+class GateError(EdgekitError):
+    exit_code = 1
+
+
+class UsageError(EdgekitError):
+    exit_code = 2
+
+
+class MissingError(EdgekitError):
+    exit_code = 3
+
+
+class DeviceError(EdgekitError):
+    exit_code = 4
+
+
+class ConversionError(EdgekitError):
+    exit_code = 5
+
+
+class SourceError(ConversionError):
+    pass
+
+
+class UnsafeSourceError(SourceError):
+    pass
+
+
+class DataError(ConversionError):
+    pass
+
+
+class IntegrityError(EdgekitError):
+    exit_code = 6
+
+
+class RemoteError(EdgekitError):
+    exit_code = 7
+
+
+BY_NAME: dict[str, type[EdgekitError]] = {
+    cls.__name__: cls
+    for cls in (
+        GateError,
+        UsageError,
+        MissingError,
+        DeviceError,
+        ConversionError,
+        SourceError,
+        UnsafeSourceError,
+        DataError,
+        IntegrityError,
+        RemoteError,
+    )
+}
+
+
+def from_dict(data: dict[str, str]) -> EdgekitError:
+    """Rebuild an error that a worker process wrote as JSON (see `EdgekitError.to_dict`)."""
+    cls = BY_NAME.get(data.get("error", ""), ConversionError)
+    return cls(data.get("what", "unknown error"), data.get("why", ""), data.get("next", ""))

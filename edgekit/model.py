@@ -1,0 +1,57 @@
+"""edgekit's one in-memory form of a source: a float ONNX graph, its spec, where it came from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgekit.spec import DetectionSpec, from_json, to_json
+
+if TYPE_CHECKING:
+    import onnx
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What a model was made from. Counts are of the checkpoint; flops are for one image."""
+
+    kind: str
+    name: str
+    sha256: str
+    bytes: int
+    licence: str = ""
+    layout: str = ""
+    parameters: int | None = None
+    flops: int | None = None
+    parity: tuple[tuple[str, float], ...] = ()  # output, max |source - graph| on probe images
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Model:
+    """`graph` is opset ≥ 17 float32 with fixed shapes; `spec` is None until it is recognised."""
+
+    name: str
+    graph: onnx.ModelProto
+    spec: DetectionSpec | None
+    source: SourceInfo
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Write `model.onnx` and `model.json` to an existing folder, for a worker or the cache."""
+        import onnx
+
+        onnx.save(self.graph, str(folder / "model.onnx"))
+        data = {"name": self.name, "spec": to_json(self.spec), "source": to_json(self.source)}
+        (folder / "model.json").write_text(json.dumps(data, indent=1, sort_keys=True))
+
+    @classmethod
+    def load(cls, folder: Path) -> Model:
+        import onnx
+
+        data = json.loads((folder / "model.json").read_text())
+        spec = None if data["spec"] is None else from_json(DetectionSpec, data["spec"])
+        graph = onnx.load(str(folder / "model.onnx"))
+        return cls(data["name"], graph, spec, from_json(SourceInfo, data["source"]))

@@ -1,0 +1,32 @@
+"""The seam between what a user trained and edgekit: a `Source` reads it into a `Model`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from edgekit.model import Model
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What the user may say about a source. Everything unset is read from the source itself."""
+
+    image_size: tuple[int, int] | None = None  # (height, width) in pixels
+    labels: tuple[str, ...] = ()
+    decoder: str = ""
+    image: dict[str, object] = field(default_factory=dict)  # ImageSpec fields to override
+    score_threshold: float | None = None
+
+
+class Source(Protocol):
+    name: str
+
+    def matches(self, path: str) -> bool:
+        """Whether this source reads `path` (a file, a folder, or `module.py:function`)."""
+        ...
+
+    def read(self, path: str, options: SourceOptions, work: Path) -> Model:
+        """Raises SourceError when the file is not what it seems, UsageError when it is ambiguous."""
+        ...

@@ -1,0 +1,195 @@
+"""Recognise who saved a YOLO checkpoint, and give its tensors their canonical names.
+
+Canonical names are `<layer>.<cv1…|m|conv|bn>…` as WongKinYiu/yolov9 and Ultralytics write them
+below `model.`; MultimediaTechLab/YOLO spells the same parts in full.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgekit.architectures.yolov9 import Head, Layer, Topology
+from edgekit.architectures.yolov9_topology import recognise
+from edgekit.errors import SourceError
+from edgekit.sources.pickle_reader import Inert, class_name
+
+_KINDS = {
+    "Conv": "Conv", "ELAN1": "ELAN", "ELAN": "ELAN", "RepNCSPELAN4": "ELAN", "RepNCSPELAN": "ELAN",
+    "AConv": "AConv", "ADown": "ADown", "SPPELAN": "SPPELAN", "CBLinear": "CBLinear",
+    "CBFuse": "CBFuse", "Concat": "Concat", "Upsample": "Upsample", "Silence": "Identity",
+    "Identity": "Identity",
+}  # fmt: skip
+_HEADS = {
+    "Detect": 1, "DDetect": 1, "DualDetect": 2, "DualDDetect": 2, "TripleDetect": 3,
+    "TripleDDetect": 3,
+}  # fmt: skip
+_PAIRS = (("cv2", "cv3"), ("cv4", "cv5"), ("cv6", "cv7"))
+
+
+@dataclass
+class YoloCheckpoint:
+    """The tensors (canonical names, float32), wiring and names found in a checkpoint."""
+
+    layout: str
+    tensors: dict[str, Tensor]
+    topology: Topology
+    labels: tuple[str, ...] = ()
+    licence: str = ""
+
+
+def understand(root: Any, path: Path) -> YoloCheckpoint:
+    """From the unpickled root of a checkpoint, or a mapping of tensors."""
+    licence = str(root.get("license") or root.get("licence") or "") if isinstance(root, dict) else ""
+    model = root
+    if isinstance(root, dict) and not _is_state_dict(root):
+        # As the trainers do: the averaged weights when there are some, else the model itself.
+        keys = ("ema", "model", "state_dict", "model_state_dict")
+        model = next((root[k] for k in keys if root.get(k)), None)
+    if isinstance(model, Inert):
+        found = _from_module(model, path)
+    elif _is_state_dict(model):
+        found = _from_state_dict(model, path)
+    else:
+        raise SourceError(
+            f"{path.name} holds no model that edgekit recognises",
+            f"found {_describe(root)}, no tensors by name and no pickled network",
+            "save the state dict or the whole model, or export to ONNX where it was trained",
+        )
+    found.licence = found.licence or licence
+    return found
+
+
+def _is_state_dict(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(v, Tensor) for v in value.values())
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"a dictionary with {', '.join(map(str, list(value)[:6])) or 'nothing'}"
+    return class_name(value) or type(value).__name__
+
+
+def _from_state_dict(state: Mapping[str, Any], path: Path) -> YoloCheckpoint:
+    named = {str(k): v for k, v in state.items() if isinstance(v, Tensor)}
+    prefix = _common_prefix(named)
+    own = {k[len(prefix) :]: v for k, v in named.items() if k.startswith(prefix)}
+    spelled_out = any(".anchor_conv." in k or ".heads." in k for k in own)
+    tensors = {_canonical(k): v.float() for k, v in own.items() if k[:1].isdigit()}
+    topology = recognise({k: v.shape for k, v in tensors.items()})
+    if topology is None:
+        raise unsupported(path, "its tensors fit none of the published YOLOv9 and GELAN networks")
+    layout = "MultimediaTechLab/YOLO" if spelled_out else "WongKinYiu/yolov9 or Ultralytics"
+    return YoloCheckpoint(f"{layout} state dict", tensors, topology)
+
+
+def _common_prefix(named: Mapping[str, Tensor]) -> str:
+    """`model.`, `module.model.`, `ema.` …: what stands before the layer numbers, most often."""
+    counts: dict[str, int] = {}
+    for name in named:
+        match = re.match(r"((?:[A-Za-z_]\w*\.)*)\d+\.", name)
+        if match:
+            counts[match[1]] = counts.get(match[1], 0) + 1
+    return max(counts, key=lambda p: (counts[p], p.startswith("ema")), default="")
+
+
+def _canonical(name: str) -> str:
+    name = re.sub(r"\.heads\.(\d+)\.anchor_conv\.", r".cv2.\1.", name)
+    name = re.sub(r"\.heads\.(\d+)\.class_conv\.", r".cv3.\1.", name)
+    name = re.sub(r"\.heads\.(\d+)\.anc2vec\.", r".dfl.\1.", name)
+    name = name.replace(".bottleneck.", ".m.")
+    name = re.sub(r"^(\d+)\.conv\.(conv|bn)\.", r"\1.cv1.\2.", name)  # its AConv
+    # Blocks number their parts cv1, cv2 …; only the two branches of a RepConv are conv1, conv2.
+    return re.sub(r"(?<!v\d\.)\bconv(\d)\.", r"cv\1.", name)
+
+
+def _from_module(model: Inert, path: Path) -> YoloCheckpoint:
+    sequence = _children(model).get("model", model)
+    layers = {int(i): m for i, m in _children(sequence).items() if i.isdigit()}
+    if not layers:
+        raise unsupported(path, f"the pickled {class_name(model)} has no numbered layers")
+    unknown = {class_name(m) for m in layers.values()} - _KINDS.keys() - _HEADS.keys()
+    if unknown:
+        raise unsupported(path, f"it is built from {', '.join(sorted(unknown))}")
+    tensors: dict[str, Tensor] = {}
+    for index, module in layers.items():
+        _collect(module, f"{index}.", tensors)
+    root = type(model).path.split(".")[0]
+    owner = {"ultralytics": "Ultralytics", "models": "WongKinYiu/yolov9"}.get(root, root)
+    names = getattr(model, "names", ())
+    names = [names[k] for k in sorted(names)] if isinstance(names, dict) else names
+    return YoloCheckpoint(
+        f"{owner} pickled model",
+        {_canonical(k): v.float() for k, v in tensors.items()},
+        _topology(layers, f"{owner} {class_name(model)}"),
+        tuple(str(n) for n in names),
+    )
+
+
+def _topology(layers: Mapping[int, Inert], name: str) -> Topology:
+    found: dict[int, Layer] = {}
+    heads: list[Head] = []
+    for index, module in sorted(layers.items()):
+        feeds = getattr(module, "f", -1)
+        feeds = feeds if isinstance(feeds, (list, tuple)) else [feeds]
+        sources = tuple(int(f) if f >= 0 else index + int(f) for f in feeds)
+        kind = class_name(module)
+        if kind in _HEADS:
+            size = len(sources) // _HEADS[kind]
+            for i in reversed(range(_HEADS[kind])):
+                heads.append(Head(index, _PAIRS[i], sources[i * size : (i + 1) * size]))
+            continue
+        options: dict[str, Any] = {}
+        if kind == "Conv":
+            options["stride"] = int(_children(module)["conv"].stride[0])
+        elif kind == "CBLinear":
+            options["splits"] = list(module.c2s)
+        elif kind == "CBFuse":
+            options["picks"] = list(module.idx)
+        found[index] = Layer(_KINDS[kind], sources, options)
+    activations = [
+        class_name(m) for layer in layers.values() for n, m in _walk(layer) if n == "act"
+    ]
+    activations = [a for a in activations if a != "Identity"]
+    activation = max(set(activations), key=activations.count, default="SiLU")
+    return Topology(name, found, tuple(heads), activation)
+
+
+def _children(module: Inert) -> dict[str, Inert]:
+    modules = getattr(module, "_modules", {})
+    return {str(k): v for k, v in modules.items() if isinstance(v, Inert)}
+
+
+def _walk(module: Inert, depth: int = 0) -> list[tuple[str, Inert]]:
+    if depth > 16:  # a module that contains itself
+        raise SourceError("This checkpoint nests modules without end")
+    found = []
+    for name, child in _children(module).items():
+        found.append((name, child))
+        found.extend(_walk(child, depth + 1))
+    return found
+
+
+def _collect(module: Inert, prefix: str, into: dict[str, Tensor], depth: int = 0) -> None:
+    if depth > 16:
+        raise SourceError("This checkpoint nests modules without end")
+    for kind in ("_parameters", "_buffers"):
+        for name, value in (getattr(module, kind, None) or {}).items():
+            if isinstance(value, torch.Tensor):
+                into[f"{prefix}{name}"] = value
+    for name, child in _children(module).items():
+        _collect(child, f"{prefix}{name}.", into, depth + 1)
+
+
+def unsupported(path: Path, why: str) -> SourceError:
+    return SourceError(
+        f"{path.name} is a checkpoint of an architecture edgekit cannot build",
+        why,
+        "export it to ONNX where it was trained, and convert that file",
+    )

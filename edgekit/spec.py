@@ -1,0 +1,149 @@
+"""What a model is, in plain data: tensors, image pre-processing, detection post-processing.
+
+Frozen dataclasses that turn into plain JSON and back. Both halves of edgekit read them: the
+conversion writes them into the manifest, the runtime follows them. No imports beyond the
+standard library.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
+
+
+class Precision(enum.StrEnum):
+    """Weights × activations, as the field writes them."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    W8A8 = "w8a8"
+    W8A16 = "w8a16"
+    W8 = "w8"
+    W4 = "w4"
+    TERNARY = "ternary"
+
+    @property
+    def is_float(self) -> bool:
+        return self in (Precision.FP32, Precision.FP16)
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output. `shape` is fixed; `layout` names its axes (`NCHW`, `BN4`, `BCN`)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    layout: str = ""
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """How an image becomes the input tensor: `tensor = (pixel - mean) / std`, pixels 0..255.
+
+    resize: `letterbox` (keep aspect, centred, rest padded), `letterbox-topleft`, or `stretch`.
+    """
+
+    height: int
+    width: int
+    resize: Literal["letterbox", "letterbox-topleft", "stretch"] = "letterbox"
+    pad: int = 114
+    color: Literal["rgb", "bgr"] = "rgb"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (255.0, 255.0, 255.0)
+
+
+@dataclass(frozen=True)
+class DetectionSpec:
+    """A detector in edgekit's canonical form.
+
+    Outputs are those of the graph, in model-input pixels:
+    `boxes` float32 (B, N, 4) as x1 y1 x2 y2, `scores` float32 (B, C, N) as probabilities.
+    That is the input layout of ONNX NonMaxSuppression. A graph that already suppressed
+    duplicates (`nms_in_graph`) has `scores` (B, N) and `classes` (B, N) instead.
+    """
+
+    input: TensorSpec
+    outputs: tuple[TensorSpec, ...]
+    image: ImageSpec
+    labels: tuple[str, ...]
+    decoder: str
+    nms_in_graph: bool = False
+    score_threshold: float = 0.25
+    iou_threshold: float = 0.7
+    max_detections: int = 300
+    task: str = "detection"
+
+
+def to_json(value: Any) -> Any:
+    """Dataclasses, enums and tuples as plain JSON values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, (list, tuple)):
+        return [to_json(v) for v in value]
+    if isinstance(value, dict):
+        return {str(k): to_json(v) for k, v in value.items()}
+    return value
+
+
+def from_json(kind: type[T], value: Any) -> T:
+    """Rebuild `kind` from plain JSON. Raises ValueError naming the field that does not fit.
+
+    Unknown keys are ignored, so that a newer minor schema can add some.
+    """
+    return typing.cast(T, _build(kind, value, kind.__name__))
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        return _build(next(a for a in args if a is not type(None)), value, where)
+    if origin is Literal:
+        if value not in args:
+            raise ValueError(f"{where}: {value!r} is not one of {', '.join(map(repr, args))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ValueError(f"{where}: expected a list")
+        items = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
+        if len(items) != len(value):
+            raise ValueError(f"{where}: expected {len(items)} values, found {len(value)}")
+        return tuple(_build(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(items, value)))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ValueError(f"{where}: expected an object")
+        return {k: _build(args[1], v, f"{where}.{k}") for k, v in value.items()}
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return kind(value)
+    if dataclasses.is_dataclass(kind):
+        return _build_dataclass(kind, value, where)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ValueError(f"{where}: expected {kind.__name__}, found {type(value).__name__}")
+    return value
+
+
+def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}: expected an object")
+    hints = typing.get_type_hints(kind)
+    fields: dict[str, Any] = {}
+    for f in dataclasses.fields(kind):
+        if f.name in value:
+            fields[f.name] = _build(hints[f.name], value[f.name], f"{where}.{f.name}")
+        elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise ValueError(f"{where}: {f.name} is missing")
+    return kind(**fields)
