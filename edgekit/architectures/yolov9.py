@@ -219,12 +219,12 @@ def _width(block: nn.Module) -> int:
     return last.out_channels
 
 
-def flops(network: YOLOv9, side: int = 640) -> int:
-    """Floating-point operations (two for each multiply-accumulate) for one side×side image."""
+def flops(network: YOLOv9, height: int = 640, width: int = 640) -> int:
+    """Floating-point operations (two for each multiply-accumulate) for one image, all heads."""
     from torch.utils.flop_counter import FlopCounterMode
 
     probe = copy.deepcopy(network).to("meta").eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        image = torch.empty(1, 3, side, side, device="meta")
+        image = torch.empty(1, 3, height, width, device="meta")
         list(itertools.chain.from_iterable(probe.raw(image)))
     return int(counter.get_total_flops())

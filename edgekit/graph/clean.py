@@ -1,0 +1,36 @@
+"""Pass: remove what is not computation.
+
+Requires nothing. Ensures: no metadata, doc strings or source paths; no dead nodes; tensors and
+nodes named by position, so that the same source gives the same bytes on every machine.
+"""
+
+from __future__ import annotations
+
+import onnx
+
+
+def clean(model: onnx.ModelProto) -> onnx.ModelProto:
+    import onnx_ir
+    from onnx_ir.passes.common import (
+        ClearMetadataAndDocStringPass,
+        RemoveUnusedNodesPass,
+        RemoveUnusedOpsetsPass,
+    )
+
+    ir = onnx_ir.from_proto(model)
+    for step in (RemoveUnusedNodesPass(), RemoveUnusedOpsetsPass(), ClearMetadataAndDocStringPass()):
+        step(ir)
+    ir.metadata_props.clear()
+    ir.producer_name, ir.producer_version, ir.domain = "edgekit", "", ""
+    ir.graph.name = "edgekit"
+    keep = {v.name for v in (*ir.graph.inputs, *ir.graph.outputs)}
+    for index, node in enumerate(ir.graph):
+        node.name = f"{index}_{node.op_type}"
+        for position, value in enumerate(node.outputs):
+            if value.name and value.name not in keep:
+                value.name = f"{node.name}:{position}"
+    for index, initializer in enumerate(list(ir.graph.initializers.values())):
+        initializer.name = f"weight_{index}"
+    proto = onnx_ir.to_proto(ir)
+    del proto.graph.value_info[:]
+    return proto

@@ -1,0 +1,124 @@
+"""Pass: bring a detector's outputs to the canonical form.
+
+Requires: fixed shapes, constants folded. Ensures: the graph's outputs are `boxes` and `scores`
+(and `classes` where suppression is in the graph) as `DetectionSpec` describes; everything before
+the outputs is untouched.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import onnx
+
+from edgekit.errors import UsageError
+from edgekit.graph.decoders.base import Decoded, Decoder, Heads
+from edgekit.graph.decoders.queries import QUERY_DECODERS
+from edgekit.graph.decoders.yolo import YOLO_DECODERS
+from edgekit.graph.shapes import image_input, is_channels_last, spatial_axes
+from edgekit.graph.view import Editor, GraphView
+from edgekit.spec import DetectionSpec, ImageSpec, TensorSpec
+
+DECODERS: dict[str, Decoder] = {d.name: d for d in (*YOLO_DECODERS, *QUERY_DECODERS)}
+
+_DTYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.UINT8: "uint8"}
+
+
+def canonical_outputs(
+    model: onnx.ModelProto, name: str, decoder: str = "", labels: tuple[str, ...] = (),
+    image: dict[str, object] | None = None,
+) -> tuple[onnx.ModelProto, DetectionSpec]:  # fmt: skip
+    """`decoder` and `labels` win over what is recognised; `image` overrides the family's
+    pre-processing. Raises UsageError when no decoder, or more than one, fits the outputs."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    _outputs_as_float32(result)
+    view = GraphView(result)
+    source = image_input(view, name)
+    shape = view.shape(source)
+    rows, columns = spatial_axes(shape)
+    heads = Heads(view, Editor(result), shape[rows], shape[columns], len(labels))
+    chosen = _choose(heads, decoder, name)
+    try:
+        decoded = chosen.decode(heads)
+    except (ValueError, IndexError, AssertionError) as error:
+        raise UsageError(
+            f"The outputs of {name} do not fit the decoder {chosen.name}",
+            f"it reads {chosen.about}; found {_outputs(heads)}", _list_known(),
+        ) from error  # fmt: skip
+    count, classes = decoded.candidates, decoded.class_count
+    if classes and labels and classes != len(labels):
+        raise UsageError(
+            f"{len(labels)} labels were given for {classes} classes",
+            f"{name} has outputs {_outputs(heads)}", "pass one name for each class to --labels",
+        )  # fmt: skip
+    outputs = _outputs_of(decoded, heads.edit)
+    spec = DetectionSpec(
+        input=TensorSpec(source, _dtype(view, source, name), shape,
+                         ("NHWC" if is_channels_last(shape) else "NCHW")[4 - len(shape):]),
+        outputs=outputs,
+        image=dataclasses.replace(
+            ImageSpec(shape[rows], shape[columns]), **{**chosen.image, **(image or {})}
+        ),
+        labels=labels or tuple(f"class_{i}" for i in range(classes)),
+        decoder=chosen.name,
+        nms_in_graph=bool(decoded.classes),
+    )  # fmt: skip
+    assert count != 0
+    return result, spec
+
+
+def _outputs_as_float32(model: onnx.ModelProto) -> None:
+    """Some exporters leave float16 or float64 outputs; the decoders' constants are float32."""
+    for output in model.graph.output:
+        if output.type.tensor_type.elem_type in (onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE):
+            cast = f"edgekit/float_{output.name}"
+            node = onnx.helper.make_node("Cast", [output.name], [cast], to=onnx.TensorProto.FLOAT)
+            model.graph.node.append(node)
+            output.name = cast
+            output.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+
+
+def _outputs_of(decoded: Decoded, edit: Editor) -> tuple[TensorSpec, ...]:
+    n, c = decoded.candidates, decoded.class_count
+    found = [("boxes", decoded.boxes, (1, n, 4), "BN4")]
+    if decoded.classes:
+        found.append(("scores", decoded.scores, (1, n), "BN"))
+        found.append(("classes", decoded.classes, (1, n), "BN"))
+    else:
+        found.append(("scores", decoded.scores, (1, c, n), "BCN"))
+    edit.set_outputs([(tensor, name, shape) for name, tensor, shape, _ in found])
+    return tuple(TensorSpec(name, "float32", shape, layout) for name, _, shape, layout in found)
+
+
+def _choose(heads: Heads, wanted: str, name: str) -> Decoder:
+    if wanted:
+        if wanted not in DECODERS:
+            raise UsageError(f"There is no decoder called {wanted}", "", _list_known())
+        return DECODERS[wanted]
+    fitting = [d for d in DECODERS.values() if d.matches(heads)]
+    if len(fitting) == 1:
+        return fitting[0]
+    why = f"its outputs are {_outputs(heads)}"
+    if fitting:
+        why += f", which fits {' and '.join(d.name for d in fitting)}"
+    raise UsageError(f"How {name} writes its boxes cannot be told from the graph", why, _list_known())
+
+
+def _outputs(heads: Heads) -> str:
+    return ", ".join(f"{n} {heads.shape(n)}" for n in heads.outputs)
+
+
+def _list_known() -> str:
+    rows = "\n".join(f"        {d.name:20} {d.about}" for d in DECODERS.values())
+    return f"say which one with --decoder NAME (and --labels FILE):\n{rows}"
+
+
+def _dtype(view: GraphView, name: str, model: str) -> str:
+    kind = view.types.get(name, 0)
+    if kind not in _DTYPES:
+        raise UsageError(
+            f"{model} takes {onnx.TensorProto.DataType.Name(kind)} images",
+            "the runtime feeds float32 or uint8", "export it with a float32 image input",
+        )  # fmt: skip
+    return _DTYPES[kind]

@@ -1,0 +1,139 @@
+"""What a decoder is, and the questions it may ask of a graph before it claims it.
+
+A decoder recognises how one family of detectors writes its outputs, and appends to the graph
+what turns them into the canonical form (`DetectionSpec`): boxes in pixels and probabilities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from edgekit.graph.view import Editor, GraphView, attribute
+
+STRIDES = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32), (16,))
+
+
+@dataclass
+class Heads:
+    """A detector's raw outputs, seen together with the graph that makes them."""
+
+    view: GraphView
+    edit: Editor
+    height: int
+    width: int
+    classes: int  # 0 when nothing says how many there are
+
+    @property
+    def outputs(self) -> list[str]:
+        return self.view.outputs
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self.view.shape(name)
+
+    def single(self) -> tuple[int, ...]:
+        """The shape of the only output, or () when there are several."""
+        return self.shape(self.outputs[0]) if len(self.outputs) == 1 else ()
+
+    def cells(self, strides: Sequence[int]) -> int:
+        return sum(-(-self.height // s) * -(-self.width // s) for s in strides)
+
+    def strides(self, count: int, anchors: int = 1) -> tuple[int, ...]:
+        """The strides whose grid has `count` predictions, or ()."""
+        return next((s for s in STRIDES if anchors * self.cells(s) == count), ())
+
+    def parts(self, name: str, axis: int) -> list[tuple[int, str]]:
+        """(size, activation) of what was concatenated along `axis`: how heads are put together."""
+        axis %= max(len(self.shape(name)), 1)
+        for _ in range(32):
+            node = self.view.producers.get(name)
+            if node is None:
+                break
+            kind = node.op_type
+            if kind == "Concat":
+                rank = len(self.shape(name))
+                if attribute(node, "axis") % rank == axis:
+                    return [(self._size(i, axis), self.activation(i)) for i in node.input]
+            elif kind == "Transpose":
+                perm = attribute(node, "perm")
+                axis = list(perm)[axis] if perm else len(self.shape(name)) - 1 - axis
+            elif kind in ("Reshape", "Flatten", "Squeeze", "Unsqueeze"):
+                size, before = self._size(name, axis), self.shape(node.input[0])
+                if size not in before:
+                    break
+                axis = 1 if len(before) > 1 and before[1] == size else before.index(size)
+            elif kind not in ("Identity", "Cast"):
+                break
+            name = node.input[0]
+        return [(self._size(name, axis), self.activation(name))]
+
+    def _size(self, name: str, axis: int) -> int:
+        shape = self.shape(name)
+        return shape[axis] if axis < len(shape) else -1
+
+    def activation(self, name: str) -> str:
+        """`Sigmoid` or `Softmax` when that is the last arithmetic before `name`, else ""."""
+        skip = {"Transpose", "Reshape", "Cast", "Identity", "Concat", "Slice", "Split", "Squeeze"}
+        for _ in range(32):
+            node = self.view.producers.get(name)
+            if node is None:
+                return ""
+            if node.op_type in ("Sigmoid", "Softmax"):
+                return str(node.op_type)
+            if node.op_type not in skip:
+                return ""
+            name = node.input[0]
+        return ""
+
+    def channels(self, name: str, axis: int, start: int, end: int) -> str:
+        """Channels [start, end) along `axis`; taken before a Concat that merely joined them."""
+        node = self.view.producers.get(name)
+        if node is not None and node.op_type == "Cast":
+            return self.edit.op("Cast", self.channels(node.input[0], axis, start, end), to=1)
+        if node is not None and node.op_type == "Concat":
+            rank = len(self.shape(name))
+            if attribute(node, "axis") % rank == axis % rank:
+                at, chosen = 0, []
+                for part in node.input:
+                    size = self._size(part, axis % rank)
+                    if size < 0:
+                        break
+                    if start <= at and at + size <= end:
+                        chosen.append((part, size))
+                    at += size
+                if chosen and sum(size for _, size in chosen) == end - start:
+                    parts = [part for part, _ in chosen]
+                    return parts[0] if len(parts) == 1 else self.edit.op("Concat", *parts, axis=axis)
+        return self.edit.slice(name, axis, start, end)
+
+    def corners(self, centre_size: str, scale: Sequence[float] | None = None) -> str:
+        """Boxes (1, N, 4) from centre x, centre y, width, height; times `scale` when given."""
+        centre = self.edit.slice(centre_size, 2, 0, 2)
+        half = self.edit.op("Mul", self.edit.slice(centre_size, 2, 2, 4), self.edit.const(0.5))
+        low, high = self.edit.op("Sub", centre, half), self.edit.op("Add", centre, half)
+        boxes = self.edit.op("Concat", low, high, axis=2)
+        return boxes if scale is None else self.edit.op("Mul", boxes, self.edit.const(scale))
+
+    def image_scale(self) -> tuple[float, float, float, float]:
+        """What turns corners in 0..1 into pixels."""
+        return float(self.width), float(self.height), float(self.width), float(self.height)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Tensors of the canonical form. `classes` is set when the graph has suppressed already."""
+
+    boxes: str
+    scores: str
+    candidates: int  # N; -1 when it differs from image to image
+    class_count: int  # C; 0 when the graph does not say
+    classes: str = ""
+
+
+@dataclass(frozen=True)
+class Decoder:
+    name: str
+    about: str
+    matches: Callable[[Heads], bool]
+    decode: Callable[[Heads], Decoded]
+    image: dict[str, object] = field(default_factory=dict)  # pre-processing of this family

@@ -1,0 +1,49 @@
+"""Pass: fold constants and batch norm, raise the opset.
+
+Requires: fixed input shapes. Ensures: opset ≥ 17, weights are initializers (quantisers do not
+look inside Constant nodes), no Identity or batch norm that can be folded, standard operators
+only. The work is ONNX Runtime's own "basic" level, whose rewrites keep the function.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import onnx
+
+from edgekit.errors import SourceError
+
+OPSET = 17  # the first with LayerNormalization; every later backend reads it
+
+
+def simplify(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    import onnxruntime as ort
+
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    if opset < OPSET:
+        try:
+            model = onnx.version_converter.convert_version(model, OPSET)
+        except Exception as error:  # the converter raises RuntimeError and its own kinds
+            raise SourceError(
+                f"{name} uses ONNX opset {opset}, which cannot be raised to {OPSET}",
+                str(error).splitlines()[0][:200],
+                "export the model again with a newer opset",
+            ) from error
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "folded.onnx"
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(path)
+        options.log_severity_level = 4
+        try:
+            ort.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise SourceError(
+                f"ONNX Runtime cannot load {name}",
+                str(error).splitlines()[0][:300],
+                "check the file with `python -m onnx.checker`, or export it again",
+            ) from error
+        return onnx.load(str(path))

@@ -1,0 +1,77 @@
+"""Receipts: the evidence inside a package, and the verdict drawn from it.
+
+Every number is a `Measurement` and says where it comes from. Standard library only.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+SCHEMA = "edgekit.receipt/1"
+
+
+class Provenance(enum.StrEnum):
+    MEASURED = "measured"
+    SIMULATED = "simulated"
+    PUBLISHED = "published"
+    ESTIMATED = "estimated"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number. `interval` is a 95 % confidence interval in the same unit."""
+
+    group: str  # source, parity, accuracy, size, latency, memory
+    name: str
+    value: float
+    unit: str
+    provenance: Provenance
+    samples: int = 1
+    interval: tuple[float, float] | None = None
+    device: str = ""
+    command: str = ""
+    note: str = ""
+
+
+class Reason(enum.StrEnum):
+    """What can trip a package, and what `--allow` may name."""
+
+    ACCURACY = "accuracy"
+    SLOWER = "slower"
+
+
+@dataclass(frozen=True)
+class Trip:
+    reason: Reason
+    message: str
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Receipt:
+    measurements: tuple[Measurement, ...]
+    trips: tuple[Trip, ...] = ()
+    not_checked: tuple[str, ...] = ()
+    search: tuple[dict[str, Any], ...] = ()  # what was tried on the way to this package
+    notes: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()  # commands that repeat the conversion
+    schema: str = field(default=SCHEMA)
+
+    @property
+    def verdict(self) -> str:
+        """`good`, `allowed` (tripped, and the user said so), or `unverified`."""
+        if self.trips:
+            return "allowed: " + ", ".join(t.reason for t in self.trips)
+        if self.not_checked:
+            return "good, as far as checked"
+        return "good"
+
+    def with_measurements(self, added: Iterable[Measurement]) -> Receipt:
+        """New measurements replace older ones of the same group, name and device."""
+        fresh = list(added)
+        keys = {(m.group, m.name, m.device) for m in fresh}
+        kept = [m for m in self.measurements if (m.group, m.name, m.device) not in keys]
+        return replace(self, measurements=(*kept, *fresh))

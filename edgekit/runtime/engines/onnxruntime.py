@@ -1,0 +1,81 @@
+"""Engine: ONNX Runtime on the CPU, with inputs and outputs bound to buffers that are reused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from edgekit.errors import IntegrityError, MissingError
+from edgekit.package import Package
+from edgekit.runtime.cores import default_threads
+from edgekit.runtime.engine import Array, EngineOptions
+
+
+class OnnxRuntimeSession:
+    def __init__(self, model: bytes, inputs: dict[str, tuple[tuple[int, ...], str]],
+                 outputs: dict[str, tuple[tuple[int, ...], str]], options: EngineOptions) -> None:  # fmt: skip
+        try:
+            import onnxruntime as ort
+        except ImportError as error:
+            raise MissingError(
+                "This package runs on ONNX Runtime, which is not installed", str(error),
+                "pip install 'edgekit[runtime]'",
+            ) from error  # fmt: skip
+        self.threads = options.threads or default_threads()
+        settings = ort.SessionOptions()
+        settings.intra_op_num_threads = self.threads
+        settings.inter_op_num_threads = 1
+        settings.log_severity_level = 3
+        try:
+            self._session = ort.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise IntegrityError(
+                f"ONNX Runtime {ort.__version__} cannot open this package",
+                str(error).splitlines()[0][:300], "use the version its manifest names, or convert again",
+            ) from error  # fmt: skip
+        self._binding = self._session.io_binding()
+        self._inputs = {n: np.zeros(shape, dtype) for n, (shape, dtype) in inputs.items()}
+        self._outputs: dict[str, Array] = {}
+        for name, array in self._inputs.items():
+            self._binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
+        self._open: list[str] = []  # outputs whose size differs from image to image
+        for name, (shape, dtype) in outputs.items():
+            if -1 in shape:
+                self._binding.bind_output(name, "cpu")
+                self._open.append(name)
+            else:
+                self._outputs[name] = np.zeros(shape, dtype)
+                value = ort.OrtValue.ortvalue_from_numpy(self._outputs[name])
+                self._binding.bind_ortvalue_output(name, value)
+        self._order = list(outputs)
+
+    def input(self, name: str) -> Array:
+        return self._inputs[name]
+
+    def run(self, inputs: Mapping[str, Array] | None = None) -> dict[str, Array]:
+        for name, array in (inputs or {}).items():
+            np.copyto(self._inputs[name], array)
+        self._session.run_with_iobinding(self._binding)
+        if self._open:
+            values = self._binding.get_outputs()
+            for name in self._open:
+                self._outputs[name] = values[self._order.index(name)].numpy()
+        return self._outputs
+
+    def close(self) -> None:
+        del self._binding, self._session
+
+
+class OnnxRuntimeEngine:
+    def open(self, package: Package, options: EngineOptions) -> OnnxRuntimeSession:
+        model = package.manifest.model
+        return OnnxRuntimeSession(
+            package.read(package.manifest.engine.artifact),
+            {model.input.name: (model.input.shape, model.input.dtype)},
+            {o.name: (o.shape, o.dtype) for o in model.outputs},
+            options,
+        )
+
+
+engine = OnnxRuntimeEngine()

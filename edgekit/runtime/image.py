@@ -1,0 +1,151 @@
+"""Images in: decode, resize, place, and write the input tensor, without copies in between."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgekit.errors import DataError, MissingError
+from edgekit.runtime.engine import Array
+from edgekit.spec import ImageSpec
+
+
+def read_image(path: str | os.PathLike[str]) -> Array:
+    """A JPEG, PNG, … as HWC uint8 RGB, upright. Uses OpenCV when installed, else Pillow."""
+    file = Path(path)
+    if not file.is_file():
+        raise DataError(f"There is no image {file}", "", "check the path")
+    try:
+        import cv2
+    except ImportError:
+        return _read_with_pillow(file)
+    data = np.fromfile(file, np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if image is None:
+        raise DataError(f"{file.name} is not an image that can be read", "", "use JPEG or PNG")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _read_with_pillow(file: Path) -> Array:
+    try:
+        from PIL import Image, ImageOps
+    except ImportError as error:
+        raise MissingError(
+            "Reading image files needs OpenCV or Pillow", "neither is installed",
+            "pip install pillow, or pass an HWC uint8 RGB array",
+        ) from error  # fmt: skip
+    try:
+        with Image.open(file) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{file.name} is not an image that can be read", str(error), "use JPEG or PNG"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How image pixels map to input pixels: `input = image * scale + offset`, for x and y."""
+
+    scale: tuple[float, float]
+    offset: tuple[int, int]
+    size: tuple[int, int]  # width and height of the resized image
+
+
+def place(image_size: tuple[int, int], spec: ImageSpec) -> Placement:
+    """Where an image of (height, width) goes in the model's input."""
+    height, width = image_size
+    if spec.resize == "stretch":
+        return Placement((spec.width / width, spec.height / height), (0, 0), (spec.width, spec.height))
+    scale = min(spec.height / height, spec.width / width)
+    new_width = min(max(round(width * scale), 1), spec.width)
+    new_height = min(max(round(height * scale), 1), spec.height)
+    offset = (0, 0)
+    if spec.resize == "letterbox":
+        # the same rounding as the letterbox these detectors were trained with
+        offset = (round((spec.width - new_width) / 2 - 0.1), round((spec.height - new_height) / 2 - 0.1))
+    return Placement((scale, scale), offset, (new_width, new_height))
+
+
+def resize(image: Array, size: tuple[int, int]) -> Array:
+    """Bilinear with half-pixel centres and no smoothing, as OpenCV's INTER_LINEAR.
+
+    OpenCV when installed; the numpy version differs from it by one grey level at most.
+    """
+    width, height = size
+    if image.shape[:2] == (height, width):
+        return image
+    try:
+        import cv2
+    except ImportError:
+        return _resize_with_numpy(image, width, height)
+    return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+
+
+def _resize_with_numpy(image: Array, width: int, height: int) -> Array:
+    y0, y1, fy = _taps(image.shape[0], height)
+    x0, x1, fx = _taps(image.shape[1], width)
+    # Rows first: fewer of them remain for the second, strided, step. 11-bit weights as OpenCV's.
+    top, bottom = image[y0].astype(np.int32), image[y1].astype(np.int32)
+    rows = top * (2048 - fy)[:, None, None] + bottom * fy[:, None, None]
+    left, right = rows[:, x0] >> 4, rows[:, x1] >> 4
+    mixed = left * (2048 - fx)[None, :, None] + right * fx[None, :, None]
+    return ((mixed + (1 << 17)) >> 18).astype(np.uint8)
+
+
+def _taps(source: int, target: int) -> tuple[Array, Array, Array]:
+    """For each target pixel: its two source neighbours and the weight of the second, in 1/2048."""
+    centre = np.maximum((np.arange(target) + 0.5) * (source / target) - 0.5, 0)
+    low = np.minimum(centre.astype(np.int32), source - 1)
+    weight = np.rint((centre - low) * 2048).astype(np.int32)
+    return low, np.minimum(low + 1, source - 1), weight
+
+
+class Preprocessor:
+    """Writes images into one input buffer, as an `ImageSpec` says."""
+
+    def __init__(self, spec: ImageSpec, buffer: Array, layout: str) -> None:
+        """`buffer`: the model's input, float32 or uint8, `NCHW`/`CHW` or `NHWC`/`HWC`."""
+        self.spec, self._buffer = spec, buffer
+        view = buffer[0] if buffer.ndim == 4 else buffer
+        self._planes = view if layout.endswith("CHW") else view.transpose(2, 0, 1)
+        order = (0, 1, 2) if spec.color == "rgb" else (2, 1, 0)
+        # mean and std are in the model's own channel order
+        self._channels = [
+            (source, np.float32(1 / std), np.float32(-mean / std))
+            for source, mean, std in zip(order, spec.mean, spec.std)
+        ]
+        self._placement: Placement | None = None
+
+    def __call__(self, image: Array) -> Placement:
+        """`image`: HWC uint8 RGB, or HW uint8 grey. Raises DataError for anything else."""
+        if image.ndim == 2:
+            image = np.repeat(image[:, :, None], 3, 2)
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+            raise DataError(
+                f"An image must be HWC uint8 RGB, found {image.dtype} {image.shape}",
+                "", "convert it: np.asarray(image.convert('RGB'))",
+            )  # fmt: skip
+        placement = place((image.shape[0], image.shape[1]), self.spec)
+        resized = resize(image, placement.size)
+        if placement != self._placement:  # the padding of the last image still stands
+            self._fill()
+            self._placement = placement
+        (x, y), (width, height) = placement.offset, placement.size
+        for plane, (source, scale, shift) in zip(self._planes, self._channels):
+            target = plane[y : y + height, x : x + width]
+            if self._buffer.dtype == np.uint8:
+                target[...] = resized[:, :, source]
+                continue
+            np.multiply(resized[:, :, source], scale, out=target)
+            if shift:
+                target += shift
+        return placement
+
+    def _fill(self) -> None:
+        for plane, (_, scale, shift) in zip(self._planes, self._channels):
+            pad = self.spec.pad
+            plane[...] = pad if self._buffer.dtype == np.uint8 else pad * scale + shift

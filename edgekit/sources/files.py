@@ -1,0 +1,22 @@
+"""What every source asks of a file: its hash, and a sensible error when it is not there."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from edgekit.errors import SourceError, UsageError
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def existing_file(path: str) -> Path:
+    found = Path(path)
+    if not found.exists():
+        raise UsageError(f"There is no file {path}", "", "check the path")
+    if found.stat().st_size == 0:
+        raise SourceError(f"{found.name} is empty", "", "download or copy it again")
+    return found

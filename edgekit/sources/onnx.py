@@ -1,0 +1,64 @@
+"""Source: any ONNX detector. What its outputs mean is settled later, by `graph.decoders`."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+from edgekit.errors import SourceError
+from edgekit.model import Model, SourceInfo
+from edgekit.sources.base import SourceOptions
+from edgekit.sources.files import existing_file, sha256
+
+
+class OnnxSource:
+    name = "onnx"
+
+    def matches(self, path: str) -> bool:
+        return Path(path).suffix.lower() == ".onnx"
+
+    def read(self, path: str, options: SourceOptions, work: Path) -> Model:
+        import onnx
+
+        from edgekit.graph import count
+
+        file = existing_file(path)
+        try:
+            graph = onnx.load(str(file))
+            onnx.checker.check_model(graph)
+        except Exception as error:  # protobuf, checker and file errors share no base class
+            raise SourceError(
+                f"{file.name} is not an ONNX model, or it is truncated",
+                str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error),
+                "download or copy it again; a file with external data needs its data file beside it",
+            ) from error
+        if not graph.graph.node:
+            raise SourceError(f"{file.name} is an ONNX model without any operation")
+        metadata = {p.key: p.value for p in graph.metadata_props}
+        info = SourceInfo(
+            kind=self.name,
+            name=file.name,
+            sha256=sha256(file),
+            bytes=file.stat().st_size,
+            licence=metadata.get("license") or metadata.get("licence") or "",
+            layout=f"ONNX opset {max((o.version for o in graph.opset_import), default=0)}"
+            + (f" from {graph.producer_name}" if graph.producer_name else ""),
+            parameters=count.parameters(graph),
+        )
+        return Model(file.stem, graph, None, info, metadata)
+
+
+def labels_in(metadata: dict[str, str]) -> tuple[str, ...]:
+    """Class names as Ultralytics ("names": a Python dictionary) and others (JSON) write them."""
+    text = metadata.get("names") or metadata.get("labels") or metadata.get("classes") or ""
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            value = parse(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            value = [value[k] for k in sorted(value, key=lambda k: int(k))]
+        if isinstance(value, (list, tuple)):
+            return tuple(str(v) for v in value)
+    return ()
