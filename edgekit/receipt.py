@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from edgekit.spec import to_json
+
 SCHEMA = "edgekit.receipt/1"
 
 
@@ -62,7 +64,7 @@ class Receipt:
 
     @property
     def verdict(self) -> str:
-        """`good`, `allowed` (tripped, and the user said so), or `unverified`."""
+        """`good`, `good, as far as checked`, or `allowed: …` (tripped, and the user said so)."""
         if self.trips:
             return "allowed: " + ", ".join(t.reason for t in self.trips)
         if self.not_checked:
@@ -75,3 +77,8 @@ class Receipt:
         keys = {(m.group, m.name, m.device) for m in fresh}
         kept = [m for m in self.measurements if (m.group, m.name, m.device) not in keys]
         return replace(self, measurements=(*kept, *fresh))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `receipt.json` holds it, the verdict spelled out."""
+        data: dict[str, Any] = to_json(self)
+        return {**data, "verdict": self.verdict}

@@ -31,6 +31,16 @@ def allowed_cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
+def cpu_flags() -> frozenset[str]:
+    """Instruction set extensions, as Linux names them; empty where it does not say."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    found = [line.partition(":")[2] for line in lines if line.startswith(("flags", "Features"))]
+    return frozenset(found[0].split()) if found else frozenset()
+
+
 def _quota() -> int:
     """Cores that the cgroup grants, rounded down but at least 1; 0 when it sets no limit."""
     limit, _, period = _text(Path("/sys/fs/cgroup/cpu.max")).partition(" ")

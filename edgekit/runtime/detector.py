@@ -31,7 +31,8 @@ class Detector:
 
     def __init__(self, spec: DetectionSpec, session: Session) -> None:
         self.spec, self.session = spec, session
-        self._prepare = Preprocessor(spec.image, session.input(spec.input.name), spec.input.layout)
+        self.outputs: dict[str, Array] = {}  # of the last image; reused by the next
+        self.prepare = Preprocessor(spec.image, session.input(spec.input.name), spec.input.layout)
 
     @overload
     def __call__(self, image: Image, **options: float | bool | None) -> list[Detection]: ...
@@ -58,10 +59,10 @@ class Detector:
     ) -> tuple[Array, Array, Array]:  # fmt: skip
         """As `__call__`, as arrays: boxes float32 (K, 4), scores float32 (K,), classes int (K,)."""
         pixels = image if isinstance(image, np.ndarray) else read_image(image)
-        placement = self._prepare(pixels)
-        outputs = self.session.run()
+        placement = self.prepare(pixels)
+        self.outputs = self.session.run()
         return self.postprocess(
-            outputs, placement, (pixels.shape[0], pixels.shape[1]), score_threshold, iou_threshold,
+            self.outputs, placement, (pixels.shape[0], pixels.shape[1]), score_threshold, iou_threshold,
             max_detections, class_agnostic, multi_label,
         )  # fmt: skip
 

@@ -27,6 +27,12 @@ class Source(Protocol):
         """Whether this source reads `path` (a file, a folder, or `module.py:function`)."""
         ...
 
-    def read(self, path: str, options: SourceOptions, work: Path) -> Model:
+    def files(self, path: str) -> list[Path]:
+        """Every file the model is read from; empty when only running the source's code tells.
+
+        Raises UsageError when one is not there."""
+        ...
+
+    def read(self, path: str, options: SourceOptions) -> Model:
         """Raises SourceError when the file is not what it seems, UsageError when it is ambiguous."""
         ...

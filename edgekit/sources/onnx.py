@@ -5,11 +5,15 @@ from __future__ import annotations
 import ast
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgekit.errors import SourceError
 from edgekit.model import Model, SourceInfo
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.files import existing_file, sha256
+
+if TYPE_CHECKING:
+    import onnx
 
 
 class OnnxSource:
@@ -18,21 +22,22 @@ class OnnxSource:
     def matches(self, path: str) -> bool:
         return Path(path).suffix.lower() == ".onnx"
 
-    def read(self, path: str, options: SourceOptions, work: Path) -> Model:
-        import onnx
+    def files(self, path: str) -> list[Path]:
+        file = existing_file(path)
+        graph = _load(file, external=False)
+        outside = {
+            entry.value
+            for tensor in graph.graph.initializer
+            for entry in tensor.external_data
+            if entry.key == "location"
+        }
+        return [file, *(existing_file(str(file.parent / name)) for name in sorted(outside))]
 
+    def read(self, path: str, options: SourceOptions) -> Model:
         from edgekit.graph import count
 
         file = existing_file(path)
-        try:
-            graph = onnx.load(str(file))
-            onnx.checker.check_model(graph)
-        except Exception as error:  # protobuf, checker and file errors share no base class
-            raise SourceError(
-                f"{file.name} is not an ONNX model, or it is truncated",
-                str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error),
-                "download or copy it again; a file with external data needs its data file beside it",
-            ) from error
+        graph = _load(file, external=True)
         if not graph.graph.node:
             raise SourceError(f"{file.name} is an ONNX model without any operation")
         metadata = {p.key: p.value for p in graph.metadata_props}
@@ -47,6 +52,22 @@ class OnnxSource:
             parameters=count.parameters(graph),
         )
         return Model(file.stem, graph, None, info, metadata)
+
+
+def _load(file: Path, external: bool) -> onnx.ModelProto:
+    import onnx
+
+    try:
+        graph = onnx.load(str(file), load_external_data=external)
+        if external:
+            onnx.checker.check_model(graph)
+        return graph
+    except Exception as error:  # protobuf, checker and file errors share no base class
+        raise SourceError(
+            f"{file.name} is not an ONNX model, or it is truncated",
+            str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error),
+            "download or copy it again; a file with external data needs its data file beside it",
+        ) from error
 
 
 def labels_in(metadata: dict[str, str]) -> tuple[str, ...]:

@@ -23,7 +23,13 @@ class TorchSource:
         file, _, function = path.rpartition(":")
         return path.lower().endswith(".pt2") or (file.endswith(".py") and function.isidentifier())
 
-    def read(self, path: str, options: SourceOptions, work: Path) -> Model:
+    def files(self, path: str) -> list[Path]:
+        if path.lower().endswith(".pt2"):
+            return [existing_file(path)]
+        existing_file(path.rpartition(":")[0])
+        return []
+
+    def read(self, path: str, options: SourceOptions) -> Model:
         import torch
 
         from edgekit.sources.export import export

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -18,9 +19,10 @@ class YoloSource:
     def matches(self, path: str) -> bool:
         return Path(path).suffix.lower() in (".pt", ".pth", ".ckpt", ".safetensors")
 
-    def read(self, path: str, options: SourceOptions, work: Path) -> Model:
-        import dataclasses
+    def files(self, path: str) -> list[Path]:
+        return [existing_file(path)]
 
+    def read(self, path: str, options: SourceOptions) -> Model:
         import torch
 
         from edgekit.architectures.yolov9 import YOLOv9, flops

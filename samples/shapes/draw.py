@@ -77,7 +77,8 @@ def _background(rng: Random, width: int, height: int) -> np.ndarray:
     canvas = first + (second - first) * ramp
     for cells in (rng.integers(3, 9), rng.integers(10, 40)):
         cloud = rng.normal(0, rng.uniform(0, 22), (cells, cells)).astype(np.float32)
-        canvas += np.asarray(Image.fromarray(cloud).resize((width, height), Image.BICUBIC))[..., None]
+        smooth = Image.fromarray(cloud).resize((width, height), Image.BICUBIC)
+        canvas += np.asarray(smooth)[..., None]
     if rng.random() < 0.25:
         wave = np.sin((x * np.sin(angle) - y * np.cos(angle)) * rng.uniform(40, 160))
         canvas += (np.sign(wave) if rng.random() < 0.5 else wave)[..., None] * rng.uniform(4, 18)
@@ -93,10 +94,11 @@ def _contrasting(rng: Random, canvas: np.ndarray, box: np.ndarray, name: str) ->
     x, y, w, h = box.astype(int)
     behind = canvas[y : y + h + 1, x : x + w + 1].mean((0, 1))
     hues = {"warm disc": (-0.04, 0.13), "cool disc": (0.5, 0.7)}.get(name, (0.0, 1.0))
+    palest = 0.45 if "disc" in name else 0.0
     colour = behind
     for _ in range(20):
-        hsv = rng.uniform(*hues) % 1, rng.uniform(0.45 if "disc" in name else 0, 1), rng.uniform(0.3, 1)
-        colour = np.array(colorsys.hsv_to_rgb(*hsv)) * 255
+        hue, saturation = rng.uniform(*hues) % 1, rng.uniform(palest, 1)
+        colour = np.array(colorsys.hsv_to_rgb(hue, saturation, rng.uniform(0.3, 1))) * 255
         if np.abs(colour - behind).sum() > 90:
             break
     return colour
@@ -127,8 +129,9 @@ def _blob(rng: Random) -> Polygon:
     """Clutter: a crooked polygon, or a plus."""
     if rng.random() < 0.4:
         arm = rng.uniform(0.15, 0.4)
-        return np.array([(-arm, -1), (arm, -1), (arm, -arm), (1, -arm), (1, arm), (arm, arm), (arm, 1),
-                         (-arm, 1), (-arm, arm), (-1, arm), (-1, -arm), (-arm, -arm)])  # fmt: skip
+        return np.array([(-arm, -1), (arm, -1), (arm, -arm), (1, -arm), (1, arm), (arm, arm),
+                         (arm, 1), (-arm, 1), (-arm, arm), (-1, arm), (-1, -arm),
+                         (-arm, -arm)])  # fmt: skip
     corners = int(rng.integers(5, 9))
     return _regular(corners) * rng.uniform(0.6, 1, (corners, 1)) * (1, rng.uniform(0.3, 0.8))
 
@@ -160,11 +163,22 @@ def _line(rng: Random, width: int, height: int) -> Polygon:
 
 def _extent(outline: Polygon, width: int, height: int) -> np.ndarray | None:
     """x y w h of the part inside the image; None when too little is."""
-    low = outline.min(0)
-    size = outline.max(0) - low
-    first = low.clip(0, (width, height))
-    inside = (low + size).clip(0, (width, height)) - first
-    return np.concatenate((first, inside)) if inside.prod() > 0.6 * size.prod() else None
+    inside = outline
+    for axis, bound, sign in ((0, 0, 1), (0, width, -1), (1, 0, 1), (1, height, -1)):
+        inside = _cut(inside, (inside[:, axis] - bound) * sign)
+        if len(inside) == 0:
+            return None
+    low, size = inside.min(0), np.ptp(inside, 0)
+    return np.concatenate((low, size)) if size.prod() > 0.6 * np.ptp(outline, 0).prod() else None
+
+
+def _cut(points: Polygon, depth: np.ndarray) -> Polygon:
+    """The part of a polygon where `depth`, linear and known at its corners, is not negative."""
+    following, next_depth = np.roll(points, -1, 0), np.roll(depth, -1)
+    crossing = (depth < 0) != (next_depth < 0)
+    share = np.where(crossing, depth / np.where(crossing, depth - next_depth, 1), 0)[:, None]
+    pairs = np.stack((points, points + share * (following - points)), 1)
+    return pairs[np.stack((depth >= 0, crossing), 1)]
 
 
 def _covered(a: np.ndarray, b: np.ndarray) -> float:
@@ -176,7 +190,7 @@ def _covered(a: np.ndarray, b: np.ndarray) -> float:
 def _paint(
     canvas: np.ndarray, rng: Random, outline: Polygon, hole: Polygon | None, colour: np.ndarray
 ) -> None:
-    """Fill the outline, without the hole, antialiased; shaded, and at times slightly transparent."""
+    """Fill the outline but not the hole: antialiased, shaded, a little transparent at times."""
     height, width = canvas.shape[:2]
     x0, y0 = np.floor(outline.min(0)).clip(0, (width, height)).astype(int)
     x1, y1 = np.ceil(outline.max(0)).clip(0, (width, height)).astype(int)
@@ -213,7 +227,7 @@ def write(out: Path, count: int, seed: int) -> None:
         width, height = SIZES[index % len(SIZES)]
         drawing = draw(np.random.default_rng((seed, index)), width, height)
         name = f"{seed:04}-{index:04}.jpg"
-        Image.fromarray(drawing.image).save(out / "images" / name, quality=90, optimize=True)
+        Image.fromarray(drawing.image).save(out / "images" / name, quality=88, optimize=True)
         images.append({"id": index + 1, "file_name": name, "width": width, "height": height})
         for box, kind in zip(drawing.boxes, drawing.classes):
             x, y, w, h = (round(float(v), 2) for v in box)

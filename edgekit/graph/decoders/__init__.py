@@ -63,6 +63,7 @@ def canonical_outputs(
         labels=labels or tuple(f"class_{i}" for i in range(classes)),
         decoder=chosen.name,
         nms_in_graph=bool(decoded.classes),
+        iou_threshold=chosen.iou_threshold,
     )  # fmt: skip
     assert count != 0
     return result, spec

@@ -137,3 +137,4 @@ class Decoder:
     matches: Callable[[Heads], bool]
     decode: Callable[[Heads], Decoded]
     image: dict[str, object] = field(default_factory=dict)  # pre-processing of this family
+    iou_threshold: float = 0.7  # at which its authors suppress duplicates

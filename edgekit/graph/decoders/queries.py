@@ -184,7 +184,7 @@ QUERY_DECODERS = (
     Decoder("boxes-scores", "boxes (1, N, 4) x1y1x2y2 pixels and scores (1, N, C) (YOLO-NAS, PP-YOLOE)",
             _matches_boxes_scores, _decode_boxes_scores),
     Decoder("ssd", "boxes (1, N, 4) x1y1x2y2 in 0..1 and scores (1, N, C), background first "
-            "(SSD, UltraFace)", _matches_ssd, _decode_ssd, _SSD_IMAGE),
+            "(SSD, UltraFace)", _matches_ssd, _decode_ssd, _SSD_IMAGE, 0.5),
     Decoder("rtdetr", "queries (1, Q, 4+C), or boxes (1, Q, 4) and logits (1, Q, C); "
             "cxcywh in 0..1 (RT-DETR, D-FINE)", _matches_rtdetr, _decode_rtdetr, _STRETCH),
     Decoder("end-to-end", "(1, K, 6): x1y1x2y2 pixels, score, class; NMS is in the graph "

@@ -165,9 +165,9 @@ YOLO_DECODERS = (
     Decoder("yolov5", "(1, 3N, 5+C): xywh pixels, objectness, classes (YOLOv5, YOLOv7)",
             _matches_yolov5, _decode_yolov5),
     Decoder("yolox", "(1, N, 5+C): xy offset and log wh per cell, objectness, classes (YOLOX)",
-            _matches_yolox, _decode_yolox, _YOLOX_IMAGE),
+            _matches_yolox, _decode_yolox, _YOLOX_IMAGE, 0.65),
     Decoder("nanodet", "(1, N, C+4·bins): class probabilities, side distributions (NanoDet)",
-            lambda heads: _nanodet_split(heads) > 0, _decode_nanodet, _NANODET_IMAGE),
+            lambda heads: _nanodet_split(heads) > 0, _decode_nanodet, _NANODET_IMAGE, 0.6),
     Decoder("fastestdet", "(1, 5+C, H, W): objectness, box, classes (FastestDet)",
-            _matches_fastestdet, _decode_fastestdet, {"resize": "stretch", "color": "bgr"}),
+            _matches_fastestdet, _decode_fastestdet, {"resize": "stretch", "color": "bgr"}, 0.45),
 )  # fmt: skip

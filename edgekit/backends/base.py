@@ -1,0 +1,61 @@
+"""The seam between a model and what a runtime opens: a `Backend` compiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from edgekit.model import Model
+from edgekit.package import EngineRequirement
+from edgekit.spec import Precision
+from edgekit.target import Target
+
+Progress = Callable[[str, int, int], None]  # what is being done, done so far, total
+
+
+@dataclass(frozen=True)
+class Availability:
+    """`missing` is "" when the backend can be used; `install` is the command that helps."""
+
+    missing: str = ""
+    install: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """`float_layers`: how many of the most sensitive regions to leave in float; None: decide."""
+
+    calibration: str = ""
+    calibration_images: int = 64
+    float_layers: int | None = None
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a backend leaves in its work folder. `files` are names in that folder."""
+
+    files: tuple[str, ...]
+    engine: EngineRequirement
+    versions: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    search: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Backend(Protocol):
+    name: str
+
+    def available(self) -> Availability: ...
+
+    def precisions(self, target: Target) -> tuple[Precision, ...]: ...
+
+    def compile(
+        self, model: Model, target: Target, precision: Precision, options: CompileOptions,
+        work: Path, progress: Progress,
+    ) -> Artifact:  # fmt: skip
+        """Write the artefact into `work`. Deterministic: same arguments, same bytes."""
+        ...

@@ -1,0 +1,28 @@
+"""Backend: nothing. Copies the float graph; exercises the whole path without a compiler."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgekit.backends.base import Artifact, Availability, CompileOptions, Progress
+from edgekit.model import Model
+from edgekit.package import EngineRequirement
+from edgekit.spec import Precision
+from edgekit.target import Target
+
+
+class NullBackend:
+    name = "null"
+
+    def available(self) -> Availability:
+        return Availability()
+
+    def precisions(self, target: Target) -> tuple[Precision, ...]:
+        return (Precision.FP32,)
+
+    def compile(
+        self, model: Model, target: Target, precision: Precision, options: CompileOptions,
+        work: Path, progress: Progress,
+    ) -> Artifact:  # fmt: skip
+        (work / "model.onnx").write_bytes(model.graph.SerializeToString(deterministic=True))
+        return Artifact(("model.onnx",), EngineRequirement("onnxruntime", ">=1.17", "model.onnx"))

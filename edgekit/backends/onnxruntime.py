@@ -1,0 +1,45 @@
+"""Backend: CPUs through ONNX Runtime. Leaves an `.onnx` that any language can open."""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib.metadata import version
+from pathlib import Path
+
+from edgekit.backends.base import Artifact, Availability, CompileOptions, Progress
+from edgekit.dataset import read_dataset
+from edgekit.model import Model
+from edgekit.package import EngineRequirement
+from edgekit.spec import Precision
+from edgekit.target import Target
+
+_NEEDS = ("onnx", "onnxruntime", "onnx_ir", "onnxscript", "sympy")
+
+
+class OnnxRuntimeBackend:
+    name = "onnxruntime"
+
+    def available(self) -> Availability:
+        missing = [n for n in _NEEDS if importlib.util.find_spec(n) is None]
+        if missing:
+            return Availability(f"not installed: {', '.join(missing)}", "pip install 'edgekit[convert]'")
+        return Availability(versions={"onnxruntime": version("onnxruntime")})
+
+    def precisions(self, target: Target) -> tuple[Precision, ...]:
+        mine = (Precision.FP32, Precision.W8A8)
+        return tuple(p for p in target.precisions if p in mine)
+
+    def compile(
+        self, model: Model, target: Target, precision: Precision, options: CompileOptions,
+        work: Path, progress: Progress,
+    ) -> Artifact:  # fmt: skip
+        engine = EngineRequirement("onnxruntime", ">=1.20,<2", "model.onnx")
+        if precision is Precision.FP32:
+            (work / "model.onnx").write_bytes(model.graph.SerializeToString(deterministic=True))
+            return Artifact(("model.onnx",), engine)
+        from edgekit.quantize.static import quantize
+
+        dataset = read_dataset(options.calibration).first(options.calibration_images)
+        result = quantize(model, dataset, options.float_layers, progress)
+        (work / "model.onnx").write_bytes(result.graph.SerializeToString(deterministic=True))
+        return Artifact(("model.onnx",), engine, settings=result.settings, search=result.search)

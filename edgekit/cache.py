@@ -1,0 +1,67 @@
+"""Finished steps of conversions, by content: an interrupted conversion continues, a repeated one
+is quick. Entries appear whole or not at all, and go when unused for a month."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from edgekit import settings
+from edgekit.errors import ConversionError
+from edgekit.package import canonical
+
+_MONTH = 30 * 24 * 3600
+
+
+def key(**parts: Any) -> str:
+    """A name for a step: everything its result depends on, hashed."""
+    return hashlib.sha256(canonical(parts)).hexdigest()[:32]
+
+
+def step(name: str, make: Callable[[Path], None]) -> Path:
+    """The folder of the finished step `name`, made by `make(folder)` when it is not there."""
+    root = settings.cache_folder() / "steps"
+    done = root / name
+    if done.is_dir():
+        os.utime(done)
+        return done
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        _forget_old(root)
+        work = Path(tempfile.mkdtemp(prefix=".partial-", dir=root))
+    except OSError as error:
+        raise _unwritable(root, error) from error
+    try:
+        make(work)
+        os.replace(work, done)
+    except OSError as error:
+        if not done.is_dir():  # else another process finished the same step first
+            raise _unwritable(root, error) from error
+    except ConversionError:
+        if (work / "error.json").exists():  # else a compiler crashed: keep what repeats the crash
+            shutil.rmtree(work, ignore_errors=True)
+        raise
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    shutil.rmtree(work, ignore_errors=True)
+    return done
+
+
+def _forget_old(root: Path) -> None:
+    for folder in root.iterdir():
+        if time.time() - folder.stat().st_mtime > _MONTH:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unwritable(root: Path, error: OSError) -> ConversionError:
+    return ConversionError(
+        f"Intermediate results cannot be written to {root}", str(error.strerror or error),
+        "free some space, or set EDGEKIT_CACHE to another folder",
+    )  # fmt: skip

@@ -1,0 +1,28 @@
+"""edgekit backends"""
+
+from __future__ import annotations
+
+import click
+
+from edgekit import registry
+from edgekit.cli.output import emit, json_option, table
+
+
+@click.command()
+@json_option
+def command(as_json: bool) -> None:
+    """List the compilers, whether they are ready, and what installs those that are not."""
+    rows = []
+    for name in registry.names("backends"):
+        have = registry.load("backends", name).available()
+        rows.append({"name": name, "ready": not have.missing, "missing": have.missing,
+                     "install": have.install, "versions": have.versions})  # fmt: skip
+    if as_json:
+        emit("backends", backends=rows)
+        return
+    shown = [
+        (r["name"], "yes" if r["ready"] else "no",
+         " ".join(f"{n} {v}" for n, v in r["versions"].items()) or (f"{r['missing']}: {r['install']}" if r["missing"] else "-"))
+        for r in rows
+    ]  # fmt: skip
+    click.echo(table(shown, ("backend", "ready", "versions, or what to do")))

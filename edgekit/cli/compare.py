@@ -1,0 +1,49 @@
+"""edgekit compare"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgekit.cli.output import emit, json_option
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("-d", "--device", default="local", show_default=True, help="See `edgekit devices`.")
+@click.option("--launches", type=click.IntRange(2), default=7, show_default=True, help="Fresh processes of each.")
+@click.option("--iterations", type=click.IntRange(1), default=50, show_default=True, help="Runs a launch.")
+@click.option("--seconds", type=float, default=10.0, show_default=True, help="A launch measures no longer.")
+@click.option("--threads", type=click.IntRange(1), help="Default: the free big cores.")
+@click.option("--store", metavar="FILE", help="Database for the raw samples (default: see `edgekit doctor`).")
+@json_option
+def command(a: str, b: str, as_json: bool, **options: Any) -> None:
+    """Measure A and B with alternating launches and print how many times as long A takes.
+
+    A ratio below 1 means that A is faster. When the interval holds 1, they cannot be told apart.
+    """
+    from edgekit.devices.base import Plan
+    from edgekit.profiling.sampler import compare, profile
+    from edgekit.store.database import Store
+
+    plan = Plan(options["iterations"], 5, options["seconds"], options["threads"])
+    store = Store(Path(options["store"]) if options["store"] else None)
+    results = profile([a, b], options["device"], options["launches"], plan, store, record=False)
+    ratios = compare(results[0], results[1])
+    if as_json:
+        emit("compare", a=results[0].package, b=results[1].package, device=results[0].device,
+             ratios=ratios, warnings=sorted({w for r in results for w in r.warnings}))  # fmt: skip
+        return
+    first, second = results
+    for name, what in (("run", "engine alone"), ("total", "image to boxes")):
+        r = ratios[name]
+        low, high = r.interval
+        x, y = (getattr(s, name).median * 1e3 for s in results)
+        verdict = "faster" if high < 1 else "slower" if low > 1 else "not told apart"
+        click.echo(f"{what:15} {x:8.2f} ms / {y:8.2f} ms = {r.value:.3f}  (95 %: {low:.3f} to {high:.3f})  {verdict}")
+    click.echo(f"A {first.package}, B {second.package}, {ratios['run'].launches} launches each on {first.device.chip}")
+    for warning in sorted({w for s in results for w in s.warnings}):
+        click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)

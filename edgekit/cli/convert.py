@@ -1,0 +1,92 @@
+"""edgekit convert"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from edgekit.cli.output import emit, json_option, number, table
+
+
+@click.command()
+@click.argument("source")
+@click.option("-t", "--target", "targets", multiple=True, default=("cpu",), show_default=True,
+              help="Where it will run (see `edgekit targets`). May be given several times.")
+@click.option("-p", "--precision", "precisions", multiple=True, help="fp32, w8a8, … (default: the target's first).")
+@click.option("--calibration", metavar="DATA", help="Folder of images to quantise with.")
+@click.option("--eval", "eval_", metavar="DATA", help="Folder of images with boxes to measure accuracy on.")
+@click.option("-o", "--out", default="dist", show_default=True, help="Folder the packages go to.")
+@click.option("--name", help="Name of the packages (default: the source's).")
+@click.option("--labels", metavar="FILE", help="Class names: a file with one a line, a,b,c or `coco`.")
+@click.option("--image-size", metavar="SIZE", help="640, or HEIGHTxWIDTH (default: the model's own, or 640).")
+@click.option("--decoder", help="How the outputs of an ONNX or torch source are laid out, when it cannot be told.")
+@click.option("--resize", type=click.Choice(["letterbox", "letterbox-topleft", "stretch"]),
+              help="How images are fitted (default: as the family of the detector does).")
+@click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Channel order of the model's input.")
+@click.option("--mean", help="Subtracted from pixels 0..255: one number or three.")
+@click.option("--std", help="Pixels are divided by it: one number or three.")
+@click.option("--reference", metavar="MODEL", help="Another form of the same model to state the difference from.")
+@click.option("--calibration-images", default=64, show_default=True, help="Use at most so many.")
+@click.option("--eval-images", type=int, help="Use at most so many (default: all).")
+@click.option("--float-layers", type=int, help="Leave so many sensitive layers in float (default: as needed).")
+@click.option("--launches", default=3, show_default=True, help="Rounds of the speed check; 0 leaves it out.")
+@click.option("--allow", multiple=True, metavar="REASON", help="Write the package although: accuracy, slower.")
+@json_option
+def command(source: str, targets: tuple[str, ...], precisions: tuple[str, ...], as_json: bool, **given: Any) -> int:
+    """Turn SOURCE into a package for each target and precision.
+
+    SOURCE: a YOLOv9 or GELAN checkpoint (.pt, .safetensors), a detector as .onnx, a torch program
+    (.pt2), or module.py:function, which runs that file's code.
+
+    \b
+    edgekit convert yolov9-t.pt -p fp32
+    edgekit convert yolov9-t.pt -p fp32 -p w8a8 --calibration photos/ --eval coco/ -o dist/
+    edgekit convert yolox.onnx --labels coco
+
+    A package that is less accurate or slower than its float parent is refused, and the exit code
+    is 1, unless --allow names the reason. An interrupted conversion continues where it stopped.
+    """
+    from edgekit.cli.arguments import parse_source_options
+    from edgekit.pipeline import convert
+
+    options = parse_source_options(given)
+    start = time.monotonic()
+    outcomes = convert(
+        source, targets, precisions, given["out"], given["calibration"], given["eval_"],
+        given["name"] or "", options, given["allow"], given["reference"],
+        given["calibration_images"], given["eval_images"], given["float_layers"], given["launches"],
+    )  # fmt: skip
+    refused = [o for o in outcomes if o.refused]
+    if as_json:
+        rows = [
+            {"name": o.name, "target": o.target, "precision": o.precision,
+             "path": str(o.path) if o.path else None, "receipt": o.receipt.to_dict()}
+            for o in outcomes
+        ]  # fmt: skip
+        emit("convert", packages=rows, seconds=round(time.monotonic() - start, 2))
+        return 1 if refused else 0
+    click.echo(_summary(outcomes))
+    for outcome in refused:
+        for trip in outcome.receipt.trips:
+            click.echo(f"\n{click.style('refused', fg='red', bold=True)} {outcome.name}: {trip.message}")
+            if trip.details:
+                click.echo("  layers that cost most (error they alone cause):")
+                click.echo("\n".join(f"    {d}" for d in trip.details))
+            click.echo(f"  next: more calibration images, --float-layers N, or --allow {trip.reason}")
+    return 1 if refused else 0
+
+
+def _summary(outcomes: Any) -> str:
+    def value(receipt: Any, name: str) -> str:
+        found = [m for m in receipt.measurements if m.name == name]
+        return number(found[0].value, found[0].unit) if found else "-"
+
+    rows = []
+    for o in outcomes:
+        r = o.receipt
+        rows.append((str(o.path) if o.path else f"({o.name}: refused)", value(r, "package"),
+                     value(r, "mAP50-95"), value(r, "mAP50-95 drop"), value(r, "scores SNR"),
+                     value(r, "ratio to float"), r.verdict if o.path else "refused"))  # fmt: skip
+    return table(rows, ("package", "size", "mAP", "drop", "SNR", "time/float", "verdict"))

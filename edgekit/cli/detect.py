@@ -1,0 +1,67 @@
+"""edgekit detect"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgekit.cli.output import emit, json_option, table
+
+
+@click.command()
+@click.argument("package")
+@click.argument("images", nargs=-1, required=True)
+@click.option("--save", metavar="DIR", help="Draw the boxes and write the pictures there.")
+@click.option("--score", type=click.FloatRange(0, 1), help="Least score (default: the package's).")
+@click.option("--iou", type=click.FloatRange(0, 1), help="Overlap above which the weaker box goes.")
+@click.option("--max", "limit", type=click.IntRange(1), help="Most boxes an image.")
+@click.option("--class-agnostic", is_flag=True, help="Boxes of different classes suppress each other too.")
+@click.option("--threads", type=click.IntRange(1), help="Default: the free big cores.")
+@json_option
+def command(package: str, images: tuple[str, ...], save: str | None, as_json: bool, **options: Any) -> None:
+    """Find objects in IMAGES (files or folders) with PACKAGE.
+
+    Boxes are x1 y1 x2 y2 in pixels of each image.
+    """
+    from edgekit.runtime import load
+    from edgekit.runtime.image import read_image
+
+    results = []
+    with load(package, options["threads"]) as detector:
+        for path in _files(images):
+            image = read_image(path)
+            found = detector(
+                image, score_threshold=options["score"], iou_threshold=options["iou"],
+                max_detections=options["limit"], class_agnostic=options["class_agnostic"],
+            )  # fmt: skip
+            drawn = None
+            if save:
+                from edgekit.report.draw import draw_boxes
+
+                drawn = draw_boxes(image, found, Path(save), path)
+            results.append({"image": str(path), "saved": str(drawn) if drawn else None,
+                            "detections": [d._asdict() for d in found]})  # fmt: skip
+            if not as_json:
+                _show(path, found, drawn)
+    if as_json:
+        emit("detect", package=package, images=results)
+
+
+def _files(images: tuple[str, ...]) -> list[Path]:
+    files: list[Path] = []
+    for name in images:
+        path = Path(name)
+        if path.is_dir():
+            endings = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+            files += sorted(p for p in path.iterdir() if p.suffix.lower() in endings)
+        else:
+            files.append(path)
+    return files
+
+
+def _show(path: Path, found: Any, drawn: Path | None) -> None:
+    click.echo(click.style(f"{path}", bold=True) + (f"  → {drawn}" if drawn else ""))
+    rows = [(d.label, f"{d.score:.3f}", " ".join(f"{v:.1f}" for v in d.box)) for d in found]
+    click.echo(table(rows, ("label", "score", "x1 y1 x2 y2")) if rows else "nothing found")

@@ -1,0 +1,24 @@
+"""edgekit devices"""
+
+from __future__ import annotations
+
+import click
+
+from edgekit import registry
+from edgekit.cli.output import emit, json_option, number, table
+from edgekit.devices.address import open_device
+
+
+@click.command()
+@json_option
+def command(as_json: bool) -> None:
+    """List the kinds of device packages can be measured on."""
+    found = {name: open_device(name).info() for name in registry.names("devices")}
+    if as_json:
+        emit("devices", devices=found)
+        return
+    rows = [
+        (name, str(i.cores), number(i.memory_bytes, "bytes") if i.memory_bytes else "-", i.system, i.chip)
+        for name, i in found.items()
+    ]
+    click.echo(table(rows, ("device", "cores", "memory", "system", "chip")))

@@ -1,0 +1,64 @@
+"""edgekit inspect"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from edgekit.cli.output import emit, interval, json_option, number, table
+from edgekit.package import Package
+from edgekit.receipt import Measurement, Receipt
+from edgekit.spec import from_json
+
+
+@click.command()
+@click.argument("package")
+@json_option
+def command(package: str, as_json: bool) -> None:
+    """Show what PACKAGE is made from, what it needs, and its receipt.
+
+    Checks the manifest and the receipt; `edgekit verify` checks every byte.
+    """
+    opened = Package(package)
+    receipt = opened.receipt()
+    if as_json:
+        emit("inspect", manifest=opened.manifest, manifest_sha256=opened.manifest_sha256, receipt=receipt)
+        return
+    manifest, model = opened.manifest, opened.manifest.model
+    source = manifest.source
+    image = model.image
+    facts = [
+        ("package", f"{manifest.name}  ({manifest.task}, {manifest.target}, {manifest.precision})"),
+        ("verdict", receipt["verdict"]),
+        ("engine", f"{manifest.engine.name} {manifest.engine.versions}: {manifest.engine.artifact}"),
+        ("input", f"{model.input.name} {model.input.dtype} {list(model.input.shape)} {model.input.layout}"),
+        ("image", f"{image.width}x{image.height} {image.resize}, {image.color}, "
+                  f"mean {list(image.mean)}, std {list(image.std)}"),
+        *[("output", f"{o.name} {o.dtype} {list(o.shape)} {o.layout}") for o in model.outputs],
+        ("labels", f"{len(model.labels)}: {', '.join(model.labels[:6])}{', …' if len(model.labels) > 6 else ''}"),
+        ("source", f"{source['name']}  sha256 {source['sha256'][:16]}…"),
+        ("layout", source["layout"]),
+        ("licence", source["licence"] or "not stated in the source"),
+    ]  # fmt: skip
+    for name, text in facts:
+        click.echo(f"{name:8} {text}")
+    click.echo()
+    click.echo(_evidence(from_json(Receipt, receipt).measurements))
+    for trip in receipt["trips"]:
+        click.echo(f"\n{click.style('tripped:', fg='red')} {trip['message']}")
+    for text in (*receipt["not_checked"], *receipt["notes"]):
+        click.echo(f"note: {text}")
+
+
+def _evidence(measurements: Sequence[Measurement]) -> str:
+    """A table, with what was measured on what as numbered notes below it."""
+    notes: dict[str, int] = {}
+    rows = []
+    for m in measurements:
+        text = "; ".join(t for t in (m.device, m.note) if t)
+        mark = f"[{notes.setdefault(text, len(notes) + 1)}]" if text else ""
+        rows.append((m.group, m.name, number(m.value, m.unit), interval(m.interval, m.unit),
+                     m.provenance.value, str(m.samples), mark))  # fmt: skip
+    shown = table(rows, ("group", "what", "value", "95 %", "how", "n", ""))
+    return "\n".join([shown, "", *(f"[{number}] {text}" for text, number in notes.items())])

@@ -1,0 +1,103 @@
+"""`edgekit`: the group, errors into exit codes, and verbs loaded when they are called."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from typing import Any
+
+import click
+
+from edgekit import __version__
+from edgekit.errors import EdgekitError
+
+VERBS = {
+    "convert": "Turn a model into packages, each with its receipt.",
+    "inspect": "Show what a package is and what its receipt says.",
+    "verify": "Check every byte of packages against their manifests.",
+    "pack": "Write a package as one .edgepkg file.",
+    "unpack": "Write an .edgepkg file back as a folder.",
+    "detect": "Find objects in images with a package.",
+    "profile": "Measure latency and memory of packages on a device.",
+    "compare": "Measure two packages interleaved and print their ratio.",
+    "report": "Write a single-file HTML report on packages.",
+    "targets": "List the targets packages can be made for.",
+    "backends": "List the compilers, and whether they are ready.",
+    "devices": "List the devices packages can be measured on.",
+    "doctor": "Check this installation and show every setting.",
+}
+
+
+class Verbs(click.Group):
+    """Imports a verb's module only when it is used: `edgekit --help` stays quick."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        module = importlib.import_module(f"edgekit.cli.{name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="edgekit")
+def cli() -> None:
+    """Trained detectors into measured packages for every target.
+
+    \b
+    edgekit convert yolov9-t.pt -t cpu -p fp32 -p w8a8 --calibration DATA --eval DATA -o dist/
+    edgekit detect  dist/yolov9-t-cpu-w8a8 dog.jpg --save out/
+    edgekit profile dist/yolov9-t-cpu-* -d local
+
+    Results go to stdout, progress to stderr. Every verb takes --json.
+    Exit codes: 0 ok, 1 a verdict failed, 2 usage, 3 not installed or configured, 4 device,
+    5 conversion, 6 integrity, 7 remote service.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: runs the command line and exits the process."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command line; returns its exit code."""
+    try:
+        result = cli.main(arguments, prog_name="edgekit", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except EdgekitError as error:
+        return fail(error, as_json="--json" in arguments)
+    except click.exceptions.Abort:
+        click.echo("Interrupted. Finished steps are kept: the same command continues.", err=True)
+        return 130
+    except KeyboardInterrupt:
+        click.echo("Interrupted. Finished steps are kept: the same command continues.", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def fail(error: EdgekitError, as_json: bool) -> int:
+    if as_json:
+        document: dict[str, Any] = {"schema": "edgekit.error/1", **error.to_dict()}
+        click.echo(json.dumps(document, indent=2))
+    else:
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""edgekit unpack"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgekit.cli.output import emit, json_option
+from edgekit.errors import UsageError
+from edgekit.package import Package, unpack
+
+
+@click.command()
+@click.argument("file")
+@click.option("-o", "--out", default=".", show_default=True, help="Folder that will hold the package's folder.")
+@json_option
+def command(file: str, out: str, as_json: bool) -> None:
+    """Write the .edgepkg FILE back as a package folder, and verify it."""
+    if not Path(file).is_file():
+        raise UsageError(f"There is no file {file}", "", "pass an .edgepkg file")
+    folder = unpack(Path(file), Path(out))
+    Package(folder).verify()
+    if as_json:
+        emit("unpack", package=str(folder))
+    else:
+        click.echo(folder)

@@ -1,0 +1,193 @@
+"""Folders of images with boxes: COCO style, YOLO style, or bare images for calibration.
+
+COCO style: one annotations `.json` beside `images/`. YOLO style: `images/` and `labels/`, names
+in an optional `data.yaml`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import DataError
+
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+
+
+@dataclass(frozen=True)
+class Box:
+    """x, y, width, height in pixels; `crowd` regions are ignored by the metric."""
+
+    category: int
+    x: float
+    y: float
+    width: float
+    height: float
+    area: float
+    crowd: bool = False
+
+
+@dataclass
+class Dataset:
+    """`boxes` has one list for each image; `categories` maps their ids to names ("" if unknown)."""
+
+    folder: Path
+    images: list[Path]
+    boxes: list[list[Box]] = field(default_factory=list)
+    categories: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def annotated(self) -> bool:
+        return any(self.boxes)
+
+    def first(self, count: int | None) -> Dataset:
+        if count is None or count >= len(self.images):
+            return self
+        return Dataset(self.folder, self.images[:count], self.boxes[:count], self.categories)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the images' bytes and boxes, in order: what a receipt cites."""
+        digest = hashlib.sha256()
+        for path in self.images:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(repr(self.boxes).encode())
+        return digest.hexdigest()
+
+
+def read_dataset(path: str | Path) -> Dataset:
+    """Raises DataError when the folder holds no images, or annotations name images it lacks."""
+    folder = Path(path)
+    if not folder.is_dir():
+        raise DataError(
+            f"There is no folder {folder}", "",
+            "pass a folder with images/ and an annotations .json, or images/ and labels/",
+        )  # fmt: skip
+    inside = folder / "images" if (folder / "images").is_dir() else folder
+    found = sorted(p for p in inside.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+    if not found:
+        raise DataError(
+            f"{folder} holds no images", f"looked for {', '.join(sorted(_SUFFIXES))} in {inside}",
+            "pass a folder of images like those the detector will see",
+        )  # fmt: skip
+    annotations = _coco_file(folder)
+    if annotations is not None:
+        return _read_coco(folder, inside, *annotations)
+    if (folder / "labels").is_dir():
+        return _read_yolo(folder, inside, found)
+    return Dataset(folder, found, [[] for _ in found])
+
+
+def _coco_file(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    for path in sorted(folder.glob("*.json")):
+        try:
+            data = json.loads(path.read_text())
+        except ValueError as error:
+            raise DataError(f"{path.name} is not JSON: {error}", "", "mend or remove it") from error
+        if isinstance(data, dict) and "images" in data and "annotations" in data:
+            return path, data
+    return None
+
+
+def _read_coco(folder: Path, inside: Path, file: Path, data: dict[str, Any]) -> Dataset:
+    try:
+        entries = sorted(data["images"], key=lambda e: e["id"])
+        paths = [inside / e["file_name"] for e in entries]
+        missing = [p.name for p in paths if not p.is_file()]
+        if missing:
+            raise DataError(
+                f"{file.name} names {len(missing)} images that are not in {inside}",
+                f"the first is {missing[0]}", "put the images there, or remove their entries",
+            )  # fmt: skip
+        position = {e["id"]: i for i, e in enumerate(entries)}
+        boxes: list[list[Box]] = [[] for _ in entries]
+        for a in data["annotations"]:
+            if a["image_id"] not in position:
+                raise DataError(
+                    f"{file.name} has a box for image {a['image_id']}, which it does not list", "",
+                    "mend the annotations file",
+                )  # fmt: skip
+            x, y, w, h = (float(v) for v in a["bbox"])
+            area, crowd = float(a.get("area", w * h)), bool(a.get("iscrowd", 0))
+            boxes[position[a["image_id"]]].append(Box(int(a["category_id"]), x, y, w, h, area, crowd))
+        categories = {int(c["id"]): str(c.get("name", "")) for c in data.get("categories", [])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{file.name} is not in COCO's format", f"{type(error).__name__}: {error}",
+            "see https://cocodataset.org/#format-data",
+        ) from error  # fmt: skip
+    if not entries:
+        raise DataError(f"{file.name} lists no images", "", "add some")
+    return Dataset(folder, paths, boxes, categories)
+
+
+def _read_yolo(folder: Path, inside: Path, images: list[Path]) -> Dataset:
+    boxes: list[list[Box]] = []
+    for path in images:
+        label = folder / "labels" / path.relative_to(inside).with_suffix(".txt")
+        rows = label.read_text().split("\n") if label.is_file() else []
+        width, height = _image_size(path) if any(r.strip() for r in rows) else (0, 0)
+        boxes.append([_yolo_box(r, width, height, label) for r in rows if r.strip()])
+    names = _yolo_names(folder)
+    highest = max((b.category for image in boxes for b in image), default=-1)
+    count = max(len(names), highest + 1)
+    return Dataset(folder, images, boxes, {i: names.get(i, "") for i in range(count)})
+
+
+def _yolo_box(row: str, width: int, height: int, file: Path) -> Box:
+    try:
+        category, cx, cy, w, h = row.split()[:5]
+        box_width, box_height = float(w) * width, float(h) * height
+        x, y = float(cx) * width - box_width / 2, float(cy) * height - box_height / 2
+        return Box(int(category), x, y, box_width, box_height, box_width * box_height)
+    except ValueError as error:
+        raise DataError(
+            f"{file.name} is not in YOLO's format", f"the line {row[:60]!r}",
+            "each line is: class centre-x centre-y width height, the last four in 0..1",
+        ) from error  # fmt: skip
+
+
+def _yolo_names(folder: Path) -> dict[int, str]:
+    file = folder / "data.yaml"
+    if not file.is_file():
+        return {}
+    import yaml
+
+    try:
+        names = (yaml.safe_load(file.read_text()) or {}).get("names", {})
+    except (yaml.YAMLError, AttributeError) as error:
+        raise DataError(f"{file} cannot be read", str(error).split("\n")[0], "mend it") from error
+    return dict(enumerate(names)) if isinstance(names, list) else {int(k): v for k, v in names.items()}
+
+
+def _image_size(path: Path) -> tuple[int, int]:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except OSError as error:
+        raise DataError(f"{path.name} is not an image that can be read", str(error)) from error
+
+
+def match_categories(dataset: Dataset, labels: tuple[str, ...]) -> dict[int, int]:
+    """From the detector's class index to the dataset's category id: by name, else by position.
+
+    Raises DataError when neither can be.
+    """
+    by_name = {name.strip().lower(): i for i, name in dataset.categories.items() if name}
+    matched = {i: by_name[n.strip().lower()] for i, n in enumerate(labels) if n.strip().lower() in by_name}
+    if matched:
+        return matched
+    ids = sorted(dataset.categories)
+    anonymous = not by_name or all(n.startswith("class_") for n in labels)
+    if anonymous and len(ids) == len(labels):
+        return dict(enumerate(ids))
+    raise DataError(
+        "The detector's classes and those of the annotations do not match",
+        f"{len(labels)} labels ({', '.join(labels[:3])}, …), {len(ids)} categories "
+        f"({', '.join(list(dataset.categories.values())[:3])}, …)",
+        "pass the detector's class names with --labels",
+    )

@@ -1,0 +1,69 @@
+"""Device `local`: this machine. Each launch is a fresh Python process."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+from edgekit.devices.base import DeviceInfo, Launch, Plan
+from edgekit.devices.sensors import busy_share, cpu_model, frequency_policy, memory_bytes, readings
+from edgekit.errors import DeviceError, from_dict
+from edgekit.runtime.cores import allowed_cores
+
+_BUSY = 0.10  # share of the allowed cores that others may use before a launch is suspect
+
+
+class LocalDevice:
+    name = "local"
+
+    def __init__(self, address: str = "") -> None:
+        self.address = address
+
+    def info(self) -> DeviceInfo:
+        return DeviceInfo(
+            name="local",
+            chip=cpu_model(),
+            system=f"{platform.system()} {platform.release()} {platform.machine()}",
+            cores=len(allowed_cores()),
+            memory_bytes=memory_bytes(),
+            facts={
+                "python": platform.python_version(),
+                "frequency_policy": frequency_policy() or "not readable",
+            },
+        )
+
+    def run(self, package: Path, plan: Plan) -> Launch:
+        command = [
+            sys.executable, "-m", "edgekit.runtime.launch", str(package),
+            "--iterations", str(plan.iterations), "--warmup", str(plan.warmup),
+            "--seconds", str(plan.seconds),
+        ]  # fmt: skip
+        if plan.threads:
+            command += ["--threads", str(plan.threads)]
+        others = busy_share(0.2)  # while nothing of ours runs, all use is somebody else's
+        before = readings()
+        process = subprocess.run(command, capture_output=True, text=True, env=_environment())
+        after = readings()
+        try:
+            data = json.loads(process.stdout.splitlines()[-1])
+        except (ValueError, IndexError):
+            tail = process.stderr.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
+            raise DeviceError(
+                f"A launch of {package.name} on this machine failed", tail[0][:300],
+                f"run it on its own: python -m edgekit.runtime.launch {package}",
+            ) from None  # fmt: skip
+        if "error" in data:
+            raise from_dict(data)
+        host = {"busy_before": others, "before": before, "after": after}
+        if others > _BUSY:
+            host["warning"] = f"other work used {others:.0%} of the cores just before this launch"
+        return Launch(host=host, **data)
+
+
+def _environment() -> dict[str, str]:
+    # A thread pool of numpy's own would compete with the engine's.
+    return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

@@ -1,0 +1,26 @@
+"""Device `null`: replays fixed timings. For tests of everything above it; never a measurement."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgekit.devices.base import DeviceInfo, Launch, Plan
+
+
+class NullDevice:
+    name = "null"
+
+    def __init__(self, address: str = "") -> None:
+        self.address = address  # milliseconds an iteration takes; "" means 10
+
+    def info(self) -> DeviceInfo:
+        return DeviceInfo("null", "no chip: fixed timings for tests", "none", 1, 0)
+
+    def run(self, package: Path, plan: Plan) -> Launch:
+        each = float(self.address or 10) / 1000
+        samples = {"prepare": 0.0, "run": each, "finish": 0.0}
+        return Launch(
+            {phase: [value] * plan.iterations for phase, value in samples.items()},
+            cold_load_s=each, warm_load_s=each, first_run_s=each, peak_memory_bytes=0, threads=1,
+            engine="null",
+        )  # fmt: skip

@@ -1,0 +1,34 @@
+"""From what a source gave to edgekit's canonical model: all passes, in order."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from edgekit.graph import count
+from edgekit.graph.clean import clean
+from edgekit.graph.decoders import canonical_outputs
+from edgekit.graph.merge_convs import merge_convs
+from edgekit.graph.shapes import fix_shapes
+from edgekit.graph.simplify import simplify
+from edgekit.graph.softmax_axis import softmax_on_last_axis
+from edgekit.model import Model
+from edgekit.sources.base import SourceOptions
+from edgekit.sources.onnx import labels_in
+
+
+def canonicalise(model: Model, options: SourceOptions) -> Model:
+    """Ensures: fixed shapes, canonical outputs, a spec, nothing but computation. Raises UsageError
+    when a size, decoder or labels must be said by the user."""
+    name, graph, spec = model.source.name, model.graph, model.spec
+    if spec is None:
+        graph = simplify(fix_shapes(graph, options.image_size, name), name)
+        labels = options.labels or labels_in(model.metadata)
+        graph, spec = canonical_outputs(graph, name, options.decoder, labels, options.image)
+    graph = softmax_on_last_axis(merge_convs(simplify(graph, name)))
+    graph = clean(simplify(graph, name))
+    source = model.source
+    if source.flops is None:  # the graph as it came has no sizes to count with
+        source = dataclasses.replace(source, flops=count.flops(graph))
+    # `clean` may have renamed the image input
+    spec = dataclasses.replace(spec, input=dataclasses.replace(spec.input, name=graph.graph.input[0].name))
+    return Model(model.name, graph, spec, source)

@@ -1,0 +1,281 @@
+"""convert(): one source into one package for each target and precision, each with its receipt.
+
+source → model → compile (in a worker) → verify with the artefact itself → tripwires → package.
+Every finished step is kept by content, so the same command continues where it was stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import platform
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from edgekit import cache, progress, registry
+from edgekit.backends.base import Artifact, Backend, CompileOptions
+from edgekit.backends.worker import compile_in_worker, repeat_command
+from edgekit.dataset import Dataset, read_dataset
+from edgekit.errors import DataError, MissingError, UsageError
+from edgekit.model import Model
+from edgekit.package import Manifest, Package, write_package
+from edgekit.receipt import Reason, Receipt
+from edgekit.graph.canonical import canonicalise
+from edgekit.sources.base import Source, SourceOptions
+from edgekit.sources.files import sha256
+from edgekit.spec import Precision, from_json, to_json
+from edgekit.target import Target, find_target
+from edgekit.verification import Verifier
+
+_ATTEMPTS = 3  # with twice as many layers in float each time
+_TOOLS = ("edgekit", "torch", "onnx", "onnxruntime", "onnxscript", "numpy")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one target and precision. `path` is None when the package was refused."""
+
+    name: str
+    target: str
+    precision: Precision
+    path: Path | None
+    receipt: Receipt
+
+    @property
+    def refused(self) -> bool:
+        return self.path is None
+
+
+def convert(
+    source: str | Path, targets: Sequence[str] = ("cpu",), precisions: Sequence[str] = (),
+    out: str | Path = "dist", calibration: str | Path | None = None, eval: str | Path | None = None,
+    name: str = "", options: SourceOptions | None = None, allow: Sequence[str] = (),
+    reference: str | Path | None = None, calibration_images: int = 64,
+    eval_images: int | None = None, float_layers: int | None = None, launches: int = 3,
+) -> list[Outcome]:  # fmt: skip
+    """Convert `source` for each target and precision into `out/NAME-TARGET-PRECISION`.
+
+    calibration, eval: folders of images (docs/format.md says which layouts); `eval` needs boxes.
+    allow: reasons ("accuracy", "slower") that do not refuse a package but stay in its verdict.
+    reference: another form of the same model (an ONNX file, say) to state the difference from.
+    launches: rounds of the latency tripwire; 0 leaves it out, and the receipt says so.
+
+    Returns an Outcome for each package, refused ones included. Raises EdgekitError otherwise.
+    """
+    allowed = {_reason(a) for a in allow}
+    options = options or SourceOptions()
+    jobs = _jobs([find_target(t) for t in targets], precisions, calibration)
+    calibrating = read_dataset(calibration) if calibration else None
+    evaluating = read_dataset(eval).first(eval_images) if eval else None
+    if evaluating is not None and not evaluating.annotated:
+        raise DataError(
+            f"{eval} has images but no boxes", "accuracy needs annotations",
+            "add an annotations .json (COCO) or labels/ (YOLO), or pass it as --calibration only",
+        )  # fmt: skip
+    model = read_model(str(source), options)
+    external = read_model(str(reference), options) if reference else None
+    calibrating = calibrating.first(calibration_images) if calibrating else None
+    verifier = Verifier(model, evaluating or calibrating, external, launches)
+    quantising = CompileOptions(str(calibration or ""), calibration_images, float_layers)
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as staging:
+        for target, asked in jobs:
+            parent: Package | None = None
+            for precision in _with_parent(target, asked):
+                title = f"{name or model.name}-{target.name}-{precision}"
+                step = _Step(model, target, precision, Path(staging) / title, calibrating, verifier, parent)
+                candidate = step.best(CompileOptions() if precision.is_float else quantising)
+                if precision.is_float and parent is None:
+                    parent = candidate.staged
+                if precision not in asked:  # compiled only to compare its quantised siblings with
+                    continue
+                refused = any(t.reason not in allowed for t in candidate.receipt.trips)
+                path = None if refused else Path(out) / title
+                if path is not None:
+                    candidate.write(path)
+                outcomes.append(Outcome(title, target.name, precision, path, candidate.receipt))
+    return outcomes
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A package in the staging folder and what was found out about it."""
+
+    staged: Package
+    files: dict[str, bytes]
+    receipt: Receipt
+    artifact: Artifact
+
+    def write(self, path: Path) -> None:
+        write_package(path, self.staged.manifest, self.files, self.receipt.to_dict())
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One target and precision: compile, stage, verify; again with more in float when it trips."""
+
+    model: Model
+    target: Target
+    precision: Precision
+    stage: Path
+    calibrating: Dataset | None
+    verifier: Verifier
+    parent: Package | None
+
+    def best(self, options: CompileOptions) -> _Candidate:
+        """The first candidate that is accurate enough, else the last one tried."""
+        candidate = self.attempt(options)
+        tried: list[dict[str, Any]] = []
+        for _ in range(_ATTEMPTS - 1):
+            inaccurate = [t for t in candidate.receipt.trips if t.reason is Reason.ACCURACY]
+            chosen = candidate.artifact.settings.get("float_layers")
+            if not inaccurate or options.float_layers is not None or chosen is None:
+                break
+            tried.append({"kind": "attempt", "float_layers": chosen, "result": inaccurate[0].message})
+            progress.note(f"  {inaccurate[0].message}; trying again with more layers in float")
+            candidate = self.attempt(dataclasses.replace(options, float_layers=2 * chosen or 4), tried)
+        return candidate
+
+    def attempt(self, options: CompileOptions, tried: Sequence[dict[str, Any]] = ()) -> _Candidate:
+        progress.note(f"{self.stage.name}: compiling")
+        folder = _compile(self.model, self.target, self.precision, options, self.calibrating)
+        artifact = from_json(Artifact, json.loads((folder / "artifact.json").read_text()))
+        manifest, files = _contents(self.stage.name, self.model, self.target, self.precision, artifact, folder)
+        staged = write_package(self.stage, manifest, files, {})
+        receipt = self.verifier.check(staged, artifact, self.target, self.parent)
+        steps = (repeat_command(folder / "job.json"),)
+        receipt = dataclasses.replace(receipt, steps=steps, search=(*tried, *receipt.search))
+        return _Candidate(staged, files, receipt, artifact)
+
+
+def read_model(path: str, options: SourceOptions) -> Model:
+    """The canonical model of a source, from the cache when it was read before."""
+    source = _source_for(path)
+    files = source.files(path)
+    key = cache.key(
+        source=source.name, name=Path(path).name, files=[sha256(f) for f in files],
+        options=to_json(options), tools=_versions(),
+    )  # fmt: skip
+
+    def make(folder: Path) -> None:
+        progress.note(f"reading {Path(path).name}")
+        canonicalise(source.read(path, options), options).save(folder)
+
+    if not files:  # the user's own code: only running it tells what it gives
+        with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+            make(Path(folder))
+            return Model.load(Path(folder))
+    return Model.load(cache.step(f"model-{key}", make))
+
+
+def _source_for(path: str) -> Source:
+    for name in registry.names("sources"):
+        source: Source = registry.load("sources", name)
+        if source.matches(path):
+            return source
+    raise UsageError(
+        f"edgekit does not know what {Path(path).name} is",
+        "sources are told by their ending",
+        "pass a .pt, .pth, .ckpt, .safetensors, .onnx or .pt2 file, or module.py:function",
+    )
+
+
+def _jobs(
+    targets: Sequence[Target], precisions: Sequence[str], calibration: str | Path | None
+) -> list[tuple[Target, list[Precision]]]:
+    """The precisions asked of each target; checked before any work begins."""
+    jobs = []
+    for target in targets:
+        backend: Backend = registry.load("backends", target.backend)
+        have = backend.available()
+        if have.missing:
+            raise MissingError(f"The backend {target.backend} is not ready", have.missing, have.install)
+        known = backend.precisions(target)
+        try:
+            wanted = [Precision(p) for p in precisions] or [known[0]]
+        except ValueError as error:
+            raise UsageError(f"There is no precision {error.args[0].split()[0]}", "",
+                             f"{target.name} takes {', '.join(known)}") from error  # fmt: skip
+        for precision in wanted:
+            if precision not in known:
+                raise UsageError(
+                    f"{target.name} has no {precision}", "", f"it takes {', '.join(known)}"
+                )
+        if any(not p.is_float for p in wanted) and calibration is None:
+            raise UsageError(
+                "Quantising activations needs images like those the detector will see",
+                "no --calibration was given", "pass --calibration FOLDER; 32 to 128 images are enough",
+            )  # fmt: skip
+        jobs.append((target, wanted))
+    return jobs
+
+
+def _with_parent(target: Target, asked: Sequence[Precision]) -> list[Precision]:
+    """The precisions to compile, float ones first; a quantised one needs a float parent."""
+    order = sorted(dict.fromkeys(asked), key=lambda p: not p.is_float)
+    if order and not order[0].is_float:
+        floats = [p for p in target.precisions if p.is_float]
+        order = [*floats[:1], *order]
+    return order
+
+
+def _compile(
+    model: Model, target: Target, precision: Precision, options: CompileOptions, calibrating: Dataset | None
+) -> Path:
+    images = calibrating.fingerprint() if calibrating and not precision.is_float else ""
+    graph = model.graph.SerializeToString(deterministic=True)
+    backend: Backend = registry.load("backends", target.backend)
+    key = cache.key(
+        graph=hashlib.sha256(graph).hexdigest(), spec=to_json(model.spec), target=to_json(target),
+        precision=precision.value, images=images, float_layers=options.float_layers,
+        tools={**_versions(), **backend.available().versions},
+    )  # fmt: skip
+
+    def make(folder: Path) -> None:
+        (folder / "source").mkdir()
+        model.save(folder / "source")
+        compile_in_worker(target, precision, options, folder)
+
+    return cache.step(f"{precision}-{key}", make)
+
+
+def _contents(
+    title: str, model: Model, target: Target, precision: Precision, artifact: Artifact, folder: Path
+) -> tuple[Manifest, dict[str, bytes]]:
+    assert model.spec is not None
+    files = {name: (folder / name).read_bytes() for name in artifact.files}
+    files["labels.txt"] = ("\n".join(model.spec.labels) + "\n").encode()
+    manifest = Manifest(
+        name=title, target=target.name, precision=precision, engine=artifact.engine,
+        model=model.spec, source=to_json(model.source),
+        toolchain={
+            "versions": {**_versions(), **artifact.versions},
+            "backend": target.backend,
+            "settings": artifact.settings,
+        },
+    )  # fmt: skip
+    return manifest, files
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _TOOLS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _reason(text: str) -> Reason:
+    try:
+        return Reason(text)
+    except ValueError as error:
+        raise UsageError(
+            f"--allow does not know {text}", "", f"reasons: {', '.join(Reason)}"
+        ) from error

@@ -1,0 +1,145 @@
+"""Profile packages: interleaved launches on one device, stored raw, summed up in receipts."""
+
+from __future__ import annotations
+
+import shlex
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekit import progress
+from edgekit.devices.address import open_device
+from edgekit.devices.base import Device, DeviceInfo, Launch, Plan
+from edgekit.package import Package
+from edgekit.profiling.statistics import Ratio, Summary, ratio, summarise
+from edgekit.receipt import Measurement, Provenance, Receipt
+from edgekit.spec import from_json
+from edgekit.store.database import Store
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was measured of one package. Times in seconds, memory in bytes."""
+
+    package: str
+    profile_id: int
+    device: DeviceInfo
+    run: Summary  # the engine alone
+    total: Summary  # with preparing the image and finishing the boxes
+    cold_load_s: float  # medians over launches
+    warm_load_s: float
+    first_run_s: float
+    peak_memory_bytes: int
+    threads: int
+    engine: str
+    warnings: tuple[str, ...]
+    launches: tuple[Launch, ...]
+
+
+def profile(
+    packages: Sequence[str | Path | Package], device: str | Device = "local", launches: int = 5,
+    plan: Plan | None = None, store: Store | None = None, record: bool = True,
+) -> list[Result]:  # fmt: skip
+    """Measure packages on a device: `launches` rounds, each package once a round, in an order
+    that alternates, so that a slow drift of the machine falls on all of them alike.
+
+    `record`: write the figures into each package's receipt. Raises DeviceError, IntegrityError.
+    """
+    opened = [p if isinstance(p, Package) else Package(p) for p in packages]
+    for package in opened:
+        package.verify()
+    where = open_device(device) if isinstance(device, str) else device
+    plan, own_store = plan or Plan(), store is None
+    store = store or Store()
+    try:
+        info, session = where.info(), uuid.uuid4().hex
+        command = f"edgekit profile {shlex.join(str(p.path) for p in opened)} -d {info.name} --launches {launches}"
+        ids = [store.begin(session, p.manifest.name, p.manifest_sha256, info, plan, command) for p in opened]
+        seen: list[list[Launch]] = [[] for _ in opened]
+        order = [(n, i) for n in range(launches) for i in _alternating(len(opened), n)]
+        what = f"profiling on {info.name}"
+        for position, (_, index) in enumerate(progress.track(order, what, len(order))):
+            launch = where.run(opened[index].folder, plan)
+            store.add_launch(ids[index], position, launch)
+            seen[index].append(launch)
+        results = [_result(p, i, info, s) for p, i, s in zip(opened, ids, seen)]
+    finally:
+        if own_store:
+            store.close()
+    if record:
+        for package, result in zip(opened, results):
+            _record(package, result, command)
+    return results
+
+
+def compare(a: Result, b: Result) -> dict[str, Ratio]:
+    """Ratios a/b of two results measured in one interleaved session."""
+    return {
+        "run": ratio([x.samples_s["run"] for x in a.launches], [x.samples_s["run"] for x in b.launches], True),
+        "total": ratio([x.totals() for x in a.launches], [x.totals() for x in b.launches], True),
+    }
+
+
+def _alternating(count: int, turn: int) -> list[int]:
+    order = list(range(count))
+    return order if turn % 2 == 0 else order[::-1]
+
+
+def _result(package: Package, profile_id: int, info: DeviceInfo, launches: list[Launch]) -> Result:
+    def median(values: list[float]) -> float:
+        ordered = sorted(values)
+        return ordered[len(ordered) // 2]
+
+    warnings = [x.host["warning"] for x in launches if "warning" in x.host]
+    summary = [f"{len(warnings)} of {len(launches)} launches: {warnings[0]}"] if warnings else []
+    if len(launches) < 3:
+        summary.append("fewer than three launches: the interval says nothing about other launches")
+    return Result(
+        package=package.manifest.name,
+        profile_id=profile_id,
+        device=info,
+        run=summarise([x.samples_s["run"] for x in launches]),
+        total=summarise([x.totals() for x in launches]),
+        cold_load_s=median([x.cold_load_s for x in launches]),
+        warm_load_s=median([x.warm_load_s for x in launches]),
+        first_run_s=median([x.first_run_s for x in launches]),
+        peak_memory_bytes=max(x.peak_memory_bytes for x in launches),
+        threads=launches[0].threads,
+        engine=launches[0].engine,
+        warnings=tuple(summary),
+        launches=tuple(launches),
+    )
+
+
+def measurements(result: Result, command: str) -> list[Measurement]:
+    """The figures of a result as a receipt keeps them."""
+    where = f"{result.device.name}: {result.device.chip}, {result.threads} threads, {result.engine}"
+
+    def one(group: str, name: str, value: float, unit: str,
+            summary: Summary | None = None, note: str = "") -> Measurement:  # fmt: skip
+        samples = summary.samples if summary else len(result.launches)
+        interval = (summary.interval[0] * 1e3, summary.interval[1] * 1e3) if summary else None
+        return Measurement(group, name, value, unit, Provenance.MEASURED, samples, interval, where,
+                           command, note)  # fmt: skip
+
+    launches = f"{len(result.launches)} launches"
+    found = []
+    for name, summary in (("run", result.run), ("total", result.total)):
+        found += [
+            one("latency", f"{name} median", summary.median * 1e3, "ms", summary, launches),
+            one("latency", f"{name} p90", summary.p90 * 1e3, "ms", note=launches),
+            one("latency", f"{name} p99", summary.p99 * 1e3, "ms", note=launches),
+        ]
+    found += [
+        one("latency", "cold load", result.cold_load_s * 1e3, "ms", note="import included, files evicted"),
+        one("latency", "warm load", result.warm_load_s * 1e3, "ms"),
+        one("latency", "first run", result.first_run_s * 1e3, "ms"),
+        one("memory", "peak", result.peak_memory_bytes, "bytes", note="resident, whole process"),
+    ]
+    return found
+
+
+def _record(package: Package, result: Result, command: str) -> None:
+    receipt = from_json(Receipt, package.receipt())
+    package.replace_receipt(receipt.with_measurements(measurements(result, command)).to_dict())

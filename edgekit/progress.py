@@ -1,0 +1,56 @@
+"""Progress of long work on stderr: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_started: dict[str, float] = {}
+_shown: dict[str, float] = {}
+
+
+def report(what: str, done: int, total: int) -> None:
+    """Say that `done` of `total` steps of `what` are finished. Quiet with EDGEKIT_QUIET."""
+    if os.environ.get("EDGEKIT_QUIET"):
+        return
+    now = time.monotonic()
+    start = _started.setdefault(what, now)
+    finished = done >= total
+    terminal = sys.stderr.isatty()
+    pause = 0.1 if terminal else 10.0
+    if not finished and now - _shown.get(what, -pause) < pause:
+        return
+    _shown[what] = now
+    spent = now - start
+    left = f"{spent / done * (total - done):.0f} s left" if done and not finished else f"{spent:.0f} s"
+    if terminal:
+        filled = round(20 * done / max(total, 1))
+        bar = "█" * filled + "·" * (20 - filled)
+        sys.stderr.write(f"\r\x1b[K  {what:32.32} {bar} {done}/{total}  {left}")
+        if finished:
+            sys.stderr.write("\n")
+    elif finished or done:
+        sys.stderr.write(f"  {what} {done}/{total} ({left})\n")
+    sys.stderr.flush()
+    if finished:
+        _started.pop(what, None)
+        _shown.pop(what, None)
+
+
+def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
+    """Iterate, reporting each finished item."""
+    report(what, 0, total)
+    for index, item in enumerate(items):
+        yield item
+        report(what, index + 1, total)
+
+
+def note(text: str) -> None:
+    """One line on stderr, unless EDGEKIT_QUIET."""
+    if not os.environ.get("EDGEKIT_QUIET"):
+        print(text, file=sys.stderr, flush=True)

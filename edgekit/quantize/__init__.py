@@ -1,0 +1,1 @@
+"""Quantisation: calibration, and the search for what must stay in float."""

@@ -1,0 +1,80 @@
+"""Which parts of a detector may be quantised, read off the shape of the graph.
+
+The body is what computes feature maps: rank-4 tensors, up to the first reshape. The tail decodes
+boxes: its coordinates span hundreds of pixels and its probabilities one, so it stays in float.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx
+
+from edgekit.graph.view import GraphView
+
+QUANTISABLE = frozenset({
+    "Conv", "ConvTranspose", "Sigmoid", "Mul", "Add", "Concat", "MaxPool", "AveragePool",
+    "GlobalAveragePool", "Resize", "Split", "Slice", "Relu", "LeakyRelu", "Clip", "HardSigmoid",
+})  # fmt: skip
+_ACTIVATIONS = frozenset({"Sigmoid", "Mul", "Relu", "LeakyRelu", "Clip", "HardSigmoid", "HardSwish"})
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Names of nodes. `body` may be quantised; `boundary` are those of it that hand the tail its
+    numbers and stay in float; each of `units` is a convolution with its own activation."""
+
+    body: tuple[str, ...]
+    boundary: frozenset[str]
+    units: tuple[tuple[str, ...], ...]
+
+
+def find_regions(model: onnx.ModelProto) -> Regions:
+    view = GraphView(model)
+    tail: set[str] = set()
+    body: list[onnx.NodeProto] = []
+    for node in model.graph.node:  # in topological order
+        inside = (
+            node.op_type in QUANTISABLE
+            and all(len(view.shape(o)) == 4 for o in node.output)
+            and not tail.intersection(node.input)
+        )
+        if inside:
+            body.append(node)
+        else:
+            tail.update(node.output)
+    names = {n.name for n in body}
+    boundary = _boundary(view, body, names)
+    units = [
+        _unit(view, node, names) for node in body if node.op_type == "Conv" and node.name not in boundary
+    ]
+    return Regions(tuple(n.name for n in body), boundary, tuple(units))
+
+
+def _boundary(view: GraphView, body: list[onnx.NodeProto], names: set[str]) -> frozenset[str]:
+    """Joins and convolutions that only the tail reads: one scale would hold unlike things, and
+    rounding there goes straight into boxes and scores."""
+    found: set[str] = set()
+    for node in reversed(body):
+        readers = [c.name for o in node.output for c in view.consumers.get(o, [])]
+        outside = all(r not in names or r in found for r in readers)
+        if outside and node.op_type in ("Concat", "Conv"):
+            found.add(node.name)
+    return frozenset(_up_to_last_conv(view, found))
+
+
+def _up_to_last_conv(view: GraphView, found: set[str]) -> set[str]:
+    """Of a chain of convolutions that only the tail reads, keep the last one only."""
+    kept = set()
+    for name in found:
+        node = next(n for n in view.model.graph.node if n.name == name)
+        readers = [c for o in node.output for c in view.consumers.get(o, [])]
+        if node.op_type == "Concat" or not any(r.op_type == "Conv" and r.name in found for r in readers):
+            kept.add(name)
+    return kept
+
+
+def _unit(view: GraphView, conv: onnx.NodeProto, names: set[str]) -> tuple[str, ...]:
+    readers = view.consumers.get(conv.output[0], [])
+    own = [r.name for r in readers if r.op_type in _ACTIVATIONS and r.name in names]
+    return (conv.name, *own)

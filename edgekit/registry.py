@@ -1,0 +1,29 @@
+"""Plug-ins: sources, backends, engines and devices, found through entry points.
+
+The built-in ones are registered in pyproject.toml like any other.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from edgekit.errors import MissingError
+
+
+def names(kind: str) -> list[str]:
+    """Names registered under `edgekit.<kind>`, sorted."""
+    return sorted({e.name for e in entry_points(group=f"edgekit.{kind}")})
+
+
+def load(kind: str, name: str) -> Any:
+    """The object registered as `name`, instantiated when it is a class."""
+    found: list[EntryPoint] = list(entry_points(group=f"edgekit.{kind}", name=name))
+    if not found:
+        known = ", ".join(names(kind)) or "none; is edgekit installed?"
+        raise MissingError(
+            f"There is no {kind.rstrip('s')} called {name}", f"those registered: {known}",
+            "install the extension that provides it",
+        )  # fmt: skip
+    plugin = found[0].load()
+    return plugin() if isinstance(plugin, type) else plugin

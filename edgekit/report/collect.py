@@ -1,0 +1,83 @@
+"""What is known of each package: its manifest, its receipt, and the raw launches in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekit.errors import IntegrityError, UsageError
+from edgekit.package import Manifest, Package
+from edgekit.profiling import sampler
+from edgekit.receipt import Receipt
+from edgekit.spec import from_json
+from edgekit.store.database import Profile, Store, default_path
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The newest profile of a package on one device. `label` names device, threads and engine,
+    in the words that receipts use."""
+
+    label: str
+    profile: Profile
+    result: sampler.Result
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One package. `receipt` has the figures of `measured` merged in."""
+
+    path: Path
+    manifest: Manifest
+    manifest_sha256: str
+    receipt: Receipt
+    measured: tuple[Measured, ...]
+
+    @property
+    def labels(self) -> list[str]:
+        """The devices that any figure of this package was measured on."""
+        found = [m.device for m in self.receipt.measurements if m.name in ("run median", "total median")]
+        return list(dict.fromkeys(found))
+
+
+def collect(paths: Sequence[str | Path], store: Path | None = None) -> list[Evidence]:
+    """Read packages, each once, every byte checked. Raises IntegrityError, and UsageError when
+    `store` is named but not there."""
+    where = store or default_path()
+    if store is not None and not store.exists():
+        raise UsageError(f"There is no results database at {store}", "", "check --store, or leave it out")
+    unique = list(dict.fromkeys(Path(p).resolve() for p in paths))
+    results = Store(where) if where.exists() else None  # a report must not create a database
+    try:
+        return [_evidence(path, results) for path in unique]
+    finally:
+        if results is not None:
+            results.close()
+
+
+def _evidence(path: Path, store: Store | None) -> Evidence:
+    package = Package(path)
+    package.verify()
+    try:
+        receipt = from_json(Receipt, package.receipt())
+    except ValueError as error:
+        raise IntegrityError(
+            f"The receipt of {path.name} is malformed", str(error), "convert again"
+        ) from error
+    measured = _measured(package, store) if store else ()
+    for one in measured:
+        receipt = receipt.with_measurements(sampler.measurements(one.result, one.profile.command))
+    return Evidence(path, package.manifest, package.manifest_sha256, receipt, measured)
+
+
+def _measured(package: Package, store: Store) -> tuple[Measured, ...]:
+    newest: dict[str, Measured] = {}
+    for profile in store.for_package(package.manifest_sha256):
+        launches = [x for x in profile.launches if x.samples_s.get("run")]
+        if not launches:
+            continue
+        result = sampler._result(package, profile.id, profile.device, launches)
+        label = sampler.measurements(result, "")[0].device
+        newest.setdefault(label, Measured(label, profile, result))
+    return tuple(newest.values())

@@ -1,0 +1,50 @@
+"""Boxes drawn on pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgekit.errors import ConversionError, MissingError
+from edgekit.runtime.detector import Detection
+
+# Okabe and Ito's palette: told apart with any colour vision.
+_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
+
+
+def draw_boxes(
+    image: np.ndarray[Any, Any], found: Sequence[Detection], folder: Path, source: Path
+) -> Path:
+    """Write `image` (HWC uint8 RGB) with its boxes as `folder`/NAME.jpg; returns that path."""
+    try:
+        from PIL import Image, ImageDraw, ImageFont
+    except ImportError as error:
+        raise MissingError("Drawing boxes needs Pillow", "", "pip install 'edgekit[images]'") from error
+    picture = Image.fromarray(image)
+    pen = ImageDraw.Draw(picture)
+    size = max(12, round(min(picture.size) / 40))
+    font = ImageFont.load_default(size)
+    for d in reversed(found):  # the surest box on top
+        colour = _COLOURS[d.class_id % len(_COLOURS)]
+        pen.rectangle(d.box, outline=colour, width=max(2, size // 6))
+        text = f"{d.label} {d.score:.2f}"
+        left, top, right, bottom = pen.textbbox((d.box[0], max(d.box[1] - size - 4, 0)), text, font=font)
+        pen.rectangle((left - 2, top - 2, right + 2, bottom + 2), fill=colour)
+        pen.text((d.box[0], max(d.box[1] - size - 4, 0)), text, fill="black", font=font)
+    target = folder / f"{source.stem}.jpg"
+    if target.exists() and source.exists() and target.samefile(source):
+        target = folder / f"{source.stem}-boxes.jpg"  # a source is never overwritten
+    temporary = folder / f".{target.name}.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        picture.save(temporary, "JPEG", quality=92)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise ConversionError(f"{target} cannot be written", str(error), "choose another --save") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target

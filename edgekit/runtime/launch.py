@@ -1,0 +1,123 @@
+"""One launch: load a package in this fresh process, run it, print what was seen as JSON.
+
+    python -m edgekit.runtime.launch PACKAGE [--iterations N] [--warmup N] [--seconds S] [--threads N]
+
+The profiler starts it many times; it needs nothing but the runtime, so it runs on any device.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+PHASES = ("prepare", "run", "finish")
+
+
+def main(arguments: list[str]) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(prog="edgekit.runtime.launch")
+    parser.add_argument("package")
+    parser.add_argument("--iterations", type=int, default=50)
+    parser.add_argument("--warmup", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--threads", type=int, default=None)
+    options = parser.parse_args(arguments)
+    evicted = evict(Path(options.package))
+    start = time.perf_counter()
+    from edgekit.runtime import load  # the import is part of a cold start
+
+    detector = load(options.package, options.threads)
+    cold = time.perf_counter() - start
+    import numpy as np
+
+    spec = detector.spec
+    size = (spec.image.height, spec.image.width, 3)
+    image = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    start = time.perf_counter()
+    detector(image)
+    first = time.perf_counter() - start
+    for _ in range(options.warmup - 1):
+        detector(image)
+    samples = measure(detector, image, options.iterations, options.seconds)
+    peak = peak_memory()
+    start = time.perf_counter()
+    load(options.package, options.threads).close()
+    warm = time.perf_counter() - start
+    return {
+        "cold_load_s": cold,
+        "cold_is_cold": evicted,
+        "warm_load_s": warm,
+        "first_run_s": first,
+        "samples_s": samples,
+        "peak_memory_bytes": peak,
+        "threads": detector.session.threads,
+        "engine": engine_version(),
+    }
+
+
+def measure(detector: Any, image: Any, iterations: int, seconds: float) -> dict[str, list[float]]:
+    """Seconds of each phase for each iteration; at least three, then until either limit."""
+    times: dict[str, list[float]] = {phase: [] for phase in PHASES}
+    clock = time.perf_counter
+    gc.disable()
+    end = clock() + seconds
+    try:
+        while len(times["run"]) < iterations and (len(times["run"]) < 3 or clock() < end):
+            t0 = clock()
+            placement = detector.prepare(image)
+            t1 = clock()
+            outputs = detector.session.run()
+            t2 = clock()
+            detector.postprocess(outputs, placement, image.shape[:2])
+            t3 = clock()
+            for phase, taken in zip(PHASES, (t1 - t0, t2 - t1, t3 - t2)):
+                times[phase].append(taken)
+    finally:
+        gc.enable()
+    return times
+
+
+def evict(package: Path) -> bool:
+    """Ask the kernel to forget the package's files, so that a cold load reads the disk."""
+    if not hasattr(os, "posix_fadvise"):
+        return False
+    files = [p for p in package.rglob("*") if p.is_file()] if package.is_dir() else [package]
+    for path in files:
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return True
+
+
+def peak_memory() -> int:
+    """Peak resident memory of this process in bytes; 0 where the system does not say."""
+    status = Path("/proc/self/status")  # getrusage would count the parent from before exec
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def engine_version() -> str:
+    module = sys.modules.get("onnxruntime")
+    return f"onnxruntime {module.__version__}" if module is not None else ""
+
+
+if __name__ == "__main__":
+    from edgekit.errors import EdgekitError
+
+    try:
+        print(json.dumps(main(sys.argv[1:])))
+    except EdgekitError as error:
+        print(json.dumps(error.to_dict()))
+        sys.exit(error.exit_code)

@@ -1,0 +1,118 @@
+"""The results database: raw samples in SQLite, in the user's data folder unless told otherwise."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+
+from edgekit import settings
+from edgekit.devices.base import DeviceInfo, Launch, Plan
+from edgekit.errors import MissingError
+from edgekit.spec import from_json, to_json
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One package measured on one device, as stored."""
+
+    id: int
+    created: str
+    session: str
+    package: str
+    manifest_sha256: str
+    device: DeviceInfo
+    plan: Plan
+    command: str
+    launches: tuple[Launch, ...]
+
+
+def default_path() -> Path:
+    chosen = settings.get("store").value
+    return Path(chosen) if chosen else settings.data_folder() / "profiles.sqlite"
+
+
+class Store:
+    def __init__(self, path: Path | None = None) -> None:
+        """Opens or creates the database and brings its schema up to date. Raises MissingError
+        when the place cannot be written or holds something else."""
+        self.path = path or default_path()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(self.path, timeout=30)
+            self._connection.execute("PRAGMA foreign_keys = ON")
+            self._migrate()
+        except (OSError, sqlite3.Error) as error:
+            raise MissingError(
+                f"The results database {self.path} cannot be opened", str(error),
+                "choose another with --store FILE or EDGEKIT_STORE",
+            ) from error  # fmt: skip
+
+    def _migrate(self) -> None:
+        done = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        folder = resources.files("edgekit.store") / "migrations"
+        for file in sorted(folder.iterdir(), key=lambda f: f.name):
+            number = int(file.name[:4]) if file.name.endswith(".sql") else 0
+            if number > done:
+                script = file.read_text()
+                self._connection.executescript(f"BEGIN;{script}PRAGMA user_version = {number};COMMIT;")
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        with self._connection:  # commits, or rolls back on an error
+            yield self._connection
+
+    def begin(
+        self, session: str, package: str, manifest_sha256: str, device: DeviceInfo, plan: Plan, command: str
+    ) -> int:
+        """A new profile without launches; returns its id."""
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        row = (created, session, package, manifest_sha256,
+               json.dumps(to_json(device)), json.dumps(to_json(plan)), command)  # fmt: skip
+        with self._write() as connection:
+            cursor = connection.execute(
+                "INSERT INTO profiles (created, session, package, manifest_sha256, device, plan, command)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)", row,
+            )  # fmt: skip
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def add_launch(self, profile: int, position: int, launch: Launch) -> None:
+        """Stored at once, so that an interrupted session keeps what it measured."""
+        with self._write() as connection:
+            connection.execute(
+                "INSERT INTO launches (profile_id, position, data) VALUES (?, ?, ?)",
+                (profile, position, json.dumps(to_json(launch))),
+            )
+
+    def profile(self, number: int) -> Profile:
+        row = self._connection.execute(
+            "SELECT id, created, session, package, manifest_sha256, device, plan, command"
+            " FROM profiles WHERE id = ?", (number,),
+        ).fetchone()  # fmt: skip
+        return self._profile(row)
+
+    def for_package(self, manifest_sha256: str) -> list[Profile]:
+        """Profiles of a package that have launches, newest first."""
+        rows = self._connection.execute(
+            "SELECT id, created, session, package, manifest_sha256, device, plan, command FROM profiles"
+            " WHERE manifest_sha256 = ? AND id IN (SELECT profile_id FROM launches) ORDER BY id DESC",
+            (manifest_sha256,),
+        ).fetchall()
+        return [self._profile(row) for row in rows]
+
+    def _profile(self, row: tuple[int, str, str, str, str, str, str, str]) -> Profile:
+        rows = self._connection.execute(
+            "SELECT data FROM launches WHERE profile_id = ? ORDER BY position", (row[0],)
+        )
+        launches = tuple(from_json(Launch, json.loads(data)) for (data,) in rows)
+        device, plan = from_json(DeviceInfo, json.loads(row[5])), from_json(Plan, json.loads(row[6]))
+        return Profile(*row[:5], device, plan, row[7], launches)
+
+    def close(self) -> None:
+        self._connection.close()

@@ -1,0 +1,155 @@
+"""From a staged package to its receipt: parity, accuracy, size, speed against its parent, verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgekit.backends.base import Artifact
+from edgekit.dataset import Dataset
+from edgekit.devices.base import Plan
+from edgekit.graph import count
+from edgekit.model import Model
+from edgekit.package import Package
+from edgekit.profiling import sampler
+from edgekit.receipt import Measurement, Provenance, Reason, Receipt, Trip
+from edgekit.runtime import load
+from edgekit.store.database import Store
+from edgekit.target import Target
+from edgekit.verify import evidence
+from edgekit.verify.evidence import Images, Run
+
+_TRIPWIRE = Plan(iterations=40, warmup=5, seconds=6.0)
+
+
+class Verifier:
+    """Compares packages of one model with its float original, over one set of images."""
+
+    def __init__(self, model: Model, dataset: Dataset | None, external: Model | None, launches: int) -> None:
+        assert model.spec is not None
+        self.model, self.external, self.launches = model, external, launches
+        self.images = Images(dataset, model.spec)
+        self._float: Run | None = None
+
+    def float_run(self) -> Run:
+        if self._float is None:
+            with evidence.open_model(self.model) as detector:
+                self._float = self.images.run(detector, "running the float original")
+        return self._float
+
+    def check(self, staged: Package, artifact: Artifact, target: Target, parent: Package | None) -> Receipt:
+        """`parent`: the float package of the same model and target, when this one is not float."""
+        where, reference = self.images.describe(), self.float_run()
+        with load(staged) as detector:
+            run = self.images.run(detector, f"verifying {staged.manifest.precision}")
+        found = evidence.parity(reference, run)
+        distance = evidence.detection_error_measurement(reference, run, where)
+        measured = [
+            *self._source(staged),
+            distance,
+            *evidence.parity_measurements(found, where),
+            *evidence.accuracy_measurements(reference, run, where),
+            *self._external(run, where),
+        ]
+        trips, not_checked = [], []
+        drop = next((m for m in measured if m.name == "mAP50-95 drop"), None)
+        if drop is not None:
+            if drop.value > target.tolerance.map_drop:
+                trips.append(_less_accurate(drop, target, artifact))
+        else:
+            not_checked.append("accuracy: no --eval with boxes was given; parity stands in for it")
+            if distance.value > target.tolerance.detection_error:
+                trips.append(_far_from_float(distance, target, artifact))
+        if parent is not None:
+            speed, trip = self._speed(staged, parent, target)
+            measured += speed
+            trips += [trip] if trip else []
+            if not speed:
+                not_checked.append("speed against the float parent")
+        return Receipt(
+            tuple(measured), tuple(trips), tuple(not_checked), artifact.search,
+            (*self.model.source.notes, *artifact.notes),
+        )  # fmt: skip
+
+    def _source(self, staged: Package) -> list[Measurement]:
+        """What the checkpoint held, what the package holds: exact counts, not samples."""
+        source, graph = self.model.source, self.model.graph
+        image = self.model.spec.image if self.model.spec else None
+        per_image = f"one {image.height}x{image.width} image" if image else ""
+        size = sum(entry.bytes for entry in staged.manifest.files.values())
+        rows: list[tuple[str, str, float | None, str, str]] = [
+            ("source", "parameters", source.parameters, "1", "the checkpoint, auxiliary branch included"),
+            ("source", "FLOPs", source.flops, "1", per_image),
+            ("size", "parameters", count.parameters(graph), "1", "the package"),
+            ("size", "FLOPs", count.flops(graph), "1", per_image),
+            ("size", "source file", source.bytes, "bytes", source.name),
+            ("size", "package", size, "bytes", "all files"),
+        ]
+        rows += [("source", f"{n} max error", e, "px" if n == "boxes" else "1",
+                  "network in torch, as trained, against the exported graph") for n, e in source.parity]  # fmt: skip
+        return [Measurement(group, name, float(value), unit, Provenance.MEASURED, note=note)
+                for group, name, value, unit, note in rows if value is not None]  # fmt: skip
+
+    def _external(self, run: Run, where: str) -> list[Measurement]:
+        if self.external is None:
+            return []
+        with evidence.open_model(self.external) as detector:
+            other = self.images.run(detector, "running the reference")
+        note = f"against {self.external.source.name}, {where}"
+        return [
+            *evidence.parity_measurements(evidence.parity(other, run), note, "reference"),
+            *evidence.box_differences(other, run, note),
+        ]
+
+    def _speed(
+        self, staged: Package, parent: Package, target: Target
+    ) -> tuple[list[Measurement], Trip | None]:
+        if not self.launches or "local" not in target.devices:
+            return [], None
+        store = Store(Path(":memory:"))
+        mine, floats = sampler.profile(
+            [staged, parent], "local", self.launches, _TRIPWIRE, store, record=False
+        )
+        store.close()
+        ratio = sampler.compare(mine, floats)["run"]
+        limit = target.tolerance.slower
+        command = f"edgekit compare {staged.manifest.name} {parent.manifest.name}"
+        note = f"interleaved, {ratio.launches} launches each" + "".join(f"; {w}" for w in mine.warnings)
+        measured = [
+            *sampler.measurements(mine, "edgekit convert"),
+            Measurement("latency", "ratio to float", ratio.value, "1", Provenance.MEASURED,
+                        ratio.launches, ratio.interval, mine.device.chip, command, note),
+        ]  # fmt: skip
+        if ratio.interval[0] <= limit:
+            return measured, None
+        message = (
+            f"slower than its float parent: {mine.run.median * 1e3:.1f} ms against "
+            f"{floats.run.median * 1e3:.1f} ms, {ratio.value:.2f} times "
+            f"({ratio.interval[0]:.2f} to {ratio.interval[1]:.2f}) on {mine.device.chip}"
+        )
+        return measured, Trip(Reason.SLOWER, message)
+
+
+def _less_accurate(drop: Measurement, target: Target, artifact: Artifact) -> Trip:
+    assert drop.interval is not None
+    low, high = (v * 100 for v in drop.interval)
+    message = (
+        f"less accurate than float: mAP50-95 falls by {drop.value * 100:.2f} points "
+        f"({low:.2f} to {high:.2f}) on {drop.samples} images; {target.name} tolerates "
+        f"{target.tolerance.map_drop * 100:.2f}"
+    )
+    return Trip(Reason.ACCURACY, message, _costly(artifact))
+
+
+def _far_from_float(distance: Measurement, target: Target, artifact: Artifact) -> Trip:
+    message = (
+        f"far from float: detection error {distance.value:.3f} on {distance.samples} images; "
+        f"{target.name} tolerates {target.tolerance.detection_error:g}"
+    )
+    return Trip(Reason.ACCURACY, message, _costly(artifact))
+
+
+def _costly(artifact: Artifact) -> tuple[str, ...]:
+    """The quantised layers that cost most, as the search measured them."""
+    regions = [r for r in artifact.search if r.get("kind") == "region" and not r.get("float")]
+    regions.sort(key=lambda r: -r["cost"])
+    return tuple(f"{r['name']}: {r['cost']:.3g}" for r in regions[:8])
