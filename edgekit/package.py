@@ -118,7 +118,9 @@ class Package:
         for path in sorted(self.folder.rglob("*")):
             name = path.relative_to(self.folder).as_posix()
             if path.is_symlink():
-                raise IntegrityError(f"{name} in {self.path.name} is a link", "packages hold only files")
+                raise IntegrityError(
+                    f"{name} in {self.path.name} is a link", "packages hold only files"
+                )
             if path.is_file() and name not in listed:
                 raise IntegrityError(
                     f"{name} is in {self.path.name} but not in its manifest",

@@ -22,10 +22,10 @@ from edgekit.backends.base import Artifact, Backend, CompileOptions
 from edgekit.backends.worker import compile_in_worker, repeat_command
 from edgekit.dataset import Dataset, read_dataset
 from edgekit.errors import DataError, MissingError, UsageError
+from edgekit.graph.canonical import canonicalise
 from edgekit.model import Model
 from edgekit.package import Manifest, Package, write_package
 from edgekit.receipt import Reason, Receipt
-from edgekit.graph.canonical import canonicalise
 from edgekit.sources.base import Source, SourceOptions
 from edgekit.sources.files import sha256
 from edgekit.spec import Precision, from_json, to_json
@@ -88,7 +88,9 @@ def convert(
             parent: Package | None = None
             for precision in _with_parent(target, asked):
                 title = f"{name or model.name}-{target.name}-{precision}"
-                step = _Step(model, target, precision, Path(staging) / title, calibrating, verifier, parent)
+                step = _Step(
+                    model, target, precision, Path(staging) / title, calibrating, verifier, parent
+                )
                 candidate = step.best(CompileOptions() if precision.is_float else quantising)
                 if precision.is_float and parent is None:
                     parent = candidate.staged
@@ -145,7 +147,9 @@ class _Step:
         progress.note(f"{self.stage.name}: compiling")
         folder = _compile(self.model, self.target, self.precision, options, self.calibrating)
         artifact = from_json(Artifact, json.loads((folder / "artifact.json").read_text()))
-        manifest, files = _contents(self.stage.name, self.model, self.target, self.precision, artifact, folder)
+        manifest, files = _contents(
+            self.stage.name, self.model, self.target, self.precision, artifact, folder
+        )
         staged = write_package(self.stage, manifest, files, {})
         receipt = self.verifier.check(staged, artifact, self.target, self.parent)
         steps = (repeat_command(folder / "job.json"),)
@@ -225,7 +229,11 @@ def _with_parent(target: Target, asked: Sequence[Precision]) -> list[Precision]:
 
 
 def _compile(
-    model: Model, target: Target, precision: Precision, options: CompileOptions, calibrating: Dataset | None
+    model: Model,
+    target: Target,
+    precision: Precision,
+    options: CompileOptions,
+    calibrating: Dataset | None,
 ) -> Path:
     images = calibrating.fingerprint() if calibrating and not precision.is_float else ""
     graph = model.graph.SerializeToString(deterministic=True)

@@ -24,7 +24,9 @@ _TRIPWIRE = Plan(iterations=40, warmup=5, seconds=6.0)
 class Verifier:
     """Compares packages of one model with its float original, over one set of images."""
 
-    def __init__(self, model: Model, dataset: Dataset | None, external: Model | None, launches: int) -> None:
+    def __init__(
+        self, model: Model, dataset: Dataset | None, external: Model | None, launches: int
+    ) -> None:
         assert model.spec is not None
         self.model, self.external, self.launches = model, external, launches
         self.images = Images(dataset, model.spec)
@@ -36,7 +38,9 @@ class Verifier:
                 self._float = self.images.run(detector, "running the float original")
         return self._float
 
-    def check(self, staged: Package, artifact: Artifact, target: Target, parent: Package | None) -> Receipt:
+    def check(
+        self, staged: Package, artifact: Artifact, target: Target, parent: Package | None
+    ) -> Receipt:
         """`parent`: the float package of the same model and target, when this one is not float."""
         where, reference = self.images.describe(), self.float_run()
         with load(staged) as detector:
@@ -77,7 +81,13 @@ class Verifier:
         per_image = f"one {image.height}x{image.width} image" if image else ""
         size = sum(entry.bytes for entry in staged.manifest.files.values())
         rows: list[tuple[str, str, float | None, str, str]] = [
-            ("source", "parameters", source.parameters, "1", "the checkpoint, auxiliary branch included"),
+            (
+                "source",
+                "parameters",
+                source.parameters,
+                "1",
+                "the checkpoint, auxiliary branch included",
+            ),
             ("source", "FLOPs", source.flops, "1", per_image),
             ("size", "parameters", count.parameters(graph), "1", "the package"),
             ("size", "FLOPs", count.flops(graph), "1", per_image),

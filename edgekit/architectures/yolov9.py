@@ -170,7 +170,7 @@ class YOLOv9(nn.Module):
         for i, head in enumerate(self.topology.heads):
             for branch, own in zip(head.branches, ("box", "cls")):
                 if int(index) == head.index and rest.startswith(branch + "."):
-                    return f"heads.{i}.{own}{rest[len(branch):]}"
+                    return f"heads.{i}.{own}{rest[len(branch) :]}"
         return f"layers.{name}"
 
     def canonical_state(self) -> dict[str, Tensor]:

@@ -77,7 +77,9 @@ class _Wiring:
         return outputs
 
 
-def _gelan(name: str, silence: bool = False, activation: str = "SiLU") -> tuple[_Wiring, list[int], list[int]]:
+def _gelan(
+    name: str, silence: bool = False, activation: str = "SiLU"
+) -> tuple[_Wiring, list[int], list[int]]:
     """Backbone, top-down and bottom-up paths shared by gelan-{t,s,m,c} and yolov9-{t,s,m,c}."""
     w = _Wiring(name, silence, activation)
     backbone = w.chain(9, None if silence else -1)

@@ -22,7 +22,9 @@ class OnnxRuntimeBackend:
     def available(self) -> Availability:
         missing = [n for n in _NEEDS if importlib.util.find_spec(n) is None]
         if missing:
-            return Availability(f"not installed: {', '.join(missing)}", "pip install 'edgekit[convert]'")
+            return Availability(
+                f"not installed: {', '.join(missing)}", "pip install 'edgekit[convert]'"
+            )
         return Availability(versions={"onnxruntime": version("onnxruntime")})
 
     def precisions(self, target: Target) -> tuple[Precision, ...]:

@@ -22,11 +22,11 @@ COCO = (
 
 def parse_source_options(given: dict[str, Any]) -> SourceOptions:
     """From the options of `edgekit convert`. Raises UsageError for what cannot be read."""
-    image: dict[str, object] = {k: given[k] for k in ("resize", "color") if given.get(k)}
+    image: dict[str, Any] = {k: given[k] for k in ("resize", "color") if given.get(k)}
     for name in ("mean", "std"):
         if given.get(name):
             image[name] = parse_triple(given[name], f"--{name}")
-    if 0.0 in tuple(image.get("std", ())):  # type: ignore[arg-type]
+    if 0.0 in image.get("std", ()):
         raise UsageError("--std cannot be zero", "pixels are divided by it")
     return SourceOptions(
         image_size=parse_size(given["image_size"]) if given.get("image_size") else None,
@@ -52,7 +52,9 @@ def parse_triple(text: str, option: str) -> tuple[float, float, float]:
     if len(values) == 1:
         values *= 3
     if len(values) != 3:
-        raise UsageError(f"{option} {text} is not one number or three", "", f"write {option} 127,127,127")
+        raise UsageError(
+            f"{option} {text} is not one number or three", "", f"write {option} 127,127,127"
+        )
     return values[0], values[1], values[2]
 
 
@@ -68,4 +70,6 @@ def parse_labels(text: str) -> tuple[str, ...]:
         return tuple(n for n in names if n)
     if "," in text:
         return tuple(n.strip() for n in text.split(",") if n.strip())
-    raise UsageError(f"There is no labels file {text}", "", "pass a file with one name a line, a,b,c or coco")
+    raise UsageError(
+        f"There is no labels file {text}", "", "pass a file with one name a line, a,b,c or coco"
+    )

@@ -14,11 +14,19 @@ from edgekit.cli.output import emit, json_option
 @click.argument("a")
 @click.argument("b")
 @click.option("-d", "--device", default="local", show_default=True, help="See `edgekit devices`.")
-@click.option("--launches", type=click.IntRange(2), default=7, show_default=True, help="Fresh processes of each.")
-@click.option("--iterations", type=click.IntRange(1), default=50, show_default=True, help="Runs a launch.")
-@click.option("--seconds", type=float, default=10.0, show_default=True, help="A launch measures no longer.")
+@click.option(
+    "--launches", type=click.IntRange(2), default=7, show_default=True, help="Fresh processes of each."
+)
+@click.option(
+    "--iterations", type=click.IntRange(1), default=50, show_default=True, help="Runs a launch."
+)
+@click.option(
+    "--seconds", type=float, default=10.0, show_default=True, help="A launch measures no longer."
+)
 @click.option("--threads", type=click.IntRange(1), help="Default: the free big cores.")
-@click.option("--store", metavar="FILE", help="Database for the raw samples (default: see `edgekit doctor`).")
+@click.option(
+    "--store", metavar="FILE", help="Database for the raw samples (default: see `edgekit doctor`)."
+)
 @json_option
 def command(a: str, b: str, as_json: bool, **options: Any) -> None:
     """Measure A and B with alternating launches and print how many times as long A takes.
@@ -43,7 +51,11 @@ def command(a: str, b: str, as_json: bool, **options: Any) -> None:
         low, high = r.interval
         x, y = (getattr(s, name).median * 1e3 for s in results)
         verdict = "faster" if high < 1 else "slower" if low > 1 else "not told apart"
-        click.echo(f"{what:15} {x:8.2f} ms / {y:8.2f} ms = {r.value:.3f}  (95 %: {low:.3f} to {high:.3f})  {verdict}")
-    click.echo(f"A {first.package}, B {second.package}, {ratios['run'].launches} launches each on {first.device.chip}")
+        click.echo(
+            f"{what:15} {x:8.2f} ms / {y:8.2f} ms = {r.value:.3f}  (95 %: {low:.3f} to {high:.3f})  {verdict}"
+        )
+    click.echo(
+        f"A {first.package}, B {second.package}, {ratios['run'].launches} launches each on {first.device.chip}"
+    )
     for warning in sorted({w for s in results for w in s.warnings}):
         click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)

@@ -12,29 +12,61 @@ from edgekit.cli.output import emit, json_option, number, table
 
 @click.command()
 @click.argument("source")
-@click.option("-t", "--target", "targets", multiple=True, default=("cpu",), show_default=True,
-              help="Where it will run (see `edgekit targets`). May be given several times.")
-@click.option("-p", "--precision", "precisions", multiple=True, help="fp32, w8a8, … (default: the target's first).")
+@click.option(
+    "-t",
+    "--target",
+    "targets",
+    multiple=True,
+    default=("cpu",),
+    show_default=True,
+    help="Where it will run (see `edgekit targets`). May be given several times.",
+)
+@click.option(
+    "-p",
+    "--precision",
+    "precisions",
+    multiple=True,
+    help="fp32, w8a8, … (default: the target's first).",
+)
 @click.option("--calibration", metavar="DATA", help="Folder of images to quantise with.")
-@click.option("--eval", "eval_", metavar="DATA", help="Folder of images with boxes to measure accuracy on.")
+@click.option(
+    "--eval", "eval_", metavar="DATA", help="Folder of images with boxes to measure accuracy on."
+)
 @click.option("-o", "--out", default="dist", show_default=True, help="Folder the packages go to.")
 @click.option("--name", help="Name of the packages (default: the source's).")
 @click.option("--labels", metavar="FILE", help="Class names: a file with one a line, a,b,c or `coco`.")
-@click.option("--image-size", metavar="SIZE", help="640, or HEIGHTxWIDTH (default: the model's own, or 640).")
-@click.option("--decoder", help="How the outputs of an ONNX or torch source are laid out, when it cannot be told.")
-@click.option("--resize", type=click.Choice(["letterbox", "letterbox-topleft", "stretch"]),
-              help="How images are fitted (default: as the family of the detector does).")
+@click.option(
+    "--image-size", metavar="SIZE", help="640, or HEIGHTxWIDTH (default: the model's own, or 640)."
+)
+@click.option(
+    "--decoder", help="How the outputs of an ONNX or torch source are laid out, when it cannot be told."
+)
+@click.option(
+    "--resize",
+    type=click.Choice(["letterbox", "letterbox-topleft", "stretch"]),
+    help="How images are fitted (default: as the family of the detector does).",
+)
 @click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Channel order of the model's input.")
 @click.option("--mean", help="Subtracted from pixels 0..255: one number or three.")
 @click.option("--std", help="Pixels are divided by it: one number or three.")
-@click.option("--reference", metavar="MODEL", help="Another form of the same model to state the difference from.")
+@click.option(
+    "--reference", metavar="MODEL", help="Another form of the same model to state the difference from."
+)
 @click.option("--calibration-images", default=64, show_default=True, help="Use at most so many.")
 @click.option("--eval-images", type=int, help="Use at most so many (default: all).")
-@click.option("--float-layers", type=int, help="Leave so many sensitive layers in float (default: as needed).")
-@click.option("--launches", default=3, show_default=True, help="Rounds of the speed check; 0 leaves it out.")
-@click.option("--allow", multiple=True, metavar="REASON", help="Write the package although: accuracy, slower.")
+@click.option(
+    "--float-layers", type=int, help="Leave so many sensitive layers in float (default: as needed)."
+)
+@click.option(
+    "--launches", default=3, show_default=True, help="Rounds of the speed check; 0 leaves it out."
+)
+@click.option(
+    "--allow", multiple=True, metavar="REASON", help="Write the package although: accuracy, slower."
+)
 @json_option
-def command(source: str, targets: tuple[str, ...], precisions: tuple[str, ...], as_json: bool, **given: Any) -> int:
+def command(
+    source: str, targets: tuple[str, ...], precisions: tuple[str, ...], as_json: bool, **given: Any
+) -> int:
     """Turn SOURCE into a package for each target and precision.
 
     SOURCE: a YOLOv9 or GELAN checkpoint (.pt, .safetensors), a detector as .onnx, a torch program
@@ -70,7 +102,9 @@ def command(source: str, targets: tuple[str, ...], precisions: tuple[str, ...], 
     click.echo(_summary(outcomes))
     for outcome in refused:
         for trip in outcome.receipt.trips:
-            click.echo(f"\n{click.style('refused', fg='red', bold=True)} {outcome.name}: {trip.message}")
+            click.echo(
+                f"\n{click.style('refused', fg='red', bold=True)} {outcome.name}: {trip.message}"
+            )
             if trip.details:
                 click.echo("  layers that cost most (error they alone cause):")
                 click.echo("\n".join(f"    {d}" for d in trip.details))

@@ -17,10 +17,14 @@ from edgekit.cli.output import emit, json_option, table
 @click.option("--score", type=click.FloatRange(0, 1), help="Least score (default: the package's).")
 @click.option("--iou", type=click.FloatRange(0, 1), help="Overlap above which the weaker box goes.")
 @click.option("--max", "limit", type=click.IntRange(1), help="Most boxes an image.")
-@click.option("--class-agnostic", is_flag=True, help="Boxes of different classes suppress each other too.")
+@click.option(
+    "--class-agnostic", is_flag=True, help="Boxes of different classes suppress each other too."
+)
 @click.option("--threads", type=click.IntRange(1), help="Default: the free big cores.")
 @json_option
-def command(package: str, images: tuple[str, ...], save: str | None, as_json: bool, **options: Any) -> None:
+def command(
+    package: str, images: tuple[str, ...], save: str | None, as_json: bool, **options: Any
+) -> None:
     """Find objects in IMAGES (files or folders) with PACKAGE.
 
     Boxes are x1 y1 x2 y2 in pixels of each image.

@@ -21,18 +21,26 @@ def command(as_json: bool) -> None:
     extras = {extra: _missing(extra) for extra in ("runtime", "images", "convert", "report")}
     backends = {n: registry.load("backends", n).available() for n in registry.names("backends")}
     values = {name: settings.get(name) for name in settings.KNOWN}
-    folders = {"config": settings.config_folder(), "cache": settings.cache_folder(), "store": default_path()}
+    folders = {
+        "config": settings.config_folder(),
+        "cache": settings.cache_folder(),
+        "store": default_path(),
+    }
     if as_json:
         emit("doctor", edgekit=version("edgekit"), python=platform.python_version(), missing=extras,
              backends=backends, settings=values, folders={n: str(p) for n, p in folders.items()})  # fmt: skip
         return
-    click.echo(f"edgekit {version('edgekit')}, Python {platform.python_version()}, {platform.platform()}\n")
+    click.echo(
+        f"edgekit {version('edgekit')}, Python {platform.python_version()}, {platform.platform()}\n"
+    )
     rows = [
         (extra, "ready" if not missing else "missing",
          "" if not missing else f"{', '.join(missing)}: pip install 'edgekit[{extra}]'")
         for extra, missing in extras.items()
     ]  # fmt: skip
-    rows += [(f"backend {n}", "missing" if a.missing else "ready", a.install) for n, a in backends.items()]
+    rows += [
+        (f"backend {n}", "missing" if a.missing else "ready", a.install) for n, a in backends.items()
+    ]
     click.echo(table(rows, ("part", "state", "what to do")))
     click.echo()
     shown = [(n, v.value or "-", v.origin, settings.KNOWN[n]) for n, v in values.items()]

@@ -23,7 +23,9 @@ def command(package: str, as_json: bool) -> None:
     opened = Package(package)
     receipt = opened.receipt()
     if as_json:
-        emit("inspect", manifest=opened.manifest, manifest_sha256=opened.manifest_sha256, receipt=receipt)
+        emit(
+            "inspect", manifest=opened.manifest, manifest_sha256=opened.manifest_sha256, receipt=receipt
+        )
         return
     manifest, model = opened.manifest, opened.manifest.model
     source = manifest.source

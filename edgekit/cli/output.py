@@ -16,12 +16,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def json_option(function: F) -> F:
-    return click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")(function)
+    return click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")(
+        function
+    )
 
 
 def emit(schema: str, **data: Any) -> None:
     """One versioned JSON document on stdout."""
-    click.echo(json.dumps({"schema": f"edgekit.{schema}/1", **to_json(data)}, indent=2, ensure_ascii=False))
+    click.echo(
+        json.dumps({"schema": f"edgekit.{schema}/1", **to_json(data)}, indent=2, ensure_ascii=False)
+    )
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:

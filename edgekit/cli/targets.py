@@ -17,7 +17,8 @@ def command(as_json: bool) -> None:
         emit("targets", targets=list(found.values()))
         return
     rows = [
-        (t.name, t.backend, " ".join(t.precisions), " ".join(t.devices), t.about) for t in found.values()
+        (t.name, t.backend, " ".join(t.precisions), " ".join(t.devices), t.about)
+        for t in found.values()
     ]
     click.echo(table(rows, ("target", "backend", "precisions", "measured on", "about")))
     click.echo(f"\nYour own: a TOML in {user_folder()}, or its path after -t.")

@@ -13,7 +13,9 @@ from edgekit.package import Package, unpack
 
 @click.command()
 @click.argument("file")
-@click.option("-o", "--out", default=".", show_default=True, help="Folder that will hold the package's folder.")
+@click.option(
+    "-o", "--out", default=".", show_default=True, help="Folder that will hold the package's folder."
+)
 @json_option
 def command(file: str, out: str, as_json: bool) -> None:
     """Write the .edgepkg FILE back as a package folder, and verify it."""

@@ -16,10 +16,10 @@ def cpu_model() -> str:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
         return platform.processor() or platform.machine()
-    fields = dict(
-        (key.strip(), value.strip())
+    fields = {
+        key.strip(): value.strip()
         for key, _, value in (line.partition(":") for line in text.splitlines() if ":" in line)
-    )
+    }
     name = fields.get("model name") or fields.get("Model") or fields.get("CPU part") or "unknown"
     flags = cpu_flags()
     notable = ["avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm", "sve"]

@@ -30,5 +30,7 @@ def canonicalise(model: Model, options: SourceOptions) -> Model:
     if source.flops is None:  # the graph as it came has no sizes to count with
         source = dataclasses.replace(source, flops=count.flops(graph))
     # `clean` may have renamed the image input
-    spec = dataclasses.replace(spec, input=dataclasses.replace(spec.input, name=graph.graph.input[0].name))
+    spec = dataclasses.replace(
+        spec, input=dataclasses.replace(spec.input, name=graph.graph.input[0].name)
+    )
     return Model(model.name, graph, spec, source)

@@ -27,7 +27,8 @@ def merge_convs(model: onnx.ModelProto) -> onnx.ModelProto:
         if not _compatible(view, wide, narrow):
             continue
         weights = [view.array(n.input[1]) for n in (wide, narrow)]
-        assert weights[0] is not None and weights[1] is not None
+        assert weights[0] is not None
+        assert weights[1] is not None
         merged = weights[0].copy()
         merged[:, :, merged.shape[2] // 2, merged.shape[3] // 2] += weights[1][:, :, 0, 0]
         bias = np.zeros(len(merged), merged.dtype)

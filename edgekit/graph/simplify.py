@@ -37,9 +37,7 @@ def simplify(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
         options.optimized_model_filepath = str(path)
         options.log_severity_level = 4
         try:
-            ort.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise SourceError(
                 f"ONNX Runtime cannot load {name}",

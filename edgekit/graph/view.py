@@ -39,7 +39,7 @@ class GraphView:
         """The shape of a tensor; -1 where a dimension is not known."""
         return self.shapes.get(name) or ()
 
-    def array(self, name: str) -> np.ndarray | None:
+    def array(self, name: str) -> np.ndarray[Any, Any] | None:
         constant = self.constants.get(name)
         return None if constant is None else numpy_helper.to_array(constant)
 
@@ -95,12 +95,12 @@ class Editor:
     def const(self, value: Any, dtype: type = np.float32) -> str:
         self.count += 1
         name = f"edgekit/const_{self.count}"
-        array = np.ascontiguousarray(np.asarray(value, dtype))
+        array: np.ndarray[Any, Any] = np.ascontiguousarray(np.asarray(value, dtype))
         self.model.graph.initializer.append(numpy_helper.from_array(array, name))
         return name
 
     def ints(self, *values: int) -> str:
-        return self.const(values, np.int64)  # type: ignore[arg-type]
+        return self.const(values, np.int64)
 
     def slice(self, x: str, axis: int, start: int, end: int) -> str:
         return self.op("Slice", x, self.ints(start), self.ints(end), self.ints(axis))

@@ -55,7 +55,10 @@ def profile(
     try:
         info, session = where.info(), uuid.uuid4().hex
         command = f"edgekit profile {shlex.join(str(p.path) for p in opened)} -d {info.name} --launches {launches}"
-        ids = [store.begin(session, p.manifest.name, p.manifest_sha256, info, plan, command) for p in opened]
+        ids = [
+            store.begin(session, p.manifest.name, p.manifest_sha256, info, plan, command)
+            for p in opened
+        ]
         seen: list[list[Launch]] = [[] for _ in opened]
         order = [(n, i) for n in range(launches) for i in _alternating(len(opened), n)]
         what = f"profiling on {info.name}"
@@ -76,7 +79,9 @@ def profile(
 def compare(a: Result, b: Result) -> dict[str, Ratio]:
     """Ratios a/b of two results measured in one interleaved session."""
     return {
-        "run": ratio([x.samples_s["run"] for x in a.launches], [x.samples_s["run"] for x in b.launches], True),
+        "run": ratio(
+            [x.samples_s["run"] for x in a.launches], [x.samples_s["run"] for x in b.launches], True
+        ),
         "total": ratio([x.totals() for x in a.launches], [x.totals() for x in b.launches], True),
     }
 
@@ -132,7 +137,13 @@ def measurements(result: Result, command: str) -> list[Measurement]:
             one("latency", f"{name} p99", summary.p99 * 1e3, "ms", note=launches),
         ]
     found += [
-        one("latency", "cold load", result.cold_load_s * 1e3, "ms", note="import included, files evicted"),
+        one(
+            "latency",
+            "cold load",
+            result.cold_load_s * 1e3,
+            "ms",
+            note="import included, files evicted",
+        ),
         one("latency", "warm load", result.warm_load_s * 1e3, "ms"),
         one("latency", "first run", result.first_run_s * 1e3, "ms"),
         one("memory", "peak", result.peak_memory_bytes, "bytes", note="resident, whole process"),

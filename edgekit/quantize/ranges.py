@@ -89,7 +89,9 @@ def choose(model: onnx.ModelProto, statistics: dict[str, Statistics]) -> dict[st
     clipped: confident detections live there. A sigmoid has a known range.
     """
     view = GraphView(model)
-    ranges = {n: (min(s.low, 0.0), max(s.high, 0.0, min(s.low, 0.0) + 1e-6)) for n, s in statistics.items()}
+    ranges = {
+        n: (min(s.low, 0.0), max(s.high, 0.0, min(s.low, 0.0) + 1e-6)) for n, s in statistics.items()
+    }
     for name, s in statistics.items():
         readers = view.consumers.get(name, [])
         if sorted(r.op_type for r in readers) == ["Mul", "Sigmoid"]:

@@ -46,7 +46,9 @@ def find_regions(model: onnx.ModelProto) -> Regions:
     names = {n.name for n in body}
     boundary = _boundary(view, body, names)
     units = [
-        _unit(view, node, names) for node in body if node.op_type == "Conv" and node.name not in boundary
+        _unit(view, node, names)
+        for node in body
+        if node.op_type == "Conv" and node.name not in boundary
     ]
     return Regions(tuple(n.name for n in body), boundary, tuple(units))
 
@@ -69,7 +71,9 @@ def _up_to_last_conv(view: GraphView, found: set[str]) -> set[str]:
     for name in found:
         node = next(n for n in view.model.graph.node if n.name == name)
         readers = [c for o in node.output for c in view.consumers.get(o, [])]
-        if node.op_type == "Concat" or not any(r.op_type == "Conv" and r.name in found for r in readers):
+        if node.op_type == "Concat" or not any(
+            r.op_type == "Conv" and r.name in found for r in readers
+        ):
             kept.add(name)
     return kept
 

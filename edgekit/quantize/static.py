@@ -62,8 +62,8 @@ def quantize(model: Model, dataset: Dataset, float_layers: int | None, progress:
     judge = _Judge(graph, inputs)
     ranges, costs = _measured(graph, regions, judge, model, dataset, progress)
     worst = sorted(regions.units, key=lambda unit: -costs[unit[0]])
-    steps = LADDER if float_layers is None else (float_layers,)
-    steps = tuple(s for s in steps if s <= len(worst)) or (len(worst),)
+    wanted = LADDER if float_layers is None else (float_layers,)
+    steps = tuple(s for s in wanted if s <= len(worst)) or (len(worst),)
     tried: list[tuple[int, float, onnx.ModelProto]] = []
     for index, step in enumerate(steps):
         floats = {name for unit in worst[:step] for name in unit}
@@ -78,7 +78,9 @@ def quantize(model: Model, dataset: Dataset, float_layers: int | None, progress:
     ]
     labels = _readable(graph)
     for rank, unit in enumerate(worst):
-        search.append({"kind": "region", "name": labels[unit[0]], "cost": costs[unit[0]], "float": rank < chosen})
+        search.append(
+            {"kind": "region", "name": labels[unit[0]], "cost": costs[unit[0]], "float": rank < chosen}
+        )
     settings = {
         "format": "QDQ", "weights": f"int8 a channel, {_weight_bits()} bits used", "activations": "uint8",
         "float_layers": chosen, "float_boundary": sorted(labels[n] for n in regions.boundary if n in labels),
@@ -161,7 +163,11 @@ class _Judge:
 
 
 def _costs(
-    graph: onnx.ModelProto, regions: Regions, ranges: dict[str, Range], judge: _Judge, progress: Progress
+    graph: onnx.ModelProto,
+    regions: Regions,
+    ranges: dict[str, Range],
+    judge: _Judge,
+    progress: Progress,
 ) -> dict[str, float]:
     """For each unit, by its convolution's name: the error when only it is quantised."""
     costs = {}

@@ -31,7 +31,7 @@ def strips(
     `interval` is shaded: where the median of all launches lies. Samples far beyond the rest are
     counted at the right edge, because one of them would squeeze the others together.
     """
-    left, right = 58.0, 40.0
+    left, right = 76.0, 40.0
     height = _TOP + _ROW * len(launches) + _BOTTOM
     last = max(float(np.percentile(s.samples, 97)) for s in launches)
     first = min(min(s.samples) for s in launches)
@@ -51,7 +51,7 @@ def strips(
 
 def _row(number: int, strip: Strip, middle: float, x: Scale) -> str:
     low, half, high = (float(v) for v in np.percentile(strip.samples, [25, 50, 75]))
-    name = f"{'⚠ ' if strip.disturbed else ''}run {number}"
+    name = f"{'⚠ ' if strip.disturbed else ''}launch {number}"
     shapes = [
         svg.text(0, middle + 4, name, "axis"),
         svg.rect(x(low), middle - 9, max(x(high) - x(low), 1), 18, "box"),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from types import TracebackType
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,18 +33,15 @@ class Detector:
         self.outputs: dict[str, Array] = {}  # of the last image; reused by the next
         self.prepare = Preprocessor(spec.image, session.input(spec.input.name), spec.input.layout)
 
-    @overload
-    def __call__(self, image: Image, **options: float | bool | None) -> list[Detection]: ...
-    @overload
-    def __call__(self, image: Sequence[Image], **options: float | bool | None) -> list[list[Detection]]: ...
-    def __call__(self, image, **options):  # type: ignore[no-untyped-def]
+    def __call__(self, image: Image | list[Image], **options: Any) -> Any:
         """Detect in a path or HWC uint8 RGB array; a list of them gives a list of results.
+        Returns list[Detection], best first.
 
         Options: score_threshold, iou_threshold, max_detections (defaults from the package);
         class_agnostic (boxes of different classes suppress each other); multi_label (a box may
         carry several classes, as COCO evaluation does).
         """
-        if isinstance(image, (list, tuple)):
+        if isinstance(image, list):
             return [self(one, **options) for one in image]
         boxes, scores, classes = self.arrays(image, **options)
         return [

@@ -66,7 +66,10 @@ def place(image_size: tuple[int, int], spec: ImageSpec) -> Placement:
     offset = (0, 0)
     if spec.resize == "letterbox":
         # the same rounding as the letterbox these detectors were trained with
-        offset = (round((spec.width - new_width) / 2 - 0.1), round((spec.height - new_height) / 2 - 0.1))
+        offset = (
+            round((spec.width - new_width) / 2 - 0.1),
+            round((spec.height - new_height) / 2 - 0.1),
+        )
     return Placement((scale, scale), offset, (new_width, new_height))
 
 

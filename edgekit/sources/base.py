@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from edgekit.model import Model
 
@@ -16,7 +16,7 @@ class SourceOptions:
     image_size: tuple[int, int] | None = None  # (height, width) in pixels
     labels: tuple[str, ...] = ()
     decoder: str = ""
-    image: dict[str, object] = field(default_factory=dict)  # ImageSpec fields to override
+    image: dict[str, Any] = field(default_factory=dict)  # ImageSpec fields to override
     score_threshold: float | None = None
 
 

@@ -51,14 +51,13 @@ class _InertType(type):
     path: str
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        module, _, name = cls.path.rpartition(".")
-        if module.split(".")[0] not in _HARMLESS_ROOTS:
+        if cls.path.split(".")[0] not in _HARMLESS_ROOTS:
             raise UnsafeSourceError(
                 f"This checkpoint asks to run {cls.path}({', '.join(repr(a)[:60] for a in args)})",
                 "reading a trained model needs no code; edgekit ran nothing",
                 "do not load this file with torch.load; get the weights as .safetensors or .onnx",
             )
-        instance = cls.__new__(cls)
+        instance: Any = cls.__new__(cls)  # type: ignore[call-overload]
         instance.arguments = args
         return instance
 
@@ -129,7 +128,7 @@ class _Unpickler(pickle.Unpickler):
             raise pickle.UnpicklingError(f"unknown reference {str(pid)[:60]}")
         kind, key = pid[1], str(pid[2])
         if key not in self._storages:
-            name = class_name(kind.__new__(kind)) if isinstance(kind, _InertType) else ""
+            name = kind.path.rpartition(".")[2] if isinstance(kind, _InertType) else ""
             dtype = torch.uint8 if name == "UntypedStorage" else _DTYPES.get(name)
             self._storages[key] = _Storage(dtype, self._archive.read(f"{self._root}data/{key}"))
         return self._storages[key]

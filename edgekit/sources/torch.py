@@ -71,14 +71,17 @@ def _call(file: Path, function: str, options: SourceOptions):  # type: ignore[no
     import torch
 
     spec = importlib.util.spec_from_file_location(f"edgekit_source_{file.stem}", file)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(file.parent.resolve()))
     try:
         spec.loader.exec_module(module)
         result = getattr(module, function)()
     except AttributeError as error:
-        raise UsageError(f"{file.name} cannot give a model: {error}", "", f"define {function}()") from error
+        raise UsageError(
+            f"{file.name} cannot give a model: {error}", "", f"define {function}()"
+        ) from error
     except Exception as error:  # the user's own code may raise anything
         raise SourceError(
             f"{function}() of {file.name} failed", f"{type(error).__name__}: {error}",

@@ -50,7 +50,7 @@ class YoloSource:
                 TensorSpec("boxes", "float32", (1, cells, 4), "BN4"),
                 TensorSpec("scores", "float32", (1, len(labels), cells), "BCN"),
             ),
-            image=dataclasses.replace(ImageSpec(height, width), **options.image),  # type: ignore[arg-type]
+            image=dataclasses.replace(ImageSpec(height, width), **options.image),
             labels=labels,
             decoder="yolov9",
         )
@@ -78,7 +78,7 @@ def _tensors(file: Path) -> tuple[object, dict[str, str]]:
 
     try:
         with safe_open(str(file), "pt") as archive:
-            tensors = {name: archive.get_tensor(name) for name in archive.keys()}
+            tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 (not a dictionary)
             return tensors, dict(archive.metadata() or {})
     except SafetensorError as error:
         raise SourceError(
@@ -130,7 +130,10 @@ def _parity(network: object, graph: object, height: int, width: int) -> tuple[tu
     import torch
 
     session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])  # type: ignore[attr-defined]
-    ramp = np.linspace(0, 1, width, dtype=np.float32) * np.linspace(0, 1, height, dtype=np.float32)[:, None]
+    ramp = (
+        np.linspace(0, 1, width, dtype=np.float32)
+        * np.linspace(0, 1, height, dtype=np.float32)[:, None]
+    )
     noise = np.random.default_rng(0).random((3, height, width), dtype=np.float32)
     worst = {"boxes": 0.0, "scores": 0.0}
     for image in (np.stack([ramp, 1 - ramp, ramp[::-1]]), noise):

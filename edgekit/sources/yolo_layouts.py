@@ -147,15 +147,13 @@ def _topology(layers: Mapping[int, Inert], name: str) -> Topology:
             continue
         options: dict[str, Any] = {}
         if kind == "Conv":
-            options["stride"] = int(_children(module)["conv"].stride[0])
+            options["stride"] = int(getattr(_children(module)["conv"], "stride", (2,))[0])
         elif kind == "CBLinear":
-            options["splits"] = list(module.c2s)
+            options["splits"] = list(getattr(module, "c2s", ()))
         elif kind == "CBFuse":
-            options["picks"] = list(module.idx)
+            options["picks"] = list(getattr(module, "idx", ()))
         found[index] = Layer(_KINDS[kind], sources, options)
-    activations = [
-        class_name(m) for layer in layers.values() for n, m in _walk(layer) if n == "act"
-    ]
+    activations = [class_name(m) for layer in layers.values() for n, m in _walk(layer) if n == "act"]
     activations = [a for a in activations if a != "Identity"]
     activation = max(set(activations), key=activations.count, default="SiLU")
     return Topology(name, found, tuple(heads), activation)

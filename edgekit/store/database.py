@@ -68,7 +68,13 @@ class Store:
             yield self._connection
 
     def begin(
-        self, session: str, package: str, manifest_sha256: str, device: DeviceInfo, plan: Plan, command: str
+        self,
+        session: str,
+        package: str,
+        manifest_sha256: str,
+        device: DeviceInfo,
+        plan: Plan,
+        command: str,
     ) -> int:
         """A new profile without launches; returns its id."""
         created = datetime.now(UTC).isoformat(timespec="seconds")

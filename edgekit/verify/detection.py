@@ -77,20 +77,22 @@ def _bootstrap(run: Any, images: int, resamples: int) -> Array:
 
     generator = np.random.default_rng(0)
     matches = list(run._evalImgs_cpp)  # ordered by category, area range, image
-    table = np.empty(len(matches), object)
-    table[:] = matches
-    table = table.reshape(-1, images)
+    flat = np.empty(len(matches), object)
+    flat[:] = matches
+    table = flat.reshape(-1, images)
     values = []
     for _ in range(resamples):
         chosen = generator.integers(0, images, images)
-        result = faster_eval_api_cpp.COCOevalAccumulate(run._paramsEval, table[:, chosen].ravel().tolist())
+        result = faster_eval_api_cpp.COCOevalAccumulate(
+            run._paramsEval, table[:, chosen].ravel().tolist()
+        )
         precision = np.asarray(result["precision"]).reshape(run.eval["precision"].shape)
         values.append(_mean(precision[:, :, :, 0, -1]))
     return np.array(values)
 
 
 def _ground_truth(dataset: Dataset) -> dict[str, Any]:
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for index, boxes in enumerate(dataset.boxes):
         for b in boxes:
             annotations.append(

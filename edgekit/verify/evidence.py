@@ -67,7 +67,9 @@ class Images:
         return np.random.default_rng(index).integers(0, 256, shape, dtype=np.uint8)
 
     def describe(self) -> str:
-        return f"{len(self)} images of {self.dataset.folder.name}" if self.dataset else "2 probes of noise"
+        return (
+            f"{len(self)} images of {self.dataset.folder.name}" if self.dataset else "2 probes of noise"
+        )
 
     def run(self, detector: Detector, what: str) -> Run:
         """Detections and, when the images are annotated, their accuracy."""
@@ -96,7 +98,10 @@ def parity_measurements(found: Parity, where: str, group: str = "parity") -> lis
     made = []
     for name in found.noise:
         unit = "px" if name == "boxes" else "1"
-        for label, value, its_unit in (("SNR", found.snr(name), "dB"), ("max error", found.worst[name], unit)):
+        for label, value, its_unit in (
+            ("SNR", found.snr(name), "dB"),
+            ("max error", found.worst[name], unit),
+        ):
             made.append(Measurement(group, f"{name} {label}", value, its_unit, Provenance.MEASURED,
                                     found.images, note=where))  # fmt: skip
     return made
@@ -109,7 +114,9 @@ def accuracy_measurements(reference: Run, other: Run, where: str) -> list[Measur
     note = f"{where}, {b.boxes} boxes; bootstrap over images"
 
     def one(name: str, value: float, interval: tuple[float, float] | None = None) -> Measurement:
-        return Measurement("accuracy", name, value, "1", Provenance.MEASURED, b.images, interval, note=note)
+        return Measurement(
+            "accuracy", name, value, "1", Provenance.MEASURED, b.images, interval, note=note
+        )
 
     low, high = np.percentile(a.samples - b.samples, [2.5, 97.5])
     return [
@@ -135,8 +142,24 @@ def box_differences(reference: Run, other: Run, where: str) -> list[Measurement]
     if not count:
         return []
     return [
-        Measurement("reference", "detected boxes max difference", boxes, "px", Provenance.MEASURED, count, note=where),
-        Measurement("reference", "detected scores max difference", scores, "1", Provenance.MEASURED, count, note=where),
+        Measurement(
+            "reference",
+            "detected boxes max difference",
+            boxes,
+            "px",
+            Provenance.MEASURED,
+            count,
+            note=where,
+        ),
+        Measurement(
+            "reference",
+            "detected scores max difference",
+            scores,
+            "1",
+            Provenance.MEASURED,
+            count,
+            note=where,
+        ),
     ]
 
 

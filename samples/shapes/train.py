@@ -160,7 +160,9 @@ def train(options: argparse.Namespace) -> None:
     drawn = Stream(options.batch, options.seed)
     stream = torch.utils.data.DataLoader(drawn, batch_size=None, num_workers=1)
     size = sum(p.numel() for p in network.parameters())
-    print(f"{size} parameters, {flops(network, SIDE, SIDE) / 1e9:.2f} GFLOPs at {SIDE}", file=sys.stderr)
+    print(
+        f"{size} parameters, {flops(network, SIDE, SIDE) / 1e9:.2f} GFLOPs at {SIDE}", file=sys.stderr
+    )
     start = saved = time.monotonic()
     seen: dict[str, float] = {}
     for step, (image, truth, classes) in enumerate(stream):

@@ -8,6 +8,8 @@ the outputs is untouched.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import onnx
 
@@ -26,7 +28,7 @@ _DTYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.UINT8: "uint8"}
 
 def canonical_outputs(
     model: onnx.ModelProto, name: str, decoder: str = "", labels: tuple[str, ...] = (),
-    image: dict[str, object] | None = None,
+    image: Mapping[str, Any] | None = None,
 ) -> tuple[onnx.ModelProto, DetectionSpec]:  # fmt: skip
     """`decoder` and `labels` win over what is recognised; `image` overrides the family's
     pre-processing. Raises UsageError when no decoder, or more than one, fits the outputs."""
@@ -82,7 +84,7 @@ def _outputs_as_float32(model: onnx.ModelProto) -> None:
 
 def _outputs_of(decoded: Decoded, edit: Editor) -> tuple[TensorSpec, ...]:
     n, c = decoded.candidates, decoded.class_count
-    found = [("boxes", decoded.boxes, (1, n, 4), "BN4")]
+    found: list[tuple[str, str, tuple[int, ...], str]] = [("boxes", decoded.boxes, (1, n, 4), "BN4")]
     if decoded.classes:
         found.append(("scores", decoded.scores, (1, n), "BN"))
         found.append(("classes", decoded.classes, (1, n), "BN"))

@@ -6,8 +6,9 @@ what turns them into the canonical form (`DetectionSpec`): boxes in pixels and p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from edgekit.graph.view import Editor, GraphView, attribute
 
@@ -136,5 +137,5 @@ class Decoder:
     about: str
     matches: Callable[[Heads], bool]
     decode: Callable[[Heads], Decoded]
-    image: dict[str, object] = field(default_factory=dict)  # pre-processing of this family
+    image: Mapping[str, Any] = field(default_factory=dict)  # pre-processing of this family
     iou_threshold: float = 0.7  # at which its authors suppress duplicates

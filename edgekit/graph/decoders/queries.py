@@ -111,9 +111,7 @@ def _decode_end_to_end(heads: Heads) -> Decoded:
     name, edit = heads.outputs[0], heads.edit
     count = heads.shape(name)[1]
     boxes = edit.slice(name, 2, 0, 4)
-    scores, classes = (
-        edit.op("Squeeze", edit.slice(name, 2, i, i + 1), edit.ints(2)) for i in (4, 5)
-    )
+    scores, classes = (edit.op("Squeeze", edit.slice(name, 2, i, i + 1), edit.ints(2)) for i in (4, 5))
     return Decoded(boxes, scores, count, 0, classes)
 
 
@@ -126,9 +124,7 @@ def _decode_flat_end_to_end(heads: Heads) -> Decoded:
     """YOLOv7's `--end2end`: rows of batch, x1, y1, x2, y2, class, score."""
     edit = heads.edit
     name = edit.op("Unsqueeze", heads.outputs[0], edit.ints(0))
-    scores, classes = (
-        edit.op("Squeeze", edit.slice(name, 2, i, i + 1), edit.ints(2)) for i in (6, 5)
-    )
+    scores, classes = (edit.op("Squeeze", edit.slice(name, 2, i, i + 1), edit.ints(2)) for i in (6, 5))
     return Decoded(edit.slice(name, 2, 1, 5), scores, -1, 0, classes)
 
 
@@ -148,9 +144,7 @@ def _decode_triple(heads: Heads) -> Decoded:
     triple = _triple(heads)
     assert triple is not None
     edit, batched = heads.edit, len(heads.shape(triple[0])) == 3
-    boxes, scores, labels = (
-        n if batched else edit.op("Unsqueeze", n, edit.ints(0)) for n in triple
-    )
+    boxes, scores, labels = (n if batched else edit.op("Unsqueeze", n, edit.ints(0)) for n in triple)
     count = heads.shape(triple[0])[-2]
     return Decoded(boxes, scores, count, 0, edit.op("Cast", labels, to=1))
 

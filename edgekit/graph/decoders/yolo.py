@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edgekit.graph.decoders.base import Decoded, Decoder, Heads
+
+Array = np.ndarray[Any, Any]
 
 
 def _rows(heads: Heads) -> tuple[str, int, int]:
@@ -77,7 +81,7 @@ def _decode_yolox(heads: Heads) -> Decoded:
     return _with_objectness(heads, heads.corners(edit.op("Concat", centre, size, axis=2)))
 
 
-def _grid(heads: Heads, strides: tuple[int, ...], offset: float) -> tuple[np.ndarray, np.ndarray]:
+def _grid(heads: Heads, strides: tuple[int, ...], offset: float) -> tuple[Array, Array]:
     """Cell positions (1, N, 2) as x, y in strides, and the stride (1, N, 1) of each cell."""
     points, scales = [], []
     for stride in strides:

@@ -1,0 +1,39 @@
+"""edgekit report"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgekit.cli.output import emit, json_option
+
+
+@click.command()
+@click.argument("packages", nargs=-1, required=True, metavar="PACKAGE...")
+@click.option("-o", "--out", default="report.html", show_default=True, help="The file to write.")
+@click.option("--store", metavar="FILE", help="Database of measurements (default: see `edgekit doctor`).")
+@json_option
+def command(packages: tuple[str, ...], out: str, store: str | None, as_json: bool) -> None:
+    """Write one HTML file that compares packages: accuracy, size, latency, memory.
+
+    The file needs no network and no other files. Numbers come from the receipts and from what
+    `edgekit profile` stored; each says where it comes from, and missing ones say so.
+
+    \b
+    edgekit report dist/yolov9-t-cpu-* -o report.html
+    """
+    from edgekit.report.render import write_report
+
+    page = write_report(packages, Path(out), Path(store) if store else None)
+    if as_json:
+        found = [
+            {"name": row.evidence.manifest.name, "verdict": row.evidence.receipt.verdict,
+             "devices": row.evidence.labels}
+            for row in page.rows
+        ]  # fmt: skip
+        emit("report", path=out, packages=found, warnings=page.warnings)
+        return
+    for warning in page.warnings:
+        click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)
+    click.echo(out)

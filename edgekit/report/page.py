@@ -1,0 +1,189 @@
+"""The page as plain data: header, warnings, table, plots and what stands behind each package."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from edgekit import __version__
+from edgekit.receipt import Measurement
+from edgekit.report.collect import Evidence, Measured
+from edgekit.report.figures import Figure, launch_figures, quality_figures
+from edgekit.report.table import OF_DEVICE, OF_PACKAGE, TAGS, Column, Row, rows
+
+COSTLY = 12  # layers shown; a detector has some two hundred
+
+
+@dataclass(frozen=True)
+class Fact:
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class DeviceCard:
+    """A device that something was measured on, as it described itself at the time."""
+
+    label: str
+    facts: list[Fact]
+
+
+@dataclass(frozen=True)
+class Search:
+    """How the quantisation was found: the ladder of steps, the layers that cost most."""
+
+    steps: list[dict[str, Any]]
+    costly: list[dict[str, Any]]
+    layers: int
+    floats: list[str]
+
+
+@dataclass(frozen=True)
+class Detail:
+    """What stands behind one package."""
+
+    row: Row
+    source: list[Fact]
+    toolchain: list[Fact]
+    search: Search | None
+    figures: list[Measurement]
+
+
+@dataclass(frozen=True)
+class Page:
+    title: str
+    made: str
+    version: str
+    devices: list[DeviceCard]
+    warnings: list[str]
+    package_columns: tuple[Column, ...]
+    device_columns: tuple[Column, ...]
+    tags: dict[str, str]
+    rows: list[Row]
+    quality: list[Figure]
+    launches: list[Figure]
+    details: list[Detail]
+
+
+def build(found: Sequence[Evidence], made: datetime | None = None) -> Page:
+    """`made`: when the report says it was written; now, unless given."""
+    table = rows(found)
+    names = [e.manifest.name for e in found]
+    title = names[0] if len(names) == 1 else f"{len(names)} packages compared"
+    return Page(
+        title=title,
+        made=f"{made or datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        version=__version__,
+        devices=_devices(found),
+        warnings=_warnings(found),
+        package_columns=OF_PACKAGE,
+        device_columns=OF_DEVICE,
+        tags={letter: provenance.value for provenance, letter in TAGS.items()},
+        rows=table,
+        quality=quality_figures(table),
+        launches=[figure for row in table for figure in launch_figures(row)],
+        details=[_detail(row) for row in table],
+    )
+
+
+def _devices(found: Sequence[Evidence]) -> list[DeviceCard]:
+    stored = {m.label: m for e in found for m in e.measured}
+    labels = dict.fromkeys(label for e in found for label in e.labels)
+    return [DeviceCard(label, _device_facts(stored.get(label))) for label in labels]
+
+
+def _device_facts(measured: Measured | None) -> list[Fact]:
+    if measured is None:
+        return [Fact("known from", "receipts only: this machine's results database has no launches of it")]
+    info, result = measured.result.device, measured.result
+    facts = [
+        Fact("chip", info.chip),
+        Fact("cores", f"{info.cores}, {result.threads} used"),
+        Fact("system", info.system),
+        Fact("memory", f"{info.memory_bytes / 1e9:.1f} GB" if info.memory_bytes else "not measured"),
+        Fact("engine", result.engine),
+        Fact("measured", measured.profile.created),
+    ]
+    return facts + [Fact(k.replace("_", " "), v) for k, v in sorted(info.facts.items())]
+
+
+def _warnings(found: Sequence[Evidence]) -> list[str]:
+    """What makes the figures doubtful, or not comparable with each other."""
+    warnings = []
+    for evidence in found:
+        name = evidence.manifest.name
+        for measured in evidence.measured:
+            warnings += [f"{name}: {text}" for text in measured.result.warnings]
+            if not all(x.cold_is_cold for x in measured.result.launches):
+                warnings.append(f"{name}: its files could not be evicted, so the cold load is not cold")
+        warnings += [f"{name}: {trip.message}" for trip in evidence.receipt.trips]
+    sessions: dict[str, set[str]] = {}
+    for measured in (m for e in found for m in e.measured):
+        sessions.setdefault(measured.label, set()).add(measured.profile.session)
+    warnings += [
+        f"{label}: packages were measured in {len(seen)} sessions, so a drift of the machine counts as a "
+        "difference; one `edgekit profile` of all of them interleaves them"
+        for label, seen in sessions.items() if len(seen) > 1
+    ]  # fmt: skip
+    images = {m.note for e in found for m in e.receipt.measurements if (m.group, m.name) == ("accuracy", "mAP50-95")}
+    if len(images) > 1:
+        warnings.append(
+            f"accuracy was measured on different images ({'; '.join(sorted(images))}), so it does not compare"
+        )
+    return warnings
+
+
+def _detail(row: Row) -> Detail:
+    evidence = row.evidence
+    manifest, measured = evidence.manifest, evidence.receipt.measurements
+    source = manifest.source
+    known = [
+        Fact("file", str(source.get("name", ""))),
+        Fact("kind", str(source.get("kind", ""))),
+        Fact("layout", str(source.get("layout", ""))),
+        Fact("SHA-256", str(source.get("sha256", ""))),
+        Fact("licence", str(source.get("licence", "") or "not stated by the source")),
+        Fact("bytes", _count(source.get("bytes"))),
+        Fact("parameters", _change(source.get("parameters"), measured, "parameters")),
+        Fact("FLOPs an image", _change(source.get("flops"), measured, "FLOPs")),
+    ]
+    toolchain = manifest.toolchain
+    tools = [
+        Fact("engine", f"{manifest.engine.name} {manifest.engine.versions}"),
+        Fact("backend", str(toolchain.get("backend", ""))),
+        *[Fact(str(k), str(v)) for k, v in sorted(_mapping(toolchain.get("versions")).items())],
+        *[Fact(str(k).replace("_", " "), _plain(v)) for k, v in sorted(_mapping(toolchain.get("settings")).items())],
+    ]  # fmt: skip
+    return Detail(row, [f for f in known if f.value], tools, _search(evidence), list(measured))
+
+
+def _search(evidence: Evidence) -> Search | None:
+    tried = evidence.receipt.search
+    if not tried:
+        return None
+    regions = [s for s in tried if s.get("kind") == "region"]
+    regions.sort(key=lambda s: -float(s.get("cost", 0.0)))
+    return Search(
+        [s for s in tried if s.get("kind") == "step"], regions[:COSTLY], len(regions),
+        [str(s.get("name", "")) for s in regions if s.get("float")],
+    )  # fmt: skip
+
+
+def _change(before: object, measured: Sequence[Measurement], name: str) -> str:
+    after = next((m.value for m in measured if (m.group, m.name) == ("size", name)), None)
+    return f"{_count(before) or 'not measured'} in the source, {_count(after) or 'not measured'} in the package"
+
+
+def _count(value: object) -> str:
+    return f"{value:,.0f}" if isinstance(value, (int, float)) else ""
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,54 @@
+"""Page to HTML, and the file on disk: complete or not there."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgekit.errors import MissingError, UsageError
+from edgekit.report.collect import collect
+from edgekit.report.page import Page, build
+
+_HERE = Path(__file__).parent
+
+
+def write_report(paths: Sequence[str | Path], out: Path, store: Path | None = None) -> Page:
+    """Write a report on the packages at `paths` to `out` and return what it says.
+
+    Raises IntegrityError, MissingError without jinja2, UsageError where `out` cannot be written.
+    """
+    page = build(collect(paths, store))
+    _write(out, render(page))
+    return page
+
+
+def render(page: Page) -> str:
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ImportError as error:
+        raise MissingError("HTML reports need jinja2", str(error), "pip install 'edgekit[report]'") from error
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    script = (_HERE / "theme.js").read_text(encoding="utf-8")
+    # Only this very script may run, and nothing may be fetched: a second wall behind autoescape.
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("page.html.j2").render(page=page, script=script, digest=digest)
+
+
+def _write(out: Path, text: str) -> None:
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, out)
+    except OSError as error:
+        raise UsageError(
+            f"{out} cannot be written", str(error.strerror or error), "choose another with --out"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
