@@ -12,6 +12,8 @@ from edgekit.spec import DetectionSpec, from_json, to_json
 if TYPE_CHECKING:
     import onnx
 
+OPSET = 17  # at least; the first with LayerNormalization, and every later backend reads it
+
 
 @dataclass(frozen=True)
 class SourceInfo:

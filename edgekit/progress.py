@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
+Progress = Callable[[str, int, int], None]  # what is being done, done so far, total
 
 _started: dict[str, float] = {}
 _shown: dict[str, float] = {}

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from edgekit.model import Model
 from edgekit.package import EngineRequirement
+from edgekit.progress import Progress
 from edgekit.spec import Precision
 from edgekit.target import Target
-
-Progress = Callable[[str, int, int], None]  # what is being done, done so far, total
 
 
 @dataclass(frozen=True)

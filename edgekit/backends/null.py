@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgekit.backends.base import Artifact, Availability, CompileOptions, Progress
+from edgekit.backends.base import Artifact, Availability, CompileOptions
 from edgekit.model import Model
 from edgekit.package import EngineRequirement
+from edgekit.progress import Progress
 from edgekit.spec import Precision
 from edgekit.target import Target
 

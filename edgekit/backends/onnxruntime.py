@@ -6,10 +6,11 @@ import importlib.util
 from importlib.metadata import version
 from pathlib import Path
 
-from edgekit.backends.base import Artifact, Availability, CompileOptions, Progress
+from edgekit.backends.base import Artifact, Availability, CompileOptions
 from edgekit.dataset import read_dataset
 from edgekit.model import Model
 from edgekit.package import EngineRequirement
+from edgekit.progress import Progress
 from edgekit.spec import Precision
 from edgekit.target import Target
 

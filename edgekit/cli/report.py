@@ -12,7 +12,9 @@ from edgekit.cli.output import emit, json_option
 @click.command()
 @click.argument("packages", nargs=-1, required=True, metavar="PACKAGE...")
 @click.option("-o", "--out", default="report.html", show_default=True, help="The file to write.")
-@click.option("--store", metavar="FILE", help="Database of measurements (default: see `edgekit doctor`).")
+@click.option(
+    "--store", metavar="FILE", help="Database of measurements (default: see `edgekit doctor`)."
+)
 @json_option
 def command(packages: tuple[str, ...], out: str, store: str | None, as_json: bool) -> None:
     """Write one HTML file that compares packages: accuracy, size, latency, memory.

@@ -27,8 +27,12 @@ def canonicalise(model: Model, options: SourceOptions) -> Model:
     graph = softmax_on_last_axis(merge_convs(simplify(graph, name)))
     graph = clean(simplify(graph, name))
     source = model.source
-    if source.flops is None:  # the graph as it came has no sizes to count with
-        source = dataclasses.replace(source, flops=count.flops(graph))
+    if source.flops is None:  # a graph as it comes has no sizes to count with
+        source = dataclasses.replace(
+            source,
+            flops=count.flops(graph),
+            parameters=source.parameters or count.parameters(model.graph),
+        )
     # `clean` may have renamed the image input
     spec = dataclasses.replace(
         spec, input=dataclasses.replace(spec.input, name=graph.graph.input[0].name)

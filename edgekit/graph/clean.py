@@ -17,7 +17,9 @@ def clean(model: onnx.ModelProto) -> onnx.ModelProto:
         RemoveUnusedOpsetsPass,
     )
 
-    ir = onnx_ir.from_proto(model)
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)  # the passes below rename tensors where they lie
+    ir = onnx_ir.from_proto(copy)
     for step in (RemoveUnusedNodesPass(), RemoveUnusedOpsetsPass(), ClearMetadataAndDocStringPass()):
         step(ir)
     ir.metadata_props.clear()

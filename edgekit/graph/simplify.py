@@ -13,8 +13,7 @@ from pathlib import Path
 import onnx
 
 from edgekit.errors import SourceError
-
-OPSET = 17  # the first with LayerNormalization; every later backend reads it
+from edgekit.model import OPSET
 
 
 def simplify(model: onnx.ModelProto, name: str) -> onnx.ModelProto:

@@ -19,12 +19,12 @@ import numpy as np
 import onnx
 
 from edgekit import cache
-from edgekit.backends.base import Progress
 from edgekit.dataset import Dataset
 from edgekit.errors import ConversionError
 from edgekit.graph.clean import clean
 from edgekit.graph.pool_to_conv import pool_to_conv
 from edgekit.model import Model
+from edgekit.progress import Progress
 from edgekit.quantize.calibration import feeds
 from edgekit.quantize.ranges import Range, choose, collect
 from edgekit.quantize.regions import QUANTISABLE, Regions, find_regions

@@ -37,8 +37,10 @@ class Evidence:
     @property
     def labels(self) -> list[str]:
         """The devices that any figure of this package was measured on."""
-        found = [m.device for m in self.receipt.measurements if m.name in ("run median", "total median")]
-        return list(dict.fromkeys(found))
+        found = [
+            m.device for m in self.receipt.measurements if m.name in ("run median", "total median")
+        ]
+        return sorted(set(found))
 
 
 def collect(paths: Sequence[str | Path], store: Path | None = None) -> list[Evidence]:
@@ -46,7 +48,9 @@ def collect(paths: Sequence[str | Path], store: Path | None = None) -> list[Evid
     `store` is named but not there."""
     where = store or default_path()
     if store is not None and not store.exists():
-        raise UsageError(f"There is no results database at {store}", "", "check --store, or leave it out")
+        raise UsageError(
+            f"There is no results database at {store}", "", "check --store, or leave it out"
+        )
     unique = list(dict.fromkeys(Path(p).resolve() for p in paths))
     results = Store(where) if where.exists() else None  # a report must not create a database
     try:

@@ -12,7 +12,11 @@ from edgekit.report.scatter import Point, scatter
 from edgekit.report.strips import Strip, strips
 from edgekit.report.table import Row, worst_snr
 
-WIDE, NARROW = 720, 340  # each plot is drawn for both, so that its letters stay readable on a phone
+WIDE, HALF, NARROW = (
+    720,
+    560,
+    340,
+)  # CSS pixels; plots are drawn for wide and narrow screens, so that letters keep their size
 _SNR_CEILING = 100.0  # dB; beyond it float32 itself rounds more than that
 
 
@@ -30,40 +34,50 @@ def profile_command(evidence: Evidence) -> str:
     return f"edgekit profile {shlex.quote(str(evidence.path))} -d local"
 
 
-def quality_figures(rows: Sequence[Row]) -> list[Figure]:
+def quality_figures(rows: Sequence[Row], short: dict[str, str]) -> list[Figure]:
     """Quality against latency, one plot a device: times of different devices do not compare."""
     devices = dict.fromkeys(label for row in rows for label in row.evidence.labels)
-    return [_quality(rows, label) for label in devices] or [_nothing_measured(rows)]
+    return [_quality(rows, label, short[label]) for label in devices] or [_nothing_measured(rows)]
 
 
 def _nothing_measured(rows: Sequence[Row]) -> Figure:
     commands = tuple(profile_command(row.evidence) for row in rows)
-    return Figure("Quality against latency", (), "No package was measured on a device yet. To measure:", commands)
+    return Figure(
+        "Quality against latency", (), "No package was measured on a device yet. To measure:", commands
+    )
 
 
-def _quality(rows: Sequence[Row], device: str) -> Figure:
-    accurate = any(_one(row.evidence, "accuracy", "mAP50-95") for row in rows if device in row.evidence.labels)
+def _quality(rows: Sequence[Row], device: str, device_name: str) -> Figure:
+    accurate = any(
+        _one(row.evidence, "accuracy", "mAP50-95") for row in rows if device in row.evidence.labels
+    )
     points, missing = [], []
     for row in rows:
         evidence = row.evidence
         time = _one(evidence, "latency", "run median", device)
-        quality = _one(evidence, "accuracy", "mAP50-95") if accurate else worst_snr(evidence.receipt.measurements)
+        quality = (
+            _one(evidence, "accuracy", "mAP50-95")
+            if accurate
+            else worst_snr(evidence.receipt.measurements)
+        )
         if time is None:
             missing.append(f"{evidence.manifest.name}: latency not measured here")
         elif quality is None:
-            missing.append(f"{evidence.manifest.name}: {'accuracy' if accurate else 'parity'} not measured")
+            missing.append(
+                f"{evidence.manifest.name}: {'accuracy' if accurate else 'parity'} not measured"
+            )
         else:
             points.append(_point(row, time, quality, accurate))
     name, y_title = ("Accuracy", "mAP50-95") if accurate else ("Parity with float", "SNR, dB")
-    title = f"{name} against latency on {device}"
+    title = f"{name} against latency on {device_name}"
     if not points:
         return Figure(title, (), "Nothing to draw.", tuple(missing))
     label = f"{title}: " + "; ".join(p.title for p in points)
-    drawn = tuple(scatter(points, "median of the engine alone, ms (less is better)", y_title, label, w)
+    drawn = tuple(scatter(points, "engine alone, median ms", y_title, label, w)
                   for w in (WIDE, NARROW))  # fmt: skip
     caption = (
-        "Up and to the left is better. The area of a bubble is the size of the package; bars are 95 % "
-        "intervals. The vertical axis does not start at zero."
+        "Up and to the left is better. The area of a bubble is the size of the package, the largest "
+        f"{max(p.size for p in points) / 1e6:.2f} MB; bars are 95 % intervals. The vertical axis does not start at zero."
     )
     if not accurate:
         caption += f" {_SNR_CEILING:g} dB stands for that and more, identical outputs included."
@@ -77,22 +91,22 @@ def _point(row: Row, time: Measurement, quality: Measurement, accurate: bool) ->
     stem = manifest.name.removesuffix(f"-{manifest.target}-{manifest.precision}")
     shown = f"{quality.value:.4f} mAP50-95" if accurate else f"{quality.value:.1f} dB"
     return Point(
-        (stem, f"{manifest.target} {manifest.precision}, {size / 1e6:.1f} MB"),
+        (stem, f"{manifest.target} {manifest.precision}"),
         f"{manifest.name}: {shown}, {time.value:.2f} ms, {size / 1e6:.2f} MB",
         time.value, value, size, row.number, time.interval, quality.interval,
     )  # fmt: skip
 
 
-def launch_figures(row: Row) -> list[Figure]:
+def launch_figures(row: Row, short: dict[str, str]) -> list[Figure]:
     """The launches of a package, one plot a device; or how to get them."""
     name = row.evidence.manifest.name
     if not row.evidence.measured:
         where = "The results database holds no launches of this package. To measure it:"
         return [Figure(name, (), where, (profile_command(row.evidence),))]
-    return [_launches(row, measured) for measured in row.evidence.measured]
+    return [_launches(row, measured, short[measured.label]) for measured in row.evidence.measured]
 
 
-def _launches(row: Row, measured: Measured) -> Figure:
+def _launches(row: Row, measured: Measured, device: str) -> Figure:
     found = [
         Strip([1e3 * s for s in x.samples_s["run"]], str(x.host.get("warning", "")))
         for x in measured.result.launches
@@ -103,8 +117,10 @@ def _launches(row: Row, measured: Measured) -> Figure:
         f"Latency of {name} on {measured.label}, a row for each of {len(found)} launches; "
         f"95 % interval of the median {low:.2f} to {high:.2f} ms"
     )
-    drawn = tuple(strips(found, (low, high), row.number, "engine alone, ms", label, w) for w in (WIDE, NARROW))
-    return Figure(name, drawn, measured.label)
+    drawn = tuple(
+        strips(found, (low, high), row.number, "engine alone, ms", label, w) for w in (HALF, NARROW)
+    )
+    return Figure(f"{name} on {device}", drawn)
 
 
 def _one(evidence: Evidence, group: str, name: str, device: str | None = None) -> Measurement | None:

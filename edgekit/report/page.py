@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -27,7 +27,7 @@ class Fact:
 class DeviceCard:
     """A device that something was measured on, as it described itself at the time."""
 
-    label: str
+    name: str
     facts: list[Fact]
 
 
@@ -50,6 +50,7 @@ class Detail:
     toolchain: list[Fact]
     search: Search | None
     figures: list[Measurement]
+    commands: list[str]  # distinct ones that gave the figures
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Page:
     made: str
     version: str
     devices: list[DeviceCard]
+    short: dict[str, str]  # names of devices by their label
     warnings: list[str]
     package_columns: tuple[Column, ...]
     device_columns: tuple[Column, ...]
@@ -72,66 +74,88 @@ def build(found: Sequence[Evidence], made: datetime | None = None) -> Page:
     """`made`: when the report says it was written; now, unless given."""
     table = rows(found)
     names = [e.manifest.name for e in found]
+    short = short_names(label for e in found for label in e.labels)
     title = names[0] if len(names) == 1 else f"{len(names)} packages compared"
     return Page(
         title=title,
         made=f"{made or datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         version=__version__,
-        devices=_devices(found),
-        warnings=_warnings(found),
+        devices=_devices(found, short),
+        short=short,
+        warnings=_warnings(found, short),
         package_columns=OF_PACKAGE,
         device_columns=OF_DEVICE,
         tags={letter: provenance.value for provenance, letter in TAGS.items()},
         rows=table,
-        quality=quality_figures(table),
-        launches=[figure for row in table for figure in launch_figures(row)],
+        quality=quality_figures(table, short),
+        launches=[figure for row in table for figure in launch_figures(row, short)],
         details=[_detail(row) for row in table],
     )
 
 
-def _devices(found: Sequence[Evidence]) -> list[DeviceCard]:
+def short_names(labels: Iterable[str]) -> dict[str, str]:
+    """`local` for `local: chip, threads, engine`, numbered where several begin alike."""
+    unique = list(dict.fromkeys(labels))
+    names = [label.partition(": ")[0] for label in unique]
+    return {
+        label: name if names.count(name) == 1 else f"{name} ({names[: i + 1].count(name)})"
+        for i, (label, name) in enumerate(zip(unique, names))
+    }
+
+
+def _devices(found: Sequence[Evidence], short: dict[str, str]) -> list[DeviceCard]:
     stored = {m.label: m for e in found for m in e.measured}
-    labels = dict.fromkeys(label for e in found for label in e.labels)
-    return [DeviceCard(label, _device_facts(stored.get(label))) for label in labels]
+    return [DeviceCard(name, _device_facts(label, stored.get(label))) for label, name in short.items()]
 
 
-def _device_facts(measured: Measured | None) -> list[Fact]:
+def _device_facts(label: str, measured: Measured | None) -> list[Fact]:
     if measured is None:
-        return [Fact("known from", "receipts only: this machine's results database has no launches of it")]
+        return [
+            Fact("device", label),
+            Fact("known from", "receipts only; the results database here has no launches of it"),
+        ]
     info, result = measured.result.device, measured.result
     facts = [
         Fact("chip", info.chip),
-        Fact("cores", f"{info.cores}, {result.threads} used"),
+        Fact("cores", f"{info.cores}, threads used: {result.threads}"),
         Fact("system", info.system),
         Fact("memory", f"{info.memory_bytes / 1e9:.1f} GB" if info.memory_bytes else "not measured"),
         Fact("engine", result.engine),
-        Fact("measured", measured.profile.created),
+        Fact("measured", f"{datetime.fromisoformat(measured.profile.created):%Y-%m-%d %H:%M} UTC"),
     ]
     return facts + [Fact(k.replace("_", " "), v) for k, v in sorted(info.facts.items())]
 
 
-def _warnings(found: Sequence[Evidence]) -> list[str]:
+def _warnings(found: Sequence[Evidence], short: dict[str, str]) -> list[str]:
     """What makes the figures doubtful, or not comparable with each other."""
-    warnings = []
-    for evidence in found:
-        name = evidence.manifest.name
-        for measured in evidence.measured:
-            warnings += [f"{name}: {text}" for text in measured.result.warnings]
-            if not all(x.cold_is_cold for x in measured.result.launches):
-                warnings.append(f"{name}: its files could not be evicted, so the cold load is not cold")
-        warnings += [f"{name}: {trip.message}" for trip in evidence.receipt.trips]
+    said: dict[str, list[str]] = {}  # each text once, with the packages it is about
     sessions: dict[str, set[str]] = {}
-    for measured in (m for e in found for m in e.measured):
-        sessions.setdefault(measured.label, set()).add(measured.profile.session)
+    for evidence in found:
+        texts = [trip.message for trip in evidence.receipt.trips]
+        for measured in evidence.measured:
+            where = short[measured.label]
+            texts += [f"{where}: {text}" for text in measured.result.warnings]
+            if not all(x.cold_is_cold for x in measured.result.launches):
+                texts.append(f"{where}: files could not be evicted, so the cold load is not cold")
+            sessions.setdefault(where, set()).add(measured.profile.session)
+        for text in texts:
+            said.setdefault(text, []).append(evidence.manifest.name)
+    warnings = [f"{text} ({', '.join(names)})" for text, names in said.items()]
     warnings += [
-        f"{label}: packages were measured in {len(seen)} sessions, so a drift of the machine counts as a "
-        "difference; one `edgekit profile` of all of them interleaves them"
-        for label, seen in sessions.items() if len(seen) > 1
-    ]  # fmt: skip
-    images = {m.note for e in found for m in e.receipt.measurements if (m.group, m.name) == ("accuracy", "mAP50-95")}
+        f"{where}: measured in {len(seen)} sessions, so a drift of the machine counts as a difference; "
+        "one edgekit profile of all packages interleaves them"
+        for where, seen in sessions.items()
+        if len(seen) > 1
+    ]
+    images = {
+        m.note.partition(";")[0]
+        for e in found
+        for m in e.receipt.measurements
+        if (m.group, m.name) == ("accuracy", "mAP50-95")
+    }
     if len(images) > 1:
         warnings.append(
-            f"accuracy was measured on different images ({'; '.join(sorted(images))}), so it does not compare"
+            f"accuracy was measured on different images ({' against '.join(sorted(images))}), so it does not compare"
         )
     return warnings
 
@@ -157,7 +181,10 @@ def _detail(row: Row) -> Detail:
         *[Fact(str(k), str(v)) for k, v in sorted(_mapping(toolchain.get("versions")).items())],
         *[Fact(str(k).replace("_", " "), _plain(v)) for k, v in sorted(_mapping(toolchain.get("settings")).items())],
     ]  # fmt: skip
-    return Detail(row, [f for f in known if f.value], tools, _search(evidence), list(measured))
+    commands = list(dict.fromkeys(m.command for m in measured if m.command))
+    return Detail(
+        row, [f for f in known if f.value], tools, _search(evidence), list(measured), commands
+    )
 
 
 def _search(evidence: Evidence) -> Search | None:

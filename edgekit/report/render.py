@@ -29,7 +29,9 @@ def render(page: Page) -> str:
     try:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
     except ImportError as error:
-        raise MissingError("HTML reports need jinja2", str(error), "pip install 'edgekit[report]'") from error
+        raise MissingError(
+            "HTML reports need jinja2", str(error), "pip install 'edgekit[report]'"
+        ) from error
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -37,7 +39,8 @@ def render(page: Page) -> str:
     script = (_HERE / "theme.js").read_text(encoding="utf-8")
     # Only this very script may run, and nothing may be fetched: a second wall behind autoescape.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("page.html.j2").render(page=page, script=script, digest=digest)
+    text = environment.get_template("page.html.j2").render(page=page, script=script, digest=digest)
+    return text.strip() + "\n"
 
 
 def _write(out: Path, text: str) -> None:

@@ -29,7 +29,7 @@ class Point:
 
 def scatter(points: Sequence[Point], x_title: str, y_title: str, label: str, width: int) -> str:
     """`width` in CSS pixels at which letters have their natural size: draw one for each class of screen."""
-    height = round(min(width * 0.62, 440)) + 20
+    height = round(min(width * 0.9, 440))
     x_ends = [v for p in points for v in (p.x, *(p.x_interval or ()))]
     y_low, y_high = svg.padded([v for p in points for v in (p.y, *(p.y_interval or ()))])
     y_ticks = svg.ticks(y_low, y_high, 6)
@@ -94,11 +94,16 @@ def _place_labels(
     for point, radius in zip(points, radii):
         lines = [svg.shortened(part, width * 0.36) for part in point.label]
         wide, high = max(map(svg.width_of, lines)), len(lines) * (FONT + 2)
-        spots = list(_spots(x(point.x), y(point.y), radius, wide, high))
-        box = min(spots, key=lambda b: _cost(b, taken, width - 2, x.start + 2, y))
-        taken.append(box)
+        cx, cy = x(point.x), y(point.y)
+        box = min(
+            _spots(cx, cy, radius, wide, high),
+            key=lambda b: _cost(b, taken, width - 2, x.start + 2, y) + _gap(b, cx, cy, radius),
+        )
+        taken.append((box[0] - 4, box[1] - 2, box[2] + 4, box[3] + 4))
         rows = [svg.text(box[0], box[1] + FONT + i * (FONT + 2) - 1, part, "label" if i else "label strong")
                 for i, part in enumerate(lines)]  # fmt: skip
+        if _gap(box, cx, cy, radius) > 14:
+            rows.append(_leader(box, cx, cy, radius))
         parts.append(svg.group(rows, point.title, f"c{point.colour % svg.COLOURS}"))
     return parts
 
@@ -107,7 +112,7 @@ def _spots(cx: float, cy: float, radius: float, wide: float, high: float) -> lis
     """Right of the bubble first, then left, above and below, then further off."""
     found = []
     for gap in (6.0, 6.0 + high, 12.0 + 2 * high):
-        for shift in (0.0, -high * 0.7, high * 0.7, -high * 1.5, high * 1.5):
+        for shift in (0.0, -high * 0.7, high * 0.7, -high * 1.5, high * 1.5, -high * 2.4, high * 2.4):
             for left in (cx + radius + 6, cx - radius - 6 - wide):
                 top = cy - high / 2 + shift
                 found.append((left, top, left + wide, top + high))
@@ -117,9 +122,31 @@ def _spots(cx: float, cy: float, radius: float, wide: float, high: float) -> lis
 
 
 def _cost(box: Box, taken: Sequence[Box], right: float, left: float, y: Scale) -> float:
-    outside = max(box[2] - right, 0) + max(left - box[0], 0) + max(y.end - box[1], 0) + max(box[3] - y.start, 0)
+    outside = (
+        max(box[2] - right, 0)
+        + max(left - box[0], 0)
+        + max(y.end - box[1], 0)
+        + max(box[3] - y.start, 0)
+    )
     covered = sum(
-        max(min(box[2], other[2]) - max(box[0], other[0]), 0) * max(min(box[3], other[3]) - max(box[1], other[1]), 0)
+        max(min(box[2], other[2]) - max(box[0], other[0]), 0)
+        * max(min(box[3], other[3]) - max(box[1], other[1]), 0)
         for other in taken
     )
-    return outside * 1000 + covered
+    return outside * 1000 + covered * 3
+
+
+def _nearest(box: Box, cx: float, cy: float) -> tuple[float, float]:
+    return min(max(cx, box[0]), box[2]), min(max(cy, box[1]), box[3])
+
+
+def _gap(box: Box, cx: float, cy: float, radius: float) -> float:
+    """Pixels between a bubble and its label; the nearer, the clearer whose label it is."""
+    px, py = _nearest(box, cx, cy)
+    return math.hypot(px - cx, py - cy) - radius
+
+
+def _leader(box: Box, cx: float, cy: float, radius: float) -> str:
+    px, py = _nearest(box, cx, cy)
+    share = radius / math.hypot(px - cx, py - cy)
+    return svg.line(cx + (px - cx) * share, cy + (py - cy) * share, px, py, "leader")

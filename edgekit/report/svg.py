@@ -13,6 +13,7 @@ from html import escape
 
 COLOURS = 8
 FONT = 12.0
+LETTER = 0.63  # width of an average letter, as a share of FONT, in a wide bold face
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ def padded(values: Sequence[float], share: float = 0.08) -> tuple[float, float]:
 
 
 def text(x: float, y: float, content: str, css: str = "", anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{css}" text-anchor="{anchor}">{escape(content)}</text>'
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" class="{css}" text-anchor="{anchor}">{escape(content)}</text>'
+    )
 
 
 def line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
@@ -70,13 +73,13 @@ def document(width: float, height: float, label: str, parts: Sequence[str]) -> s
 
 
 def width_of(content: str) -> float:
-    """About how wide `content` is in pixels: sans-serif letters are a bit over half as wide as high."""
-    return len(content) * FONT * 0.56
+    """About how wide `content` is in pixels, rather too much than too little."""
+    return len(content) * FONT * LETTER
 
 
 def shortened(content: str, pixels: float) -> str:
     """`content`, its middle left out when it is wider than `pixels`."""
-    keep = max(int(pixels / (FONT * 0.56)) - 1, 4)
+    keep = max(int(pixels / (FONT * LETTER)) - 1, 4)
     if len(content) <= keep + 1:
         return content
     return f"{content[: keep - keep // 2]}…{content[len(content) - keep // 2 :]}"

@@ -65,7 +65,7 @@ OF_PACKAGE = (
     Column("size", "package", "Size", "MB", "all files of the package", "low", 1e-6),
     Column("size", "parameters", "Params", "M", "parameters in the package", "low", 1e-6),
     Column("accuracy", "mAP50-95", "mAP50-95", "0–1", "COCO mean average precision, of the artefact itself",
-           "high", decimals=4),
+           "high", decimals=3),
     Column("accuracy", "mAP50-95 drop", "Drop", "0–1", "mAP50-95 of the float original minus that of the package",
            "low", decimals=4),
     Column("parity", "SNR", "SNR", "dB", "signal to noise against the float original, of the worst output",
@@ -138,7 +138,10 @@ def _number(value: float, column: Column) -> str:
 
 def _title(column: Column, found: Measurement) -> str:
     name = found.name if column.group == "parity" else column.explain
-    parts = [f"{name}: {found.value:.6g} {found.unit if found.unit != '1' else ''}".strip(), found.provenance]
+    parts = [
+        f"{name}: {found.value:.6g} {found.unit if found.unit != '1' else ''}".strip(),
+        found.provenance,
+    ]
     if found.samples > 1:
         parts.append(f"{found.samples} samples")
     return "; ".join([*parts, *filter(None, (found.device, found.note, found.command))])

@@ -9,7 +9,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import SourceError
-from edgekit.graph.simplify import OPSET
+from edgekit.model import OPSET
 
 if TYPE_CHECKING:
     import onnx

@@ -34,8 +34,6 @@ class OnnxSource:
         return [file, *(existing_file(str(file.parent / name)) for name in sorted(outside))]
 
     def read(self, path: str, options: SourceOptions) -> Model:
-        from edgekit.graph import count
-
         file = existing_file(path)
         graph = _load(file, external=True)
         if not graph.graph.node:
@@ -49,7 +47,6 @@ class OnnxSource:
             licence=metadata.get("license") or metadata.get("licence") or "",
             layout=f"ONNX opset {max((o.version for o in graph.opset_import), default=0)}"
             + (f" from {graph.producer_name}" if graph.producer_name else ""),
-            parameters=count.parameters(graph),
         )
         return Model(file.stem, graph, None, info, metadata)
 

@@ -78,7 +78,8 @@ def _decode_boxes_scores(heads: Heads) -> Decoded:
 def _matches_rtdetr(heads: Heads) -> bool:
     shape = heads.single()
     if len(shape) == 3:
-        queries = 0 < shape[1] <= 1000 and not heads.strides(shape[1])
+        on_grid = heads.strides(shape[1]) or heads.strides(shape[1], anchors=3)
+        queries = 0 < shape[1] <= 1000 and not on_grid
         return queries and shape[2] > 7 and shape[1] > shape[2]
     return _pair(heads) is not None and not _scores_activation(heads)
 
@@ -109,7 +110,8 @@ def _matches_end_to_end(heads: Heads) -> bool:
 
 def _decode_end_to_end(heads: Heads) -> Decoded:
     name, edit = heads.outputs[0], heads.edit
-    count = heads.shape(name)[1]
+    _, count, columns = heads.shape(name)
+    assert columns == 6
     boxes = edit.slice(name, 2, 0, 4)
     scores, classes = (edit.op("Squeeze", edit.slice(name, 2, i, i + 1), edit.ints(2)) for i in (4, 5))
     return Decoded(boxes, scores, count, 0, classes)
@@ -123,6 +125,7 @@ def _matches_flat_end_to_end(heads: Heads) -> bool:
 def _decode_flat_end_to_end(heads: Heads) -> Decoded:
     """YOLOv7's `--end2end`: rows of batch, x1, y1, x2, y2, class, score."""
     edit = heads.edit
+    assert heads.shape(heads.outputs[0])[1:] == (7,)
     name = edit.op("Unsqueeze", heads.outputs[0], edit.ints(0))
     scores, classes = (edit.op("Squeeze", edit.slice(name, 2, i, i + 1), edit.ints(2)) for i in (6, 5))
     return Decoded(edit.slice(name, 2, 1, 5), scores, -1, 0, classes)

@@ -1,0 +1,33 @@
+# `make demo` and `make test` need Python 3.11 or later and nothing else.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-fast lint benchmark clean
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+# Convert the sample detector, detect, profile, and write the HTML report to demo/.
+demo: $(VENV)/installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash samples/demo.sh
+
+test: $(VENV)/installed lint
+	$(BIN)/python -m pytest
+
+# What needs a minute or less.
+test-fast: $(VENV)/installed
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmark: $(VENV)/installed
+	$(BIN)/python benchmarks/runtime.py
+
+clean:
+	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,65 @@
+"""Fixtures: an isolated home for edgekit, the command line, and the sample's packages."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.data import SHAPES
+
+
+@dataclass
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nothing a test does reaches the settings, cache or database of whoever runs it."""
+    folder = tmp_path_factory.mktemp("home")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("EDGEKIT_CONFIG_HOME", str(folder / "config"))
+    patch.setenv("EDGEKIT_CACHE", str(folder / "cache"))
+    patch.setenv("EDGEKIT_STORE", str(folder / "profiles.sqlite"))
+    patch.setenv("EDGEKIT_QUIET", "1")
+    patch.setenv("COLUMNS", "80")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def edgekit() -> Callable[..., Ran]:
+    """Runs a command line in this process."""
+    from edgekit.cli.main import run
+
+    def call(*arguments: object) -> Ran:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run([str(a) for a in arguments])
+        return Ran(code, out.getvalue(), err.getvalue())
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory, edgekit: Callable[..., Ran]) -> dict[str, Path]:
+    """The sample detector as fp32 and w8a8 packages, converted once. Do not change them."""
+    out = tmp_path_factory.mktemp("packages")
+    ran = edgekit(
+        "convert", SHAPES / "shapes.safetensors", "-p", "fp32", "-p", "w8a8", "--launches", 0,
+        "--calibration", SHAPES / "calibration", "--eval", SHAPES / "eval", "-o", out, "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err + ran.out
+    return {p["precision"]: Path(p["path"]) for p in ran.json["packages"]}
