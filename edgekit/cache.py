@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit import settings
-from edgekit.errors import ConversionError
+from edgekit.errors import ConversionError, CrashError
 from edgekit.package import canonical
 
 _MONTH = 30 * 24 * 3600
@@ -43,10 +43,8 @@ def step(name: str, make: Callable[[Path], None]) -> Path:
     except OSError as error:
         if not done.is_dir():  # else another process finished the same step first
             raise _unwritable(root, error) from error
-    except ConversionError:
-        if (work / "error.json").exists():  # else a compiler crashed: keep what repeats the crash
-            shutil.rmtree(work, ignore_errors=True)
-        raise
+    except CrashError:
+        raise  # what repeats the crash stays
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise

@@ -8,7 +8,8 @@
     ├── ConversionError    5   a source could not become a package
     │   ├── SourceError        the source is not a model edgekit can read
     │   │   └── UnsafeSourceError   reading it would run code
-    │   └── DataError          calibration or evaluation data cannot be used
+    │   ├── DataError          calibration or evaluation data cannot be used
+    │   └── CrashError         a compiler died; what repeats it was kept
     ├── IntegrityError     6   a package is not what its manifest says
     └── RemoteError        7   a remote service refused or failed
 
@@ -79,6 +80,10 @@ class DataError(ConversionError):
     pass
 
 
+class CrashError(ConversionError):
+    pass
+
+
 class IntegrityError(EdgekitError):
     exit_code = 6
 
@@ -98,6 +103,7 @@ BY_NAME: dict[str, type[EdgekitError]] = {
         SourceError,
         UnsafeSourceError,
         DataError,
+        CrashError,
         IntegrityError,
         RemoteError,
     )

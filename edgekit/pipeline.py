@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import platform
+import shlex
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,7 +81,8 @@ def convert(
     model = read_model(str(source), options)
     external = read_model(str(reference), options) if reference else None
     calibrating = calibrating.first(calibration_images) if calibrating else None
-    verifier = Verifier(model, evaluating or calibrating, external, launches)
+    command = _command(source, targets, precisions, calibration, eval, calibration_images, eval_images)
+    verifier = Verifier(model, evaluating or calibrating, external, launches, command)
     quantising = CompileOptions(str(calibration or ""), calibration_images, float_layers)
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="edgekit-") as staging:
@@ -217,6 +219,27 @@ def _jobs(
             )  # fmt: skip
         jobs.append((target, wanted))
     return jobs
+
+
+def _command(
+    source: str | Path, targets: Sequence[str], precisions: Sequence[str], calibration: str | Path | None,
+    eval: str | Path | None, calibration_images: int, eval_images: int | None,
+) -> str:  # fmt: skip
+    """The command a receipt cites. Names without folders: those of this machine say nothing."""
+    words = ["edgekit", "convert", Path(source).name]
+    words += [w for t in targets for w in ("-t", t)] + [w for p in precisions for w in ("-p", p)]
+    if calibration:
+        words += [
+            "--calibration",
+            Path(calibration).name,
+            "--calibration-images",
+            str(calibration_images),
+        ]
+    if eval:
+        words += ["--eval", Path(eval).name]
+    if eval_images:
+        words += ["--eval-images", str(eval_images)]
+    return shlex.join(words)
 
 
 def _with_parent(target: Target, asked: Sequence[Precision]) -> list[Precision]:

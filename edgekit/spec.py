@@ -121,6 +121,10 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         if len(items) != len(value):
             raise ValueError(f"{where}: expected {len(items)} values, found {len(value)}")
         return tuple(_build(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(items, value)))
+    if origin is list:
+        if not isinstance(value, list):
+            raise ValueError(f"{where}: expected a list")
+        return [_build(args[0], v, f"{where}[{i}]") for i, v in enumerate(value)]
     if origin is dict:
         if not isinstance(value, dict):
             raise ValueError(f"{where}: expected an object")

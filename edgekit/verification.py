@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from edgekit.backends.base import Artifact
@@ -25,10 +26,12 @@ class Verifier:
     """Compares packages of one model with its float original, over one set of images."""
 
     def __init__(
-        self, model: Model, dataset: Dataset | None, external: Model | None, launches: int
+        self, model: Model, dataset: Dataset | None, external: Model | None, launches: int, command: str
     ) -> None:
+        """`command`: what a person types to get these numbers again."""
         assert model.spec is not None
         self.model, self.external, self.launches = model, external, launches
+        self.command = command
         self.images = Images(dataset, model.spec)
         self._float: Run | None = None
 
@@ -69,6 +72,7 @@ class Verifier:
             trips += [trip] if trip else []
             if not speed:
                 not_checked.append("speed against the float parent")
+        measured = [m if m.command else replace(m, command=self.command) for m in measured]
         return Receipt(
             tuple(measured), tuple(trips), tuple(not_checked), artifact.search,
             (*self.model.source.notes, *artifact.notes),
@@ -81,14 +85,8 @@ class Verifier:
         per_image = f"one {image.height}x{image.width} image" if image else ""
         size = sum(entry.bytes for entry in staged.manifest.files.values())
         rows: list[tuple[str, str, float | None, str, str]] = [
-            (
-                "source",
-                "parameters",
-                source.parameters,
-                "1",
-                "the checkpoint, auxiliary branch included",
-            ),
-            ("source", "FLOPs", source.flops, "1", per_image),
+            ("source", "parameters", source.parameters, "1", f"all of {source.name}"),
+            ("source", "FLOPs", source.flops, "1", f"all of {source.name}, {per_image}"),
             ("size", "parameters", count.parameters(graph), "1", "the package"),
             ("size", "FLOPs", count.flops(graph), "1", per_image),
             ("size", "source file", source.bytes, "bytes", source.name),
@@ -125,9 +123,9 @@ class Verifier:
         command = f"edgekit compare {staged.manifest.name} {parent.manifest.name}"
         note = f"interleaved, {ratio.launches} launches each" + "".join(f"; {w}" for w in mine.warnings)
         measured = [
-            *sampler.measurements(mine, "edgekit convert"),
+            *sampler.measurements(mine, self.command),
             Measurement("latency", "ratio to float", ratio.value, "1", Provenance.MEASURED,
-                        ratio.launches, ratio.interval, mine.device.chip, command, note),
+                        ratio.launches, ratio.interval, sampler.label(mine), command, note),
         ]  # fmt: skip
         if ratio.interval[0] <= limit:
             return measured, None

@@ -28,6 +28,12 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
+def activation(name: str) -> nn.Module:
+    """By class name, with its one argument where it has one: `LeakyReLU(0.1)`."""
+    kind, _, argument = name.partition("(")
+    return ACTIVATIONS[kind](*([float(argument.rstrip(")"))] if argument else []))
+
+
 class Shapes:
     """The shapes of the tensors below one prefix of a checkpoint."""
 
@@ -66,7 +72,7 @@ class Conv(nn.Module):
         if bn:
             # eps as in all three code bases that publish YOLOv9 weights
             self.bn = nn.BatchNorm2d(c_out, eps=1e-3, momentum=0.03)
-        self.act = ACTIVATIONS[act]()
+        self.act = activation(act)
 
     @classmethod
     def like(cls, shapes: Shapes, c_in: int, act: str, stride: int = 1) -> Conv:
@@ -87,7 +93,7 @@ class RepConv(nn.Module):
 
     def __init__(self, conv1: Conv, conv2: Conv, act: str, identity: bool = False) -> None:
         super().__init__()
-        self.conv1, self.conv2, self.act = conv1, conv2, ACTIVATIONS[act]()
+        self.conv1, self.conv2, self.act = conv1, conv2, activation(act)
         if identity:
             self.bn = nn.BatchNorm2d(conv1.out_channels, eps=1e-3, momentum=0.03)
 

@@ -89,13 +89,23 @@ class Concat(nn.Module):
 
 class YOLOv9(nn.Module):
     """The network in its training form. `forward`: image float32 (B, 3, H, W) in 0..1 to
-    boxes float32 (B, N, 4), x1 y1 x2 y2 in input pixels, and scores float32 (B, C, N)."""
+    boxes float32 (B, N, 4), x1 y1 x2 y2 in input pixels, and scores float32 (B, C, N).
+
+    Raises RuntimeError (KeyError for a tensor that is missing) when the shapes fit no network.
+    """
 
     def __init__(self, topology: Topology, shapes: Mapping[str, Sequence[int]]) -> None:
         super().__init__()
         self.topology = topology
         self.layers = nn.ModuleDict()
-        root, act = Shapes(shapes), topology.activation
+        try:
+            self._build(Shapes(shapes))
+            self._measure_strides()
+        except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
+            raise RuntimeError(f"after {len(self.layers)} layers: {error}") from error
+
+    def _build(self, root: Shapes) -> None:
+        topology, act = self.topology, self.topology.activation
         channels: dict[int, int] = {-1: 3}
         split_widths: list[int] = []
         for index, layer in topology.layers.items():
@@ -127,7 +137,6 @@ class YOLOv9(nn.Module):
             DetectHead.like(root.under(str(h.index)), h.branches, [channels[s] for s in h.sources], act)
             for h in topology.heads
         )
-        self._measure_strides()
 
     @property
     def main(self) -> DetectHead:

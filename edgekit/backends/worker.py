@@ -8,17 +8,16 @@ is the command that repeats a step; the job file stays in the work folder.
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from edgekit import registry
 from edgekit.backends.base import Artifact, CompileOptions
-from edgekit.errors import ConversionError, EdgekitError, from_dict
+from edgekit.errors import ConversionError, CrashError, EdgekitError, from_dict
 from edgekit.model import Model
 from edgekit.spec import Precision, from_json, to_json
 from edgekit.target import Target
@@ -38,23 +37,28 @@ def compile_in_worker(
     path = work / "job.json"
     path.write_text(json.dumps(job, indent=1))
     command = [sys.executable, "-m", "edgekit.backends.worker", str(path)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        code = process.wait()
+        said, _ = process.communicate()
     except BaseException:  # Ctrl-C above all: never leave a compiler running
         process.terminate()
         process.wait()
         raise
-    failure = work / "error.json"
-    if failure.exists():
-        raise from_dict(json.loads(failure.read_text()))
-    if code != 0:
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        raise ConversionError(
-            f"The {target.backend} backend stopped while compiling {precision}", how,
-            f"run it on its own: {repeat_command(path)}",
-        )  # fmt: skip
+    if process.returncode:
+        _raise(said, process.returncode, target, precision, path)
     return from_json(Artifact, json.loads((work / "artifact.json").read_text()))
+
+
+def _raise(said: str, code: int, target: Target, precision: Precision, job: Path) -> NoReturn:
+    for line in reversed(said.splitlines()):
+        if line.startswith('{"error"'):
+            raise from_dict(json.loads(line))
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    raise CrashError(
+        f"The {target.backend} backend crashed while compiling {precision}",
+        how,
+        f"run it on its own: {repeat_command(job)}",
+    )
 
 
 def repeat_command(job: Path) -> str:
@@ -71,10 +75,28 @@ def main(job_path: str) -> int:
             from_json(CompileOptions, job["options"]), work, _report,
         )  # fmt: skip
     except EdgekitError as error:
-        (work / "error.json").write_text(json.dumps(error.to_dict()))
-        return error.exit_code
+        return _say(error)
+    except OSError as error:
+        why = f"{error.strerror or error}"
+        hint = "free some space, or set EDGEKIT_CACHE to another folder"
+        return _say(
+            ConversionError(f"The {target.backend} backend could not write its result", why, hint)
+        )
     (work / "artifact.json").write_text(json.dumps(to_json(artifact), sort_keys=True))
     return 0
+
+
+def _say(error: EdgekitError) -> int:
+    """On a pipe, not in a file: the disk may be what is full."""
+    print(json.dumps(error.to_dict()), flush=True)
+    return error.exit_code
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    """Unwind, so that temporary folders go; once, so that nothing stops the clearing up."""
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _report(what: str, done: int, total: int) -> None:
@@ -85,5 +107,9 @@ def _report(what: str, done: int, total: int) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
-    sys.exit(main(sys.argv[1]))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    try:
+        sys.exit(main(sys.argv[1]))
+    except KeyboardInterrupt:  # the parent says what happened
+        sys.exit(130)

@@ -6,12 +6,15 @@ import importlib
 import json
 import os
 import sys
+import traceback
 from typing import Any
 
 import click
 
 from edgekit import __version__
-from edgekit.errors import EdgekitError
+from edgekit.errors import ConversionError, EdgekitError
+
+_BUG = 70  # EX_SOFTWARE of sysexits.h: none of the codes that scripts act on
 
 VERBS = {
     "convert": "Turn a model into packages, each with its receipt.",
@@ -87,9 +90,16 @@ def run(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except BrokenPipeError:
+    except BrokenPipeError:  # `edgekit … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        what = f"{error.filename or 'A file'} cannot be used"
+        return fail(ConversionError(what, str(error.strerror or error)), "--json" in arguments)
+    except Exception:
+        traceback.print_exc()
+        click.echo("This is a bug in edgekit: please report it with the lines above.", err=True)
+        return _BUG
 
 
 def fail(error: EdgekitError, as_json: bool) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import onnx
 
-from edgekit.errors import SourceError
+from edgekit.errors import ConversionError, SourceError
 from edgekit.model import OPSET
 
 
@@ -38,6 +38,12 @@ def simplify(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
         try:
             ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no base class
+            if "serialization failed" in str(error):
+                raise ConversionError(
+                    f"A temporary file cannot be written to {folder}",
+                    str(error).splitlines()[0][:300],
+                    "free some space, or set TMPDIR to another folder",
+                ) from error
             raise SourceError(
                 f"ONNX Runtime cannot load {name}",
                 str(error).splitlines()[0][:300],

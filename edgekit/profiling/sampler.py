@@ -66,13 +66,14 @@ def profile(
             launch = where.run(opened[index].folder, plan)
             store.add_launch(ids[index], position, launch)
             seen[index].append(launch)
-        results = [_result(p, i, info, s) for p, i, s in zip(opened, ids, seen)]
+        results = [summed_up(p, i, info, s) for p, i, s in zip(opened, ids, seen)]
     finally:
         if own_store:
             store.close()
     if record:
         for package, result in zip(opened, results):
-            _record(package, result, command)
+            if package.path.is_dir():  # an .edgepkg file stays as it was packed
+                _record(package, result, command)
     return results
 
 
@@ -91,7 +92,9 @@ def _alternating(count: int, turn: int) -> list[int]:
     return order if turn % 2 == 0 else order[::-1]
 
 
-def _result(package: Package, profile_id: int, info: DeviceInfo, launches: list[Launch]) -> Result:
+def summed_up(package: Package, profile_id: int, info: DeviceInfo, launches: list[Launch]) -> Result:
+    """The figures of one package's launches on one device."""
+
     def median(values: list[float]) -> float:
         ordered = sorted(values)
         return ordered[len(ordered) // 2]
@@ -119,36 +122,58 @@ def _result(package: Package, profile_id: int, info: DeviceInfo, launches: list[
 
 def measurements(result: Result, command: str) -> list[Measurement]:
     """The figures of a result as a receipt keeps them."""
-    where = f"{result.device.name}: {result.device.chip}, {result.threads} threads, {result.engine}"
+    count = len(result.launches)
 
-    def one(group: str, name: str, value: float, unit: str,
-            summary: Summary | None = None, note: str = "") -> Measurement:  # fmt: skip
-        samples = summary.samples if summary else len(result.launches)
-        interval = (summary.interval[0] * 1e3, summary.interval[1] * 1e3) if summary else None
-        return Measurement(group, name, value, unit, Provenance.MEASURED, samples, interval, where,
-                           command, note)  # fmt: skip
+    def one(
+        group: str, name: str, value: float, unit: str, note: str, samples: int = count,
+        interval: tuple[float, float] | None = None,
+    ) -> Measurement:  # fmt: skip
+        return Measurement(
+            group,
+            name,
+            value,
+            unit,
+            Provenance.MEASURED,
+            samples,
+            interval,
+            label(result),
+            command,
+            note,
+        )
 
-    launches = f"{len(result.launches)} launches"
     found = []
-    for name, summary in (("run", result.run), ("total", result.total)):
+    for name, s in (("run", result.run), ("total", result.total)):
+        low, high = s.interval
+        note = f"{count} launches"
         found += [
-            one("latency", f"{name} median", summary.median * 1e3, "ms", summary, launches),
-            one("latency", f"{name} p90", summary.p90 * 1e3, "ms", note=launches),
-            one("latency", f"{name} p99", summary.p99 * 1e3, "ms", note=launches),
+            one(
+                "latency",
+                f"{name} median",
+                s.median * 1e3,
+                "ms",
+                note,
+                s.samples,
+                (low * 1e3, high * 1e3),
+            ),
+            one("latency", f"{name} p90", s.p90 * 1e3, "ms", note, s.samples),
+            one("latency", f"{name} p99", s.p99 * 1e3, "ms", note, s.samples),
         ]
+    cold = "import included" + (", files evicted first" if result.launches[0].cold_is_cold else "")
     found += [
-        one(
-            "latency",
-            "cold load",
-            result.cold_load_s * 1e3,
-            "ms",
-            note="import included, files evicted",
-        ),
-        one("latency", "warm load", result.warm_load_s * 1e3, "ms"),
-        one("latency", "first run", result.first_run_s * 1e3, "ms"),
-        one("memory", "peak", result.peak_memory_bytes, "bytes", note="resident, whole process"),
+        one("latency", "cold load", result.cold_load_s * 1e3, "ms", cold),
+        one("latency", "warm load", result.warm_load_s * 1e3, "ms", "again in the same process"),
+        one("latency", "first run", result.first_run_s * 1e3, "ms", "after loading"),
     ]
+    if result.peak_memory_bytes:  # 0 where the system does not say
+        found.append(
+            one("memory", "peak", result.peak_memory_bytes, "bytes", "resident, whole process")
+        )
     return found
+
+
+def label(result: Result) -> str:
+    """What the figures of a result belong to: device, chip, threads and engine."""
+    return f"{result.device.name}: {result.device.chip}, {result.threads} threads, {result.engine}"
 
 
 def _record(package: Package, result: Result, command: str) -> None:

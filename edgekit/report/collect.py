@@ -81,7 +81,7 @@ def _measured(package: Package, store: Store) -> tuple[Measured, ...]:
         launches = [x for x in profile.launches if x.samples_s.get("run")]
         if not launches:
             continue
-        result = sampler._result(package, profile.id, profile.device, launches)
+        result = sampler.summed_up(package, profile.id, profile.device, launches)
         label = sampler.measurements(result, "")[0].device
         newest.setdefault(label, Measured(label, profile, result))
     return tuple(newest.values())

@@ -32,7 +32,9 @@ def draw_boxes(
         colour = _COLOURS[d.class_id % len(_COLOURS)]
         pen.rectangle(d.box, outline=colour, width=max(2, size // 6))
         text = f"{d.label} {d.score:.2f}"
-        left, top, right, bottom = pen.textbbox((d.box[0], max(d.box[1] - size - 4, 0)), text, font=font)
+        left, top, right, bottom = pen.textbbox(
+            (d.box[0], max(d.box[1] - size - 4, 0)), text, font=font
+        )
         pen.rectangle((left - 2, top - 2, right + 2, bottom + 2), fill=colour)
         pen.text((d.box[0], max(d.box[1] - size - 4, 0)), text, fill="black", font=font)
     target = folder / f"{source.stem}.jpg"
@@ -44,7 +46,9 @@ def draw_boxes(
         picture.save(temporary, "JPEG", quality=92)
         os.replace(temporary, target)
     except OSError as error:
-        raise ConversionError(f"{target} cannot be written", str(error), "choose another --save") from error
+        raise ConversionError(
+            f"{target} cannot be written", str(error), "choose another --save"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
     return target

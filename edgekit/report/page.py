@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from edgekit import __version__
+from edgekit.errors import IntegrityError
 from edgekit.receipt import Measurement
 from edgekit.report.collect import Evidence, Measured
 from edgekit.report.figures import Figure, launch_figures, quality_figures
 from edgekit.report.table import OF_DEVICE, OF_PACKAGE, TAGS, Column, Row, rows
+from edgekit.spec import from_json
 
 COSTLY = 12  # layers shown; a detector has some two hundred
 
@@ -32,11 +34,29 @@ class DeviceCard:
 
 
 @dataclass(frozen=True)
-class Search:
-    """How the quantisation was found: the ladder of steps, the layers that cost most."""
+class Step:
+    """A rung of the ladder: so many layers in float, so much error left."""
 
-    steps: list[dict[str, Any]]
-    costly: list[dict[str, Any]]
+    float_layers: int
+    error: float
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Region:
+    """A layer, and the error it causes when it alone is quantised."""
+
+    name: str
+    cost: float
+    float: bool
+
+
+@dataclass(frozen=True)
+class Search:
+    """How the quantisation was found."""
+
+    steps: list[Step]
+    costly: list[Region]
     layers: int
     floats: list[str]
 
@@ -191,12 +211,16 @@ def _search(evidence: Evidence) -> Search | None:
     tried = evidence.receipt.search
     if not tried:
         return None
-    regions = [s for s in tried if s.get("kind") == "region"]
-    regions.sort(key=lambda s: -float(s.get("cost", 0.0)))
-    return Search(
-        [s for s in tried if s.get("kind") == "step"], regions[:COSTLY], len(regions),
-        [str(s.get("name", "")) for s in regions if s.get("float")],
-    )  # fmt: skip
+    try:
+        steps = [from_json(Step, s) for s in tried if s.get("kind") == "step"]
+        regions = [from_json(Region, s) for s in tried if s.get("kind") == "region"]
+    except ValueError as error:
+        name = evidence.manifest.name
+        raise IntegrityError(
+            f"The receipt of {name} is malformed", str(error), "convert again"
+        ) from error
+    regions.sort(key=lambda r: -r.cost)
+    return Search(steps, regions[:COSTLY], len(regions), [r.name for r in regions if r.float])
 
 
 def _change(before: object, measured: Sequence[Measurement], name: str) -> str:

@@ -17,6 +17,8 @@ def existing_file(path: str) -> Path:
     found = Path(path)
     if not found.exists():
         raise UsageError(f"There is no file {path}", "", "check the path")
+    if not found.is_file():
+        raise UsageError(f"{path} is not a file", "", "pass the file itself")
     if found.stat().st_size == 0:
         raise SourceError(f"{found.name} is empty", "", "download or copy it again")
     return found

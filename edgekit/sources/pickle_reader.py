@@ -8,10 +8,11 @@ functions that rebuild tensors are our own; calling anything else is refused.
 from __future__ import annotations
 
 import collections
+import math
 import pickle
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,12 +32,22 @@ _DTYPES = {
     "BoolStorage": torch.bool,
 }
 
+_TORCH_DTYPES = {n: v for n, v in vars(torch).items() if isinstance(v, torch.dtype)}
+
 # Called while unpickling by checkpoints that trainers really write (paths, dates, numpy scalars,
-# configuration objects). They are not executed either: the result is an inert object.
-_HARMLESS_ROOTS = {
-    "torch", "numpy", "pathlib", "datetime", "collections", "types", "argparse", "enum",
-    "omegaconf", "copyreg", "_codecs",
-}  # fmt: skip
+# configuration objects). They are not executed either: the result is an inert object. So this
+# list guards nothing; it says which files are refused for what they try. A name with a dot at
+# its end stands for everything below it; torch and numpy are not listed whole, for they can load
+# and run files (torch.load, torch.hub.load, numpy.load, torch.storage._load_from_bytes).
+_HARMLESS = (
+    "torch._utils.", "torch._tensor.", "torch.nn.", "torch.device", "torch.Generator",
+    "numpy.dtype", "numpy.ndarray", "numpy.dtypes.", "numpy.random._pickle.",
+    "numpy.core.multiarray.scalar", "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray.scalar", "numpy._core.multiarray._reconstruct",
+    "pathlib.", "datetime.", "collections.", "enum.", "uuid.UUID", "omegaconf.",
+    "types.SimpleNamespace", "argparse.Namespace", "operator.getitem", "_codecs.encode",
+    "copyreg._reconstructor", "copyreg.__newobj__",
+)  # fmt: skip
 
 _PLAIN = {
     "set": set, "dict": dict, "list": list, "tuple": tuple, "frozenset": frozenset,
@@ -51,9 +62,11 @@ class _InertType(type):
     path: str
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        if cls.path.split(".")[0] not in _HARMLESS_ROOTS:
+        if not any(cls.path.startswith(h) if h[-1] == "." else cls.path == h for h in _HARMLESS):
+            # Names and arguments are the file's own words: no escape codes, no deep nesting.
+            shown = (ascii(a)[:60] if isinstance(a, (str, bytes, int)) else "…" for a in args[:4])
             raise UnsafeSourceError(
-                f"This checkpoint asks to run {cls.path}({', '.join(repr(a)[:60] for a in args)})",
+                f"This checkpoint asks to run {ascii(cls.path)[1:-1][:120]}({', '.join(shown)})",
                 "reading a trained model needs no code; edgekit ran nothing",
                 "do not load this file with torch.load; get the weights as .safetensors or .onnx",
             )
@@ -91,15 +104,16 @@ def class_name(obj: Any) -> str:
     return type(obj).path.rpartition(".")[2] if isinstance(obj, Inert) else ""
 
 
-class _Storage:
-    def __init__(self, dtype: torch.dtype | None, data: bytes) -> None:
-        self.dtype, self.data = dtype, data
+class _Storage(NamedTuple):  # a tuple, because a pickle can set attributes of what it holds
+    values: Tensor | None
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
+    def __init__(self, archive: zipfile.ZipFile, root: str, size: int) -> None:
         super().__init__(archive.open(root + "data.pkl"))
         self._archive, self._root = archive, root
+        # torch stores without compression: what is read cannot be more than the file holds.
+        self._unread = size - archive.getinfo(root + "data.pkl").file_size
         self._types: dict[str, type] = {}
         self._storages: dict[str, _Storage] = {}
 
@@ -110,15 +124,15 @@ class _Unpickler(pickle.Unpickler):
         if path == "collections.OrderedDict":
             return collections.OrderedDict
         if path == "collections.defaultdict":
-            return _default_dict
+            return _DefaultDict()
         if path in ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor"):
-            return _rebuild_tensor
+            return _RebuildTensor()
         if path in ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"):
-            return _rebuild_parameter
+            return _RebuildParameter()
         if path == "torch.Size":
             return tuple
-        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
-            return getattr(torch, name)
+        if module == "torch" and name in _TORCH_DTYPES:
+            return _TORCH_DTYPES[name]
         if path not in self._types:
             self._types[path] = _InertType(name, (Inert,), {"path": path})
         return self._types[path]
@@ -130,33 +144,52 @@ class _Unpickler(pickle.Unpickler):
         if key not in self._storages:
             name = kind.path.rpartition(".")[2] if isinstance(kind, _InertType) else ""
             dtype = torch.uint8 if name == "UntypedStorage" else _DTYPES.get(name)
-            self._storages[key] = _Storage(dtype, self._archive.read(f"{self._root}data/{key}"))
+            self._storages[key] = _Storage(None if dtype is None else self._values(key, dtype))
         return self._storages[key]
 
-
-def _default_dict(*args: Any) -> dict[Any, Any]:
-    return {}
-
-
-def _rebuild_tensor(
-    storage: _Storage, offset: int, size: Any, stride: Any, *rest: Any
-) -> Tensor:  # same arguments as torch._utils._rebuild_tensor_v2
-    if not isinstance(storage, _Storage) or storage.dtype is None:
-        raise pickle.UnpicklingError("a tensor of a type edgekit does not read")
-    size, stride = tuple(int(n) for n in size), tuple(int(n) for n in stride)
-    if offset < 0 or any(n < 0 for n in (*size, *stride)) or len(size) != len(stride):
-        raise pickle.UnpicklingError("a tensor with a negative extent")
-    if 0 in size:
-        return torch.empty(size, dtype=storage.dtype)
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride))
-    flat = torch.frombuffer(bytearray(storage.data), dtype=storage.dtype)
-    if last >= flat.numel():
-        raise pickle.UnpicklingError("a tensor that reaches beyond its data")
-    return flat.as_strided(size, stride, offset).clone()
+    def _values(self, key: str, dtype: torch.dtype) -> Tensor:
+        entry = self._archive.getinfo(f"{self._root}data/{key}")
+        self._unread -= entry.file_size
+        if self._unread < 0:
+            raise pickle.UnpicklingError("tensors that unpack to more than the file holds")
+        data = bytearray(self._archive.read(entry))
+        return torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
 
 
-def _rebuild_parameter(data: Tensor, *rest: Any) -> Tensor:
-    return data
+# Objects without a dictionary instead of functions: a pickle can set attributes of what it calls,
+# and a function's would stay changed for the next file.
+class _DefaultDict:
+    __slots__ = ()
+
+    def __call__(self, *args: Any) -> dict[Any, Any]:
+        return {}
+
+
+class _RebuildTensor:
+    """Same arguments as torch._utils._rebuild_tensor_v2. The tensor is a view, never a copy."""
+
+    __slots__ = ()
+
+    def __call__(self, storage: _Storage, offset: int, size: Any, stride: Any, *rest: Any) -> Tensor:
+        if not isinstance(storage, _Storage) or storage.values is None:
+            raise pickle.UnpicklingError("a tensor of a type edgekit does not read")
+        size, stride = tuple(int(n) for n in size), tuple(int(n) for n in stride)
+        if offset < 0 or any(n < 0 for n in (*size, *stride)) or len(size) != len(stride):
+            raise pickle.UnpicklingError("a tensor with a negative extent")
+        if 0 in size:
+            return torch.empty(size, dtype=storage.values.dtype)
+        last = offset + sum((n - 1) * step for n, step in zip(size, stride))
+        # More elements than data is an expanded tensor: a few bytes that unfold to terabytes.
+        if last >= storage.values.numel() or math.prod(size) > storage.values.numel():
+            raise pickle.UnpicklingError("a tensor that reaches beyond its data")
+        return storage.values.as_strided(size, stride, offset)
+
+
+class _RebuildParameter:
+    __slots__ = ()
+
+    def __call__(self, data: Tensor, *rest: Any) -> Tensor:
+        return data
 
 
 def read_checkpoint(path: Path) -> Any:
@@ -174,7 +207,7 @@ def read_checkpoint(path: Path) -> Any:
                     "it holds no data.pkl",
                     "TorchScript archives and .zip folders are not supported: export to ONNX",
                 )
-            return _Unpickler(archive, min(roots, key=len)).load()
+            return _Unpickler(archive, min(roots, key=len), path.stat().st_size).load()
     except zipfile.BadZipFile as error:
         raise SourceError(
             f"{path.name} is not a torch checkpoint, or it is truncated",

@@ -7,16 +7,15 @@ below `model.`; MultimediaTechLab/YOLO spells the same parts in full.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from edgekit.architectures.yolov9 import Head, Layer, Topology
-from edgekit.architectures.yolov9_topology import recognise
+from edgekit.architectures.yolov9_topology import kinds, recognise
 from edgekit.errors import SourceError
 from edgekit.sources.pickle_reader import Inert, class_name
 
@@ -31,6 +30,14 @@ _HEADS = {
     "TripleDDetect": 3,
 }  # fmt: skip
 _PAIRS = (("cv2", "cv3"), ("cv4", "cv5"), ("cv6", "cv7"))
+_EXPECTED: dict[str, dict[str, Any]] = {
+    "BatchNorm2d": {"eps": 1e-3},
+    "Upsample": {"scale_factor": 2.0, "mode": "nearest"},
+    "Concat": {"d": 1},
+    "MaxPool2d": {"kernel_size": 5, "stride": 1, "padding": 2},
+    "RepNBottleneck": {"add": True},
+    "RepBottleneck": {"add": True},
+}
 
 
 @dataclass
@@ -45,13 +52,23 @@ class YoloCheckpoint:
 
 
 def understand(root: Any, path: Path) -> YoloCheckpoint:
-    """From the unpickled root of a checkpoint, or a mapping of tensors."""
+    """From the unpickled root of a checkpoint, or a mapping of tensors. Raises SourceError."""
+    try:
+        return _understand(root, path)
+    except SourceError:
+        raise
+    except Exception as error:  # attributes of a pickled object can be anything at all
+        raise unsupported(path, f"its network cannot be followed: {error!r:.200}") from error
+
+
+def _understand(root: Any, path: Path) -> YoloCheckpoint:
     licence = str(root.get("license") or root.get("licence") or "") if isinstance(root, dict) else ""
     model = root
     if isinstance(root, dict) and not _is_state_dict(root):
         # As the trainers do: the averaged weights when there are some, else the model itself.
         keys = ("ema", "model", "state_dict", "model_state_dict")
-        model = next((root[k] for k in keys if root.get(k)), None)
+        found_at = (root.get(k) for k in keys)
+        model = next((v for v in found_at if isinstance(v, Inert) or _is_state_dict(v)), None)
     if isinstance(model, Inert):
         found = _from_module(model, path)
     elif _is_state_dict(model):
@@ -81,12 +98,22 @@ def _from_state_dict(state: Mapping[str, Any], path: Path) -> YoloCheckpoint:
     prefix = _common_prefix(named)
     own = {k[len(prefix) :]: v for k, v in named.items() if k.startswith(prefix)}
     spelled_out = any(".anchor_conv." in k or ".heads." in k for k in own)
-    tensors = {_canonical(k): v.float() for k, v in own.items() if k[:1].isdigit()}
-    topology = recognise({k: v.shape for k, v in tensors.items()})
+    tensors = {_canonical(k): v for k, v in own.items() if k[:1].isdigit()}
+    shapes = {k: v.shape for k, v in tensors.items()}
+    topology = recognise(shapes)
     if topology is None:
-        raise unsupported(path, "its tensors fit none of the published YOLOv9 and GELAN networks")
+        foreign = [f"layer {i} is {k}" for i, k in kinds(shapes).items() if k.startswith("unknown")]
+        raise unsupported(path, "its tensors fit none of the published YOLOv9 and GELAN networks"
+                          + "".join(f"; {f}" for f in foreign[:2]))  # fmt: skip
     layout = "MultimediaTechLab/YOLO" if spelled_out else "WongKinYiu/yolov9 or Ultralytics"
-    return YoloCheckpoint(f"{layout} state dict", tensors, topology)
+    return YoloCheckpoint(f"{layout} state dict", _float(tensors, path), topology)
+
+
+def _float(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    empty = [k for k, v in tensors.items() if v.numel() == 0]
+    if empty:
+        raise unsupported(path, f"{empty[0]} has no elements")
+    return {k: v.float() for k, v in tensors.items()}
 
 
 def _common_prefix(named: Mapping[str, Tensor]) -> str:
@@ -110,29 +137,56 @@ def _canonical(name: str) -> str:
 
 
 def _from_module(model: Inert, path: Path) -> YoloCheckpoint:
+    model = _children(model).get("module", model)  # (Distributed)DataParallel
     sequence = _children(model).get("model", model)
     layers = {int(i): m for i, m in _children(sequence).items() if i.isdigit()}
     if not layers:
         raise unsupported(path, f"the pickled {class_name(model)} has no numbered layers")
-    unknown = {class_name(m) for m in layers.values()} - _KINDS.keys() - _HEADS.keys()
+    modules = {n: m for n, m in _walk(sequence) if n[0].isdigit()}
+    tensors = {f"{n}.{k}": v for n, m in modules.items() for k, v in _own_tensors(m)}
+    names = {class_name(m) for m in layers.values()}
+    if "MultiheadDetection" in names:  # MultimediaTechLab/YOLO: wired by tags, not by numbers
+        return _from_state_dict(tensors, path)
+    unknown = names - _KINDS.keys() - _HEADS.keys()
     if unknown:
         raise unsupported(path, f"it is built from {', '.join(sorted(unknown))}")
-    tensors: dict[str, Tensor] = {}
-    for index, module in layers.items():
-        _collect(module, f"{index}.", tensors)
+    surprise = next(filter(None, map(_surprise, modules.values())), "")
+    if surprise:
+        raise unsupported(path, surprise)
+    activations = {_activation(m) for n, m in modules.items() if n.endswith(".act")} - {"Identity"}
+    if len(activations) > 1:
+        raise unsupported(path, f"it mixes the activations {', '.join(sorted(activations))}")
     root = type(model).path.split(".")[0]
     owner = {"ultralytics": "Ultralytics", "models": "WongKinYiu/yolov9"}.get(root, root)
-    names = getattr(model, "names", ())
-    names = [names[k] for k in sorted(names)] if isinstance(names, dict) else names
+    labels = getattr(model, "names", ())
+    labels = [labels[k] for k in sorted(labels)] if isinstance(labels, dict) else labels
     return YoloCheckpoint(
         f"{owner} pickled model",
-        {_canonical(k): v.float() for k, v in tensors.items()},
-        _topology(layers, f"{owner} {class_name(model)}"),
-        tuple(str(n) for n in names),
+        _float({_canonical(k): v for k, v in tensors.items()}, path),
+        _topology(layers, f"{owner} {class_name(model)}", *activations),
+        tuple(str(n) for n in labels),
     )
 
 
-def _topology(layers: Mapping[int, Inert], name: str) -> Topology:
+def _surprise(module: Inert) -> str:
+    """Where a pickled module departs from what our blocks take for granted, or nothing.
+
+    Tensors would load all the same, and the network would compute something else.
+    """
+    kind = class_name(module)
+    for name, value in _EXPECTED.get(kind, {}).items():
+        own = getattr(module, name, value)
+        if own != value:
+            return f"its {kind} has {name} {own!r:.40} instead of {value!r}"
+    return ""
+
+
+def _activation(module: Inert) -> str:
+    kind = class_name(module)
+    return f"LeakyReLU({float(module.negative_slope)})" if kind == "LeakyReLU" else kind  # type: ignore[attr-defined]
+
+
+def _topology(layers: Mapping[int, Inert], name: str, activation: str = "SiLU") -> Topology:
     found: dict[int, Layer] = {}
     heads: list[Head] = []
     for index, module in sorted(layers.items()):
@@ -153,9 +207,6 @@ def _topology(layers: Mapping[int, Inert], name: str) -> Topology:
         elif kind == "CBFuse":
             options["picks"] = list(getattr(module, "idx", ()))
         found[index] = Layer(_KINDS[kind], sources, options)
-    activations = [class_name(m) for layer in layers.values() for n, m in _walk(layer) if n == "act"]
-    activations = [a for a in activations if a != "Identity"]
-    activation = max(set(activations), key=activations.count, default="SiLU")
     return Topology(name, found, tuple(heads), activation)
 
 
@@ -164,25 +215,22 @@ def _children(module: Inert) -> dict[str, Inert]:
     return {str(k): v for k, v in modules.items() if isinstance(v, Inert)}
 
 
-def _walk(module: Inert, depth: int = 0) -> list[tuple[str, Inert]]:
-    if depth > 16:  # a module that contains itself
-        raise SourceError("This checkpoint nests modules without end")
-    found = []
-    for name, child in _children(module).items():
-        found.append((name, child))
-        found.extend(_walk(child, depth + 1))
+def _walk(module: Inert) -> list[tuple[str, Inert]]:
+    """All modules below, by name."""
+    found = list(_children(module).items())
+    for name, here in found:  # which grows meanwhile
+        found += [(f"{name}.{n}", child) for n, child in _children(here).items()]
+        # A module may contain itself, or one module many times over, level after level.
+        if len(found) > 20_000 or len(name) > 200:
+            raise SourceError("This checkpoint nests modules without end")
     return found
 
 
-def _collect(module: Inert, prefix: str, into: dict[str, Tensor], depth: int = 0) -> None:
-    if depth > 16:
-        raise SourceError("This checkpoint nests modules without end")
+def _own_tensors(module: Inert) -> Iterator[tuple[str, Tensor]]:
     for kind in ("_parameters", "_buffers"):
         for name, value in (getattr(module, kind, None) or {}).items():
-            if isinstance(value, torch.Tensor):
-                into[f"{prefix}{name}"] = value
-    for name, child in _children(module).items():
-        _collect(child, f"{prefix}{name}.", into, depth + 1)
+            if isinstance(value, Tensor):
+                yield name, value
 
 
 def unsupported(path: Path, why: str) -> SourceError:

@@ -64,8 +64,15 @@ class Store:
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
-        with self._connection:  # commits, or rolls back on an error
-            yield self._connection
+        try:
+            with self._connection:  # commits, or rolls back on an error
+                yield self._connection
+        except sqlite3.Error as error:
+            raise MissingError(
+                f"The results database {self.path} cannot be written",
+                str(error),
+                "free some space, or choose another with --store FILE",
+            ) from error
 
     def begin(
         self,

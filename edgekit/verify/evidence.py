@@ -18,7 +18,13 @@ from edgekit.runtime.engine import EngineOptions
 from edgekit.runtime.engines.onnxruntime import OnnxRuntimeSession
 from edgekit.runtime.image import read_image
 from edgekit.spec import DetectionSpec
-from edgekit.verify.detection import PROTOCOL, Accuracy, Predictions, evaluate
+from edgekit.verify.detection import (
+    PROTOCOL,
+    Accuracy,
+    Predictions,
+    centred_interval,
+    evaluate,
+)
 from edgekit.verify.parity import Parity
 
 Array = np.ndarray[Any, Any]
@@ -118,13 +124,12 @@ def accuracy_measurements(reference: Run, other: Run, where: str) -> list[Measur
             "accuracy", name, value, "1", Provenance.MEASURED, b.images, interval, note=note
         )
 
-    low, high = np.percentile(a.samples - b.samples, [2.5, 97.5])
     return [
         one("mAP50-95", b.map, b.interval()),
         one("mAP50", b.map50),
         one("float mAP50-95", a.map, a.interval()),
         one("float mAP50", a.map50),
-        one("mAP50-95 drop", a.map - b.map, (float(low), float(high))),
+        one("mAP50-95 drop", a.map - b.map, centred_interval(a.samples - b.samples, a.map - b.map)),
     ]
 
 

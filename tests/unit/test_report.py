@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -252,3 +253,13 @@ def test_names() -> None:
     assert short_names(["local: a, 1", "local: a, 2", "ssh:pi: b"]) == {
         "local: a, 1": "local (1)", "local: a, 2": "local (2)", "ssh:pi: b": "ssh:pi",
     }  # fmt: skip
+
+
+def test_a_malformed_search_is_an_integrity_error(tmp_path: Path) -> None:
+    one = package(tmp_path, search=({"kind": "step", "error": "much"},))
+    assert run(["report", str(one.path), "-o", str(tmp_path / "r.html")]) == 6
+
+
+def test_without_jinja2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert run(["report", str(package(tmp_path).path), "-o", str(tmp_path / "r.html")]) == 3

@@ -1,0 +1,73 @@
+"""A full disk and Ctrl-C: nothing half-written, and the same command goes on."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.data import SHAPES
+
+CONVERT = [
+    sys.executable, "-m", "edgekit.cli.main", "convert", str(SHAPES / "shapes.safetensors"),
+    "-p", "fp32", "-p", "w8a8", "--calibration", str(SHAPES / "calibration"), "--launches", "0",
+]  # fmt: skip
+
+
+def leftovers(folder: Path) -> list[str]:
+    return [p.name for p in folder.rglob("*") if p.name.startswith((".partial", ".shapes"))]
+
+
+@pytest.mark.parametrize("kilobytes", [4, 300, 1500])
+def test_a_full_disk(tmp_path: Path, kilobytes: int) -> None:
+    """Files that may not grow stand for a disk that is full: the same OSError from the same call."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1024,) * 2)
+
+    environment = {**os.environ, "EDGEKIT_CACHE": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)}
+    ran = subprocess.run(
+        [*CONVERT[:6], "fp32", "-o", str(tmp_path / "out")],
+        env=environment, preexec_fn=limit, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ran.returncode == 5, ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert "free some space" in ran.stderr
+    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+    assert not leftovers(tmp_path)
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_nothing_half_written_and_work_continues(tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "EDGEKIT_QUIET"}
+    environment["EDGEKIT_CACHE"] = str(tmp_path / "cache")
+    command = [*CONVERT, "-o", str(tmp_path / "out")]
+    # a session of its own, so that the signal reaches the whole group, as a terminal's does
+    process = subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stderr is not None
+    said = ""
+    deadline = time.monotonic() + 120
+    while "measuring sensitivity" not in said and time.monotonic() < deadline:
+        said += process.stderr.readline()
+    os.killpg(process.pid, signal.SIGINT)
+    rest = process.communicate(timeout=30)[1]
+    assert process.returncode == 130, said + rest
+    assert "Interrupted" in rest
+    assert "Traceback" not in rest
+    assert not (tmp_path / "out").exists() or not leftovers(tmp_path / "out")
+    assert not leftovers(tmp_path)
+    again = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "reading shapes.safetensors" not in again.stderr  # that step was finished and kept
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "shapes-cpu-fp32",
+        "shapes-cpu-w8a8",
+    ]
