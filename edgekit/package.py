@@ -8,20 +8,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from edgekit.atomic import MANIFEST, new_folder
 from edgekit.errors import ConversionError, IntegrityError
 from edgekit.spec import DetectionSpec, Precision, from_json, to_json
 
 SCHEMA = "edgekit.package/1"
-MANIFEST, RECEIPT = "manifest.json", "receipt.json"
+RECEIPT = "receipt.json"
 _MAX_JSON = 16 * 2**20  # no honest manifest comes near; a hostile one must not fill memory
 
 
@@ -218,41 +217,6 @@ def write_package(
         (folder / MANIFEST).write_bytes(canonical(replace(manifest, files=entries)))
         Package(folder).replace_receipt(receipt)
     return Package(out)
-
-
-@contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its place when the block ends well, and else vanishes.
-
-    Only an edgekit package is ever replaced. Raises ConversionError when the disk is full or the
-    place cannot be written.
-    """
-    if out.exists() and not (out / MANIFEST).is_file():
-        raise ConversionError(
-            f"{out} exists and is not an edgekit package", "edgekit replaces only packages",
-            "choose another --out, or remove it",
-        )  # fmt: skip
-    temporary: Path | None = None
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-        os.chmod(temporary, 0o755)
-        yield temporary
-        if out.exists():
-            retired = Path(tempfile.mkdtemp(prefix=f".{out.name}.old.", dir=out.parent))
-            os.replace(out, retired / "package")
-            os.replace(temporary, out)
-            shutil.rmtree(retired, ignore_errors=True)
-        else:
-            os.replace(temporary, out)
-    except OSError as error:
-        raise ConversionError(
-            f"{out} cannot be written", f"{error.strerror or error}",
-            "free some space or choose another --out; nothing was left behind",
-        ) from error  # fmt: skip
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def pack(package: Package, out: Path) -> Path:

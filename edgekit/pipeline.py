@@ -9,12 +9,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import platform
 import shlex
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +21,16 @@ from edgekit.backends.base import Artifact, Backend, CompileOptions
 from edgekit.backends.worker import compile_in_worker, repeat_command
 from edgekit.dataset import Dataset, read_dataset
 from edgekit.errors import DataError, MissingError, UsageError
-from edgekit.graph.canonical import canonicalise
 from edgekit.model import Model
 from edgekit.package import Manifest, Package, write_package
+from edgekit.reading import read_model, versions
 from edgekit.receipt import Reason, Receipt
-from edgekit.sources.base import Source, SourceOptions
-from edgekit.sources.files import sha256
+from edgekit.sources.base import SourceOptions
 from edgekit.spec import Precision, from_json, to_json
 from edgekit.target import Target, find_target
 from edgekit.verification import Verifier
 
 _ATTEMPTS = 3  # with twice as many layers in float each time
-_TOOLS = ("edgekit", "torch", "onnx", "onnxruntime", "onnxscript", "numpy")
 
 
 @dataclass(frozen=True)
@@ -159,38 +155,6 @@ class _Step:
         return _Candidate(staged, files, receipt, artifact)
 
 
-def read_model(path: str, options: SourceOptions) -> Model:
-    """The canonical model of a source, from the cache when it was read before."""
-    source = _source_for(path)
-    files = source.files(path)
-    key = cache.key(
-        source=source.name, name=Path(path).name, files=[sha256(f) for f in files],
-        options=to_json(options), tools=_versions(),
-    )  # fmt: skip
-
-    def make(folder: Path) -> None:
-        progress.note(f"reading {Path(path).name}")
-        canonicalise(source.read(path, options), options).save(folder)
-
-    if not files:  # the user's own code: only running it tells what it gives
-        with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
-            make(Path(folder))
-            return Model.load(Path(folder))
-    return Model.load(cache.step(f"model-{key}", make))
-
-
-def _source_for(path: str) -> Source:
-    for name in registry.names("sources"):
-        source: Source = registry.load("sources", name)
-        if source.matches(path):
-            return source
-    raise UsageError(
-        f"edgekit does not know what {Path(path).name} is",
-        "sources are told by their ending",
-        "pass a .pt, .pth, .ckpt, .safetensors, .onnx or .pt2 file, or module.py:function",
-    )
-
-
 def _jobs(
     targets: Sequence[Target], precisions: Sequence[str], calibration: str | Path | None
 ) -> list[tuple[Target, list[Precision]]]:
@@ -264,7 +228,7 @@ def _compile(
     key = cache.key(
         graph=hashlib.sha256(graph).hexdigest(), spec=to_json(model.spec), target=to_json(target),
         precision=precision.value, images=images, float_layers=options.float_layers,
-        tools={**_versions(), **backend.available().versions},
+        tools={**versions(), **backend.available().versions},
     )  # fmt: skip
 
     def make(folder: Path) -> None:
@@ -285,22 +249,12 @@ def _contents(
         name=title, target=target.name, precision=precision, engine=artifact.engine,
         model=model.spec, source=to_json(model.source),
         toolchain={
-            "versions": {**_versions(), **artifact.versions},
+            "versions": {**versions(), **artifact.versions},
             "backend": target.backend,
             "settings": artifact.settings,
         },
     )  # fmt: skip
     return manifest, files
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in _TOOLS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _reason(text: str) -> Reason:
