@@ -3,6 +3,7 @@ is quick. Entries appear whole or not at all, and go when unused for a month."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
@@ -20,8 +21,18 @@ _MONTH = 30 * 24 * 3600
 
 
 def key(**parts: Any) -> str:
-    """A name for a step: everything its result depends on, hashed."""
-    return hashlib.sha256(canonical(parts)).hexdigest()[:32]
+    """A name for a step: everything its result depends on, edgekit's own code included, hashed."""
+    return hashlib.sha256(canonical({**parts, "code": _code()})).hexdigest()[:32]
+
+
+@functools.cache
+def _code() -> str:
+    """A changed pass must not find the results of the old one, whatever the version says."""
+    root = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def step(name: str, make: Callable[[Path], None]) -> Path:

@@ -65,6 +65,8 @@ def convert(
     Returns an Outcome for each package, refused ones included. Raises EdgekitError otherwise.
     """
     allowed = {_reason(a) for a in allow}
+    if set(name) & set("/\\:") or name.startswith("."):
+        raise UsageError(f"--name {name} is no file name", "packages are folders in --out")
     options = options or SourceOptions()
     jobs = _jobs([find_target(t) for t in targets], precisions, calibration)
     calibrating = read_dataset(calibration) if calibration else None
@@ -166,6 +168,10 @@ def _jobs(
         if have.missing:
             raise MissingError(f"The backend {target.backend} is not ready", have.missing, have.install)
         known = backend.precisions(target)
+        if not known:
+            raise UsageError(
+                f"The backend {target.backend} compiles none of the precisions of {target.name}"
+            )
         try:
             wanted = [Precision(p) for p in precisions] or [known[0]]
         except ValueError as error:

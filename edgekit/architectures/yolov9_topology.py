@@ -181,12 +181,23 @@ def recognise(shapes: Mapping[str, Sequence[int]]) -> Topology | None:
     found = kinds(shapes)
     plain_down = found.get(3) == "Conv" or found.get(4) == "Conv"
     for wiring in _published():
-        if ("base" in wiring.name) != plain_down:
+        if ("base" in wiring.name) != plain_down or not _heads_fit(wiring, Shapes(shapes)):
             continue
         layers = _fit(wiring, found)
         if layers is not None:
             return Topology(wiring.name, layers, tuple(wiring.heads), wiring.activation)
     return None
+
+
+def _heads_fit(wiring: _Wiring, root: Shapes) -> bool:
+    """Whether the layers of heads hold these branches and no other: 2 or 3 may share a layer."""
+    branches: dict[int, set[str]] = {}
+    for head in wiring.heads:
+        branches.setdefault(head.index, set()).update(head.branches)
+    return all(
+        {p for p in root.under(str(i)).children() if p.startswith("cv")} == own
+        for i, own in branches.items()
+    )
 
 
 def _fit(wiring: _Wiring, found: Mapping[int, str]) -> dict[int, Layer] | None:

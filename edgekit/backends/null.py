@@ -19,7 +19,7 @@ class NullBackend:
         return Availability()
 
     def precisions(self, target: Target) -> tuple[Precision, ...]:
-        return (Precision.FP32,)
+        return tuple(p for p in target.precisions if p is Precision.FP32)
 
     def compile(
         self, model: Model, target: Target, precision: Precision, options: CompileOptions,

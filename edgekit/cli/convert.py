@@ -10,6 +10,12 @@ import click
 from edgekit.cli.output import emit, json_option, number, table
 
 
+_NEXT = {
+    "accuracy": "more calibration images like those it will see, more --float-layers",
+    "slower": "use the float package on this processor",
+}
+
+
 @click.command()
 @click.argument("source")
 @click.option(
@@ -52,13 +58,25 @@ from edgekit.cli.output import emit, json_option, number, table
 @click.option(
     "--reference", metavar="MODEL", help="Another form of the same model to state the difference from."
 )
-@click.option("--calibration-images", default=64, show_default=True, help="Use at most so many.")
-@click.option("--eval-images", type=int, help="Use at most so many (default: all).")
 @click.option(
-    "--float-layers", type=int, help="Leave so many sensitive layers in float (default: as needed)."
+    "--calibration-images",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    help="Use at most so many.",
+)
+@click.option("--eval-images", type=click.IntRange(1), help="Use at most so many (default: all).")
+@click.option(
+    "--float-layers",
+    type=click.IntRange(0),
+    help="Leave so many sensitive layers in float (default: as needed).",
 )
 @click.option(
-    "--launches", default=3, show_default=True, help="Rounds of the speed check; 0 leaves it out."
+    "--launches",
+    type=click.IntRange(0),
+    default=3,
+    show_default=True,
+    help="Rounds of the speed check; 0 leaves it out.",
 )
 @click.option(
     "--allow", multiple=True, metavar="REASON", help="Write the package although: accuracy, slower."
@@ -108,7 +126,7 @@ def command(
             if trip.details:
                 click.echo("  layers that cost most (error they alone cause):")
                 click.echo("\n".join(f"    {d}" for d in trip.details))
-            click.echo(f"  next: more calibration images, --float-layers N, or --allow {trip.reason}")
+            click.echo(f"  next: {_NEXT[trip.reason]}, or --allow {trip.reason} to write it all the same")
     return 1 if refused else 0
 
 

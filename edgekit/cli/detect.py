@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edgekit.cli.output import emit, json_option, table
+from edgekit.errors import UsageError
 
 
 @click.command()
@@ -59,7 +60,12 @@ def _files(images: tuple[str, ...]) -> list[Path]:
         path = Path(name)
         if path.is_dir():
             endings = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
-            files += sorted(p for p in path.iterdir() if p.suffix.lower() in endings)
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in endings)
+            if not inside:
+                raise UsageError(
+                    f"There are no images in {path}", "", "it looks in that folder, not below"
+                )
+            files += inside
         else:
             files.append(path)
     return files

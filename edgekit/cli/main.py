@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from edgekit import __version__
-from edgekit.errors import ConversionError, EdgekitError
+from edgekit.errors import ConversionError, EdgekitError, UsageError
 
 _BUG = 70  # EX_SOFTWARE of sysexits.h: none of the codes that scripts act on
 
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Runs one command line; returns its exit code."""
     try:
-        result = cli.main(arguments, prog_name="edgekit", standalone_mode=False)
+        result = cli.main(arguments, prog_name="edgekit", standalone_mode=False, color=_color())
         return result if isinstance(result, int) else 0
     except EdgekitError as error:
         return fail(error, as_json="--json" in arguments)
@@ -88,6 +88,8 @@ def run(arguments: list[str]) -> int:
         click.echo("Interrupted. Finished steps are kept: the same command continues.", err=True)
         return 130
     except click.ClickException as error:
+        if "--json" in arguments:
+            return fail(UsageError(error.format_message()), as_json=True)
         error.show()
         return error.exit_code
     except BrokenPipeError:  # `edgekit … | head`
@@ -102,12 +104,17 @@ def run(arguments: list[str]) -> int:
         return _BUG
 
 
+def _color() -> bool | None:
+    """False when the user wants none; None lets click ask whether it writes to a terminal."""
+    return False if os.environ.get("NO_COLOR") else None
+
+
 def fail(error: EdgekitError, as_json: bool) -> int:
     if as_json:
         document: dict[str, Any] = {"schema": "edgekit.error/1", **error.to_dict()}
         click.echo(json.dumps(document, indent=2))
     else:
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True, color=_color())
     return error.exit_code
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgekit.devices.base import DeviceInfo, Launch, Plan
+from edgekit.errors import UsageError
 
 
 class NullDevice:
     name = "null"
 
     def __init__(self, address: str = "") -> None:
-        self.address = address  # milliseconds an iteration takes; "" means 10
+        """`address`: milliseconds an iteration takes; "" means 10."""
+        if address and (not address.replace(".", "", 1).isdecimal() or not float(address)):
+            raise UsageError(f"null:{address} is no time", "", "write milliseconds, as null:12.5")
+        self.address = address
 
     def info(self) -> DeviceInfo:
         return DeviceInfo("null", "no chip: fixed timings for tests", "none", 1, 0)

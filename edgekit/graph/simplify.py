@@ -19,6 +19,7 @@ from edgekit.model import OPSET
 def simplify(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     import onnxruntime as ort
 
+    model = _constant_weights(model)
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     if opset < OPSET:
         try:
@@ -50,3 +51,17 @@ def simplify(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
                 "check the file with `python -m onnx.checker`, or export it again",
             ) from error
         return onnx.load(str(path))
+
+
+def _constant_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Before IR version 4, weights were listed as inputs too, which keeps them from being folded."""
+    weights = {t.name for t in model.graph.initializer}
+    if not any(v.name in weights for v in model.graph.input):
+        return model
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    inputs = [v for v in result.graph.input if v.name not in weights]
+    del result.graph.input[:]
+    result.graph.input.extend(inputs)
+    result.ir_version = max(result.ir_version, 8)
+    return result

@@ -1,7 +1,8 @@
 """Which parts of a detector may be quantised, read off the shape of the graph.
 
-The body is what computes feature maps: rank-4 tensors, up to the first reshape. The tail decodes
-boxes: its coordinates span hundreds of pixels and its probabilities one, so it stays in float.
+The body is the convolutions and what leads from one to the next. What follows the last of them
+decodes boxes: its coordinates span hundreds of pixels and its probabilities one, so it stays in
+float.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import onnx
 from edgekit.graph.view import GraphView
 
 QUANTISABLE = frozenset({
-    "Conv", "ConvTranspose", "Sigmoid", "Mul", "Add", "Concat", "MaxPool", "AveragePool",
+    "Conv", "ConvTranspose", "Sigmoid", "Mul", "Add", "Concat", "AveragePool",
     "GlobalAveragePool", "Resize", "Split", "Slice", "Relu", "LeakyRelu", "Clip", "HardSigmoid",
+    "Reshape", "Transpose", "Gather", "Pad",
 })  # fmt: skip
+_ONE_INPUT = frozenset({"Resize", "Slice", "Split", "Reshape", "Clip", "Gather", "Pad"})  # the rest is shapes
 _ACTIVATIONS = frozenset({"Sigmoid", "Mul", "Relu", "LeakyRelu", "Clip", "HardSigmoid", "HardSwish"})
 
 
@@ -31,18 +34,8 @@ class Regions:
 
 def find_regions(model: onnx.ModelProto) -> Regions:
     view = GraphView(model)
-    tail: set[str] = set()
-    body: list[onnx.NodeProto] = []
-    for node in model.graph.node:  # in topological order
-        inside = (
-            node.op_type in QUANTISABLE
-            and all(len(view.shape(o)) == 4 for o in node.output)
-            and not tail.intersection(node.input)
-        )
-        if inside:
-            body.append(node)
-        else:
-            tail.update(node.output)
+    leads = _leading_to_convolutions(view)
+    body = [n for n in model.graph.node if n.name in leads]  # in topological order
     names = {n.name for n in body}
     boundary = _boundary(view, body, names)
     units = [
@@ -51,6 +44,20 @@ def find_regions(model: onnx.ModelProto) -> Regions:
         if node.op_type == "Conv" and node.name not in boundary
     ]
     return Regions(tuple(n.name for n in body), boundary, tuple(units))
+
+
+def _leading_to_convolutions(view: GraphView) -> set[str]:
+    """Convolutions, and what they depend on through quantisable operations alone."""
+    found: set[str] = set()
+    todo = [n for n in view.model.graph.node if n.op_type in ("Conv", "ConvTranspose")]
+    while todo:
+        node = todo.pop()
+        if node.name in found or node.op_type not in QUANTISABLE:
+            continue
+        found.add(node.name)
+        data = node.input[:1] if node.op_type in _ONE_INPUT else node.input
+        todo.extend(view.producers[i] for i in data if i in view.producers)
+    return found
 
 
 def _boundary(view: GraphView, body: list[onnx.NodeProto], names: set[str]) -> frozenset[str]:

@@ -97,7 +97,7 @@ def _measured(
     key = cache.key(
         graph=hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest(),
         spec=to_json(model.spec), images=dataset.fingerprint(), bits=_weight_bits(),
-        onnxruntime=version("onnxruntime"), edgekit=version("edgekit"),
+        onnxruntime=version("onnxruntime"),
     )  # fmt: skip
 
     def make(folder: Path) -> None:

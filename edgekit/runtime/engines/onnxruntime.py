@@ -64,7 +64,8 @@ class OnnxRuntimeSession:
         return self._outputs
 
     def close(self) -> None:
-        del self._binding, self._session
+        for name in ("_binding", "_session"):  # a second time is harmless
+            vars(self).pop(name, None)
 
 
 class OnnxRuntimeEngine:

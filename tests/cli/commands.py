@@ -1,0 +1,57 @@
+"""What the command line tests share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import Ran
+from tests.data import SHAPES
+
+Edgekit = Callable[..., Ran]
+
+SOURCE = SHAPES / "shapes.safetensors"
+IMAGE = SHAPES / "eval" / "images" / "9002-0000.jpg"
+
+# The least that makes a w8a8 package: nobody would ship it, and it takes seconds.
+HASTY = (
+    "-p", "w8a8", "--calibration", SHAPES / "calibration", "--calibration-images", 2,
+    "--eval", SHAPES / "eval", "--eval-images", 4, "--float-layers", 0,
+)  # fmt: skip
+
+
+def good_commands(package: Path, folder: Path) -> dict[str, list[object]]:
+    """For each verb a quick command line that succeeds. What it writes goes to `folder`."""
+    packed = folder / "example.edgepkg"
+    return {
+        "convert": ["convert", SOURCE, "-o", folder],
+        "inspect": ["inspect", package],
+        "verify": ["verify", package],
+        "pack": ["pack", package, "-o", packed],
+        "unpack": ["unpack", packed, "-o", folder],
+        "detect": ["detect", package, IMAGE],
+        "profile": ["profile", package, "-d", "null:12", "--no-record"],
+        "compare": ["compare", package, package, "-d", "null:12"],
+        "report": ["report", package, "-o", folder / "report.html"],
+        "targets": ["targets"],
+        "backends": ["backends"],
+        "devices": ["devices"],
+        "doctor": ["doctor"],
+    }
+
+
+def manifest(package: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((package / "manifest.json").read_text())
+    return found
+
+
+def receipt(package: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((package / "receipt.json").read_text())
+    return found
+
+
+def measured(receipt: dict[str, Any], group: str) -> dict[str, dict[str, Any]]:
+    """The measurements of one group, by name."""
+    return {m["name"]: m for m in receipt["measurements"] if m["group"] == group}

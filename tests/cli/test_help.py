@@ -1,0 +1,65 @@
+"""Every verb is listed, explained and documented."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from edgekit.cli.main import VERBS, cli
+from tests.cli.commands import Edgekit
+from tests.data import ROOT
+
+
+def command(verb: str) -> click.Command:
+    found = cli.get_command(click.Context(cli), verb)
+    assert found is not None
+    return found
+
+
+def test_help_lists_every_verb(edgekit: Edgekit) -> None:
+    ran = edgekit("--help")
+    assert ran.code == 0
+    for verb, sentence in VERBS.items():
+        assert f"{verb} " in ran.out and sentence in ran.out
+
+
+def test_every_module_of_a_verb_is_listed() -> None:
+    shared = {"__init__", "arguments", "main", "output"}
+    modules = {p.stem for p in (ROOT / "edgekit" / "cli").glob("*.py")}
+    assert modules - shared == set(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_a_verb_fits_and_says_what_it_does(
+    edgekit: Edgekit, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    ran = edgekit(verb, "--help")
+    assert ran.code == 0 and ran.err == ""
+    assert ran.out.startswith(f"Usage: edgekit {verb} ")
+    assert max(map(len, ran.out.splitlines())) <= 100
+    assert (command(verb).help or "").strip().split("\n\n")[0].endswith(".")
+    assert edgekit(verb, "-h").out == ran.out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_has_a_sentence(verb: str) -> None:
+    for option in command(verb).params:
+        if isinstance(option, click.Option):
+            assert (option.help or "").rstrip(")").endswith("."), option.opts
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_takes_json(verb: str) -> None:
+    assert any("--json" in option.opts for option in command(verb).params)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_is_in_the_readme(verb: str) -> None:
+    assert f"edgekit {verb}" in (ROOT / "README.md").read_text()
+
+
+def test_the_version_is_that_of_the_package(edgekit: Edgekit) -> None:
+    from edgekit import __version__
+
+    assert edgekit("--version").out.split()[-1] == __version__
