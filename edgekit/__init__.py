@@ -8,7 +8,11 @@ On the device: `from edgekit.runtime import load`. Nothing heavy is imported unt
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# ONNX Runtime 1.29 and later report sessions and models to Microsoft unless told not to beforehand.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 __all__ = ["Package", "convert", "load", "profile"]

@@ -33,7 +33,8 @@ def command(
     from edgekit.runtime import load
     from edgekit.runtime.image import read_image
 
-    results = []
+    results: list[dict[str, Any]] = []
+    saved: list[Path] = []
     with load(package, options["threads"]) as detector:
         for path in _files(images):
             image = read_image(path)
@@ -45,7 +46,8 @@ def command(
             if save:
                 from edgekit.report.draw import draw_boxes
 
-                drawn = draw_boxes(image, found, Path(save), path)
+                drawn = draw_boxes(image, found, Path(save), path, saved)
+                saved.append(drawn)
             results.append({"image": str(path), "saved": str(drawn) if drawn else None,
                             "detections": [d._asdict() for d in found]})  # fmt: skip
             if not as_json:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from edgekit import __version__
-from edgekit.errors import ConversionError, EdgekitError, UsageError
+from edgekit.errors import ConversionError, EdgekitError, MissingError, UsageError
 
 _BUG = 70  # EX_SOFTWARE of sysexits.h: none of the codes that scripts act on
 
@@ -45,6 +45,13 @@ class Verbs(click.Group):
         module = importlib.import_module(f"edgekit.cli.{name}")
         command: click.Command = module.command
         return command
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except BrokenPipeError:  # `edgekit … | head`; click would exit with 1, a failed verdict
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -92,12 +99,12 @@ def run(arguments: list[str]) -> int:
             return fail(UsageError(error.format_message()), as_json=True)
         error.show()
         return error.exit_code
-    except BrokenPipeError:  # `edgekit … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         what = f"{error.filename or 'A file'} cannot be used"
         return fail(ConversionError(what, str(error.strerror or error)), "--json" in arguments)
+    except ModuleNotFoundError as error:  # what only conversion imports; the rest says so itself
+        what = f"This needs {error.name}, which is not installed"
+        return fail(MissingError(what, "", "pip install 'edgekit[convert]'"), "--json" in arguments)
     except Exception:
         traceback.print_exc()
         click.echo("This is a bug in edgekit: please report it with the lines above.", err=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,13 @@ _COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#
 
 
 def draw_boxes(
-    image: np.ndarray[Any, Any], found: Sequence[Detection], folder: Path, source: Path
-) -> Path:
-    """Write `image` (HWC uint8 RGB) with its boxes as `folder`/NAME.jpg; returns that path."""
+    image: np.ndarray[Any, Any], found: Sequence[Detection], folder: Path, source: Path,
+    taken: Collection[Path] = (),
+) -> Path:  # fmt: skip
+    """Write `image` (HWC uint8 RGB) with its boxes as `folder`/NAME.jpg; returns that path.
+
+    `taken`: pictures that stay, as those of other sources of the same name.
+    """
     try:
         from PIL import Image, ImageDraw, ImageFont
     except ImportError as error:
@@ -40,6 +44,9 @@ def draw_boxes(
     target = folder / f"{source.stem}.jpg"
     if target.exists() and source.exists() and target.samefile(source):
         target = folder / f"{source.stem}-boxes.jpg"  # a source is never overwritten
+    number = 2
+    while target in taken:
+        target, number = folder / f"{source.stem}-{number}.jpg", number + 1
     temporary = folder / f".{target.name}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import onnxruntime as ort
+
 from edgekit.backends.base import Artifact, Availability, CompileOptions
 from edgekit.model import Model
 from edgekit.package import EngineRequirement

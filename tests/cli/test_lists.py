@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,9 @@ def test_backends(edgekit: Edgekit) -> None:
 def test_devices(edgekit: Edgekit) -> None:
     found = edgekit("devices", "--json").json["devices"]
     assert list(found) == registry.names("devices")
-    assert found["local"]["chip"] in edgekit("devices").out.replace("\n", " ") or True
-    assert "local" in edgekit("devices").out
+    assert found["local"]["cores"] >= 1
+    shown = edgekit("devices").out
+    assert all(name in shown for name in found)
 
 
 def test_doctor_says_what_is_ready(edgekit: Edgekit) -> None:
@@ -108,4 +108,3 @@ def test_a_settings_file_that_cannot_be_read(edgekit: Edgekit, nothing_set: Path
     ran = edgekit("doctor")
     assert ran.code == 2
     assert "edgekit.toml cannot be read" in ran.err
-    shutil.rmtree(nothing_set / "config")

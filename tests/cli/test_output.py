@@ -39,7 +39,7 @@ def test_people_get_text_without_escape_codes(
     assert ran.code == 0, ran.err
     assert ran.out.strip()
     assert "\x1b" not in ran.out + ran.err
-    with pytest.raises(ValueError, match="Expecting value"):
+    with pytest.raises(json.JSONDecodeError):
         json.loads(ran.out)
 
 
@@ -70,7 +70,6 @@ def test_progress_goes_to_stderr(
         (2, ["detect", "PACKAGE", "any.jpg", "--score", 2]),
         (2, ["unpack", "nowhere.edgepkg"]),
         (3, ["profile", "PACKAGE", "--store", "EMPTY"]),
-        (4, ["profile", "BROKEN", "-d", "local", "--no-record"]),
         (5, ["detect", "PACKAGE", "nowhere.jpg"]),
         (5, ["pack", "PACKAGE", "-o", "EMPTY/none/x.edgepkg"]),
         (6, ["inspect", "EMPTY"]),
@@ -84,8 +83,6 @@ def test_progress_goes_to_stderr(
 def test_wrong_input_gives_its_exit_code_and_one_clear_error(
     code: int, arguments: list[object], edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path
 ) -> None:
-    if "BROKEN" in arguments:
-        pytest.skip("a device that fails needs a package that crashes its engine")
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.edgepkg").write_text("not a package")
     places = {
@@ -94,9 +91,8 @@ def test_wrong_input_gives_its_exit_code_and_one_clear_error(
         "TEXT": tmp_path / "text.edgepkg",
     }
     line = [
-        str(a).replace(word, str(place)) if word in str(a) else a
-        for a in arguments
-        for word, place in [next(((w, p) for w, p in places.items() if w in str(a)), ("\0", ""))]
+        "/".join(str(places.get(part, part)) for part in str(argument).split("/"))
+        for argument in arguments
     ]
     ran = edgekit(*line)
     assert ran.code == code, ran.err

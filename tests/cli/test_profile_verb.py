@@ -123,6 +123,17 @@ def test_compare_says_when_two_cannot_be_told_apart(
     assert "A shapes-cpu-w8a8, B shapes-cpu-fp32, 7 launches each" in ran.out
 
 
+def test_a_launch_that_dies_is_the_device_s_error(
+    edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(9)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    ran = edgekit("profile", packages["fp32"], *LOCAL, "--no-record")
+    assert ran.code == 4
+    assert "exit code 9" in ran.err
+    assert f"python -m edgekit.runtime.launch {packages['fp32']}" in ran.err
+
+
 def test_a_changed_package_is_not_measured(edgekit: Edgekit, copy: Path) -> None:
     (copy / "labels.txt").write_text("changed")
     assert edgekit("profile", copy, "-d", "null:12").code == 6

@@ -1,0 +1,119 @@
+"""What every backend keeps: it says what it lacks, compiles the same bytes twice, and its artefact opens."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgekit import registry
+from edgekit.backends.base import Artifact, Availability, CompileOptions
+from edgekit.backends.worker import compile_in_worker
+from edgekit.model import Model
+from edgekit.package import Manifest, write_package
+from edgekit.reading import read_model
+from edgekit.runtime import load
+from edgekit.sources.base import SourceOptions
+from edgekit.spec import Precision, from_json, to_json
+from edgekit.target import Target
+from tests.data import SHAPES
+
+BACKENDS = registry.names("backends")
+OPTIONS = CompileOptions(str(SHAPES / "calibration"), calibration_images=2, float_layers=1)
+
+
+@pytest.fixture(scope="session")
+def model() -> Model:
+    """Smaller than it was trained for: compiling is what counts here."""
+    return read_model(str(SHAPES / "shapes.safetensors"), SourceOptions(image_size=(96, 96)))
+
+
+def target(backend: str, *precisions: Precision) -> Target:
+    return Target("contract", "any", backend, precisions or tuple(Precision))
+
+
+def ready(name: str) -> Any:
+    """The backend, or a skip that says what installs it."""
+    backend = registry.load("backends", name)
+    have = backend.available()
+    if have.missing:
+        pytest.skip(f"{name}: {have.missing}; {have.install}")
+    return backend
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_it_goes_by_the_name_it_is_registered_under(name: str) -> None:
+    assert registry.load("backends", name).name == name
+    assert re.fullmatch(r"[a-z0-9][a-z0-9-]*", name)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_it_says_what_it_lacks_and_what_installs_that(name: str) -> None:
+    have = registry.load("backends", name).available()
+    assert bool(have.missing) == bool(have.install)
+    assert all(version[0].isdigit() for version in have.versions.values())
+    assert from_json(Availability, to_json(have)) == have
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_its_precisions_are_those_of_the_target(name: str) -> None:
+    backend = registry.load("backends", name)
+    able = backend.precisions(target(name))
+    assert able and len(set(able)) == len(able)
+    for precision in Precision:
+        assert backend.precisions(target(name, precision)) == (
+            (precision,) if precision in able else ()
+        )
+    backwards = tuple(reversed(able))
+    assert backend.precisions(target(name, *backwards)) == backwards, (
+        "the target's first is its default"
+    )
+
+
+def compiled(model: Model, backend: str, precision: Precision, work: Path) -> dict[str, bytes]:
+    """What a backend leaves in a work folder, by name."""
+    (work / "source").mkdir(parents=True)
+    model.save(work / "source")
+    artifact = compile_in_worker(target(backend), precision, OPTIONS, work)
+    assert artifact.engine.artifact in artifact.files
+    assert artifact.engine.name in registry.names("engines")
+    return {name: (work / name).read_bytes() for name in artifact.files}
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        (name, precision)
+        for name in BACKENDS
+        for precision in registry.load("backends", name).precisions(target(name))
+    ],
+)
+def test_it_compiles_the_same_bytes_twice_and_they_run(
+    name: str, precision: Precision, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready(name)
+    monkeypatch.setenv("EDGEKIT_CACHE", str(tmp_path / "cache one"))
+    monkeypatch.setenv("PYTHONHASHSEED", "1")
+    files = compiled(model, name, precision, tmp_path / "one")
+    monkeypatch.setenv("EDGEKIT_CACHE", str(tmp_path / "cache two"))
+    monkeypatch.setenv("PYTHONHASHSEED", "2")
+    assert compiled(model, name, precision, tmp_path / "somewhere" / "else") == files
+
+    engine = from_json(Artifact, json.loads((tmp_path / "one" / "artifact.json").read_text())).engine
+    assert model.spec is not None
+    manifest = Manifest(
+        "contract", "contract", precision, engine, model.spec, to_json(model.source), {}
+    )
+    package = write_package(tmp_path / "package", manifest, files, {})
+    package.verify()
+    with load(package) as detector:
+        image = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+        detector(image)
+        for output in model.spec.outputs:
+            assert detector.outputs[output.name].shape == output.shape
+            assert detector.outputs[output.name].dtype == output.dtype
+            assert np.isfinite(detector.outputs[output.name]).all()

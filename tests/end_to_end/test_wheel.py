@@ -1,0 +1,195 @@
+"""The wheel as people install it: what is in it, and what each extra adds, in fresh environments."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.data import ROOT, SHAPES
+
+pytestmark = pytest.mark.slow
+IMAGE = SHAPES / "eval" / "images" / "9002-0000.jpg"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment, and a working folder that is not the checkout."""
+
+    folder: Path
+    work: Path
+
+    def run(self, *command: object) -> subprocess.CompletedProcess[str]:
+        program, *arguments = map(str, command)
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+        return subprocess.run(
+            [str(self.folder / "bin" / program), *arguments],
+            cwd=self.work, env=kept, capture_output=True, text=True,
+        )  # fmt: skip
+
+    def install(self, *requirements: str) -> None:
+        ran = self.run("pip", "install", "--quiet", "--disable-pip-version-check", *requirements)
+        assert ran.returncode == 0, ran.stderr
+
+    def installed(self) -> set[str]:
+        ran = self.run("pip", "list", "--format=json", "--disable-pip-version-check")
+        return {p["name"].lower() for p in json.loads(ran.stdout)} - {"pip", "setuptools"}
+
+    def python(self, code: str) -> subprocess.CompletedProcess[str]:
+        return self.run("python", "-c", code)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy of the files git knows, so that nothing else can get in."""
+    folder = tmp_path_factory.mktemp("wheel")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / "source" / name)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps",
+         "--wheel-dir", folder, folder / "source"],
+        check=True,
+    )  # fmt: skip
+    return next(folder.glob("edgekit-*.whl"))
+
+
+def fresh(folder: Path) -> Environment:
+    venv.create(folder / "venv", with_pip=True)
+    (folder / "work").mkdir()
+    return Environment(folder / "venv", folder / "work")
+
+
+@pytest.fixture(scope="module")
+def device(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """The wheel alone; tests below add extras in the order they stand."""
+    made = fresh(tmp_path_factory.mktemp("device"))
+    made.install(str(wheel))
+    return made
+
+
+def detections(ran: subprocess.CompletedProcess[str]) -> list[Any]:
+    assert ran.returncode == 0, ran.stderr
+    found: list[Any] = json.loads(ran.stdout)
+    return found
+
+
+def test_the_wheel_holds_what_runs_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert "edgekit/_targets/cpu.toml" in names
+    assert "edgekit/py.typed" in names
+    assert any(n.startswith("edgekit/_profiles/") for n in names)
+    assert any(n.startswith("edgekit/store/migrations/") and n.endswith(".sql") for n in names)
+    assert any(n.startswith("edgekit/report/") and n.endswith(".j2") for n in names)
+    assert any(n.endswith("licenses/LICENSE") for n in names)
+    tops = {n.split("/")[0] for n in names}
+    assert {t for t in tops if not t.endswith(".dist-info")} == {"edgekit"}
+    assert not [n for n in names if "__pycache__" in n or "test" in Path(n).name]
+    assert wheel.stat().st_size < 1_000_000
+
+
+def test_the_wheel_alone_is_numpy_and_click(device: Environment) -> None:
+    assert device.installed() == {"edgekit", "numpy", "click"}
+
+
+def test_what_needs_nothing_more_works(device: Environment, packages: dict[str, Path]) -> None:
+    assert "convert" in device.run("edgekit", "--help").stdout
+    targets = device.run("edgekit", "targets", "--json")
+    assert [t["name"] for t in json.loads(targets.stdout)["targets"]] == ["cpu"]
+    for line in (["doctor"], ["backends"], ["devices"], ["verify", packages["fp32"]],
+                 ["inspect", packages["w8a8"]], ["pack", packages["fp32"], "-o", "one.edgepkg"],
+                 ["unpack", "one.edgepkg"], ["profile", packages["fp32"], "-d", "null", "--no-record"]):  # fmt: skip
+        ran = device.run("edgekit", *line)
+        assert ran.returncode == 0, ran.stderr
+    missing = json.loads(device.run("edgekit", "doctor", "--json").stdout)["missing"]
+    assert missing["runtime"] == ["onnxruntime"]
+    assert missing["images"] == ["pillow"]
+    assert missing["report"] == ["jinja2"]
+    assert "torch" in missing["convert"]
+    assert "pip install 'edgekit[convert]'" in device.run("edgekit", "doctor").stdout
+
+
+@pytest.mark.parametrize(
+    ("verb", "command"),
+    [("detect", "edgekit[runtime]"), ("profile", "edgekit[runtime]"), ("convert", "edgekit[convert]"),
+     ("report", "edgekit[report]")],
+)  # fmt: skip
+def test_what_is_missing_is_said_with_the_command_that_installs_it(
+    device: Environment, packages: dict[str, Path], verb: str, command: str
+) -> None:
+    subject = {"convert": [SHAPES / "shapes.safetensors"], "detect": [packages["fp32"], IMAGE],
+               "profile": [packages["fp32"], "--no-record", "--launches", 1]}  # fmt: skip
+    ran = device.run("edgekit", verb, *subject.get(verb, [packages["fp32"]]))
+    assert ran.returncode == 3, ran.stderr
+    assert f"pip install '{command}'" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert not (device.work / "dist").exists()
+
+
+LOAD = "import json, numpy; from edgekit.runtime import load; d = load({package!r})\n"
+
+
+def test_with_runtime_arrays_work_and_files_ask_for_pillow(
+    device: Environment, packages: dict[str, Path], wheel: Path
+) -> None:
+    device.install(f"{wheel}[runtime]")
+    assert "onnxruntime" in device.installed()
+    assert device.installed().isdisjoint({"pillow", "opencv-python-headless", "torch", "onnx"})
+    import numpy as np
+
+    from edgekit.runtime import load
+    from edgekit.runtime.image import read_image
+
+    image = read_image(IMAGE)
+    np.save(device.work / "image.npy", image)
+    code = LOAD + "print(json.dumps(d(numpy.load('image.npy'))))"
+    for package in packages.values():
+        found = detections(device.python(code.format(package=str(package))))
+        expected = load(package)(image)
+        assert [label for label, *_ in found] == [d.label for d in expected]
+        for (_, score, box, _), d in zip(found, expected):
+            assert score == pytest.approx(d.score, abs=0.01)
+            assert box == pytest.approx(d.box, abs=1)
+    ran = device.run("edgekit", "detect", packages["fp32"], IMAGE)
+    assert ran.returncode == 3
+    assert "pip install pillow" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    ran = device.run(
+        "edgekit", "profile", packages["fp32"], "--no-record", "--launches", 1, "--iterations", 3
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_with_images_files_work(device: Environment, packages: dict[str, Path], wheel: Path) -> None:
+    device.install(f"{wheel}[runtime,images]")
+    ran = device.run("edgekit", "detect", packages["w8a8"], IMAGE, "--save", "drawn")
+    assert ran.returncode == 0, ran.stderr
+    assert "label" in ran.stdout
+    assert (device.work / "drawn" / IMAGE.name).is_file()
+
+
+def test_reports_need_only_their_own_extra(
+    wheel: Path, packages: dict[str, Path], tmp_path: Path
+) -> None:
+    desk = fresh(tmp_path)
+    desk.install(f"{wheel}[report]")
+    assert desk.installed() == {"edgekit", "numpy", "click", "jinja2", "markupsafe"}
+    ran = desk.run("edgekit", "report", *packages.values(), "-o", "report.html")
+    assert ran.returncode == 0, ran.stderr
+    page = (desk.work / "report.html").read_text()
+    assert "shapes-cpu-fp32" in page and "shapes-cpu-w8a8" in page
