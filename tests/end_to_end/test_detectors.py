@@ -64,7 +64,7 @@ def test_each_layout_gives_the_reference_boxes(
     receipt = ran.json["packages"][0]["receipt"]
     difference = numbers(receipt, "reference")
     assert difference["detected boxes max difference"] < anywhere
-    assert difference["detected scores max difference"] < 0.01
+    assert difference["detected scores max difference"] < (0.1 if anywhere > 1 else 1e-4)
     source = numbers(receipt, "source")
     assert source["boxes max error"] < 0.01
     assert source["parameters"] > numbers(receipt, "size")["parameters"]
