@@ -48,6 +48,9 @@ class Dataset:
             return self
         return Dataset(self.folder, self.images[:count], self.boxes[:count], self.categories)
 
+    def without_boxes(self) -> Dataset:
+        return Dataset(self.folder, self.images, [[] for _ in self.images], self.categories)
+
     def fingerprint(self) -> str:
         """SHA-256 over the images' bytes and boxes, in order: what a receipt cites."""
         digest = hashlib.sha256()

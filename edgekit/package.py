@@ -263,6 +263,9 @@ def unpack(file: Path, into: Path) -> Path:
                 for name in (*expected, MANIFEST, RECEIPT):
                     (temporary / name).parent.mkdir(parents=True, exist_ok=True)
                     (temporary / name).write_bytes(archive.read(name))
+                written = Package(temporary)
+                written.path = file  # what an error names
+                written.verify()  # before it takes the place of anything
             return folder
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
         raise IntegrityError(

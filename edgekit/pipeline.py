@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import shlex
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 from edgekit import cache, progress, registry
 from edgekit.backends.base import Artifact, Backend, CompileOptions
 from edgekit.backends.worker import compile_in_worker, repeat_command
+from edgekit.citation import convert_command
 from edgekit.dataset import Dataset, read_dataset
 from edgekit.errors import DataError, MissingError, UsageError
 from edgekit.model import Model
@@ -65,6 +65,10 @@ def convert(
     Returns an Outcome for each package, refused ones included. Raises EdgekitError otherwise.
     """
     allowed = {_reason(a) for a in allow}
+    if launches == 1:
+        raise UsageError(
+            "One launch is not a measurement", "", "use --launches 2 or more, or 0 for none"
+        )
     if set(name) & set("/\\:") or name.startswith("."):
         raise UsageError(f"--name {name} is no file name", "packages are folders in --out")
     options = options or SourceOptions()
@@ -79,8 +83,14 @@ def convert(
     model = read_model(str(source), options)
     external = read_model(str(reference), options) if reference else None
     calibrating = calibrating.first(calibration_images) if calibrating else None
-    command = _command(source, targets, precisions, calibration, eval, calibration_images, eval_images)
-    verifier = Verifier(model, evaluating or calibrating, external, launches, command)
+    command = convert_command(
+        source, targets, precisions, options,
+        calibration=_named(calibration), calibration_images=calibration_images if calibration else None,
+        eval=_named(eval), eval_images=eval_images, reference=_named(reference),
+        float_layers=float_layers, launches=launches, allow=tuple(allow),
+    )  # fmt: skip
+    compared_on = evaluating or (calibrating.without_boxes() if calibrating else None)
+    verifier = Verifier(model, compared_on, external, launches, command)
     quantising = CompileOptions(str(calibration or ""), calibration_images, float_layers)
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="edgekit-") as staging:
@@ -152,7 +162,7 @@ class _Step:
         )
         staged = write_package(self.stage, manifest, files, {})
         receipt = self.verifier.check(staged, artifact, self.target, self.parent)
-        steps = (repeat_command(folder / "job.json"),)
+        steps = (repeat_command(Path("$EDGEKIT_CACHE") / "steps" / folder.name / "job.json"),)
         receipt = dataclasses.replace(receipt, steps=steps, search=(*tried, *receipt.search))
         return _Candidate(staged, files, receipt, artifact)
 
@@ -175,7 +185,7 @@ def _jobs(
         try:
             wanted = [Precision(p) for p in precisions] or [known[0]]
         except ValueError as error:
-            raise UsageError(f"There is no precision {error.args[0].split()[0]}", "",
+            raise UsageError(f"There is no precision {error.args[0].split()[0].strip(chr(39))}", "",
                              f"{target.name} takes {', '.join(known)}") from error  # fmt: skip
         for precision in wanted:
             if precision not in known:
@@ -191,25 +201,8 @@ def _jobs(
     return jobs
 
 
-def _command(
-    source: str | Path, targets: Sequence[str], precisions: Sequence[str], calibration: str | Path | None,
-    eval: str | Path | None, calibration_images: int, eval_images: int | None,
-) -> str:  # fmt: skip
-    """The command a receipt cites. Names without folders: those of this machine say nothing."""
-    words = ["edgekit", "convert", Path(source).name]
-    words += [w for t in targets for w in ("-t", t)] + [w for p in precisions for w in ("-p", p)]
-    if calibration:
-        words += [
-            "--calibration",
-            Path(calibration).name,
-            "--calibration-images",
-            str(calibration_images),
-        ]
-    if eval:
-        words += ["--eval", Path(eval).name]
-    if eval_images:
-        words += ["--eval-images", str(eval_images)]
-    return shlex.join(words)
+def _named(path: str | Path | None) -> Path | None:
+    return Path(path) if path else None
 
 
 def _with_parent(target: Target, asked: Sequence[Precision]) -> list[Precision]:

@@ -62,8 +62,13 @@ def get(name: str) -> Setting:
 
 def _file(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        data = tomllib.loads(path.read_text())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read", str(error), "mend or remove it") from error
+    unknown = sorted(data.keys() - KNOWN.keys())
+    if unknown:
+        known = f"settings: {', '.join(KNOWN)}"
+        raise UsageError(f"{path} sets {unknown[0]}, which edgekit does not know", "", known)
+    return data

@@ -8,7 +8,6 @@ is the command that repeats a step; the job file stays in the work folder.
 from __future__ import annotations
 
 import json
-import shlex
 import signal
 import subprocess
 import sys
@@ -62,7 +61,7 @@ def _raise(said: str, code: int, target: Target, precision: Precision, job: Path
 
 
 def repeat_command(job: Path) -> str:
-    return shlex.join(["python", "-m", "edgekit.backends.worker", str(job)])
+    return f"python -m edgekit.backends.worker {job}"
 
 
 def main(job_path: str) -> int:

@@ -9,7 +9,6 @@ import click
 
 from edgekit.cli.output import emit, json_option, number, table
 
-
 _NEXT = {
     "accuracy": "more calibration images like those it will see, more --float-layers",
     "slower": "use the float package on this processor",
@@ -126,7 +125,9 @@ def command(
             if trip.details:
                 click.echo("  layers that cost most (error they alone cause):")
                 click.echo("\n".join(f"    {d}" for d in trip.details))
-            click.echo(f"  next: {_NEXT[trip.reason]}, or --allow {trip.reason} to write it all the same")
+            click.echo(
+                f"  next: {_NEXT[trip.reason]}, or --allow {trip.reason} to write it all the same"
+            )
     return 1 if refused else 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edgekit.devices.base import DeviceInfo, Launch, Plan
 from edgekit.devices.sensors import busy_share, cpu_model, frequency_policy, memory_bytes, readings
-from edgekit.errors import DeviceError, from_dict
+from edgekit.errors import DeviceError, UsageError, from_dict
 from edgekit.runtime.cores import allowed_cores
 
 _BUSY = 0.10  # share of the allowed cores that others may use before a launch is suspect
@@ -21,7 +21,8 @@ class LocalDevice:
     name = "local"
 
     def __init__(self, address: str = "") -> None:
-        self.address = address
+        if address:
+            raise UsageError(f"There is only one local device, not local:{address}", "", "use -d local")
 
     def info(self) -> DeviceInfo:
         return DeviceInfo(

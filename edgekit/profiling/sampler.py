@@ -54,7 +54,7 @@ def profile(
     store = store or Store()
     try:
         info, session = where.info(), uuid.uuid4().hex
-        command = f"edgekit profile {shlex.join(str(p.path) for p in opened)} -d {info.name} --launches {launches}"
+        command = _command(opened, info.name, launches, plan)
         ids = [
             store.begin(session, p.manifest.name, p.manifest_sha256, info, plan, command)
             for p in opened
@@ -75,6 +75,16 @@ def profile(
             if package.path.is_dir():  # an .edgepkg file stays as it was packed
                 _record(package, result, command)
     return results
+
+
+def _command(packages: Sequence[Package], device: str, launches: int, plan: Plan) -> str:
+    """Packages by name: the folders of this machine say nothing elsewhere."""
+    names = shlex.join(p.path.name for p in packages)
+    threads = f" --threads {plan.threads}" if plan.threads else ""
+    return (
+        f"edgekit profile {names} -d {device} --launches {launches} --iterations {plan.iterations}"
+        f" --warmup {plan.warmup} --seconds {plan.seconds:g}{threads}"
+    )
 
 
 def compare(a: Result, b: Result) -> dict[str, Ratio]:

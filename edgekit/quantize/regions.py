@@ -18,7 +18,9 @@ QUANTISABLE = frozenset({
     "GlobalAveragePool", "Resize", "Split", "Slice", "Relu", "LeakyRelu", "Clip", "HardSigmoid",
     "Reshape", "Transpose", "Gather", "Pad",
 })  # fmt: skip
-_ONE_INPUT = frozenset({"Resize", "Slice", "Split", "Reshape", "Clip", "Gather", "Pad"})  # the rest is shapes
+_ONE_INPUT = frozenset(
+    {"Resize", "Slice", "Split", "Reshape", "Clip", "Gather", "Pad"}
+)  # the rest is shapes
 _ACTIVATIONS = frozenset({"Sigmoid", "Mul", "Relu", "LeakyRelu", "Clip", "HardSigmoid", "HardSwish"})
 
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from edgekit import settings
+from edgekit.errors import UsageError
 
 _CPU = Path("/sys/devices/system/cpu")
 
@@ -14,7 +15,9 @@ def default_threads() -> int:
     """EDGEKIT_THREADS when set; else allowed cores, one thread for each physical core, only the
     big ones of a big.LITTLE chip, and no more than a container's CPU quota grants."""
     chosen = settings.get("threads").value
-    if chosen.isdigit() and int(chosen) > 0:
+    if chosen:
+        if not chosen.isdigit() or int(chosen) < 1:
+            raise UsageError(f"The setting threads is {chosen}", "", "set EDGEKIT_THREADS to 1 or more")
         return int(chosen)
     allowed = allowed_cores()
     capacity = {c: _number(_CPU / f"cpu{c}/cpu_capacity") for c in allowed}

@@ -30,6 +30,12 @@ class YoloSource:
         from edgekit.sources.export import export
 
         file = existing_file(path)
+        if options.decoder:
+            raise UsageError(
+                f"--decoder {options.decoder} means nothing for {file.name}",
+                "edgekit builds this network and knows its outputs",
+                "leave it out",
+            )
         root, metadata = _tensors(file)
         found = yolo_layouts.understand(root, file)
         try:
