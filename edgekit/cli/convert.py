@@ -134,7 +134,10 @@ def command(
 def _summary(outcomes: Any) -> str:
     def value(receipt: Any, name: str) -> str:
         found = [m for m in receipt.measurements if m.name == name]
-        return number(found[0].value, found[0].unit) if found else "-"
+        if not found:
+            return "-"
+        digits = {"mAP50-95": 4, "mAP50-95 drop": 4, "ratio to float": 3}.get(name)
+        return f"{found[0].value:.{digits}f}" if digits else number(found[0].value, found[0].unit)
 
     rows = []
     for o in outcomes:
