@@ -3,6 +3,7 @@ is quick. Entries appear whole or not at all, and go when unused for a month."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -52,6 +53,7 @@ def step(name: str, make: Callable[[Path], None]) -> Path:
         make(work)
         os.replace(work, done)
     except OSError as error:
+        shutil.rmtree(work, ignore_errors=True)
         if not done.is_dir():  # else another process finished the same step first
             raise _unwritable(root, error) from error
     except CrashError:
@@ -65,8 +67,9 @@ def step(name: str, make: Callable[[Path], None]) -> Path:
 
 def _forget_old(root: Path) -> None:
     for folder in root.iterdir():
-        if time.time() - folder.stat().st_mtime > _MONTH:
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process may be renaming or removing it
+            if time.time() - folder.stat().st_mtime > _MONTH:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _unwritable(root: Path, error: OSError) -> ConversionError:

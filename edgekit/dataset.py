@@ -86,7 +86,7 @@ def read_dataset(path: str | Path) -> Dataset:
 def _coco_file(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     for path in sorted(folder.glob("*.json")):
         try:
-            data = json.loads(path.read_text())
+            data = json.loads(path.read_text(encoding="utf-8-sig"))
         except ValueError as error:
             raise DataError(f"{path.name} is not JSON: {error}", "", "mend or remove it") from error
         if isinstance(data, dict) and "images" in data and "annotations" in data:
@@ -130,7 +130,7 @@ def _read_yolo(folder: Path, inside: Path, images: list[Path]) -> Dataset:
     boxes: list[list[Box]] = []
     for path in images:
         label = folder / "labels" / path.relative_to(inside).with_suffix(".txt")
-        rows = label.read_text().split("\n") if label.is_file() else []
+        rows = _lines(label) if label.is_file() else []
         width, height = _image_size(path) if any(r.strip() for r in rows) else (0, 0)
         boxes.append([_yolo_box(r, width, height, label) for r in rows if r.strip()])
     names = _yolo_names(folder)
@@ -139,15 +139,29 @@ def _read_yolo(folder: Path, inside: Path, images: list[Path]) -> Dataset:
     return Dataset(folder, images, boxes, {i: names.get(i, "") for i in range(count)})
 
 
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file.name} is not UTF-8 text", str(error), "mend or remove it") from error
+
+
 def _yolo_box(row: str, width: int, height: int, file: Path) -> Box:
     try:
-        category, cx, cy, w, h = row.split()[:5]
-        box_width, box_height = float(w) * width, float(h) * height
-        x, y = float(cx) * width - box_width / 2, float(cy) * height - box_height / 2
-        return Box(int(category), x, y, box_width, box_height, box_width * box_height)
+        category, *values = (float(v) for v in row.split())
+        if not category.is_integer() or not all(-0.01 <= v <= 1.01 for v in values):
+            raise ValueError("classes are whole numbers and the rest lies in 0..1")
+        if len(values) > 5 and len(values) % 2 == 0:  # the outline of a segment
+            xs, ys = values[0::2], values[1::2]
+            left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
+        else:
+            cx, cy, w, h = values[:4]
+            left, top, right, bottom = cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2
+        w, h = (right - left) * width, (bottom - top) * height
+        return Box(int(category), left * width, top * height, w, h, w * h)
     except ValueError as error:
         raise DataError(
-            f"{file.name} is not in YOLO's format", f"the line {row[:60]!r}",
+            f"{file.name} is not in YOLO's format", f"the line {row[:60]!r}: {error}",
             "each line is: class centre-x centre-y width height, the last four in 0..1",
         ) from error  # fmt: skip
 
@@ -159,10 +173,11 @@ def _yolo_names(folder: Path) -> dict[int, str]:
     import yaml
 
     try:
-        names = (yaml.safe_load(file.read_text()) or {}).get("names", {})
-    except (yaml.YAMLError, AttributeError) as error:
+        names = (yaml.safe_load(file.read_text(encoding="utf-8-sig")) or {}).get("names") or {}
+        names = dict(enumerate(names)) if isinstance(names, list) else names
+        return {int(k): str(v) for k, v in names.items()}
+    except (yaml.YAMLError, AttributeError, ValueError, TypeError) as error:
         raise DataError(f"{file} cannot be read", str(error).split("\n")[0], "mend it") from error
-    return dict(enumerate(names)) if isinstance(names, list) else {int(k): v for k, v in names.items()}
 
 
 def _image_size(path: Path) -> tuple[int, int]:
@@ -170,7 +185,9 @@ def _image_size(path: Path) -> tuple[int, int]:
 
     try:
         with Image.open(path) as image:
-            return image.size
+            width, height = image.size
+            # as the runtime shows it: orientations 5 to 8 lie on their side
+            return (height, width) if image.getexif().get(0x0112, 1) >= 5 else (width, height)
     except OSError as error:
         raise DataError(f"{path.name} is not an image that can be read", str(error)) from error
 
@@ -190,6 +207,8 @@ def match_categories(dataset: Dataset, labels: tuple[str, ...]) -> dict[int, int
     anonymous = not by_name or all(n.startswith("class_") for n in labels)
     if anonymous and len(ids) == len(labels):
         return dict(enumerate(ids))
+    if not by_name and ids and max(ids) < len(labels):  # YOLO style without names: class numbers
+        return {i: i for i in ids}
     raise DataError(
         "The detector's classes and those of the annotations do not match",
         f"{len(labels)} labels ({', '.join(labels[:3])}, …), {len(ids)} categories "

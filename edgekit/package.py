@@ -17,9 +17,10 @@ from typing import Any
 
 from edgekit.atomic import MANIFEST, new_folder
 from edgekit.errors import ConversionError, IntegrityError
-from edgekit.spec import DetectionSpec, Precision, from_json, to_json
+from edgekit.spec import DetectionSpec, Precision, check_detection, from_json, to_json
 
 SCHEMA = "edgekit.package/1"
+RECEIPT_SCHEMA = "edgekit.receipt/1"
 RECEIPT = "receipt.json"
 _MAX_JSON = 16 * 2**20  # no honest manifest comes near; a hostile one must not fill memory
 
@@ -76,6 +77,7 @@ class Package:
         raw = _read_json(self.folder, MANIFEST)
         self.manifest_sha256 = hashlib.sha256(raw).hexdigest()
         self.manifest = _parse_manifest(raw)
+        self._check_listing()
 
     def read(self, name: str) -> bytes:
         """The bytes of a listed file, once they match the manifest's hash."""
@@ -103,6 +105,9 @@ class Package:
                 f"The receipt of {self.path.name} was changed after it was written",
                 "its digest does not match", "convert again to have it measured again",
             )  # fmt: skip
+        if not str(data.get("schema", RECEIPT_SCHEMA)).startswith(RECEIPT_SCHEMA.split("/")[0] + "/1"):
+            raise IntegrityError(f"The receipt of {self.path.name} is of a newer version", "",
+                                 "pip install --upgrade edgekit")  # fmt: skip
         if data.get("manifest_sha256") != self.manifest_sha256:
             raise IntegrityError(
                 f"The manifest of {self.path.name} is not the one its receipt was written for",
@@ -113,6 +118,11 @@ class Package:
 
     def verify(self) -> int:
         """Check every byte; returns how many. Raises IntegrityError naming the first that differs."""
+        self.receipt()
+        return sum(len(self.read(name)) for name in sorted(self.manifest.files))
+
+    def _check_listing(self) -> None:
+        """Nothing but listed, regular files; a receipt being written by another process apart."""
         listed = {*self.manifest.files, MANIFEST, RECEIPT}
         for path in sorted(self.folder.rglob("*")):
             name = path.relative_to(self.folder).as_posix()
@@ -120,13 +130,11 @@ class Package:
                 raise IntegrityError(
                     f"{name} in {self.path.name} is a link", "packages hold only files"
                 )
-            if path.is_file() and name not in listed:
+            if path.is_file() and name not in listed and not name.startswith(f".{RECEIPT}."):
                 raise IntegrityError(
                     f"{name} is in {self.path.name} but not in its manifest",
                     "a package holds nothing else", "remove it, or convert again",
                 )  # fmt: skip
-        self.receipt()
-        return sum(len(self.read(name)) for name in sorted(self.manifest.files))
 
     def replace_receipt(self, receipt: Mapping[str, Any]) -> None:
         """Write a new receipt (without digest) for this manifest, atomically."""
@@ -173,6 +181,7 @@ def _parse_manifest(raw: bytes) -> Manifest:
         )  # fmt: skip
     try:
         manifest = from_json(Manifest, data)
+        check_detection(manifest.model)
     except ValueError as error:
         raise IntegrityError(f"manifest.json is malformed: {error}", "", "convert again") from error
     for name in manifest.files:
@@ -246,6 +255,12 @@ def unpack(file: Path, into: Path) -> Path:
     try:
         with zipfile.ZipFile(file) as archive:
             sizes = {i.filename: i.file_size for i in archive.infolist()}
+            if any(i.compress_type != zipfile.ZIP_STORED for i in archive.infolist()):
+                raise IntegrityError(
+                    f"{file.name} is compressed, and packages never are",
+                    "a small file could unpack to any size",
+                    "pack it with edgekit pack",
+                )
             for name in (MANIFEST, RECEIPT):
                 if sizes.get(name, _MAX_JSON + 1) > _MAX_JSON:
                     raise IntegrityError(f"{file.name} holds no usable {name}")

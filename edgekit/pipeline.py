@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from edgekit import cache, progress, registry
+from edgekit.atomic import check_replaceable
 from edgekit.backends.base import Artifact, Backend, CompileOptions
 from edgekit.backends.worker import compile_in_worker, repeat_command
 from edgekit.citation import convert_command
-from edgekit.dataset import Dataset, read_dataset
+from edgekit.dataset import Dataset, match_categories, read_dataset
 from edgekit.errors import DataError, MissingError, UsageError
 from edgekit.model import Model
 from edgekit.package import Manifest, Package, write_package
@@ -53,7 +54,7 @@ def convert(
     out: str | Path = "dist", calibration: str | Path | None = None, eval: str | Path | None = None,
     name: str = "", options: SourceOptions | None = None, allow: Sequence[str] = (),
     reference: str | Path | None = None, calibration_images: int = 64,
-    eval_images: int | None = None, float_layers: int | None = None, launches: int = 3,
+    eval_images: int | None = None, float_layers: int | None = None, launches: int = 5,
 ) -> list[Outcome]:  # fmt: skip
     """Convert `source` for each target and precision into `out/NAME-TARGET-PRECISION`.
 
@@ -72,6 +73,8 @@ def convert(
     if set(name) & set("/\\:") or name.startswith("."):
         raise UsageError(f"--name {name} is no file name", "packages are folders in --out")
     options = options or SourceOptions()
+    targets = [targets] if isinstance(targets, str) else list(dict.fromkeys(targets))
+    precisions = [precisions] if isinstance(precisions, str) else list(precisions)
     jobs = _jobs([find_target(t) for t in targets], precisions, calibration)
     calibrating = read_dataset(calibration) if calibration else None
     evaluating = read_dataset(eval).first(eval_images) if eval else None
@@ -81,7 +84,14 @@ def convert(
             "add an annotations .json (COCO) or labels/ (YOLO), or pass it as --calibration only",
         )  # fmt: skip
     model = read_model(str(source), options)
-    external = read_model(str(reference), options) if reference else None
+    assert model.spec is not None
+    if evaluating is not None:
+        match_categories(evaluating, model.spec.labels)  # says now what would fail after minutes
+    for target, asked in jobs:
+        for precision in asked:
+            check_replaceable(Path(out) / f"{name or model.name}-{target.name}-{precision}")
+    likewise = SourceOptions((model.spec.image.height, model.spec.image.width), model.spec.labels)
+    external = read_model(str(reference), likewise) if reference else None
     calibrating = calibrating.first(calibration_images) if calibrating else None
     command = convert_command(
         source, targets, precisions, options,
@@ -91,7 +101,9 @@ def convert(
     )  # fmt: skip
     compared_on = evaluating or (calibrating.without_boxes() if calibrating else None)
     verifier = Verifier(model, compared_on, external, launches, command)
-    quantising = CompileOptions(str(calibration or ""), calibration_images, float_layers)
+    quantising = CompileOptions(
+        str(Path(calibration).resolve()) if calibration else "", calibration_images, float_layers
+    )
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="edgekit-") as staging:
         for target, asked in jobs:

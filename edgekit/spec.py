@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 import types
 import typing
 from dataclasses import dataclass
@@ -79,6 +80,34 @@ class DetectionSpec:
     iou_threshold: float = 0.7
     max_detections: int = 300
     task: str = "detection"
+
+
+_DTYPES = ("float32", "uint8")
+_LARGEST = 2**28  # elements: more than any detector's input or output, less than harms a machine
+
+
+def check_detection(spec: DetectionSpec) -> None:
+    """Raises ValueError for what no engine should be asked to do."""
+    if spec.task != "detection":
+        raise ValueError(f"task {spec.task!r} is not one this edgekit knows")
+    for tensor in (spec.input, *spec.outputs):
+        if tensor.dtype not in _DTYPES:
+            raise ValueError(
+                f"{tensor.name}: dtype {tensor.dtype!r} is not one of {', '.join(_DTYPES)}"
+            )
+        if any(d < -1 or d == 0 for d in tensor.shape) or abs(math.prod(tensor.shape)) > _LARGEST:
+            raise ValueError(f"{tensor.name}: {list(tensor.shape)} is no shape")
+    if min(spec.input.shape) < 1 or len(spec.input.shape) not in (3, 4):
+        raise ValueError(f"{spec.input.name}: {list(spec.input.shape)} is no image")
+    if not {spec.image.height, spec.image.width} <= set(spec.input.shape):
+        raise ValueError("the image does not have the input's size")
+    if not all(math.isfinite(v) for v in spec.image.mean) or not all(
+        math.isfinite(v) and v for v in spec.image.std
+    ):
+        raise ValueError("mean and std must be finite, and std not zero")
+    wanted = {"boxes", "scores", *(("classes",) if spec.nms_in_graph else ())}
+    if {o.name for o in spec.outputs} != wanted:
+        raise ValueError(f"its outputs are not {', '.join(sorted(wanted))}")
 
 
 def to_json(value: Any) -> Any:

@@ -18,7 +18,7 @@ class Tolerance:
 
     map_drop: float = 0.005  # mAP50-95, absolute (0.005 is 0.5 points)
     detection_error: float = 0.08  # score difference + overlap loss, where there are no boxes
-    slower: float = 1.0  # latency ratio to the float parent, upper bound of its interval
+    slower: float = 1.0  # latency ratio to the float parent; trips when its whole interval is above
 
 
 @dataclass(frozen=True)

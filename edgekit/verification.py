@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from edgekit.backends.base import Artifact
-from edgekit.dataset import Dataset
+from edgekit.dataset import Dataset, match_categories
 from edgekit.devices.base import Plan
+from edgekit.errors import SourceError, UsageError
 from edgekit.graph import count
 from edgekit.model import Model
 from edgekit.package import Package
@@ -19,6 +22,7 @@ from edgekit.target import Target
 from edgekit.verify import evidence
 from edgekit.verify.evidence import Images, Run
 
+_NO_SPEED = "speed against the float parent"
 _TRIPWIRE = Plan(iterations=40, warmup=5, seconds=6.0)
 
 
@@ -30,36 +34,48 @@ class Verifier:
     ) -> None:
         """`command`: what a person types to get these numbers again."""
         assert model.spec is not None
+        if external is not None:
+            _must_be_alike(model, external)
         self.model, self.external, self.launches = model, external, launches
         self.command = command
         self.images = Images(dataset, model.spec)
         self._float: Run | None = None
+        self._other: Run | None = None
 
     def float_run(self) -> Run:
         if self._float is None:
             with evidence.open_model(self.model) as detector:
                 self._float = self.images.run(detector, "running the float original")
+            if not all(np.isfinite(a).all() for o in self._float.outputs for a in o.values()):
+                raise SourceError(
+                    f"{self.model.source.name} gives numbers that are not finite",
+                    "its outputs hold NaN or infinity: its weights are damaged",
+                    "check the training run, or take an earlier checkpoint",
+                )
         return self._float
 
     def check(
         self, staged: Package, artifact: Artifact, target: Target, parent: Package | None
     ) -> Receipt:
         """`parent`: the float package of the same model and target, when this one is not float."""
-        where, reference = self.images.describe(), self.float_run()
+        reference = self.float_run()
+        where = self.images.describe()
+        seen = self.images.describe(len(reference.outputs))
         with load(staged) as detector:
             run = self.images.run(detector, f"verifying {staged.manifest.precision}")
         found = evidence.parity(reference, run)
-        distance = evidence.detection_error_measurement(reference, run, where)
+        distance = evidence.detection_error_measurement(reference, run, seen)
         measured = [
             *self._source(staged),
             distance,
-            *evidence.parity_measurements(found, where),
+            *evidence.parity_measurements(found, seen),
             *evidence.accuracy_measurements(reference, run, where),
-            *self._external(run, where),
+            *self._external(run, seen),
         ]
         trips, not_checked = [], []
         drop = next((m for m in measured if m.name == "mAP50-95 drop"), None)
         if drop is not None:
+            not_checked += self._doubts(reference)
             if drop.value > target.tolerance.map_drop:
                 trips.append(_less_accurate(drop, target, artifact))
         else:
@@ -67,16 +83,34 @@ class Verifier:
             if distance.value > target.tolerance.detection_error:
                 trips.append(_far_from_float(distance, target, artifact))
         if parent is not None:
-            speed, trip = self._speed(staged, parent, target)
+            # what is refused for its accuracy need not be timed
+            speed, trip, unknown = (
+                self._speed(staged, parent, target) if not trips else ([], None, _NO_SPEED)
+            )
             measured += speed
             trips += [trip] if trip else []
-            if not speed:
-                not_checked.append("speed against the float parent")
+            not_checked += [unknown] if unknown else []
         measured = [m if m.command else replace(m, command=self.command) for m in measured]
         return Receipt(
             tuple(measured), tuple(trips), tuple(not_checked), artifact.search,
             (*self.model.source.notes, *artifact.notes),
         )  # fmt: skip
+
+    def _doubts(self, reference: Run) -> list[str]:
+        """What the metric could not see."""
+        assert self.model.spec is not None
+        dataset, accuracy = self.images.dataset, reference.accuracy
+        if dataset is None or accuracy is None:
+            return []
+        matched = set(match_categories(dataset, self.model.spec.labels).values())
+        present = {b.category for boxes in dataset.boxes for b in boxes}
+        lost = sorted(dataset.categories.get(c, str(c)) for c in present - matched)
+        doubts = (
+            [f"accuracy of classes without a label of that name: {', '.join(lost)}"] if lost else []
+        )
+        if accuracy.map < 0.01:
+            doubts.append("accuracy: the float original itself finds almost nothing on these images")
+        return doubts
 
     def _source(self, staged: Package) -> list[Measurement]:
         """What the checkpoint held, what the package holds: exact counts, not samples."""
@@ -100,8 +134,10 @@ class Verifier:
     def _external(self, run: Run, where: str) -> list[Measurement]:
         if self.external is None:
             return []
-        with evidence.open_model(self.external) as detector:
-            other = self.images.run(detector, "running the reference")
+        if self._other is None:
+            with evidence.open_model(self.external) as detector:
+                self._other = self.images.run(detector, "running the reference")
+        other = self._other
         note = f"against {self.external.source.name}, {where}"
         return [
             *evidence.parity_measurements(evidence.parity(other, run), note, "reference"),
@@ -110,9 +146,10 @@ class Verifier:
 
     def _speed(
         self, staged: Package, parent: Package, target: Target
-    ) -> tuple[list[Measurement], Trip | None]:
+    ) -> tuple[list[Measurement], Trip | None, str]:
+        """The figures, a trip when it is slower, and what could not be told."""
         if not self.launches or "local" not in target.devices:
-            return [], None
+            return [], None, _NO_SPEED
         store = Store(Path(":memory:"))
         mine, floats = sampler.profile(
             [staged, parent], "local", self.launches, _TRIPWIRE, store, record=False
@@ -120,21 +157,36 @@ class Verifier:
         store.close()
         ratio = sampler.compare(mine, floats)["run"]
         limit = target.tolerance.slower
-        command = f"edgekit compare {staged.manifest.name} {parent.manifest.name}"
         note = f"interleaved, {ratio.launches} launches each" + "".join(f"; {w}" for w in mine.warnings)
         measured = [
             *sampler.measurements(mine, self.command),
             Measurement("latency", "ratio to float", ratio.value, "1", Provenance.MEASURED,
-                        ratio.launches, ratio.interval, sampler.label(mine), command, note),
+                        ratio.launches, ratio.interval, sampler.label(mine), self.command, note),
         ]  # fmt: skip
+        if ratio.interval[1] <= limit:
+            return measured, None, ""
         if ratio.interval[0] <= limit:
-            return measured, None
+            low, high = ratio.interval
+            unknown = f"speed: not told apart from the float parent ({low:.2f} to {high:.2f} times)"
+            return measured, None, unknown
         message = (
             f"slower than its float parent: {mine.run.median * 1e3:.1f} ms against "
             f"{floats.run.median * 1e3:.1f} ms, {ratio.value:.2f} times "
             f"({ratio.interval[0]:.2f} to {ratio.interval[1]:.2f}) on {mine.device.chip}"
         )
-        return measured, Trip(Reason.SLOWER, message)
+        return measured, Trip(Reason.SLOWER, message), ""
+
+
+def _must_be_alike(model: Model, external: Model) -> None:
+    assert model.spec is not None
+    assert external.spec is not None
+    mine, theirs = ([(o.name, o.shape) for o in m.spec.outputs] for m in (model, external) if m.spec)
+    if mine != theirs:
+        raise UsageError(
+            f"{external.source.name} is no reference for {model.source.name}",
+            f"their outputs differ: {theirs} and {mine}",
+            "a reference is the same model in another form",
+        )
 
 
 def _less_accurate(drop: Measurement, target: Target, artifact: Artifact) -> Trip:

@@ -19,4 +19,4 @@ step compare $out/shapes-cpu-w8a8 $out/shapes-cpu-fp32 --launches 5
 step report $out/shapes-cpu-fp32 $out/shapes-cpu-w8a8 -o $out/report.html
 
 printf '\npackages:  %s\n           %s\n' "$PWD/$out/shapes-cpu-fp32" "$PWD/$out/shapes-cpu-w8a8"
-printf 'picture:   %s\nreport:    %s\n' "$PWD/$out/9002-0003.jpg" "$PWD/$out/report.html"
+printf 'picture:   %s\nreport:    %s\n' "$PWD/$out/9002-0003-boxes.jpg" "$PWD/$out/report.html"

@@ -29,7 +29,6 @@ class CompileOptions:
     calibration: str = ""
     calibration_images: int = 64
     float_layers: int | None = None
-    threads: int = 0
 
 
 @dataclass(frozen=True)

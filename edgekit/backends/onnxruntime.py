@@ -11,6 +11,7 @@ from edgekit.dataset import read_dataset
 from edgekit.model import Model
 from edgekit.package import EngineRequirement
 from edgekit.progress import Progress
+from edgekit.quantize.weights import weight_bits
 from edgekit.spec import Precision
 from edgekit.target import Target
 
@@ -26,7 +27,10 @@ class OnnxRuntimeBackend:
             return Availability(
                 f"not installed: {', '.join(missing)}", "pip install 'edgekit[convert]'"
             )
-        return Availability(versions={"onnxruntime": version("onnxruntime")})
+        # what w8a8 writes depends on the processor, so it is part of what decides a cached result
+        return Availability(
+            versions={"onnxruntime": version("onnxruntime"), "w8a8 weight bits": str(weight_bits())}
+        )
 
     def precisions(self, target: Target) -> tuple[Precision, ...]:
         mine = (Precision.FP32, Precision.W8A8)

@@ -35,7 +35,13 @@ def compile_in_worker(
     }  # fmt: skip
     path = work / "job.json"
     path.write_text(json.dumps(job, indent=1))
-    command = [sys.executable, "-m", "edgekit.backends.worker", str(path)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",  # -P: nothing is imported from the current folder
+        "edgekit.backends.worker",
+        str(path),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         said, _ = process.communicate()
@@ -61,7 +67,7 @@ def _raise(said: str, code: int, target: Target, precision: Precision, job: Path
 
 
 def repeat_command(job: Path) -> str:
-    return f"python -m edgekit.backends.worker {job}"
+    return f"python -P -m edgekit.backends.worker {job}"
 
 
 def main(job_path: str) -> int:
@@ -91,11 +97,16 @@ def _say(error: EdgekitError) -> int:
     return error.exit_code
 
 
-def _stop(number: int, frame: object) -> NoReturn:
-    """Unwind, so that temporary folders go; once, so that nothing stops the clearing up."""
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
+_stopping = False
+
+
+def _stop(number: int, frame: object) -> None:
+    """Unwind, so that temporary folders go; once, so that nothing stops the clearing up. Both
+    signals may be waiting already when the first is handled."""
+    global _stopping
+    if not _stopping:
+        _stopping = True
+        raise KeyboardInterrupt
 
 
 def _report(what: str, done: int, total: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def parse_triple(text: str, option: str) -> tuple[float, float, float]:
         values = []
     if len(values) == 1:
         values *= 3
-    if len(values) != 3:
+    if len(values) != 3 or not all(math.isfinite(v) for v in values):
         raise UsageError(
             f"{option} {text} is not one number or three", "", f"write {option} 127,127,127"
         )
@@ -64,12 +65,14 @@ def parse_labels(text: str) -> tuple[str, ...]:
     path = Path(text)
     if path.is_file():
         try:
-            names = [line.strip() for line in path.read_text().splitlines()]
+            names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
         except UnicodeDecodeError as error:
             raise UsageError(f"--labels {text} is not a text file", str(error)) from error
         return tuple(n for n in names if n)
     if "," in text:
         return tuple(n.strip() for n in text.split(",") if n.strip())
     raise UsageError(
-        f"There is no labels file {text}", "", "pass a file with one name a line, a,b,c or coco"
+        f"There is no labels file {text}",
+        "",
+        "pass a file with one name a line, a,b,c (a single class as `face,`) or coco",
     )

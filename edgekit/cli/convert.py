@@ -73,7 +73,7 @@ _NEXT = {
 @click.option(
     "--launches",
     type=click.IntRange(0),
-    default=3,
+    default=5,
     show_default=True,
     help="Rounds of the speed check; 0 leaves it out.",
 )

@@ -34,9 +34,10 @@ def command(
     from edgekit.runtime.image import read_image
 
     results: list[dict[str, Any]] = []
-    saved: list[Path] = []
+    files = _files(images)
+    taken = {f.resolve() for f in files}
     with load(package, options["threads"]) as detector:
-        for path in _files(images):
+        for path in files:
             image = read_image(path)
             found = detector(
                 image, score_threshold=options["score"], iou_threshold=options["iou"],
@@ -46,8 +47,8 @@ def command(
             if save:
                 from edgekit.report.draw import draw_boxes
 
-                drawn = draw_boxes(image, found, Path(save), path, saved)
-                saved.append(drawn)
+                drawn = draw_boxes(image, found, Path(save), path, taken)
+                taken.add(drawn.resolve())
             results.append({"image": str(path), "saved": str(drawn) if drawn else None,
                             "detections": [d._asdict() for d in found]})  # fmt: skip
             if not as_json:

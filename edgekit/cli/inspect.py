@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from edgekit.cli.output import emit, interval, json_option, number, table
+from edgekit.cli.output import emit, interval, json_option, number, plain, table
 from edgekit.package import Package
 from edgekit.receipt import Measurement, Receipt
 from edgekit.spec import from_json
@@ -39,12 +39,12 @@ def command(package: str, as_json: bool) -> None:
                   f"mean {list(image.mean)}, std {list(image.std)}"),
         *[("output", f"{o.name} {o.dtype} {list(o.shape)} {o.layout}") for o in model.outputs],
         ("labels", f"{len(model.labels)}: {', '.join(model.labels[:6])}{', …' if len(model.labels) > 6 else ''}"),
-        ("source", f"{source['name']}  sha256 {source['sha256'][:16]}…"),
-        ("layout", source["layout"]),
-        ("licence", source["licence"] or "not stated in the source"),
+        ("source", f"{source.get('name', '')}  sha256 {source.get('sha256', '')[:16]}…"),
+        ("layout", source.get("layout", "")),
+        ("licence", source.get("licence") or "not stated in the source"),
     ]  # fmt: skip
     for name, text in facts:
-        click.echo(f"{name:8} {text}")
+        click.echo(f"{name:8} {plain(text)}")
     click.echo()
     click.echo(_evidence(from_json(Receipt, receipt).measurements))
     for trip in receipt["trips"]:

@@ -105,8 +105,13 @@ def run(arguments: list[str]) -> int:
     except ModuleNotFoundError as error:  # what only conversion imports; the rest says so itself
         what = f"This needs {error.name}, which is not installed"
         return fail(MissingError(what, "", "pip install 'edgekit[convert]'"), "--json" in arguments)
-    except Exception:
+    except Exception as error:
         traceback.print_exc()
+        if "--json" in arguments:
+            fail(
+                EdgekitError("This is a bug in edgekit", f"{type(error).__name__}: {error}"),
+                as_json=True,
+            )
         click.echo("This is a bug in edgekit: please report it with the lines above.", err=True)
         return _BUG
 

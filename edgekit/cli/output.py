@@ -23,15 +23,13 @@ def json_option(function: F) -> F:
 
 def emit(schema: str, **data: Any) -> None:
     """One versioned JSON document on stdout."""
-    click.echo(
-        json.dumps({"schema": f"edgekit.{schema}/1", **to_json(data)}, indent=2, ensure_ascii=False)
-    )
+    click.echo(json.dumps({"schema": f"edgekit.{schema}/1", **to_json(data)}, indent=2))
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
     """Left-aligned columns; the last one wraps to the terminal's width."""
     width = shutil.get_terminal_size((80, 24)).columns
-    every = [list(header), *[list(r) for r in rows]]
+    every = [list(header), *[[plain(c) for c in r] for r in rows]]
     sizes = [max(len(click.unstyle(r[i])) for r in every) for i in range(len(header))]
     room = max(width - sum(sizes[:-1]) - 2 * (len(sizes) - 1), 20)
     lines = []
@@ -43,6 +41,11 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
         lines += [" " * (len(click.unstyle(start)) + 2) + more for more in wrapped[1:]]
     lines[0] = click.style(lines[0], bold=True)
     return "\n".join(lines)
+
+
+def plain(text: str) -> str:
+    """Text of a package without what would steer a terminal."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def number(value: float, unit: str) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from edgekit.receipt import Provenance
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -27,6 +29,7 @@ class DeviceInfo:
     cores: int
     memory_bytes: int
     facts: dict[str, str] = field(default_factory=dict)
+    provenance: Provenance = Provenance.MEASURED
 
 
 @dataclass(frozen=True)

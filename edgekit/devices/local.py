@@ -39,7 +39,7 @@ class LocalDevice:
 
     def run(self, package: Path, plan: Plan) -> Launch:
         command = [
-            sys.executable, "-m", "edgekit.runtime.launch", str(package),
+            sys.executable, "-P", "-m", "edgekit.launch", str(package),
             "--iterations", str(plan.iterations), "--warmup", str(plan.warmup),
             "--seconds", str(plan.seconds),
         ]  # fmt: skip
@@ -55,7 +55,7 @@ class LocalDevice:
             tail = process.stderr.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
             raise DeviceError(
                 f"A launch of {package.name} on this machine failed", tail[0][:300],
-                f"run it on its own: python -m edgekit.runtime.launch {package}",
+                f"run it on its own: python -P -m edgekit.launch {package}",
             ) from None  # fmt: skip
         if "error" in data:
             raise from_dict(data)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edgekit.devices.base import DeviceInfo, Launch, Plan
 from edgekit.errors import UsageError
+from edgekit.receipt import Provenance
 
 
 class NullDevice:
@@ -18,7 +19,9 @@ class NullDevice:
         self.address = address
 
     def info(self) -> DeviceInfo:
-        return DeviceInfo("null", "no chip: fixed timings for tests", "none", 1, 0)
+        return DeviceInfo(
+            "null", "no chip: fixed timings for tests", "none", 1, 0, provenance=Provenance.ESTIMATED
+        )
 
     def run(self, package: Path, plan: Plan) -> Launch:
         each = float(self.address or 10) / 1000

@@ -7,7 +7,7 @@ import platform
 import time
 from pathlib import Path
 
-from edgekit.runtime.cores import cpu_flags
+from edgekit.runtime.cores import allowed_cores, cpu_flags
 
 
 def cpu_model() -> str:
@@ -69,7 +69,8 @@ def readings() -> dict[str, float]:
 
 
 def busy_share(seconds: float) -> float:
-    """Share of all cores in use over the next `seconds`; 0 where the system does not say."""
+    """Share of the cores this process may use that is in use over the next `seconds`; 0 where the
+    system does not say."""
     first = _jiffies()
     time.sleep(seconds)
     second = _jiffies()
@@ -78,9 +79,14 @@ def busy_share(seconds: float) -> float:
 
 
 def _jiffies() -> tuple[int, int]:
-    """(busy, total) since boot, over all cores."""
+    """(busy, total) since boot, over the allowed cores."""
+    allowed = {f"cpu{c}" for c in allowed_cores()}
+    busy = total = 0
     try:
-        fields = [int(v) for v in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        rows = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+        for fields in ([int(v) for v in row[1:9]] for row in rows if row and row[0] in allowed):
+            busy += sum(fields) - fields[3] - fields[4]  # without idle and waiting for disks
+            total += sum(fields)
     except (OSError, ValueError, IndexError):
         return 0, 0
-    return sum(fields) - fields[3] - fields[4], sum(fields)
+    return busy, total

@@ -13,7 +13,7 @@ from edgekit.graph.simplify import simplify
 from edgekit.graph.softmax_axis import softmax_on_last_axis
 from edgekit.model import Model
 from edgekit.sources.base import SourceOptions
-from edgekit.sources.onnx import labels_in
+from edgekit.sources.labels import labels_in
 
 
 def canonicalise(model: Model, options: SourceOptions) -> Model:

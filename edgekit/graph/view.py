@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,20 +42,6 @@ class GraphView:
     def array(self, name: str) -> np.ndarray[Any, Any] | None:
         constant = self.constants.get(name)
         return None if constant is None else numpy_helper.to_array(constant)
-
-    def ancestors(self, names: Iterable[str]) -> set[str]:
-        """Names of all nodes' outputs that the given tensors depend on, themselves included."""
-        seen: set[str] = set()
-        todo = list(names)
-        while todo:
-            name = todo.pop()
-            if name in seen:
-                continue
-            seen.add(name)
-            node = self.producers.get(name)
-            if node is not None:
-                todo.extend(i for i in node.input if i)
-        return seen
 
 
 def shape_of(value: onnx.ValueInfoProto) -> tuple[int, ...] | None:

@@ -7,13 +7,15 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from edgekit import progress
 from edgekit.devices.address import open_device
 from edgekit.devices.base import Device, DeviceInfo, Launch, Plan
+from edgekit.errors import UsageError
 from edgekit.package import Package
 from edgekit.profiling.statistics import Ratio, Summary, ratio, summarise
-from edgekit.receipt import Measurement, Provenance, Receipt
+from edgekit.receipt import Measurement, Receipt
 from edgekit.spec import from_json
 from edgekit.store.database import Store
 
@@ -38,7 +40,7 @@ class Result:
 
 
 def profile(
-    packages: Sequence[str | Path | Package], device: str | Device = "local", launches: int = 5,
+    packages: Sequence[str | Path | Package] | str | Path | Package, device: str | Device = "local", launches: int = 5,
     plan: Plan | None = None, store: Store | None = None, record: bool = True,
 ) -> list[Result]:  # fmt: skip
     """Measure packages on a device: `launches` rounds, each package once a round, in an order
@@ -46,7 +48,10 @@ def profile(
 
     `record`: write the figures into each package's receipt. Raises DeviceError, IntegrityError.
     """
-    opened = [p if isinstance(p, Package) else Package(p) for p in packages]
+    if launches < 1:
+        raise UsageError(f"{launches} launches measure nothing", "", "use 2 or more")
+    given = [packages] if isinstance(packages, (str, Path, Package)) else packages
+    opened = [p if isinstance(p, Package) else Package(p) for p in given]
     for package in opened:
         package.verify()
     where = open_device(device) if isinstance(device, str) else device
@@ -54,7 +59,7 @@ def profile(
     store = store or Store()
     try:
         info, session = where.info(), uuid.uuid4().hex
-        command = _command(opened, info.name, launches, plan)
+        command = _command(opened, device if isinstance(device, str) else info.name, launches, plan)
         ids = [
             store.begin(session, p.manifest.name, p.manifest_sha256, info, plan, command)
             for p in opened
@@ -105,10 +110,6 @@ def _alternating(count: int, turn: int) -> list[int]:
 def summed_up(package: Package, profile_id: int, info: DeviceInfo, launches: list[Launch]) -> Result:
     """The figures of one package's launches on one device."""
 
-    def median(values: list[float]) -> float:
-        ordered = sorted(values)
-        return ordered[len(ordered) // 2]
-
     warnings = [x.host["warning"] for x in launches if "warning" in x.host]
     summary = [f"{len(warnings)} of {len(launches)} launches: {warnings[0]}"] if warnings else []
     if len(launches) < 3:
@@ -143,7 +144,7 @@ def measurements(result: Result, command: str) -> list[Measurement]:
             name,
             value,
             unit,
-            Provenance.MEASURED,
+            result.device.provenance,
             samples,
             interval,
             label(result),
@@ -154,7 +155,9 @@ def measurements(result: Result, command: str) -> list[Measurement]:
     found = []
     for name, s in (("run", result.run), ("total", result.total)):
         low, high = s.interval
-        note = f"{count} launches"
+        note = f"{count} launches" + (
+            "; image of 1280x720, nothing to suppress" if name == "total" else ""
+        )
         found += [
             one(
                 "latency",

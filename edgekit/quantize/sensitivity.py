@@ -24,6 +24,8 @@ def detection_error(reference: Sequence[Outputs], other: Sequence[Outputs]) -> f
     for a, b in zip(reference, other):
         if a["scores"].shape != b["scores"].shape:
             return 1.0  # suppression in the graph kept a different number of boxes
+        if not (np.isfinite(b["scores"]).all() and np.isfinite(b["boxes"]).all()):
+            return 1.0  # comparisons with NaN are false: it would seem to agree
         x, y = a["scores"][0], b["scores"][0]
         seen = np.maximum(x, y) > _SEEN
         differences.append(np.abs(x - y)[seen])

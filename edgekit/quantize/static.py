@@ -29,7 +29,7 @@ from edgekit.quantize.calibration import feeds
 from edgekit.quantize.ranges import Range, choose, collect
 from edgekit.quantize.regions import QUANTISABLE, Regions, find_regions
 from edgekit.quantize.sensitivity import Outputs, detection_error
-from edgekit.runtime.cores import cpu_flags
+from edgekit.quantize.weights import weight_bits
 from edgekit.spec import to_json
 
 LADDER = (0, 1, 2, 4, 8, 16)
@@ -82,7 +82,7 @@ def quantize(model: Model, dataset: Dataset, float_layers: int | None, progress:
             {"kind": "region", "name": labels[unit[0]], "cost": costs[unit[0]], "float": rank < chosen}
         )
     settings = {
-        "format": "QDQ", "weights": f"int8 a channel, {_weight_bits()} bits used", "activations": "uint8",
+        "format": "QDQ", "weights": f"int8 a channel, {weight_bits()} bits used", "activations": "uint8",
         "float_layers": chosen, "float_boundary": sorted(labels[n] for n in regions.boundary if n in labels),
         "calibration": {"images": len(dataset.images), "sha256": dataset.fingerprint()},
     }  # fmt: skip
@@ -96,7 +96,7 @@ def _measured(
     """Ranges of tensors and costs of units: minutes of work, so kept for the next attempt."""
     key = cache.key(
         graph=hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest(),
-        spec=to_json(model.spec), images=dataset.fingerprint(), bits=_weight_bits(),
+        spec=to_json(model.spec), images=dataset.fingerprint(), bits=weight_bits(),
         onnxruntime=version("onnxruntime"),
     )  # fmt: skip
 
@@ -107,14 +107,6 @@ def _measured(
 
     data = json.loads((cache.step(f"sensitivity-{key}", make) / "measured.json").read_text())
     return {n: (low, high) for n, (low, high) in data["ranges"].items()}, data["costs"]
-
-
-def _weight_bits() -> int:
-    """8, but 7 on x86 without VNNI: there u8×s8 products are added in pairs in 16 bits, which
-    overflow unless weights stay below 64."""
-    flags = cpu_flags()
-    x86 = "sse2" in flags
-    return 7 if x86 and not flags & {"avx_vnni", "avx512_vnni"} else 8
 
 
 def _calibrate(
@@ -190,7 +182,7 @@ def _write(
     copy.CopyFrom(graph)  # the writer changes what it is given
     floats = {n: (np.float32(low), np.float32(high)) for n, (low, high) in ranges.items()}
     writer = QDQQuantizer(
-        copy, per_channel=True, reduce_range=_weight_bits() == 7, weight_qType=QuantType.QInt8,
+        copy, per_channel=True, reduce_range=weight_bits() == 7, weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QUInt8, tensors_range=TensorsData(CalibrationMethod.MinMax, floats),
         nodes_to_quantize=[n for n in regions.body if n in nodes], nodes_to_exclude=[],
         op_types_to_quantize=sorted(QUANTISABLE), extra_options={},

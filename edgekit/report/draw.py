@@ -20,9 +20,9 @@ def draw_boxes(
     image: np.ndarray[Any, Any], found: Sequence[Detection], folder: Path, source: Path,
     taken: Collection[Path] = (),
 ) -> Path:  # fmt: skip
-    """Write `image` (HWC uint8 RGB) with its boxes as `folder`/NAME.jpg; returns that path.
+    """Write `image` (HWC uint8 RGB) with its boxes as `folder`/NAME-boxes.jpg; returns that path.
 
-    `taken`: pictures that stay, as those of other sources of the same name.
+    `taken`: files that stay: every source, and the pictures of others of the same name.
     """
     try:
         from PIL import Image, ImageDraw, ImageFont
@@ -41,12 +41,9 @@ def draw_boxes(
         )
         pen.rectangle((left - 2, top - 2, right + 2, bottom + 2), fill=colour)
         pen.text((d.box[0], max(d.box[1] - size - 4, 0)), text, fill="black", font=font)
-    target = folder / f"{source.stem}.jpg"
-    if target.exists() and source.exists() and target.samefile(source):
-        target = folder / f"{source.stem}-boxes.jpg"  # a source is never overwritten
-    number = 2
-    while target in taken:
-        target, number = folder / f"{source.stem}-{number}.jpg", number + 1
+    target, number = folder / f"{source.stem}-boxes.jpg", 2
+    while target.resolve() in taken:
+        target, number = folder / f"{source.stem}-boxes-{number}.jpg", number + 1
     temporary = folder / f".{target.name}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

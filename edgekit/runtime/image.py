@@ -23,7 +23,10 @@ def read_image(path: str | os.PathLike[str]) -> Array:
     except ImportError:
         return _read_with_pillow(file)
     data = np.fromfile(file, np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error:  # a header that promises gigapixels
+        image = None
     if image is None:
         raise DataError(f"{file.name} is not an image that can be read", "", "use JPEG or PNG")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -39,7 +42,10 @@ def _read_with_pillow(file: Path) -> Array:
         ) from error  # fmt: skip
     try:
         with Image.open(file) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I"):  # 16 bits a pixel: the upper eight, as OpenCV does
+                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            return np.asarray(upright.convert("RGB"))
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(
             f"{file.name} is not an image that can be read", str(error), "use JPEG or PNG"

@@ -17,7 +17,6 @@ class SourceOptions:
     labels: tuple[str, ...] = ()
     decoder: str = ""
     image: dict[str, Any] = field(default_factory=dict)  # ImageSpec fields to override
-    score_threshold: float | None = None
 
 
 class Source(Protocol):

@@ -51,7 +51,7 @@ _HARMLESS = (
 
 _PLAIN = {
     "set": set, "dict": dict, "list": list, "tuple": tuple, "frozenset": frozenset,
-    "bytearray": bytearray, "int": int, "float": float, "bool": bool, "str": str,
+    "bytearray": bytes, "int": int, "float": float, "bool": bool, "str": str,
     "complex": complex, "slice": slice,
 }  # fmt: skip
 
@@ -114,6 +114,8 @@ class _Unpickler(pickle.Unpickler):
         self._archive, self._root = archive, root
         # torch stores without compression: what is read cannot be more than the file holds.
         self._unread = size - archive.getinfo(root + "data.pkl").file_size
+        if self._unread < 0:
+            raise pickle.UnpicklingError("it unpacks to more than the file holds")
         self._types: dict[str, type] = {}
         self._storages: dict[str, _Storage] = {}
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 from edgekit.errors import SourceError, UsageError
 from edgekit.model import Model, SourceInfo
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.files import existing_file, sha256
+from edgekit.sources.labels import labels_in
 from edgekit.spec import DetectionSpec, ImageSpec, TensorSpec
 
 
@@ -120,8 +120,7 @@ def _labels(
                 "pass one name for each class, in the order of training",
             )  # fmt: skip
         return options.labels, []
-    if not found and "names" in metadata:
-        found = tuple(str(n) for n in json.loads(metadata["names"]))
+    found = found or labels_in(metadata)
     if len(found) == classes:
         return found, []
     why = "names no classes" if not found else f"names {len(found)} classes for {classes} outputs"

@@ -103,13 +103,6 @@ class Store:
                 (profile, position, json.dumps(to_json(launch))),
             )
 
-    def profile(self, number: int) -> Profile:
-        row = self._connection.execute(
-            "SELECT id, created, session, package, manifest_sha256, device, plan, command"
-            " FROM profiles WHERE id = ?", (number,),
-        ).fetchone()  # fmt: skip
-        return self._profile(row)
-
     def for_package(self, manifest_sha256: str) -> list[Profile]:
         """Profiles of a package that have launches, newest first."""
         rows = self._connection.execute(

@@ -72,7 +72,10 @@ class Images:
         shape = (self.spec.image.height, self.spec.image.width, 3)
         return np.random.default_rng(index).integers(0, 256, shape, dtype=np.uint8)
 
-    def describe(self) -> str:
+    def describe(self, first: int | None = None) -> str:
+        """What numbers were taken on; `first`: on so many of them only."""
+        if self.dataset and first is not None and first < len(self):
+            return f"the first {first} of {len(self)} images of {self.dataset.folder.name}"
         return (
             f"{len(self)} images of {self.dataset.folder.name}" if self.dataset else "2 probes of noise"
         )

@@ -249,3 +249,50 @@ def test_sources_are_never_changed(edgekit: Edgekit, tmp_path: Path) -> None:
     assert json.loads(ran.out)["packages"][0]["path"]
     assert (copy.read_bytes(), copy.stat().st_mtime_ns) == before
     assert [p.name for p in copy.parent.iterdir()] == ["shapes.safetensors"]
+
+
+def test_damaged_weights_are_not_called_good(edgekit: Edgekit, tmp_path: Path) -> None:
+    """Comparisons with NaN are false, so a network of NaN once seemed to agree with itself."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(str(SHAPES / "shapes.safetensors"))
+    name = next(k for k in tensors if k.endswith("conv.weight"))
+    tensors[name] = torch.full_like(tensors[name], float("nan"))
+    save_file(tensors, str(tmp_path / "m.safetensors"))
+    assert "not finite" in refuse(edgekit, tmp_path, 5, tmp_path / "m.safetensors")
+
+
+def test_a_reference_that_is_another_model(edgekit: Edgekit, tmp_path: Path) -> None:
+    model = SHAPES / "shapes.safetensors"
+    other = data("detectors/yolox_nano/yolox_nano.onnx")
+    refuse(edgekit, tmp_path, 2, model, "--image-size", "416", "--reference", other)
+
+
+def test_nothing_is_imported_from_the_current_folder(
+    edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Someone unpacks a model beside a platform.py and converts it there."""
+    (tmp_path / "platform.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EDGEKIT_CACHE", str(tmp_path / "cache"))
+    ran = edgekit("convert", SHAPES / "shapes.safetensors", "-o", tmp_path / "out", "--json")
+    assert ran.code == 0
+    assert (
+        edgekit("profile", ran.json["packages"][0]["path"], "--launches", 2, "--iterations", 2).code
+        == 0
+    )
+    assert not (tmp_path / "ran").exists()
+
+
+def test_pictures_never_take_the_place_of_photographs(
+    edgekit: Edgekit, tmp_path: Path, packages: dict[str, Path]
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("dog.jpg", "dog.png", "dog-boxes.jpg"):
+        shutil.copy(SHAPES / "eval" / "images" / "9002-0003.jpg", folder / name)
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    ran = edgekit("detect", packages["fp32"], folder, "--save", folder, "--json")
+    assert ran.code == 0
+    assert {n: (folder / n).read_bytes() for n in before} == before
+    assert len({i["saved"] for i in ran.json["images"]}) == 3

@@ -49,7 +49,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
 
     out = tmp_path / "package"
     out.mkdir()
-    (out / "manifest.json").write_text("{}")
+    (out / "manifest.json").write_text('{"schema": "edgekit.package/1"}')
     with pytest.raises(StopError), new_folder(out) as folder:
         (folder / "half").write_text("written")
         raise StopError
@@ -65,6 +65,28 @@ def test_only_packages_are_ever_replaced(tmp_path: Path) -> None:
     ):
         pass
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
+
+
+def test_a_folder_with_any_other_manifest_is_not_a_package(tmp_path: Path) -> None:
+    (tmp_path / "extension").mkdir()
+    (tmp_path / "extension" / "manifest.json").write_text('{"manifest_version": 3}')
+    with (
+        pytest.raises(ConversionError, match="not an edgekit package"),
+        new_folder(tmp_path / "extension"),
+    ):
+        pass
+
+
+def test_a_damaged_archive_does_not_replace_a_good_package(copy: Path, tmp_path: Path) -> None:
+    file = pack(Package(copy), tmp_path / "p.edgepkg")
+    good = unpack(file, tmp_path / "out")
+    data = bytearray(file.read_bytes())
+    place = data.find(Package(copy).read("labels.txt"))
+    data[place] ^= 1
+    file.write_bytes(bytes(data))
+    with pytest.raises(IntegrityError):
+        unpack(file, tmp_path / "out")
+    assert Package(good).verify()
 
 
 def test_receipts_can_grow_but_only_through_edgekit(copy: Path) -> None:

@@ -29,7 +29,11 @@ from edgekit.store.database import Store
 
 HOSTILE = '<script>alert("x")</script>'
 SPEC = DetectionSpec(
-    TensorSpec("image", "float32", (1, 3, 32, 32), "NCHW"), (), ImageSpec(32, 32), ("a",), "test"
+    TensorSpec("image", "float32", (1, 3, 32, 32), "NCHW"),
+    (TensorSpec("boxes", "float32", (1, 9, 4)), TensorSpec("scores", "float32", (1, 1, 9))),
+    ImageSpec(32, 32),
+    ("a",),
+    "test",
 )
 
 
@@ -144,7 +148,7 @@ def test_a_device_that_cannot_tell_memory_is_no_zero(tmp_path: Path) -> None:
     measure(tmp_path / "s.sqlite", one)
     cells = rows(collect([one.path], tmp_path / "s.sqlite"))[0].devices[0].cells
     assert cells[0].text == "10.00"
-    assert cells[0].tag == "m"
+    assert cells[0].tag == "e"  # the null device measures nothing
     assert cells[-1].text == ""  # NullDevice reports 0 bytes
 
 

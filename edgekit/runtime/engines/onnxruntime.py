@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,7 @@ class OnnxRuntimeSession:
                 f"ONNX Runtime {ort.__version__} cannot open this package",
                 str(error).splitlines()[0][:300], "use the version its manifest names, or convert again",
             ) from error  # fmt: skip
+        _compare(self._session, set(inputs), set(outputs))
         self._binding = self._session.io_binding()
         self._inputs = {n: np.zeros(shape, dtype) for n, (shape, dtype) in inputs.items()}
         self._outputs: dict[str, Array] = {}
@@ -66,6 +68,18 @@ class OnnxRuntimeSession:
     def close(self) -> None:
         for name in ("_binding", "_session"):  # a second time is harmless
             vars(self).pop(name, None)
+
+
+def _compare(session: Any, inputs: set[str], outputs: set[str]) -> None:
+    """The graph must have what the manifest says, before anything is bound to it."""
+    have_in = {v.name for v in session.get_inputs()}
+    have_out = {v.name for v in session.get_outputs()}
+    if have_in != inputs or not outputs <= have_out:
+        raise IntegrityError(
+            "The model in this package is not the one its manifest describes",
+            f"it takes {sorted(have_in)} and gives {sorted(have_out)}",
+            "convert again",
+        )
 
 
 class OnnxRuntimeEngine:
