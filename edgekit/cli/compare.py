@@ -52,10 +52,9 @@ def command(a: str, b: str, as_json: bool, **options: Any) -> None:
         x, y = (getattr(s, name).median * 1e3 for s in results)
         verdict = "faster" if high < 1 else "slower" if low > 1 else "not told apart"
         click.echo(
-            f"{what:15} {x:8.2f} ms / {y:8.2f} ms = {r.value:.3f}  (95 %: {low:.3f} to {high:.3f})  {verdict}"
+            f"{what:14} {x:.2f} / {y:.2f} ms = {r.value:.3f} ({low:.3f} to {high:.3f})  {verdict}"
         )
-    click.echo(
-        f"A {first.package}, B {second.package}, {ratios['run'].launches} launches each on {first.device.chip}"
-    )
+    click.echo(f"A {first.package}, B {second.package}, {ratios['run'].launches} launches each")
+    click.echo(f"on {first.device.chip}; intervals are 95 %")
     for warning in sorted({w for s in results for w in s.warnings}):
         click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)

@@ -63,21 +63,20 @@ def command(packages: tuple[str, ...], as_json: bool, **options: Any) -> None:
         emit("profile", store=str(store.path), results=rows)
         return
     info = results[0].device
-    click.echo(
-        f"{info.name}: {info.chip}, {info.cores} cores, {number(info.memory_bytes, 'bytes')}, {info.system}"
-    )
-    click.echo(
-        f"clock policy {info.facts.get('frequency_policy', '-')}; {results[0].threads} threads; {results[0].engine}\n"
-    )
+    click.echo(f"{info.name}: {info.chip}")
+    click.echo(f"{info.cores} cores, {number(info.memory_bytes, 'bytes')}, {info.system}")
+    policy = info.facts.get("frequency_policy", "unknown")
+    click.echo(f"clock policy {policy}; {results[0].threads} threads; {results[0].engine}\n")
     lines = []
     for r in results:
         low, high = r.run.interval
         lines.append((r.package, f"{r.run.median * 1e3:.2f}", f"{low * 1e3:.2f} to {high * 1e3:.2f}",
                      f"{r.run.p90 * 1e3:.2f}", f"{r.run.p99 * 1e3:.2f}", f"{r.total.median * 1e3:.2f}",
-                     f"{r.cold_load_s * 1e3:.0f} / {r.warm_load_s * 1e3:.0f}",
+                     f"{r.cold_load_s * 1e3:.0f}/{r.warm_load_s * 1e3:.0f}",
                      f"{r.peak_memory_bytes / 1e6:.0f}"))  # fmt: skip
-    header = ("package", "run ms", "95 %", "p90", "p99", "total ms", "cold/warm load ms", "peak MB")
+    header = ("package", "run ms", "95 %", "p90", "p99", "total", "cold/warm", "MB")
     click.echo(table(lines, header))
     for warning in {w for r in results for w in r.warnings}:
         click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)
-    click.echo(f"\nraw samples: {store.path}")
+    click.echo("\nrun: engine alone; total: image to boxes; cold/warm: load, ms; MB: peak memory")
+    click.echo(f"raw samples: {store.path}")

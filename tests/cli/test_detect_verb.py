@@ -87,7 +87,7 @@ def test_thresholds(edgekit: Edgekit, packages: dict[str, Path]) -> None:
 
 def test_save_draws_pictures(edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path) -> None:
     ran = edgekit("detect", packages["fp32"], IMAGE, "--save", tmp_path / "drawn")
-    picture = tmp_path / "drawn" / IMAGE.name
+    picture = tmp_path / "drawn" / f"{IMAGE.stem}-boxes.jpg"
     assert ran.code == 0
     assert str(picture) in ran.out
     before, after = np.asarray(Image.open(IMAGE)), np.asarray(Image.open(picture))
