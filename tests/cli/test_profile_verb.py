@@ -36,7 +36,7 @@ def test_fixed_timings_come_out_exactly(edgekit: Edgekit, packages: dict[str, Pa
     assert result["run"]["samples"] == 5 * 50
     assert result["cold_load_s"] == result["warm_load_s"] == result["first_run_s"] == 0.012
     shown = edgekit("profile", packages["fp32"], "-d", "null:12", "--no-record").out
-    assert "shapes-cpu-fp32  12.00   12.00 to 12.00  12.00  12.00  12.00     12 / 12" in shown
+    assert "shapes-cpu-fp32  12.00   12.00 to 12.00  12.00  12.00  12.00  12/12" in shown
     assert "raw samples: " in shown
 
 
@@ -119,7 +119,7 @@ def test_compare_says_when_two_cannot_be_told_apart(
 ) -> None:
     ran = edgekit("compare", packages["w8a8"], packages["fp32"], "-d", "null:12")
     assert ran.code == 0
-    assert ran.out.count("= 1.000  (95 %: 1.000 to 1.000)  not told apart") == 2
+    assert ran.out.count("= 1.000 (1.000 to 1.000)  not told apart") == 2
     assert "A shapes-cpu-w8a8, B shapes-cpu-fp32, 7 launches each" in ran.out
 
 
