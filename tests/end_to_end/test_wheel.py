@@ -193,3 +193,14 @@ def test_reports_need_only_their_own_extra(
     assert ran.returncode == 0, ran.stderr
     page = (desk.work / "report.html").read_text()
     assert "shapes-cpu-fp32" in page and "shapes-cpu-w8a8" in page
+
+
+def test_the_convert_extra_alone_converts(wheel: Path, tmp_path: Path) -> None:
+    made = fresh(tmp_path)
+    made.install("-c", str(ROOT / "constraints.txt"), f"{wheel}[convert]")
+    ran = made.run(
+        "edgekit", "convert", SHAPES / "shapes.safetensors", "-p", "fp32", "--json",
+        "--eval", SHAPES / "eval", "--eval-images", 8, "-o", "out",
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert made.run("edgekit", "verify", "out/shapes-cpu-fp32").returncode == 0
