@@ -19,6 +19,7 @@ from edgekit.errors import ConversionError, CrashError
 from edgekit.package import canonical
 
 _MONTH = 30 * 24 * 3600
+_unfinished: set[Path] = set()
 
 
 def key(**parts: Any) -> str:
@@ -47,6 +48,7 @@ def step(name: str, make: Callable[[Path], None]) -> Path:
         root.mkdir(parents=True, exist_ok=True)
         _forget_old(root)
         work = Path(tempfile.mkdtemp(prefix=".partial-", dir=root))
+        _unfinished.add(work)
     except OSError as error:
         raise _unwritable(root, error) from error
     try:
@@ -61,8 +63,16 @@ def step(name: str, make: Callable[[Path], None]) -> Path:
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
+    finally:
+        _unfinished.discard(work)
     shutil.rmtree(work, ignore_errors=True)
     return done
+
+
+def discard_unfinished() -> None:
+    """Remove the folders of steps that this process has begun. For signal handlers."""
+    for work in _unfinished:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _forget_old(root: Path) -> None:

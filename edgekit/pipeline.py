@@ -100,7 +100,7 @@ def convert(
         float_layers=float_layers, launches=launches, allow=tuple(allow),
     )  # fmt: skip
     compared_on = evaluating or (calibrating.without_boxes() if calibrating else None)
-    verifier = Verifier(model, compared_on, external, launches, command)
+    verifier = Verifier(model, compared_on, external, launches, command, allowed)
     quantising = CompileOptions(
         str(Path(calibration).resolve()) if calibration else "", calibration_images, float_layers
     )

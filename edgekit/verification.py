@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,14 +31,15 @@ class Verifier:
     """Compares packages of one model with its float original, over one set of images."""
 
     def __init__(
-        self, model: Model, dataset: Dataset | None, external: Model | None, launches: int, command: str
-    ) -> None:
-        """`command`: what a person types to get these numbers again."""
+        self, model: Model, dataset: Dataset | None, external: Model | None, launches: int, command: str,
+        allowed: Collection[Reason] = (),
+    ) -> None:  # fmt: skip
+        """`command`: what a person types to get these numbers again; `allowed`: what may trip."""
         assert model.spec is not None
         if external is not None:
             _must_be_alike(model, external)
         self.model, self.external, self.launches = model, external, launches
-        self.command = command
+        self.command, self.allowed = command, allowed
         self.images = Images(dataset, model.spec)
         self._float: Run | None = None
         self._other: Run | None = None
@@ -83,9 +85,9 @@ class Verifier:
             if distance.value > target.tolerance.detection_error:
                 trips.append(_far_from_float(distance, target, artifact))
         if parent is not None:
-            # what is refused for its accuracy need not be timed
+            refused = any(t.reason not in self.allowed for t in trips)  # and need not be timed
             speed, trip, unknown = (
-                self._speed(staged, parent, target) if not trips else ([], None, _NO_SPEED)
+                self._speed(staged, parent, target) if not refused else ([], None, _NO_SPEED)
             )
             measured += speed
             trips += [trip] if trip else []

@@ -8,13 +8,14 @@ is the command that repeats a step; the job file stays in the work folder.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from edgekit import registry
+from edgekit import cache, registry
 from edgekit.backends.base import Artifact, CompileOptions
 from edgekit.errors import ConversionError, CrashError, EdgekitError, from_dict
 from edgekit.model import Model
@@ -42,7 +43,9 @@ def compile_in_worker(
         "edgekit.backends.worker",
         str(path),
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    # A group of its own: a terminal's Ctrl-C comes here first, and this process ends the worker.
+    group = 0 if os.name == "posix" else None
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=group)
     try:
         said, _ = process.communicate()
     except BaseException:  # Ctrl-C above all: never leave a compiler running
@@ -97,16 +100,11 @@ def _say(error: EdgekitError) -> int:
     return error.exit_code
 
 
-_stopping = False
-
-
-def _stop(number: int, frame: object) -> None:
-    """Unwind, so that temporary folders go; once, so that nothing stops the clearing up. Both
-    signals may be waiting already when the first is handled."""
-    global _stopping
-    if not _stopping:
-        _stopping = True
-        raise KeyboardInterrupt
+def _stop(number: int, frame: object) -> NoReturn:
+    """Leave at once, and nothing behind. Not by an exception: one that is raised inside a callback
+    of a native library is swallowed there."""
+    cache.discard_unfinished()
+    os._exit(128 + number)
 
 
 def _report(what: str, done: int, total: int) -> None:
@@ -117,9 +115,5 @@ def _report(what: str, done: int, total: int) -> None:
 
 
 if __name__ == "__main__":
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)
-    try:
-        sys.exit(main(sys.argv[1]))
-    except KeyboardInterrupt:  # the parent says what happened
-        sys.exit(130)
+    signal.signal(signal.SIGTERM, _stop)
+    sys.exit(main(sys.argv[1]))
