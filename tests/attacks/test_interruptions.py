@@ -48,10 +48,12 @@ def test_ctrl_c_leaves_nothing_half_written_and_work_continues(tmp_path: Path) -
     environment = {k: v for k, v in os.environ.items() if k != "EDGEKIT_QUIET"}
     environment["EDGEKIT_CACHE"] = str(tmp_path / "cache")
     command = [*CONVERT, "-o", str(tmp_path / "out")]
-    # a session of its own, so that the signal reaches the whole group, as a terminal's does
+    # A session of its own, so that the signal reaches the whole group, as a terminal's does; and not
+    # ignored, as it is in what a shell starts in the background.
     process = subprocess.Popen(
-        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     assert process.stderr is not None
     said = ""
     deadline = time.monotonic() + 120
