@@ -180,7 +180,7 @@ def test_with_images_files_work(device: Environment, packages: dict[str, Path], 
     ran = device.run("edgekit", "detect", packages["w8a8"], IMAGE, "--save", "drawn")
     assert ran.returncode == 0, ran.stderr
     assert "label" in ran.stdout
-    assert (device.work / "drawn" / IMAGE.name).is_file()
+    assert (device.work / "drawn" / f"{IMAGE.stem}-boxes.jpg").is_file()
 
 
 def test_reports_need_only_their_own_extra(
