@@ -22,5 +22,5 @@ def feeds(dataset: Dataset, spec: DetectionSpec) -> Iterator[dict[str, Array]]:
 
 def prepared(image: Array, spec: DetectionSpec) -> Array:
     buffer = np.zeros(spec.input.shape, spec.input.dtype)
-    Preprocessor(spec.image, buffer, spec.input.layout)(image)
+    Preprocessor(spec.image, buffer, spec.input)(image)
     return buffer

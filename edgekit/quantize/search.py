@@ -1,0 +1,178 @@
+"""What must stay in float, decided by measurement.
+
+Each convolution is quantised alone and the change in detections noted; then candidates with the
+worst 0, 1, 2, 4 … of them left in float are compared, and the first that is nearly as good as the
+best is taken: float where it pays, and no more. The costs serve every backend: where rounding
+hurts is a property of the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import onnx
+
+from edgekit import cache
+from edgekit.dataset import Dataset
+from edgekit.errors import ConversionError
+from edgekit.graph.clean import clean
+from edgekit.graph.pool_to_conv import pool_to_conv
+from edgekit.model import Model
+from edgekit.progress import Progress
+from edgekit.quantize import qdq
+from edgekit.quantize.calibration import feeds
+from edgekit.quantize.ranges import Range, choose, collect
+from edgekit.quantize.regions import Regions, find_regions
+from edgekit.quantize.sensitivity import Outputs, detection_error
+from edgekit.quantize.weights import weight_bits
+from edgekit.spec import to_json
+
+Candidate = TypeVar("Candidate")
+
+LADDER = (0, 1, 2, 4, 8, 16)
+_NEARLY = 1.1  # times the best error of the ladder: closer than that is noise
+_PROBES = 4  # images each unit is measured on
+_JUDGES = 32  # images each step of the ladder is measured on
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A graph ready to be quantised and what was found out about it.
+
+    `ranges` are those of tensors, by name; `costs` the detection error that each unit of
+    `regions` causes alone, by the name of its convolution; `inputs` judge candidates.
+    """
+
+    graph: onnx.ModelProto
+    regions: Regions
+    ranges: dict[str, Range]
+    costs: dict[str, float]
+    inputs: list[dict[str, Any]]
+    reference: list[Outputs]
+
+    def quantised(self, floats: Collection[str]) -> set[str]:
+        """Names of the nodes to quantise when `floats` and the boundary stay as they are."""
+        return set(self.regions.body) - set(floats) - self.regions.boundary
+
+
+def measure(model: Model, dataset: Dataset, progress: Progress) -> Measured:
+    """Raises ConversionError when nothing in the graph can be quantised."""
+    assert model.spec is not None
+    graph = onnx.shape_inference.infer_shapes(clean(pool_to_conv(model.graph)), data_prop=True)
+    regions = find_regions(graph)
+    if not regions.units:
+        raise ConversionError(
+            f"{model.name} has nothing that w8a8 can quantise", "it has no convolutions on feature maps",
+            "use fp32, or w8 once this target has it",
+        )  # fmt: skip
+    inputs = list(feeds(dataset.first(_JUDGES), model.spec))
+    reference = run_onnx(graph, inputs)
+    key = cache.key(
+        graph=hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest(),
+        spec=to_json(model.spec), images=dataset.fingerprint(), bits=weight_bits(),
+        onnxruntime=version("onnxruntime"),
+    )  # fmt: skip
+
+    def make(folder: Path) -> None:
+        ranges = _calibrate(graph, regions, model, dataset, progress)
+        costs = _costs(graph, regions, ranges, inputs, reference, progress)
+        (folder / "measured.json").write_text(json.dumps({"ranges": ranges, "costs": costs}))
+
+    # minutes of work, so kept for the next attempt
+    data = json.loads((cache.step(f"sensitivity-{key}", make) / "measured.json").read_text())
+    ranges = {n: (low, high) for n, (low, high) in data["ranges"].items()}
+    return Measured(graph, regions, ranges, data["costs"], inputs, reference)
+
+
+def search(
+    found: Measured, float_layers: int | None, make: Callable[[set[str]], Candidate],
+    run: Callable[[Candidate, list[dict[str, Any]]], list[Outputs]], progress: Progress,
+) -> tuple[Candidate, int, tuple[dict[str, Any], ...]]:  # fmt: skip
+    """The candidate to take, how many units it leaves in float, and what was tried.
+
+    `float_layers`: how many sensitive layers stay in float; None: as many as pay.
+    `make` gets the nodes to quantise, `run` the inputs to run a candidate on.
+    """
+    worst = sorted(found.regions.units, key=lambda unit: -found.costs[unit[0]])
+    wanted = LADDER if float_layers is None else (float_layers,)
+    steps = tuple(s for s in wanted if s <= len(worst)) or (len(worst),)
+    tried: list[tuple[int, float, Candidate]] = []
+    for index, step in enumerate(steps):
+        candidate = make(found.quantised({name for unit in worst[:step] for name in unit}))
+        error = detection_error(found.reference, run(candidate, found.inputs))
+        tried.append((step, error, candidate))
+        progress("choosing what stays in float", index + 1, len(steps))
+    limit = _NEARLY * min(error for _, error, _ in tried)
+    chosen, _, result = next(t for t in tried if t[1] <= limit)
+    rows: list[dict[str, Any]] = [
+        {"kind": "step", "float_layers": step, "error": error, "chosen": step == chosen}
+        for step, error, _ in tried
+    ]
+    labels = readable(found.graph)
+    for rank, unit in enumerate(worst):
+        cost = found.costs[unit[0]]
+        rows.append({"kind": "region", "name": labels[unit[0]], "cost": cost, "float": rank < chosen})
+    return result, chosen, tuple(rows)
+
+
+def run_onnx(graph: onnx.ModelProto, inputs: Sequence[dict[str, Any]]) -> list[Outputs]:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(
+        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    names = [o.name for o in session.get_outputs()]
+    return [dict(zip(names, session.run(names, feed))) for feed in inputs]
+
+
+def readable(graph: onnx.ModelProto) -> dict[str, str]:
+    """Node names as people can place them: position, kind and the shape of the weights."""
+    shapes = {t.name: "×".join(map(str, t.dims)) for t in graph.graph.initializer}
+    return {
+        node.name: f"{node.name} {shapes.get(node.input[1], '') if len(node.input) > 1 else ''}".strip()
+        for node in graph.graph.node
+    }
+
+
+def _calibrate(
+    graph: onnx.ModelProto, regions: Regions, model: Model, dataset: Dataset, progress: Progress
+) -> dict[str, Range]:
+    assert model.spec is not None
+    body = set(regions.body)
+    constants = {t.name for t in graph.graph.initializer}
+    wanted = dict.fromkeys(
+        name
+        for node in graph.graph.node if node.name in body
+        for name in (*node.input, *node.output) if name and name not in constants
+    )  # fmt: skip
+    total = len(dataset.images)
+    seen = 0
+
+    def done() -> None:
+        nonlocal seen
+        seen += 1
+        progress("calibrating", seen, total)
+
+    progress("calibrating", 0, total)
+    return choose(graph, collect(graph, wanted, feeds(dataset, model.spec), done))
+
+
+def _costs(
+    graph: onnx.ModelProto, regions: Regions, ranges: dict[str, Range],
+    inputs: list[dict[str, Any]], reference: list[Outputs], progress: Progress,
+) -> dict[str, float]:  # fmt: skip
+    """For each unit, by its convolution's name: the error when only it is quantised."""
+    costs = {}
+    for index, unit in enumerate(regions.units):
+        outputs = run_onnx(qdq.write(graph, regions, ranges, set(unit)), inputs[:_PROBES])
+        costs[unit[0]] = detection_error(reference[:_PROBES], outputs)
+        progress("measuring sensitivity", index + 1, len(regions.units))
+    return costs
