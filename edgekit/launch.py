@@ -41,7 +41,10 @@ def main(arguments: list[str]) -> dict[str, Any]:
     start = time.perf_counter()
     detector(image)
     first = time.perf_counter() - start
+    warm_by = time.perf_counter() + options.seconds
     for _ in range(options.warmup - 1):
+        if time.perf_counter() > warm_by:
+            break
         detector(image)
     samples = measure(detector, image, options.iterations, options.seconds)
     peak = peak_memory()
@@ -71,7 +74,7 @@ def measure(detector: Any, image: Any, iterations: int, seconds: float) -> dict[
             t0 = clock()
             placement = detector.prepare(image)
             t1 = clock()
-            outputs = detector.session.run()
+            outputs = detector.run()
             t2 = clock()
             detector.postprocess(outputs, placement, image.shape[:2])
             t3 = clock()
@@ -110,8 +113,14 @@ def peak_memory() -> int:
 
 
 def engine_version() -> str:
-    module = sys.modules.get("onnxruntime")
-    return f"onnxruntime {module.__version__}" if module is not None else ""
+    """The library that ran the package, as its distribution names it."""
+    from importlib.metadata import version
+
+    for module in ("onnxruntime", "ai_edge_litert", "tflite_runtime"):
+        if module in sys.modules:
+            name = module.replace("_", "-")
+            return f"{name} {version(name)}"
+    return ""
 
 
 if __name__ == "__main__":

@@ -33,15 +33,25 @@ class Precision(enum.StrEnum):
     def is_float(self) -> bool:
         return self in (Precision.FP32, Precision.FP16)
 
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether ranges of activations must be known beforehand."""
+        return self in (Precision.W8A8, Precision.W8A16)
+
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output. `shape` is fixed; `layout` names its axes (`NCHW`, `BN4`, `BCN`)."""
+    """One input or output. `shape` is fixed; `layout` names its axes (`NCHW`, `BN4`, `BCN`).
+
+    Integers stand for `(integer - zero_point) * scale` when there is a scale, else for themselves.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     layout: str = ""
+    scale: float | None = None
+    zero_point: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,7 @@ class DetectionSpec:
     task: str = "detection"
 
 
-_DTYPES = ("float32", "uint8")
+_DTYPES = ("float32", "uint8", "int8", "int16")
 _LARGEST = 2**28  # elements: more than any detector's input or output, less than harms a machine
 
 
@@ -95,6 +105,10 @@ def check_detection(spec: DetectionSpec) -> None:
             raise ValueError(
                 f"{tensor.name}: dtype {tensor.dtype!r} is not one of {', '.join(_DTYPES)}"
             )
+        if tensor.scale is not None and not (math.isfinite(tensor.scale) and tensor.scale > 0):
+            raise ValueError(f"{tensor.name}: {tensor.scale} is no scale")
+        if tensor.dtype.startswith("int") and tensor.scale is None:
+            raise ValueError(f"{tensor.name}: {tensor.dtype} needs a scale")
         if any(d < -1 or d == 0 for d in tensor.shape) or abs(math.prod(tensor.shape)) > _LARGEST:
             raise ValueError(f"{tensor.name}: {list(tensor.shape)} is no shape")
     if min(spec.input.shape) < 1 or len(spec.input.shape) not in (3, 4):

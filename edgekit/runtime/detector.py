@@ -31,7 +31,8 @@ class Detector:
     def __init__(self, spec: DetectionSpec, session: Session) -> None:
         self.spec, self.session = spec, session
         self.outputs: dict[str, Array] = {}  # of the last image; reused by the next
-        self.prepare = Preprocessor(spec.image, session.input(spec.input.name), spec.input.layout)
+        self.prepare = Preprocessor(spec.image, session.input(spec.input.name), spec.input)
+        self._integers = [o for o in spec.outputs if o.scale is not None]
 
     def __call__(self, image: Image | list[Image], **options: Any) -> Any:
         """Detect in a path or HWC uint8 RGB array; a list of them gives a list of results.
@@ -56,11 +57,22 @@ class Detector:
         """As `__call__`, as arrays: boxes float32 (K, 4), scores float32 (K,), classes int (K,)."""
         pixels = image if isinstance(image, np.ndarray) else read_image(image)
         placement = self.prepare(pixels)
-        self.outputs = self.session.run()
+        self.outputs = self.run()
         return self.postprocess(
             self.outputs, placement, (pixels.shape[0], pixels.shape[1]), score_threshold, iou_threshold,
             max_detections, class_agnostic, multi_label,
         )  # fmt: skip
+
+    def run(self) -> dict[str, Array]:
+        """The graph's outputs for the prepared image, as float32 where it gives integers."""
+        outputs = self.session.run()
+        if not self._integers:
+            return outputs
+        real = {}
+        for o in self._integers:
+            zero, scale = np.float32(o.zero_point), np.float32(o.scale)
+            real[o.name] = (outputs[o.name] - zero) * scale
+        return {**outputs, **real}
 
     def postprocess(
         self, outputs: dict[str, Array], placement: Placement, image_size: tuple[int, int],

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgekit.errors import DataError, MissingError
 from edgekit.runtime.engine import Array
-from edgekit.spec import ImageSpec
+from edgekit.spec import ImageSpec, TensorSpec
 
 
 def read_image(path: str | os.PathLike[str]) -> Array:
@@ -116,17 +116,22 @@ def _taps(source: int, target: int) -> tuple[Array, Array, Array]:
 class Preprocessor:
     """Writes images into one input buffer, as an `ImageSpec` says."""
 
-    def __init__(self, spec: ImageSpec, buffer: Array, layout: str) -> None:
-        """`buffer`: the model's input, float32 or uint8, `NCHW`/`CHW` or `NHWC`/`HWC`."""
-        self.spec, self._buffer = spec, buffer
-        view = buffer[0] if buffer.ndim == 4 else buffer
-        self._planes = view if layout.endswith("CHW") else view.transpose(2, 0, 1)
+    def __init__(self, spec: ImageSpec, buffer: Array, tensor: TensorSpec) -> None:
+        """`buffer`: the model's input as `tensor` describes it, `NCHW`, `CHW`, `NHWC` or `HWC`."""
+        self.spec = spec
+        image = buffer[0] if buffer.ndim == 4 else buffer
+        planar = tensor.layout.endswith("CHW")
+        self._planes = image if planar else image.transpose(2, 0, 1)
         order = (0, 1, 2) if spec.color == "rgb" else (2, 1, 0)
         # mean and std are in the model's own channel order
         self._channels = [
             (source, np.float32(1 / std), np.float32(-mean / std))
             for source, mean, std in zip(order, spec.mean, spec.std)
         ]
+        self._levels = [_levels(tensor, scale, shift) for _, scale, shift in self._channels]
+        # One step for all channels, where they are alike and lie as the pixels do.
+        alike = all((levels == self._levels[0]).all() for levels in self._levels)
+        self._image = image if alike and not planar and spec.color == "rgb" else None
         self._placement: Placement | None = None
 
     def __call__(self, image: Array) -> Placement:
@@ -141,20 +146,44 @@ class Preprocessor:
         placement = place((image.shape[0], image.shape[1]), self.spec)
         resized = resize(image, placement.size)
         if placement != self._placement:  # the padding of the last image still stands
-            self._fill()
+            for plane, levels in zip(self._planes, self._levels):
+                plane[...] = levels[self.spec.pad]
             self._placement = placement
         (x, y), (width, height) = placement.offset, placement.size
-        for plane, (source, scale, shift) in zip(self._planes, self._channels):
-            target = plane[y : y + height, x : x + width]
-            if self._buffer.dtype == np.uint8:
-                target[...] = resized[:, :, source]
-                continue
-            np.multiply(resized[:, :, source], scale, out=target)
-            if shift:
-                target += shift
+        if self._image is not None:
+            self._write(resized, self._image[y : y + height, x : x + width], 0)
+            return placement
+        for channel, (source, _, _) in enumerate(self._channels):
+            target = self._planes[channel, y : y + height, x : x + width]
+            self._write(resized[:, :, source], target, channel)
         return placement
 
-    def _fill(self) -> None:
-        for plane, (_, scale, shift) in zip(self._planes, self._channels):
-            pad = self.spec.pad
-            plane[...] = pad if self._buffer.dtype == np.uint8 else pad * scale + shift
+    def _write(self, pixels: Array, target: Array, channel: int) -> None:
+        """Pixels as the model's numbers, without copies in between."""
+        _, scale, shift = self._channels[channel]
+        levels = self._levels[channel]
+        if target.dtype == np.float32:
+            np.multiply(pixels, scale, out=target)
+            if shift:
+                target += shift
+        elif (levels == _SHIFTED).all():  # pixel - 128 is the pixel with its highest bit turned
+            np.bitwise_xor(pixels, 128, out=target.view(np.uint8))
+        elif (levels == _RAW).all():
+            target[...] = pixels
+        else:
+            np.take(levels, pixels, out=target, mode="clip")
+
+
+_RAW, _SHIFTED = np.arange(256), np.arange(-128, 128)
+
+
+def _levels(tensor: TensorSpec, scale: np.float32, shift: np.float32) -> Array:
+    """What each of the 256 values of a pixel becomes in the model's input."""
+    pixels = np.arange(256, dtype=np.float32)
+    if tensor.dtype == "float32":
+        return pixels * scale + shift
+    if tensor.scale is None:  # raw pixels; the graph itself turns them into numbers
+        return pixels.astype(tensor.dtype)
+    limits = np.iinfo(tensor.dtype)
+    steps = np.rint((pixels * scale + shift) / np.float32(tensor.scale)) + tensor.zero_point
+    return np.clip(steps, limits.min, limits.max).astype(tensor.dtype)

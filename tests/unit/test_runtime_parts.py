@@ -14,7 +14,7 @@ from edgekit.runtime import load
 from edgekit.runtime.cores import allowed_cores, default_threads
 from edgekit.runtime.image import Preprocessor, _resize_with_numpy, place
 from edgekit.runtime.nms import suppress
-from edgekit.spec import ImageSpec
+from edgekit.spec import ImageSpec, TensorSpec
 from tests.data import SHAPES
 
 Array = np.ndarray[Any, Any]
@@ -27,6 +27,10 @@ def test_numpy_resize_is_opencvs(h: int, w: int, size: tuple[int, int]) -> None:
     expected = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
     difference = np.abs(_resize_with_numpy(image, *size).astype(int) - expected)
     assert difference.max() <= 1
+
+
+def tensor(buffer: Array, layout: str, **quantised: Any) -> TensorSpec:
+    return TensorSpec("image", buffer.dtype.name, buffer.shape, layout, **quantised)
 
 
 def reference_letterbox(image: Array, side: int) -> Array:
@@ -44,19 +48,19 @@ def reference_letterbox(image: Array, side: int) -> Array:
 def test_letterbox_is_the_trainers(h: int, w: int) -> None:
     image = np.random.default_rng(1).integers(0, 256, (h, w, 3), dtype=np.uint8)
     buffer = np.zeros((1, 3, 640, 640), np.float32)
-    Preprocessor(ImageSpec(640, 640), buffer, "NCHW")(image)
+    Preprocessor(ImageSpec(640, 640), buffer, tensor(buffer, "NCHW"))(image)
     expected = reference_letterbox(image, 640).transpose(2, 0, 1)[None] / np.float32(255)
     np.testing.assert_allclose(buffer, expected, atol=1e-6)
 
 
 def test_padding_is_right_when_shapes_alternate() -> None:
     buffer = np.zeros((1, 3, 64, 64), np.float32)
-    prepare = Preprocessor(ImageSpec(64, 64), buffer, "NCHW")
+    prepare = Preprocessor(ImageSpec(64, 64), buffer, tensor(buffer, "NCHW"))
     wide, tall = np.zeros((32, 64, 3), np.uint8), np.zeros((64, 32, 3), np.uint8)
     for image in (wide, tall, wide):
         prepare(image)
         fresh = np.zeros_like(buffer)
-        Preprocessor(ImageSpec(64, 64), fresh, "NCHW")(image)
+        Preprocessor(ImageSpec(64, 64), fresh, tensor(fresh, "NCHW"))(image)
         np.testing.assert_array_equal(buffer, fresh)
 
 
@@ -67,9 +71,37 @@ def test_colour_mean_std_and_layout(layout: str) -> None:
     expected = (image[:, :, ::-1].astype(np.float32) - [1, 2, 3]) / [4, 5, 6]
     shape = (1, 3, 4, 4) if layout == "NCHW" else (1, 4, 4, 3)
     buffer = np.zeros(shape, np.float32)
-    Preprocessor(spec, buffer, layout)(image)
+    Preprocessor(spec, buffer, tensor(buffer, layout))(image)
     got = buffer[0].transpose(1, 2, 0) if layout == "NCHW" else buffer[0]
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("color", ["rgb", "bgr"])
+@pytest.mark.parametrize(
+    ("dtype", "scale", "zero", "mean", "std"),
+    [
+        ("int8", 1 / 255, -128, (0, 0, 0), (255, 255, 255)),  # pixel - 128, the common case
+        ("int8", 0.0187, -14, (123.7, 116.3, 103.5), (58.4, 57.1, 57.4)),
+        ("int16", 1 / 2**15, 0, (0, 0, 0), (255, 255, 255)),
+        ("uint8", None, 0, (0, 0, 0), (1, 1, 1)),
+    ],
+)
+def test_integer_inputs_are_the_nearest_steps(
+    layout: str, color: str, dtype: str, scale: float | None, zero: int, mean: Any, std: Any
+) -> None:
+    image = np.random.default_rng(2).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    spec = ImageSpec(4, 4, "stretch", color=color, mean=mean, std=std)  # type: ignore[arg-type]
+    ordered = image if color == "rgb" else image[:, :, ::-1]
+    steps = (ordered.astype(np.float64) - mean) / std / (scale or 1) + zero
+    limits = np.iinfo(dtype)
+    expected = np.clip(np.rint(steps), limits.min, limits.max)
+    buffer = np.zeros((1, 3, 4, 4) if layout == "NCHW" else (1, 4, 4, 3), dtype)
+    Preprocessor(spec, buffer, tensor(buffer, layout, scale=scale, zero_point=zero))(image)
+    got = buffer[0].transpose(1, 2, 0) if layout == "NCHW" else buffer[0]
+    # a pixel that falls between two steps may go either way in single precision
+    assert (np.abs(got - steps.clip(limits.min, limits.max)) <= 0.5 + 1e-3).all()
+    assert (got == expected).mean() > 0.95
 
 
 @pytest.mark.parametrize(
@@ -77,7 +109,8 @@ def test_colour_mean_std_and_layout(layout: str) -> None:
     [np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)],
 )
 def test_what_is_no_image_is_refused(bad: Array) -> None:
-    prepare = Preprocessor(ImageSpec(4, 4), np.zeros((1, 3, 4, 4), np.float32), "NCHW")
+    buffer = np.zeros((1, 3, 4, 4), np.float32)
+    prepare = Preprocessor(ImageSpec(4, 4), buffer, tensor(buffer, "NCHW"))
     with pytest.raises(DataError, match="HWC uint8 RGB"):
         prepare(bad)
 
