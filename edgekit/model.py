@@ -33,20 +33,27 @@ class SourceInfo:
 
 @dataclass
 class Model:
-    """`graph` is opset ≥ 17 float32 with fixed shapes; `spec` is None until it is recognised."""
+    """`graph` is opset ≥ 17 float32 with fixed shapes; `spec` is None until it is recognised.
+
+    `names`: what the source calls the graph's nodes, for errors and reports.
+    """
 
     name: str
     graph: onnx.ModelProto
     spec: DetectionSpec | None
     source: SourceInfo
     metadata: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Write `model.onnx` and `model.json` to an existing folder, for a worker or the cache."""
         import onnx
 
         onnx.save(self.graph, str(folder / "model.onnx"))
-        data = {"name": self.name, "spec": to_json(self.spec), "source": to_json(self.source)}
+        data = {
+            "name": self.name, "spec": to_json(self.spec), "source": to_json(self.source),
+            "names": self.names,
+        }  # fmt: skip
         (folder / "model.json").write_text(json.dumps(data, indent=1, sort_keys=True))
 
     @classmethod
@@ -56,4 +63,5 @@ class Model:
         data = json.loads((folder / "model.json").read_text())
         spec = None if data["spec"] is None else from_json(DetectionSpec, data["spec"])
         graph = onnx.load(str(folder / "model.onnx"))
-        return cls(data["name"], graph, spec, from_json(SourceInfo, data["source"]))
+        source = from_json(SourceInfo, data["source"])
+        return cls(data["name"], graph, spec, source, names=data["names"])

@@ -204,7 +204,7 @@ def _jobs(
                 raise UsageError(
                     f"{target.name} has no {precision}", "", f"it takes {', '.join(known)}"
                 )
-        if any(not p.is_float for p in wanted) and calibration is None:
+        if any(p.needs_calibration for p in wanted) and calibration is None:
             raise UsageError(
                 "Quantising activations needs images like those the detector will see",
                 "no --calibration was given", "pass --calibration FOLDER; 32 to 128 images are enough",
@@ -258,7 +258,7 @@ def _contents(
     files["labels.txt"] = ("\n".join(model.spec.labels) + "\n").encode()
     manifest = Manifest(
         name=title, target=target.name, precision=precision, engine=artifact.engine,
-        model=model.spec, source=to_json(model.source),
+        model=artifact.spec or model.spec, source=to_json(model.source),
         toolchain={
             "versions": {**versions(), **artifact.versions},
             "backend": target.backend,

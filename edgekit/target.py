@@ -30,6 +30,7 @@ class Target:
     devices: tuple[str, ...] = ()
     tolerance: Tolerance = Tolerance()
     source: str = ""
+    integer: bool = False  # nothing in floating point, inputs and outputs included
 
 
 def targets() -> dict[str, Target]:

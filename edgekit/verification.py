@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from edgekit.verify import evidence
 from edgekit.verify.evidence import Images, Run
 
 _NO_SPEED = "speed against the float parent"
+_NO_ACCURACY = "accuracy: it was refused for its speed before"
+_CRAWLS = 4.0  # times its float parent: nothing that a loaded machine explains
 _TRIPWIRE = Plan(iterations=40, warmup=5, seconds=6.0)
 
 
@@ -60,6 +63,10 @@ class Verifier:
         self, staged: Package, artifact: Artifact, target: Target, parent: Package | None
     ) -> Receipt:
         """`parent`: the float package of the same model and target, when this one is not float."""
+        if parent is not None and Reason.SLOWER not in self.allowed and self._crawls(staged, parent):
+            measured, trip, _ = self._speed(staged, parent, target)
+            if trip is not None:  # its accuracy would take long and change nothing
+                return self._receipt(staged, artifact, measured, [trip], [_NO_ACCURACY])
         reference = self.float_run()
         where = self.images.describe()
         seen = self.images.describe(len(reference.outputs))
@@ -68,7 +75,6 @@ class Verifier:
         found = evidence.parity(reference, run)
         distance = evidence.detection_error_measurement(reference, run, seen)
         measured = [
-            *self._source(staged),
             distance,
             *evidence.parity_measurements(found, seen),
             *evidence.accuracy_measurements(reference, run, where),
@@ -92,11 +98,29 @@ class Verifier:
             measured += speed
             trips += [trip] if trip else []
             not_checked += [unknown] if unknown else []
-        measured = [m if m.command else replace(m, command=self.command) for m in measured]
+        return self._receipt(staged, artifact, measured, trips, not_checked)
+
+    def _receipt(
+        self, staged: Package, artifact: Artifact, measured: list[Measurement], trips: list[Trip],
+        not_checked: list[str],
+    ) -> Receipt:  # fmt: skip
+        every = [*self._source(staged), *artifact.measured, *measured]
         return Receipt(
-            tuple(measured), tuple(trips), tuple(not_checked), artifact.search,
+            tuple(m if m.command else replace(m, command=self.command) for m in every),
+            tuple(trips), tuple(not_checked), artifact.search,
             (*self.model.source.notes, *artifact.notes),
         )  # fmt: skip
+
+    def _crawls(self, staged: Package, parent: Package) -> bool:
+        """Whether a few runs already show that it is several times slower than its float parent."""
+        taken = []
+        for package in (parent, staged):
+            with load(package) as detector:
+                detector(self.images[0])
+                start = time.perf_counter()
+                detector(self.images[0])
+                taken.append(time.perf_counter() - start)
+        return taken[1] > _CRAWLS * taken[0]
 
     def _doubts(self, reference: Run) -> list[str]:
         """What the metric could not see."""

@@ -63,3 +63,22 @@ def packages(tmp_path_factory: pytest.TempPathFactory, edgekit: Callable[..., Ra
     )  # fmt: skip
     assert ran.code == 0, ran.err + ran.out
     return {p["precision"]: Path(p["path"]) for p in ran.json["packages"]}
+
+
+@pytest.fixture(scope="session")
+def tflite_packages(
+    tmp_path_factory: pytest.TempPathFactory, edgekit: Callable[..., Ran]
+) -> dict[str, Path]:
+    """The sample detector for TFLite in each precision, by it; `integer` is the one for chips
+    without floating point. Do not change them."""
+    pytest.importorskip("ai_edge_quantizer")
+    out, found = tmp_path_factory.mktemp("tflite"), {}
+    common = ("--launches", 0, "--calibration", SHAPES / "calibration", "-o", out, "--json")
+    floats = [w for p in ("fp32", "fp16", "w8", "w8a8") for w in ("-p", p)]
+    for words in (("-t", "tflite", *floats), ("-t", "tflite-int8")):
+        ran = edgekit("convert", SHAPES / "shapes.safetensors", *words, *common)
+        assert ran.code == 0, ran.err + ran.out
+        for package in ran.json["packages"]:
+            name = "integer" if package["target"] == "tflite-int8" else package["precision"]
+            found[name] = Path(package["path"])
+    return found

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from edgekit.model import Model
 from edgekit.package import EngineRequirement
 from edgekit.progress import Progress
-from edgekit.spec import Precision
+from edgekit.receipt import Measurement
+from edgekit.spec import DetectionSpec, Precision
 from edgekit.target import Target
 
 
@@ -33,7 +34,10 @@ class CompileOptions:
 
 @dataclass(frozen=True)
 class Artifact:
-    """What a backend leaves in its work folder. `files` are names in that folder."""
+    """What a backend leaves in its work folder. `files` are names in that folder.
+
+    `spec`: how the artefact takes images and gives boxes, where that is not the model's own way.
+    """
 
     files: tuple[str, ...]
     engine: EngineRequirement
@@ -41,6 +45,8 @@ class Artifact:
     settings: dict[str, Any] = field(default_factory=dict)
     search: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
+    spec: DetectionSpec | None = None
+    measured: tuple[Measurement, ...] = ()
 
 
 class Backend(Protocol):

@@ -18,7 +18,10 @@ def command(as_json: bool) -> None:
     """Check this installation: versions, what is missing and the command that fixes it, and where
     every setting came from. Exit code 0 also when optional parts are missing.
     """
-    extras = {extra: _missing(extra) for extra in ("runtime", "images", "convert", "report")}
+    extras = {
+        extra: _missing(extra)
+        for extra in ("runtime", "litert", "images", "convert", "tflite", "report")
+    }
     backends = {n: registry.load("backends", n).available() for n in registry.names("backends")}
     values = {name: settings.get(name) for name in settings.KNOWN}
     folders = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from edgekit.graph import count
-from edgekit.graph.clean import clean
+from edgekit.graph.clean import clean_names
 from edgekit.graph.decoders import canonical_outputs
 from edgekit.graph.merge_convs import merge_convs
 from edgekit.graph.shapes import fix_shapes
@@ -25,7 +25,7 @@ def canonicalise(model: Model, options: SourceOptions) -> Model:
         labels = options.labels or labels_in(model.metadata)
         graph, spec = canonical_outputs(graph, name, options.decoder, labels, options.image)
     graph = softmax_on_last_axis(merge_convs(simplify(graph, name)))
-    graph = clean(simplify(graph, name))
+    graph, names = clean_names(simplify(graph, name))
     source = model.source
     if source.flops is None:  # a graph as it comes has no sizes to count with
         source = dataclasses.replace(
@@ -37,4 +37,4 @@ def canonicalise(model: Model, options: SourceOptions) -> Model:
     spec = dataclasses.replace(
         spec, input=dataclasses.replace(spec.input, name=graph.graph.input[0].name)
     )
-    return Model(model.name, graph, spec, source)
+    return Model(model.name, graph, spec, source, names=names)

@@ -10,6 +10,11 @@ import onnx
 
 
 def clean(model: onnx.ModelProto) -> onnx.ModelProto:
+    return clean_names(model)[0]
+
+
+def clean_names(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:
+    """The cleaned graph, and what each of its nodes was called before."""
     import onnx_ir
     from onnx_ir.passes.common import (
         ClearMetadataAndDocStringPass,
@@ -26,8 +31,10 @@ def clean(model: onnx.ModelProto) -> onnx.ModelProto:
     ir.producer_name, ir.producer_version, ir.domain = "edgekit", "", ""
     ir.graph.name = "edgekit"
     keep = {v.name for v in (*ir.graph.inputs, *ir.graph.outputs)}
+    names = {}
     for index, node in enumerate(ir.graph):
-        node.name = f"{index}_{node.op_type}"
+        before, node.name = node.name, f"{index}_{node.op_type}"
+        names[node.name] = before or ""
         for position, value in enumerate(node.outputs):
             if value.name and value.name not in keep:
                 value.name = f"{node.name}:{position}"
@@ -35,4 +42,4 @@ def clean(model: onnx.ModelProto) -> onnx.ModelProto:
         initializer.name = f"weight_{index}"
     proto = onnx_ir.to_proto(ir)
     del proto.graph.value_info[:]
-    return proto
+    return proto, names

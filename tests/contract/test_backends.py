@@ -103,17 +103,18 @@ def test_it_compiles_the_same_bytes_twice_and_they_run(
     monkeypatch.setenv("PYTHONHASHSEED", "2")
     assert compiled(model, name, precision, tmp_path / "somewhere" / "else") == files
 
-    engine = from_json(Artifact, json.loads((tmp_path / "one" / "artifact.json").read_text())).engine
-    assert model.spec is not None
+    artifact = from_json(Artifact, json.loads((tmp_path / "one" / "artifact.json").read_text()))
+    spec = artifact.spec or model.spec
+    assert spec is not None
     manifest = Manifest(
-        "contract", "contract", precision, engine, model.spec, to_json(model.source), {}
+        "contract", "contract", precision, artifact.engine, spec, to_json(model.source), {}
     )
     package = write_package(tmp_path / "package", manifest, files, {})
     package.verify()
     with load(package) as detector:
         image = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
         detector(image)
-        for output in model.spec.outputs:
+        for output in spec.outputs:
             assert detector.outputs[output.name].shape == output.shape
             assert detector.outputs[output.name].dtype == output.dtype
             assert np.isfinite(detector.outputs[output.name]).all()

@@ -22,9 +22,11 @@ ENGINES = registry.names("engines")
 
 
 @pytest.fixture(params=ENGINES)
-def package(request: pytest.FixtureRequest, packages: dict[str, Path]) -> Package:
+def package(
+    request: pytest.FixtureRequest, packages: dict[str, Path], tflite_packages: dict[str, Path]
+) -> Package:
     """A package that this engine opens."""
-    for path in packages.values():
+    for path in (*packages.values(), *tflite_packages.values()):
         if (found := Package(path)).manifest.engine.name == request.param:
             return found
     pytest.skip(f"no sample package runs on {request.param}")
@@ -81,7 +83,7 @@ def test_inputs_of_another_shape_are_refused(package: Package) -> None:
     name = package.manifest.model.input.name
     session = open_session(package)
     with pytest.raises(ValueError, match="broadcast"):
-        session.run({name: np.zeros((1, 3, 7, 7), np.float32)})
+        session.run({name: np.zeros((1, 7, 7, 3), np.float32)})
     with pytest.raises(KeyError):
         session.run({"no such input": np.zeros(1, np.float32)})
     session.close()
@@ -127,9 +129,18 @@ def bare_onnxruntime(package: Package, inputs: dict[str, Array]) -> dict[str, Ar
     return dict(zip(names, session.run(names, inputs)))
 
 
+def bare_litert(package: Package, inputs: dict[str, Array]) -> dict[str, Array]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    path = package.folder / package.manifest.engine.artifact
+    interpreter = Interpreter(model_path=str(path), num_threads=1)
+    answer: dict[str, Array] = interpreter.get_signature_runner("serving_default")(**inputs)
+    return answer
+
+
 BARE: dict[str, Callable[[Package, dict[str, Array]], dict[str, Array]]] = {
-    "onnxruntime": bare_onnxruntime
-}
+    "onnxruntime": bare_onnxruntime, "litert": bare_litert,
+}  # fmt: skip
 
 
 def test_answers_are_the_librarys_own(package: Package) -> None:

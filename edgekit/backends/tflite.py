@@ -1,0 +1,91 @@
+"""Backend: TFLite flatbuffers, for LiteRT and TensorFlow Lite, from the canonical ONNX graph."""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib.metadata import version
+from pathlib import Path
+
+from edgekit.backends.base import Artifact, Availability, CompileOptions
+from edgekit.dataset import read_dataset
+from edgekit.errors import ConversionError
+from edgekit.model import Model
+from edgekit.package import EngineRequirement
+from edgekit.progress import Progress
+from edgekit.receipt import Measurement, Provenance
+from edgekit.spec import Precision
+from edgekit.target import Target
+
+_NEEDS = {
+    "onnx": "onnx", "onnxruntime": "onnxruntime", "ai_edge_litert": "ai-edge-litert",
+    "ai_edge_quantizer": "ai-edge-quantizer", "flatbuffers": "flatbuffers",
+}  # fmt: skip
+_LARGEST = 2**31 - 2**24  # bytes: offsets in a flatbuffer are signed and 32 bits wide
+_ARTIFACT = "model.tflite"
+
+
+class TfliteBackend:
+    name = "tflite"
+
+    def available(self) -> Availability:
+        missing = [n for module, n in _NEEDS.items() if importlib.util.find_spec(module) is None]
+        if missing:
+            return Availability(
+                f"not installed: {', '.join(missing)}", "pip install 'edgekit[convert,tflite]'"
+            )
+        return Availability(
+            versions={n: version(n) for n in ("ai-edge-litert", "ai-edge-quantizer", "onnxruntime")}
+        )
+
+    def precisions(self, target: Target) -> tuple[Precision, ...]:
+        mine = (Precision.FP32, Precision.FP16, Precision.W8, Precision.W8A8, Precision.W8A16)
+        integer = (Precision.W8A8, Precision.W8A16)
+        return tuple(p for p in target.precisions if p in (integer if target.integer else mine))
+
+    def compile(
+        self, model: Model, target: Target, precision: Precision, options: CompileOptions,
+        work: Path, progress: Progress,
+    ) -> Artifact:  # fmt: skip
+        from edgekit.tflite import quantise
+        from edgekit.tflite.inspection import stored_spec, take_inventory
+        from edgekit.tflite.lowering import lower
+        from edgekit.tflite.metadata import attach_metadata
+
+        assert model.spec is not None
+        if model.graph.ByteSize() > _LARGEST:
+            raise ConversionError(
+                f"{model.name} is too large for TFLite", "a .tflite holds no more than 2 GB",
+                "convert it for a target that takes it (-t cpu)",
+            )  # fmt: skip
+        source = model.spec.input
+        data = lower(model.graph, [source.name] if source.layout == "NCHW" else [], model.names).data
+        done = quantise.Quantised(data)
+        if precision is Precision.FP16:
+            done = quantise.Quantised(quantise.half_weights(data), {"weights": "float16"})
+        elif precision is Precision.W8 and not options.calibration:
+            done = quantise.Quantised(quantise.byte_weights(data), {"weights": "int8 a channel"})
+        elif precision is not Precision.FP32:
+            images = read_dataset(options.calibration).first(options.calibration_images)
+            done = quantise.quantise(
+                model, precision, images, options.float_layers, target.integer, progress
+            )
+        spec = stored_spec(model.spec, done.data)
+        inventory = take_inventory(done.data)
+        (work / _ARTIFACT).write_bytes(attach_metadata(done.data, spec, model.name))
+        notes = []
+        if target.integer and inventory.floats:
+            notes.append(f"{inventory.floats} operators have no integer form and compute in float")
+        return Artifact(
+            (_ARTIFACT,), EngineRequirement("litert", ">=1.2,<3", _ARTIFACT),
+            {"ai-edge-litert": version("ai-edge-litert"), "ai-edge-quantizer": version("ai-edge-quantizer")},
+            {**done.settings, "operators": inventory.operators}, done.search, tuple(notes), spec,
+            (
+                _count("operators", inventory.total, "1"),
+                _count("transposes", inventory.operators.get("TRANSPOSE", 0), "1"),
+                _count("bytes transposed", inventory.transposed, "bytes"),
+            ),
+        )  # fmt: skip
+
+
+def _count(name: str, value: int, unit: str) -> Measurement:
+    return Measurement("graph", name, float(value), unit, Provenance.MEASURED, note="the .tflite file")

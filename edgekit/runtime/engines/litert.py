@@ -1,0 +1,124 @@
+"""Engine: TFLite files, by LiteRT (ai-edge-litert) or, where only that is installed, tflite-runtime.
+
+Both have the same Interpreter. Inputs and outputs are copied once each: the interpreter's own
+memory may not be held while it runs, and it reuses an input's memory for other tensors, so that
+the padding around an image would have to be written again for each frame, which costs the same.
+LiteRT's CompiledModel is not used: it runs the same kernels at the same speed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from edgekit.errors import IntegrityError, MissingError
+from edgekit.package import Package
+from edgekit.runtime.cores import default_threads
+from edgekit.runtime.engine import Array, EngineOptions
+from edgekit.spec import TensorSpec
+
+_LIBRARIES = ("ai_edge_litert", "tflite_runtime")
+
+
+class LiteRtSession:
+    def __init__(
+        self, model: bytes, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...],
+        options: EngineOptions,
+    ) -> None:  # fmt: skip
+        library = _library()
+        self.threads = options.threads or default_threads()
+        try:
+            with quiet():
+                self._interpreter = library.Interpreter(model_content=model, num_threads=self.threads)
+                self._interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise IntegrityError(
+                f"{library.__name__.split('.')[0]} cannot open this package",
+                str(error).splitlines()[0][:300], "use the version its manifest names, or convert again",
+            ) from error  # fmt: skip
+        self._at = _places(self._interpreter, inputs, outputs)
+        self._inputs = {t.name: np.zeros(t.shape, t.dtype) for t in inputs}
+        self._outputs = {t.name: np.zeros(t.shape, t.dtype) for t in outputs}
+
+    def input(self, name: str) -> Array:
+        return self._inputs[name]
+
+    def run(self, inputs: Mapping[str, Array] | None = None) -> dict[str, Array]:
+        for name, array in (inputs or {}).items():
+            np.copyto(self._inputs[name], array)
+        for name, array in self._inputs.items():
+            self._interpreter.set_tensor(self._at[name], array)
+        self._interpreter.invoke()
+        for name, array in self._outputs.items():
+            np.copyto(array, self._interpreter.tensor(self._at[name])())
+        return self._outputs
+
+    def close(self) -> None:
+        vars(self).pop("_interpreter", None)  # a second time is harmless
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """The library greets on the error stream from native code; what goes wrong is raised anyway."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+            yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+
+
+def _library() -> Any:
+    for name in _LIBRARIES:
+        try:
+            library = importlib.import_module(f"{name}.interpreter")
+        except ImportError:
+            continue
+        if name == "tflite_runtime" and int(np.__version__.split(".")[0]) > 1:
+            raise MissingError(
+                "tflite-runtime does not work with numpy 2", f"numpy {np.__version__} is installed",
+                "pip install 'numpy<2', or pip install 'edgekit[litert]' for LiteRT",
+            )  # fmt: skip
+        return library
+    raise MissingError(
+        "This package runs on LiteRT, which is not installed", "",
+        "pip install 'edgekit[litert]', or tflite-runtime on an old board",
+    )  # fmt: skip
+
+
+def _places(
+    interpreter: Any, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+) -> dict[str, int]:
+    """Where each tensor of the manifest is, once the file has what the manifest says."""
+    places = {}
+    for wanted, details in (
+        (inputs, interpreter.get_input_details()),
+        (outputs, interpreter.get_output_details()),
+    ):
+        have = {d["name"]: (tuple(map(int, d["shape"])), np.dtype(d["dtype"]).name) for d in details}
+        if have != {t.name: (t.shape, t.dtype) for t in wanted}:
+            raise IntegrityError(
+                "The model in this package is not the one its manifest describes",
+                f"it has {have}", "convert again",
+            )  # fmt: skip
+        places.update({d["name"]: int(d["index"]) for d in details})
+    return places
+
+
+class LiteRtEngine:
+    def open(self, package: Package, options: EngineOptions) -> LiteRtSession:
+        model = package.manifest.model
+        artifact = package.read(package.manifest.engine.artifact)
+        return LiteRtSession(artifact, (model.input,), model.outputs, options)
+
+
+engine = LiteRtEngine()

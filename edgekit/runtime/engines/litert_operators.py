@@ -1,0 +1,162 @@
+"""Operators of a TFLite package: which of them XNNPACK runs, and how long each one takes.
+
+Once its tensors are allocated, an interpreter lists the nodes of the file and after them one node
+DELEGATE for each partition that XNNPACK took over, with what goes in and what comes out. An operator
+belongs to the partition in which one can walk to it from what comes out, against the flow of data.
+Times come from another process (`litert_events`): where that fails, placement is still told.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import Any
+
+from edgekit.errors import EdgekitError
+from edgekit.package import Package
+from edgekit.runtime.engines.litert import _library
+from edgekit.runtime.engines.litert_attribution import Event, attribute
+from edgekit.runtime.operators import Effort, Inside, Operator
+
+DELEGATE = "XNNPACK"
+_CPU = "CPU"
+
+
+@dataclass(frozen=True)
+class Delegation:
+    """How many operators XNNPACK takes over on this machine. `left`: how many of each kind it does
+    not; the interpreter's own kernels compute those."""
+
+    total: int
+    delegated: int
+    partitions: int
+    left: dict[str, int]
+
+
+def delegation(model: bytes) -> Delegation | None:
+    """What becomes of the operators of a .tflite file; None where the library does not tell."""
+    try:
+        library = _library()
+    except EdgekitError:
+        return None
+    found = arrange(library, model, 1)
+    if found is None:
+        return None
+    left = Counter(o.kind for o in found.operators if o.placed != DELEGATE)
+    parts = {o.partition for o in found.operators if o.placed == DELEGATE}
+    total = len(found.operators)
+    return Delegation(total, total - left.total(), len(parts), dict(left.most_common()))
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Operators in the order they run. `nodes`: the index of each in the file."""
+
+    operators: tuple[Operator, ...]
+    nodes: tuple[int, ...]
+
+
+def arrange(library: Any, model: bytes, threads: int) -> Arrangement | None:
+    """Places operators as an interpreter does. The calls used are not all public: None when one of
+    them is gone, or does not answer as it does in the versions known."""
+    try:
+        interpreter = library.Interpreter(model_content=model, num_threads=threads)
+        interpreter.allocate_tensors()
+        listed = interpreter._get_ops_details()
+        tensors = {int(t["index"]): t for t in interpreter.get_tensor_details()}
+        own = {int(n["index"]): n for n in listed if n["op_name"] != "DELEGATE"}
+        return _arrange(own, [n for n in listed if n["op_name"] == "DELEGATE"], tensors)
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError):
+        return None
+
+
+def _arrange(own: dict[int, Any], delegates: list[Any], tensors: dict[int, Any]) -> Arrangement | None:
+    maker = {int(t): index for index, node in own.items() for t in node["outputs"]}
+    within: dict[int, int] = {}  # node: its delegate
+    for number, delegate in enumerate(delegates):
+        stop, todo = {int(t) for t in delegate["inputs"]}, [int(t) for t in delegate["outputs"]]
+        while todo:
+            tensor = todo.pop()
+            node = maker.get(tensor)
+            if tensor not in stop and node is not None and node not in within:
+                within[node] = number
+                todo += [int(t) for t in own[node]["inputs"]]
+    if set(within.values()) != set(range(len(delegates))):
+        return None  # a partition without operators: this library lists them in some other way
+    groups: dict[tuple[int, bool], list[int]] = {}  # what runs in one go: a delegate, or one operator
+    for index in own:
+        group = (within[index], True) if index in within else (index, False)
+        groups.setdefault(group, []).append(index)
+    operators, order = [], []
+    waiting, made, partition, before = list(groups.values()), set[int](), -1, ""
+    while waiting:  # a partition runs when all that goes into it is there
+        ready = next((g for g in waiting if _ready(g, own, maker, made)), None)
+        if ready is None:
+            return None
+        waiting.remove(ready)
+        made.update(ready)
+        placed = DELEGATE if ready[0] in within else _CPU
+        partition += placed == DELEGATE or before != placed
+        before = placed
+        for index in ready:
+            result = tensors.get(int(own[index]["outputs"][0]), {})
+            shape = tuple(int(d) for d in result["shape"]) if "shape" in result else None
+            kind = str(own[index]["op_name"])
+            operators.append(Operator(str(result.get("name", "")), kind, shape, placed, partition))
+            order.append(index)
+    return Arrangement(tuple(operators), tuple(order))
+
+
+def _ready(group: list[int], own: dict[int, Any], maker: dict[int, int], made: set[int]) -> bool:
+    inside = made.union(group)
+    needed = (maker.get(int(t)) for index in group for t in own[index]["inputs"])
+    return all(node is None or node in inside for node in needed)
+
+
+def look(package: Package, threads: int, effort: Effort) -> Inside:
+    library = _library()
+    name = library.__name__.split(".")[0].replace("_", "-")
+    label = f"{name} {version(name)}"
+    model = package.read(package.manifest.engine.artifact)
+    found = arrange(library, model, threads)
+    if found is None:
+        return Inside(label, None, (), (), note=f"{label} does not tell its operators")
+    silent = Inside(label, DELEGATE, found.operators, (None,) * _partitions(found))
+    try:
+        told = _events(model, threads, effort)
+    except ValueError as error:
+        return replace(silent, note=f"{label} does not tell the time of each operator: {error}")
+    events = [Event(*e) for e in told["events"]]
+    done = attribute(found.operators, found.nodes, events)
+    if done is None:
+        return replace(silent, note=f"{label} profiles operators that are placed in another way")
+    operators, lost = done
+    outside = told["outside_ms"] + lost
+    sums = [0.0] * _partitions(found)
+    for operator in operators:
+        sums[operator.partition] += operator.milliseconds or 0.0
+    return Inside(label, DELEGATE, operators, tuple(sums), told["run_ms"], outside)
+
+
+def _partitions(found: Arrangement) -> int:
+    return max((o.partition for o in found.operators), default=-1) + 1
+
+
+def _events(model: bytes, threads: int, effort: Effort) -> dict[str, Any]:
+    """What the library's profiler saw. Raises ValueError with what is known of why it saw nothing."""
+    command = [
+        sys.executable, "-P", "-m", "edgekit.runtime.engines.litert_events", "--threads", str(threads),
+        "--runs", str(effort.runs), "--warmup", str(effort.warmup), "--seconds", str(effort.seconds),
+    ]  # fmt: skip
+    process = subprocess.run(command, input=model, capture_output=True)
+    try:
+        told: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+    except (ValueError, IndexError):
+        raise ValueError(f"its profiler died with exit code {process.returncode}") from None
+    if "unknown" in told:
+        raise ValueError(told["unknown"])
+    return told

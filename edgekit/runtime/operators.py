@@ -1,0 +1,203 @@
+"""Operators: what each one of a package costs, and which part of its engine runs it, as JSON.
+
+    python -P -m edgekit.runtime.operators PACKAGE [--runs N] [--warmup N] [--seconds S] [--threads N]
+
+For a process of its own: looking inside an engine costs time and memory that no launch should pay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from edgekit.errors import EdgekitError, UsageError
+from edgekit.package import Package
+from edgekit.runtime import open_session
+from edgekit.runtime.engine import Array, EngineOptions
+from edgekit.spec import TensorSpec
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure. `seconds`: for the measured runs; at least three are made."""
+
+    runs: int = 50
+    warmup: int = 5
+    seconds: float = 20.0
+
+
+@dataclass(frozen=True)
+class Operator:
+    """`milliseconds`: median over runs, None where the engine does not tell. `merged`: the engine
+    computes it together with a neighbour, which has the time, or once for all when it loads."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...] | None
+    placed: str  # the part of the engine that runs it: XNNPACK, CPU, or a provider of ONNX Runtime
+    partition: int
+    milliseconds: float | None = None
+    merged: bool = False
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Operators that one part of the engine runs in one go. `milliseconds` as for an operator."""
+
+    placed: str
+    operators: int
+    milliseconds: float | None
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What an engine tells of one package. `operators` in the order they run. `profiled_ms`: a whole
+    run while being looked at; `outside_ms`: how much of a run lies in no operator (both medians over
+    runs). `note`: what this engine cannot tell, and why."""
+
+    library: str
+    delegate: str | None  # what operators are handed to; None when the engine has no such thing
+    operators: tuple[Operator, ...]
+    partition_ms: tuple[float | None, ...]
+    profiled_ms: float | None = None
+    outside_ms: float | None = None
+    note: str = ""
+
+
+Lens = Callable[[Package, int, Effort], Inside]  # looks into one engine with that many threads
+
+
+def profile(package: Package, threads: int | None, effort: Effort) -> dict[str, Any]:
+    """Everything about the operators of a package. Raises EdgekitError. Times in milliseconds."""
+    name = package.manifest.engine.name
+    look = _lens(name)
+    used, whole = _whole_run(package, threads, effort)
+    inside = look(package, used, effort)
+    return {
+        "package": package.manifest.name,
+        "engine": name,
+        "library": inside.library,
+        "provenance": "measured",
+        "threads": used,
+        "delegate": inside.delegate,
+        "counts": _counts(inside),
+        "milliseconds": _sums(inside, whole),
+        "partitions": _partitions(inside),
+        "operators": [dataclasses.asdict(o) for o in inside.operators],
+        "note": inside.note,
+    }
+
+
+def _lens(engine: str) -> Lens:
+    if engine == "litert":
+        from edgekit.runtime.engines.litert_operators import look as litert
+
+        return litert
+    if engine == "onnxruntime":
+        from edgekit.runtime.engines.onnxruntime_operators import look as onnxruntime
+
+        return onnxruntime
+    raise UsageError(
+        f"edgekit cannot look at single operators in the engine {engine}", "",
+        "use a package for litert or onnxruntime, or profile without --ops",
+    )  # fmt: skip
+
+
+def noise(tensor: TensorSpec) -> Array:
+    """Values such as a picture has, the same each time: zeros would make some kernels faster."""
+    random = np.random.default_rng(0)
+    if np.issubdtype(tensor.dtype, np.integer):
+        limits = np.iinfo(tensor.dtype)
+        return random.integers(max(limits.min, -128), min(limits.max, 255), tensor.shape, tensor.dtype)
+    return random.random(tensor.shape, np.float32).astype(tensor.dtype)
+
+
+def timed(run: Any, effort: Effort) -> list[float]:
+    """Seconds of each measured call of `run`: at least three, then until either limit."""
+    end = time.perf_counter() + effort.seconds
+    for _ in range(effort.warmup):
+        run()
+        if time.perf_counter() > end:
+            break
+    samples: list[float] = []
+    end = time.perf_counter() + effort.seconds
+    while len(samples) < effort.runs and (len(samples) < 3 or time.perf_counter() < end):
+        start = time.perf_counter()
+        run()
+        samples.append(time.perf_counter() - start)
+    return samples
+
+
+def _whole_run(package: Package, threads: int | None, effort: Effort) -> tuple[int, float]:
+    """Threads used, and milliseconds of a run with nobody looking, as the runtime runs it."""
+    spec = package.manifest.model.input
+    session = open_session(package, EngineOptions(threads))
+    session.input(spec.name)[...] = noise(spec)
+    taken = timed(session.run, effort)
+    session.close()
+    return session.threads, median(taken) * 1e3
+
+
+def _counts(inside: Inside) -> dict[str, Any]:
+    operators, delegate = inside.operators, inside.delegate
+    delegated = [o for o in operators if o.placed == delegate]
+    left = Counter(o.kind for o in operators if o.placed != delegate)
+    return {
+        "total": len(operators),
+        "placed": dict(Counter(o.placed for o in operators).most_common()),
+        "delegated": len(delegated) if delegate else None,
+        "partitions": len({o.partition for o in delegated}) if delegate else None,
+        "left": dict(left.most_common()) if delegate else None,
+    }
+
+
+def _sums(inside: Inside, whole: float) -> dict[str, float | None]:
+    """`run`: whole, nobody looking; `profiled`: whole, while being looked at; `operators`: the sum of
+    their medians; `unattributed`: what of a run while being looked at lies in no operator."""
+    known = [o.milliseconds for o in inside.operators if o.milliseconds is not None]
+    return {
+        "run": whole,
+        "profiled": inside.profiled_ms,
+        "operators": sum(known) if known else None,
+        "unattributed": inside.outside_ms,
+    }
+
+
+def _partitions(inside: Inside) -> list[dict[str, Any]]:
+    members: dict[int, list[Operator]] = {}
+    for operator in inside.operators:
+        members.setdefault(operator.partition, []).append(operator)
+    return [
+        dataclasses.asdict(Partition(m[0].placed, len(m), inside.partition_ms[number]))
+        for number, m in sorted(members.items())
+    ]
+
+
+def main(arguments: list[str]) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(prog="edgekit.runtime.operators")
+    parser.add_argument("package")
+    parser.add_argument("--runs", type=int, default=Effort.runs)
+    parser.add_argument("--warmup", type=int, default=Effort.warmup)
+    parser.add_argument("--seconds", type=float, default=Effort.seconds)
+    parser.add_argument("--threads", type=int, default=None)
+    given = parser.parse_args(arguments)
+    effort = Effort(given.runs, given.warmup, given.seconds)
+    return profile(Package(given.package), given.threads, effort)
+
+
+if __name__ == "__main__":
+    try:
+        print(json.dumps(main(sys.argv[1:])))
+    except EdgekitError as error:
+        print(json.dumps(error.to_dict()))
+        sys.exit(error.exit_code)

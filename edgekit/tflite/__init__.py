@@ -1,0 +1,1 @@
+"""From the canonical ONNX graph to TensorFlow Lite flatbuffers."""

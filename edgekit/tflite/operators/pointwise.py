@@ -1,0 +1,280 @@
+"""Operators that work on each element: arithmetic, activations, comparisons, casts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from ai_edge_litert import schema_py_generated as schema
+
+from edgekit.graph.view import attribute
+from edgekit.tflite.layout import arrange, in_groups
+from edgekit.tflite.lowering import Lowering, lowers
+
+_UNARY = {
+    "Relu": "RELU", "Sigmoid": "LOGISTIC", "Tanh": "TANH", "Exp": "EXP", "Log": "LOG", "Sqrt": "SQRT",
+    "Abs": "ABS", "Neg": "NEG", "Floor": "FLOOR", "Ceil": "CEIL", "Round": "ROUND", "Sin": "SIN",
+    "Cos": "COS", "Sign": "SIGN", "Not": "LOGICAL_NOT", "HardSwish": "HARD_SWISH",
+}  # fmt: skip
+_BINARY = {
+    "Add": "ADD", "Sub": "SUB", "Mul": "MUL", "Div": "DIV", "Pow": "POW", "Equal": "EQUAL",
+    "Greater": "GREATER", "GreaterOrEqual": "GREATER_EQUAL", "Less": "LESS", "LessOrEqual": "LESS_EQUAL",
+    "And": "LOGICAL_AND", "Or": "LOGICAL_OR", "Xor": "NOT_EQUAL", "Where": "SELECT_V2", "PRelu": "PRELU",
+}  # fmt: skip
+_OPTIONS = {
+    "ADD": schema.AddOptionsT, "SUB": schema.SubOptionsT, "MUL": schema.MulOptionsT,
+    "DIV": schema.DivOptionsT,
+}  # fmt: skip
+_FUSED = schema.ActivationFunctionType
+LONGEST_BROADCAST = 4  # dimensions: tflite-runtime aborts on more in some of these operators
+
+
+@lowers(*_UNARY)
+def unary(to: Lowering, node: onnx.NodeProto) -> None:
+    x, order = node.input[0], to.order(node.input[0])
+    to.put(node.output[0], _UNARY[node.op_type], [to.take(x)], order)
+
+
+@lowers(*_BINARY)
+def binary(to: Lowering, node: onnx.NodeProto) -> None:
+    kind = _BINARY[node.op_type]
+    options = _OPTIONS[kind]() if kind in _OPTIONS else None
+    arithmetic = options is not None and to.dtype(node.output[0]) == np.float32
+    result = fused(to, node, options) if arithmetic else node.output[0]
+    combined(to, result, kind, node.input, options)
+
+
+def combined(
+    to: Lowering, result: str, kind: str, names: Sequence[str], options: Any = None, dtype: Any = None
+) -> None:
+    """One operator on values that are broadcast against each other, in one order.
+
+    dtype: what constants become, where ONNX lets types differ.
+    """
+    shape = to.shape(result)
+    order = to.common_order(names, len(shape))
+    stored = arrange(shape, order)
+    tensors = [to.broadcast(name, order, dtype) for name in names]
+    shapes = [arrange((1,) * (len(shape) - to.rank(n)) + to.shape(n), order) for n in names]
+    if len(shape) <= LONGEST_BROADCAST or len(set(shapes)) == 1:
+        to.put(result, kind, tensors, order, options)
+        return
+    # Neighbours along which all are broadcast alike become one dimension.
+    groups = in_groups(
+        [None if d == 1 else tuple(s[i] == 1 for s in shapes) for i, d in enumerate(stored)]
+    )
+    if len(groups) > LONGEST_BROADCAST:
+        groups = [list(range(len(shape)))]
+        for i, own in enumerate(shapes):
+            if own != stored and math.prod(own) > 1:
+                repeats = to.ints([d // o for d, o in zip(stored, own)])
+                tensors[i] = to.temporary("TILE", [tensors[i], repeats], stored, to.dtype(names[i]))
+                shapes[i] = stored
+    for i, (name, own) in enumerate(zip(names, shapes)):
+        sizes = [math.prod(own[d] for d in group) for group in groups]
+        tensors[i] = to.reshape(tensors[i], sizes, to.dtype(name))
+    sizes = [math.prod(stored[d] for d in group) for group in groups]
+    tensor = to.temporary(kind, tensors, sizes, to.dtype(result), options)
+    to.alias(result, to.reshape(tensor, stored, to.dtype(result)), order)
+
+
+@lowers("Pow")
+def power(to: Lowering, node: onnx.NodeProto) -> None:
+    x, exponent = node.input[0], to.constant(node.input[1])
+    simple = {2.0: "SQUARE", 0.5: "SQRT"}
+    if exponent is not None and exponent.size == 1 and to.rank(x) == to.rank(node.output[0]):
+        kind = simple.get(float(exponent.ravel()[0]))
+        if kind and to.dtype(x) == np.float32:
+            to.put(node.output[0], kind, [to.take(x)], to.order(x))
+            return
+    combined(to, node.output[0], "POW", node.input, dtype=to.dtype(x))
+
+
+_CHAINS = {"Max": "MAXIMUM", "Min": "MINIMUM", "Sum": "ADD"}
+
+
+@lowers(*_CHAINS)
+def chain(to: Lowering, node: onnx.NodeProto) -> None:
+    """Any number of operands, two at a time."""
+    kind, names = _CHAINS[node.op_type], list(node.input)
+    if len(names) == 1:
+        to.alias(node.output[0], to.take(names[0]), to.order(names[0]))
+    for place in range(1, len(names)):
+        result = node.output[0]
+        pair = names[place - 1 : place + 1]
+        if place < len(names) - 1:
+            result = _unnamed(to, result, np.broadcast_shapes(*map(to.shape, pair)), place)
+        combined(to, result, kind, pair, _OPTIONS[kind]() if kind in _OPTIONS else None)
+        names[place] = result
+
+
+def _unnamed(to: Lowering, result: str, shape: tuple[int, ...], step: int) -> str:
+    """A step on the way to `result`, as if ONNX had a value for it."""
+    name = f"{result}/step_{step}"
+    to.view.types[name], to.view.shapes[name] = to.view.types[result], shape
+    return name
+
+
+@lowers("Clip")
+def clip(to: Lowering, node: onnx.NodeProto) -> None:
+    x, result = node.input[0], node.output[0]
+    order, dtype = to.order(x), to.dtype(x)
+    bounds = limits(to, node)
+    if dtype == np.float32 and bounds in _BOUNDED:
+        to.put(result, _BOUNDED[bounds], [to.take(x)], order)
+        return
+    steps = [
+        (kind, node.input[place])
+        for place, kind in ((1, "MAXIMUM"), (2, "MINIMUM"))
+        if len(node.input) > place and node.input[place]
+    ]
+    if not steps:
+        to.alias(result, to.take(x), order)
+    if len(steps) > 1:
+        between = _unnamed(to, result, to.shape(x), 1)
+        combined(to, between, steps[0][0], [x, steps[0][1]])
+        x = between
+    if steps:
+        combined(to, result, steps[-1][0], [x, steps[-1][1]])
+
+
+_BOUNDED: dict[tuple[float, float] | None, str] = {
+    (0.0, math.inf): "RELU", (0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1", (0.0, 1.0): "RELU_0_TO_1",
+}  # fmt: skip
+
+
+def limits(to: Lowering, node: onnx.NodeProto) -> tuple[float, float] | None:
+    """Of a Clip; None when they are computed."""
+    found = []
+    for position, default in ((1, -math.inf), (2, math.inf)):
+        given = node.input[position] if len(node.input) > position else ""
+        value = to.constant(given)
+        if given and value is None:
+            return None
+        found.append(default if value is None else float(value.ravel()[0]))
+    return found[0], found[1]
+
+
+def fused(to: Lowering, node: onnx.NodeProto, options: object) -> str:
+    """Put an activation that alone reads this node into `options`; returns the value written then."""
+    result = node.output[0]
+    reader = to.only_reader(result)
+    if reader is None or reader.op_type not in ("Relu", "Clip"):
+        return result
+    kind = _FUSED.RELU
+    if reader.op_type == "Clip":
+        kind = {(0.0, 6.0): _FUSED.RELU6, (0.0, math.inf): _FUSED.RELU}.get(limits(to, reader))
+        if kind is None or reader.input[0] != result:
+            return result
+    options.fusedActivationFunction = kind  # type: ignore[attr-defined]
+    to.done.add(reader.output[0])
+    return reader.output[0]
+
+
+@lowers("LeakyRelu")
+def leaky_relu(to: Lowering, node: onnx.NodeProto) -> None:
+    options = schema.LeakyReluOptionsT()
+    options.alpha = attribute(node, "alpha", 0.01)
+    x, order = node.input[0], to.order(node.input[0])
+    to.put(node.output[0], "LEAKY_RELU", [to.take(x)], order, options)
+
+
+@lowers("Elu")
+def elu(to: Lowering, node: onnx.NodeProto) -> None:
+    x, order, result = node.input[0], to.order(node.input[0]), node.output[0]
+    alpha = attribute(node, "alpha", 1.0)
+    if alpha == 1:
+        to.put(result, "ELU", [to.take(x)], order)
+        return
+    shape = arrange(to.shape(x), order)
+    bent = to.temporary("ELU", [to.temporary("MINIMUM", [to.take(x), to.floats([0.0])], shape)], shape)
+    scaled = to.temporary("MUL", [bent, to.floats([alpha])], shape, options=schema.MulOptionsT())
+    positive = to.temporary("RELU", [to.take(x)], shape)
+    to.put(result, "ADD", [scaled, positive], order, schema.AddOptionsT())
+
+
+@lowers("Gelu")
+def gelu(to: Lowering, node: onnx.NodeProto) -> None:
+    options = schema.GeluOptionsT()
+    options.approximate = attribute(node, "approximate", b"none") == b"tanh"
+    x, order = node.input[0], to.order(node.input[0])
+    to.put(node.output[0], "GELU", [to.take(x)], order, options)
+
+
+@lowers("HardSigmoid")
+def hard_sigmoid(to: Lowering, node: onnx.NodeProto) -> None:
+    x, order = node.input[0], to.order(node.input[0])
+    shape = arrange(to.shape(x), order)
+    slope, offset = attribute(node, "alpha", 0.2), attribute(node, "beta", 0.5)
+    scaled = to.temporary("MUL", [to.take(x), to.floats([slope])], shape, options=schema.MulOptionsT())
+    moved = to.temporary("ADD", [scaled, to.floats([offset])], shape, options=schema.AddOptionsT())
+    to.put(node.output[0], "RELU_0_TO_1", [moved], order)
+
+
+@lowers("Softplus", "Mish")
+def softplus(to: Lowering, node: onnx.NodeProto) -> None:
+    """log(1 + exp(x)) as relu(x) + log(1 + exp(-|x|)), which does not overflow."""
+    x, order = node.input[0], to.order(node.input[0])
+    shape = arrange(to.shape(x), order)
+    tensor = to.take(x)
+    size = to.temporary("ABS", [tensor], shape)
+    small = to.temporary("EXP", [to.temporary("NEG", [size], shape)], shape)
+    grown = to.temporary("ADD", [small, to.floats([1.0])], shape, options=schema.AddOptionsT())
+    rest = to.temporary("LOG", [grown], shape)
+    positive = to.temporary("RELU", [tensor], shape)
+    if node.op_type == "Softplus":
+        to.put(node.output[0], "ADD", [positive, rest], order, schema.AddOptionsT())
+        return
+    plus = to.temporary("ADD", [positive, rest], shape, options=schema.AddOptionsT())
+    factor = to.temporary("TANH", [plus], shape)
+    to.put(node.output[0], "MUL", [tensor, factor], order, schema.MulOptionsT())
+
+
+_ERF = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
+
+
+@lowers("Erf")
+def erf(to: Lowering, node: onnx.NodeProto) -> None:
+    """Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: error below 1.5e-7."""
+    x, order = node.input[0], to.order(node.input[0])
+    shape = arrange(to.shape(x), order)
+
+    def op(kind: str, *inputs: int) -> int:
+        options = _OPTIONS[kind]() if kind in _OPTIONS else None
+        return to.temporary(kind, inputs, shape, options=options)
+
+    tensor, one = to.take(x), to.floats([1.0])
+    size = op("ABS", tensor)
+    t = op("DIV", one, op("ADD", op("MUL", size, to.floats([0.3275911])), one))
+    series = op("MUL", t, to.floats([_ERF[-1]]))
+    for factor in _ERF[-2::-1]:
+        series = op("MUL", op("ADD", series, to.floats([factor])), t)
+    fallen = op("EXP", op("NEG", op("MUL", size, size)))
+    positive = op("SUB", one, op("MUL", series, fallen))
+    to.put(node.output[0], "MUL", [op("SIGN", tensor), positive], order, schema.MulOptionsT())
+
+
+@lowers("Cast", "Identity", "Dropout")
+def cast(to: Lowering, node: onnx.NodeProto) -> None:
+    x, result = node.input[0], node.output[0]
+    have, want, order = to.dtype(x), to.dtype(result), to.order(x)
+    if have == want:
+        to.alias(result, to.take(x), order)
+    else:
+        to.put(result, "CAST", [to.take(x)], order, schema.CastOptionsT())
+
+
+@lowers("Reciprocal")
+def reciprocal(to: Lowering, node: onnx.NodeProto) -> None:
+    x, order = node.input[0], to.order(node.input[0])
+    to.put(node.output[0], "DIV", [to.floats([1.0]), to.take(x)], order, schema.DivOptionsT())
+
+
+@lowers("Mod")
+def mod(to: Lowering, node: onnx.NodeProto) -> None:
+    if attribute(node, "fmod", 0):
+        raise to.cannot("TFLite's remainder takes the sign of the divisor, not of the dividend")
+    combined(to, node.output[0], "FLOOR_MOD", node.input)
