@@ -50,9 +50,13 @@ def half_weights(data: bytes) -> bytes:
 
 
 def byte_weights(data: bytes, nodes: Collection[str] | None = None) -> bytes:
-    """Weights of `nodes` (None: all) as int8 a channel; activations are rounded while it runs."""
+    """Weights of `nodes` (None: all) as int8 a channel; activations are rounded while it runs.
+
+    Not of depthwise convolutions: they have few weights, and XNNPACK has no such kernel for them.
+    """
     recipe = _recipe(data)
-    recipe.add_dynamic_config(_scope(nodes), "*", 8)
+    for kind in ("CONV_2D", "CONV_2D_TRANSPOSE", "FULLY_CONNECTED", "BATCH_MATMUL"):
+        recipe.add_dynamic_config(_scope(nodes), kind, 8)
     return _written(recipe)
 
 
@@ -70,13 +74,14 @@ def quantise(
     source = model.spec.input
     images = [source.name] if source.layout == "NCHW" else []
     lowered = lower(found.graph, images, model.names).data
+    readers = [n for n in found.graph.graph.node if source.name in n.input]
     ranges: dict[str, Range] = {}
     if precision is not Precision.W8:
         ranges = _ranges(lowered, found, images, progress)
 
     def make(nodes: set[str]) -> bytes:
-        if precision is Precision.W8:
-            return byte_weights(lowered, nodes)
+        if precision is Precision.W8:  # rounding a whole image costs more than its few weights save
+            return byte_weights(lowered, nodes - {n.name for n in readers})
         return _static(lowered, ranges, nodes, _ACTIVATION_BITS[precision], integer)
 
     def run(candidate: bytes, inputs: Sequence[dict[str, Array]]) -> list[Outputs]:

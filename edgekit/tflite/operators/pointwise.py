@@ -11,7 +11,7 @@ import onnx
 from ai_edge_litert import schema_py_generated as schema
 
 from edgekit.graph.view import attribute
-from edgekit.tflite.layout import arrange, in_groups
+from edgekit.tflite.layout import Order, arrange, in_groups
 from edgekit.tflite.lowering import Lowering, lowers
 
 _UNARY = {
@@ -57,28 +57,43 @@ def combined(
     shape = to.shape(result)
     order = to.common_order(names, len(shape))
     stored = arrange(shape, order)
-    tensors = [to.broadcast(name, order, dtype) for name in names]
     shapes = [arrange((1,) * (len(shape) - to.rank(n)) + to.shape(n), order) for n in names]
     if len(shape) <= LONGEST_BROADCAST or len(set(shapes)) == 1:
-        to.put(result, kind, tensors, order, options)
+        inputs = [to.broadcast(name, order, dtype) for name in names]
+        to.put(result, kind, inputs, order, options)
         return
     # Neighbours along which all are broadcast alike become one dimension.
     groups = in_groups(
         [None if d == 1 else tuple(s[i] == 1 for s in shapes) for i, d in enumerate(stored)]
     )
-    if len(groups) > LONGEST_BROADCAST:
-        groups = [list(range(len(shape)))]
-        for i, own in enumerate(shapes):
-            if own != stored and math.prod(own) > 1:
-                repeats = to.ints([d // o for d, o in zip(stored, own)])
-                tensors[i] = to.temporary("TILE", [tensors[i], repeats], stored, to.dtype(names[i]))
-                shapes[i] = stored
-    for i, (name, own) in enumerate(zip(names, shapes)):
-        sizes = [math.prod(own[d] for d in group) for group in groups]
-        tensors[i] = to.reshape(tensors[i], sizes, to.dtype(name))
-    sizes = [math.prod(stored[d] for d in group) for group in groups]
-    tensor = to.temporary(kind, tensors, sizes, to.dtype(result), options)
+    whole = len(groups) > LONGEST_BROADCAST  # as a last resort each has all its values
+    inputs = [
+        _grouped(to, n, order, stored, [list(range(len(shape)))] if whole else groups, dtype)
+        for n in names
+    ]
+    sizes = [math.prod(stored)] if whole else [math.prod(stored[d] for d in group) for group in groups]
+    tensor = to.temporary(kind, inputs, sizes, to.dtype(result), options)
     to.alias(result, to.reshape(tensor, stored, to.dtype(result)), order)
+
+
+def _grouped(
+    to: Lowering, name: str, order: Order, stored: tuple[int, ...], groups: list[list[int]], dtype: Any
+) -> int:
+    """An operand with one dimension for each group, repeated where a group holds it in part."""
+    own = arrange((1,) * (len(order) - to.rank(name)) + to.shape(name), order)
+    whole = [math.prod(stored[d] for d in group) for group in groups]
+    sizes = [math.prod(own[d] for d in group) for group in groups]
+    repeated = any(size not in (1, full) for size, full in zip(sizes, whole))
+    value = to.constant(name)
+    if value is not None:
+        value = value.reshape((1,) * (len(order) - value.ndim) + value.shape).transpose(order)
+        value = np.broadcast_to(value, stored).reshape(whole) if repeated else value.reshape(sizes)
+        return to.writer.constant(value.astype(dtype or value.dtype))
+    tensor = to.broadcast(name, order)
+    if repeated:
+        repeats = to.ints([d // o for d, o in zip(stored, own)])
+        tensor, sizes = to.temporary("TILE", [tensor, repeats], stored, to.dtype(name)), whole
+    return to.reshape(tensor, sizes, to.dtype(name))
 
 
 @lowers("Pow")
@@ -158,7 +173,7 @@ def limits(to: Lowering, node: onnx.NodeProto) -> tuple[float, float] | None:
     return found[0], found[1]
 
 
-def fused(to: Lowering, node: onnx.NodeProto, options: object) -> str:
+def fused(to: Lowering, node: onnx.NodeProto, options: Any) -> str:
     """Put an activation that alone reads this node into `options`; returns the value written then."""
     result = node.output[0]
     reader = to.only_reader(result)
@@ -166,10 +181,11 @@ def fused(to: Lowering, node: onnx.NodeProto, options: object) -> str:
         return result
     kind = _FUSED.RELU
     if reader.op_type == "Clip":
-        kind = {(0.0, 6.0): _FUSED.RELU6, (0.0, math.inf): _FUSED.RELU}.get(limits(to, reader))
-        if kind is None or reader.input[0] != result:
+        bounds = limits(to, reader)
+        if bounds not in ((0.0, 6.0), (0.0, math.inf)) or reader.input[0] != result:
             return result
-    options.fusedActivationFunction = kind  # type: ignore[attr-defined]
+        kind = _FUSED.RELU6 if bounds == (0.0, 6.0) else _FUSED.RELU
+    options.fusedActivationFunction = kind
     to.done.add(reader.output[0])
     return reader.output[0]
 

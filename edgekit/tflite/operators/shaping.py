@@ -226,7 +226,7 @@ def pad(to: Lowering, node: onnx.NodeProto) -> None:
     to.put(result, "PADV2", [*inputs, value], order, schema.PadV2OptionsT())
 
 
-def _mirror(to: Lowering, node: onnx.NodeProto, around: Any, mode: str) -> None:
+def _mirror(to: Lowering, node: onnx.NodeProto, around: Any, mode: Any) -> None:
     """Padding with values of the tensor itself: a gather for each axis that grows."""
     x, result = node.input[0], node.output[0]
     shape, order = list(to.shape(x)), to.order(x)
