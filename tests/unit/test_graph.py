@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 from edgekit.errors import UsageError
 from edgekit.graph import count
 from edgekit.graph.clean import clean
+from edgekit.graph.fold_gather import fold_gather
 from edgekit.graph.merge_convs import merge_convs
 from edgekit.graph.pool_to_conv import pool_to_conv
 from edgekit.graph.shapes import fix_shapes
@@ -132,3 +133,25 @@ def test_open_sizes_are_fixed() -> None:
 def test_sizes_that_cannot_be(shape: list[Any], size: tuple[int, int] | None, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         fix_shapes(open_model(shape), size, "m")
+
+
+@pytest.mark.parametrize(("picks", "folded"), [([2, -3, 1], True), ([2, 2, 0], False), ([1, 0], False)])
+def test_reordered_channels_are_read_by_the_weights(picks: list[int], folded: bool) -> None:
+    weights = np.random.default_rng(1).random((4, len(picks), 3, 3), dtype=np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gather", ["image", "picks"], ["other"], axis=1),
+            helper.make_node("Conv", ["other", "weights"], ["out"], pads=[1, 1, 1, 1]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 16, 16])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [1, 4, 16, 16])],
+        [
+            onnx.numpy_helper.from_array(np.array(picks), "picks"),
+            onnx.numpy_helper.from_array(weights, "weights"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    result = fold_gather(model)
+    assert ("Gather" not in kinds(result)) is folded
+    np.testing.assert_allclose(run(result), run(model), rtol=1e-5, atol=1e-6)
