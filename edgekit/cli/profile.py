@@ -39,6 +39,9 @@ from edgekit.cli.output import emit, json_option, number, table
     "--store", metavar="FILE", help="Database for the raw samples (default: see `edgekit doctor`)."
 )
 @click.option("--no-record", is_flag=True, help="Leave the packages' receipts as they are.")
+@click.option(
+    "--ops", is_flag=True, help="Time each operator instead, on this machine; nothing is recorded."
+)
 @json_option
 def command(packages: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Measure latency, load time and memory of PACKAGES on a device.
@@ -46,6 +49,11 @@ def command(packages: tuple[str, ...], as_json: bool, **options: Any) -> None:
     Every launch is a fresh process; launches of several packages alternate. Intervals are 95 % of
     the median and resample launches: they say what another day's launches would give.
     """
+    if options["ops"]:
+        from edgekit.cli.operators import show
+
+        show(packages, options, as_json)
+        return
     from edgekit.devices.base import Plan
     from edgekit.profiling.sampler import profile
     from edgekit.store.database import Store

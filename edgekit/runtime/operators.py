@@ -51,15 +51,6 @@ class Operator:
 
 
 @dataclass(frozen=True)
-class Partition:
-    """Operators that one part of the engine runs in one go. `milliseconds` as for an operator."""
-
-    placed: str
-    operators: int
-    milliseconds: float | None
-
-
-@dataclass(frozen=True)
 class Inside:
     """What an engine tells of one package. `operators` in the order they run. `profiled_ms`: a whole
     run while being looked at; `outside_ms`: how much of a run lies in no operator (both medians over
@@ -174,12 +165,12 @@ def _sums(inside: Inside, whole: float) -> dict[str, float | None]:
 
 
 def _partitions(inside: Inside) -> list[dict[str, Any]]:
-    members: dict[int, list[Operator]] = {}
-    for operator in inside.operators:
-        members.setdefault(operator.partition, []).append(operator)
+    """What one part of the engine runs in one go; milliseconds as for an operator."""
+    sizes = Counter(o.partition for o in inside.operators)
+    placed = {o.partition: o.placed for o in inside.operators}
     return [
-        dataclasses.asdict(Partition(m[0].placed, len(m), inside.partition_ms[number]))
-        for number, m in sorted(members.items())
+        {"placed": placed[n], "operators": sizes[n], "milliseconds": inside.partition_ms[n]}
+        for n in sorted(sizes)
     ]
 
 

@@ -114,6 +114,8 @@ def align(kinds: Sequence[str], events: Sequence[Event]) -> tuple[list[float | N
         if len(free) == len(more):
             for i, j in zip(free, more):
                 times[i] = spent[j]
+        elif not free and kind >= 0:  # an activation that the operator before it brings along
+            times[kind] = (times[kind] or 0.0) + sum(spent[j] for j in more)
         else:
             lost += sum(spent[j] for j in more)
         if next_kind < len(kinds):
