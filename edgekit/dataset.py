@@ -73,7 +73,7 @@ def read_dataset(path: str | Path) -> Dataset:
     if not found:
         raise DataError(
             f"{folder} holds no images", f"looked for {', '.join(sorted(_SUFFIXES))} in {inside}",
-            "pass a folder of images like those the detector will see",
+            "pass a folder of images like those the detector will see, of any size: edgekit prepares them",
         )  # fmt: skip
     annotations = _coco_file(folder)
     if annotations is not None:

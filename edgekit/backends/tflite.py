@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import platform
 from importlib.metadata import version
 from pathlib import Path
 
@@ -83,9 +84,27 @@ class TfliteBackend:
                 _count("operators", inventory.total, "1"),
                 _count("transposes", inventory.operators.get("TRANSPOSE", 0), "1"),
                 _count("bytes transposed", inventory.transposed, "bytes"),
+                *_delegated(done.data),
             ),
         )  # fmt: skip
 
 
-def _count(name: str, value: int, unit: str) -> Measurement:
-    return Measurement("graph", name, float(value), unit, Provenance.MEASURED, note="the .tflite file")
+def _count(name: str, value: int, unit: str, note: str = "the .tflite file") -> Measurement:
+    return Measurement("graph", name, float(value), unit, Provenance.MEASURED, note=note)
+
+
+def _delegated(data: bytes) -> tuple[Measurement, ...]:
+    """How much of it runs in XNNPACK on this machine; nothing where LiteRT does not tell."""
+    from edgekit.runtime.engines.litert_operators import delegation
+
+    found = delegation(data)
+    if found is None:
+        return ()
+    left = ", ".join(f"{kind} {count}" for kind, count in found.left.items()) or "none"
+    note = (
+        f"of {found.total}, by LiteRT {version('ai-edge-litert')} on {platform.machine()}; not: {left}"
+    )
+    return (
+        _count("operators in XNNPACK", found.delegated, "1", note),
+        _count("XNNPACK partitions", found.partitions, "1", note),
+    )
