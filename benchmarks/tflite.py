@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 import venv
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from edgekit.runtime.detector import Detector
 from edgekit.settings import cache_folder
 from edgekit.sources.base import SourceOptions
 from edgekit.spec import DetectionSpec
-from edgekit.tflite.inspection import stored_spec, take_inventory
+from edgekit.tflite.inspection import take_inventory
 from edgekit.verify.evidence import Images
 
 _PEER = ("onnx2tf==2.6.9", "sne4onnx==2.0.1", "sng4onnx==2.0.1")
@@ -102,7 +102,7 @@ class PeerSession:
         found = {}
         for detail in self._interpreter.get_output_details():
             value = _real(self._interpreter.get_tensor(detail["index"]), detail)
-            wanted = next(o for o in self._spec.outputs if o.name == detail["name"])
+            wanted = next(o for o in self._spec.outputs if np.prod(o.shape) == value.size)
             found[wanted.name] = value if value.shape == wanted.shape else value.swapaxes(1, 2)
         return found
 
@@ -206,9 +206,8 @@ def defaults(path: Path, name: str, model: Model, images: Dataset) -> bytes:
 
 
 def accuracy(file: File, spec: DetectionSpec, dataset: Dataset) -> float:
-    stored = stored_spec(spec, file.path.read_bytes())
-    image = DetectionSpec(**{**vars(spec), "input": stored.input.__class__(
-        stored.input.name, "float32", stored.input.shape, "NHWC")})  # fmt: skip
+    size = (1, spec.image.height, spec.image.width, 3)
+    image = replace(spec, input=replace(spec.input, dtype="float32", shape=size, layout="NHWC"))
     with Detector(image, PeerSession(file.path, spec, 2)) as detector:
         done = Images(dataset, spec).run(detector, f"{file.who} {file.precision}")
     assert done.accuracy is not None

@@ -9,14 +9,16 @@ mkdir -p $out
 
 step() { printf '\n$ edgekit %s\n' "$*"; edgekit "$@"; }
 
-step convert $shapes/shapes.safetensors -t cpu -p fp32 -p w8a8 \
+step convert $shapes/shapes.safetensors -t cpu -t tflite -p fp32 -p w8a8 \
     --calibration $shapes/calibration --eval $shapes/eval -o $out \
     --allow slower --allow accuracy  # so that the demo goes on where int8 does not pay
-step verify $out/shapes-cpu-fp32 $out/shapes-cpu-w8a8
-step detect $out/shapes-cpu-w8a8 $shapes/eval/images/9002-0003.jpg --save $out
-step profile $out/shapes-cpu-fp32 $out/shapes-cpu-w8a8 -d local --launches 5
-step compare $out/shapes-cpu-w8a8 $out/shapes-cpu-fp32 --launches 5
-step report $out/shapes-cpu-fp32 $out/shapes-cpu-w8a8 -o $out/report.html
+packages=($out/shapes-cpu-fp32 $out/shapes-cpu-w8a8 $out/shapes-tflite-fp32 $out/shapes-tflite-w8a8)
+step verify "${packages[@]}"
+step detect $out/shapes-tflite-w8a8 $shapes/eval/images/9002-0003.jpg --save $out
+step profile "${packages[@]}" -d local --launches 5
+step compare $out/shapes-tflite-w8a8 $out/shapes-cpu-w8a8 --launches 5
+step profile $out/shapes-tflite-w8a8 --ops
+step report "${packages[@]}" -o $out/report.html
 
-printf '\npackages:  %s\n           %s\n' "$PWD/$out/shapes-cpu-fp32" "$PWD/$out/shapes-cpu-w8a8"
+printf '\npackages:  %s\n' "$PWD/$out"
 printf 'picture:   %s\nreport:    %s\n' "$PWD/$out/9002-0003-boxes.jpg" "$PWD/$out/report.html"

@@ -74,7 +74,8 @@ def command(packages: tuple[str, ...], as_json: bool, **options: Any) -> None:
     click.echo(f"{info.name}: {info.chip}")
     click.echo(f"{info.cores} cores, {number(info.memory_bytes, 'bytes')}, {info.system}")
     policy = info.facts.get("frequency_policy", "unknown")
-    click.echo(f"clock policy {policy}; {results[0].threads} threads; {results[0].engine}\n")
+    engines = ", ".join(dict.fromkeys(r.engine for r in results))
+    click.echo(f"clock policy {policy}; {results[0].threads} threads; {engines}\n")
     lines = []
     for r in results:
         low, high = r.run.interval

@@ -155,7 +155,7 @@ def measurements(result: Result, command: str) -> list[Measurement]:
     found = []
     for name, s in (("run", result.run), ("total", result.total)):
         low, high = s.interval
-        note = f"{count} launches" + (
+        note = f"{count} launches, {result.engine}" + (
             "; image of 1280x720, nothing to suppress" if name == "total" else ""
         )
         found += [
@@ -185,8 +185,9 @@ def measurements(result: Result, command: str) -> list[Measurement]:
 
 
 def label(result: Result) -> str:
-    """What the figures of a result belong to: device, chip, threads and engine."""
-    return f"{result.device.name}: {result.device.chip}, {result.threads} threads, {result.engine}"
+    """What the figures of a result belong to: device, chip and threads. Packages of different
+    engines are compared there."""
+    return f"{result.device.name}: {result.device.chip}, {result.threads} threads"
 
 
 def _record(package: Package, result: Result, command: str) -> None:

@@ -16,7 +16,7 @@ from edgekit.store.database import Profile, Store, default_path
 
 @dataclass(frozen=True)
 class Measured:
-    """The newest profile of a package on one device. `label` names device, threads and engine,
+    """The newest profile of a package on one device. `label` names device, chip and threads,
     in the words that receipts use."""
 
     label: str

@@ -114,7 +114,7 @@ def build(found: Sequence[Evidence], made: datetime | None = None) -> Page:
 
 
 def short_names(labels: Iterable[str]) -> dict[str, str]:
-    """`local` for `local: chip, threads, engine`, numbered where several begin alike."""
+    """`local` for `local: chip, threads`, numbered where several begin alike."""
     unique = list(dict.fromkeys(labels))
     names = [label.partition(": ")[0] for label in unique]
     return {
@@ -124,23 +124,29 @@ def short_names(labels: Iterable[str]) -> dict[str, str]:
 
 
 def _devices(found: Sequence[Evidence], short: dict[str, str]) -> list[DeviceCard]:
-    stored = {m.label: m for e in found for m in e.measured}
-    return [DeviceCard(name, _device_facts(label, stored.get(label))) for label, name in short.items()]
+    stored: dict[str, list[Measured]] = {}
+    for measured in (m for e in found for m in e.measured):
+        stored.setdefault(measured.label, []).append(measured)
+    return [
+        DeviceCard(name, _device_facts(label, stored.get(label, []))) for label, name in short.items()
+    ]
 
 
-def _device_facts(label: str, measured: Measured | None) -> list[Fact]:
-    if measured is None:
+def _device_facts(label: str, found: Sequence[Measured]) -> list[Fact]:
+    if not found:
         return [
             Fact("device", label),
             Fact("known from", "receipts only; the results database here has no launches of it"),
         ]
+    measured = found[-1]
     info, result = measured.result.device, measured.result
+    engines = ", ".join(dict.fromkeys(m.result.engine for m in found))
     facts = [
         Fact("chip", info.chip),
         Fact("cores", f"{info.cores}, threads used: {result.threads}"),
         Fact("system", info.system),
         Fact("memory", f"{info.memory_bytes / 1e9:.1f} GB" if info.memory_bytes else "not measured"),
-        Fact("engine", result.engine),
+        Fact("engine", engines),
         Fact("measured", f"{datetime.fromisoformat(measured.profile.created):%Y-%m-%d %H:%M} UTC"),
     ]
     return facts + [Fact(k.replace("_", " "), v) for k, v in sorted(info.facts.items())]

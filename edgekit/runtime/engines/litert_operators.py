@@ -18,7 +18,7 @@ from typing import Any
 
 from edgekit.errors import EdgekitError
 from edgekit.package import Package
-from edgekit.runtime.engines.litert import _library
+from edgekit.runtime.engines.litert import _library, quiet
 from edgekit.runtime.engines.litert_attribution import Event, attribute
 from edgekit.runtime.operators import Effort, Inside, Operator
 
@@ -64,8 +64,9 @@ def arrange(library: Any, model: bytes, threads: int) -> Arrangement | None:
     """Places operators as an interpreter does. The calls used are not all public: None when one of
     them is gone, or does not answer as it does in the versions known."""
     try:
-        interpreter = library.Interpreter(model_content=model, num_threads=threads)
-        interpreter.allocate_tensors()
+        with quiet():
+            interpreter = library.Interpreter(model_content=model, num_threads=threads)
+            interpreter.allocate_tensors()
         listed = interpreter._get_ops_details()
         tensors = {int(t["index"]): t for t in interpreter.get_tensor_details()}
         own = {int(n["index"]): n for n in listed if n["op_name"] != "DELEGATE"}
