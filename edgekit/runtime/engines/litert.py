@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,9 +22,11 @@ from edgekit.errors import IntegrityError, MissingError
 from edgekit.package import Package
 from edgekit.runtime.cores import default_threads
 from edgekit.runtime.engine import Array, EngineOptions
+from edgekit.runtime.engines.litert_check import check
 from edgekit.spec import TensorSpec
 
 _LIBRARIES = ("ai_edge_litert", "tflite_runtime")
+_ONE_STREAM = threading.RLock()  # two threads that load would put each other's silence back
 
 
 class LiteRtSession:
@@ -34,15 +37,16 @@ class LiteRtSession:
         library = _library()
         self.threads = options.threads or default_threads()
         try:
+            check(model)  # on some broken files the library ends the process
             with quiet():
                 self._interpreter = library.Interpreter(model_content=model, num_threads=self.threads)
                 self._interpreter.allocate_tensors()
+            self._at = _places(self._interpreter, inputs, outputs)
         except (RuntimeError, ValueError) as error:
             raise IntegrityError(
-                f"{library.__name__.split('.')[0]} cannot open this package",
-                str(error).splitlines()[0][:300], "use the version its manifest names, or convert again",
+                f"{library.__name__.split('.')[0]} cannot open this package", _first_line(error),
+                "use the version its manifest names, or convert again",
             ) from error  # fmt: skip
-        self._at = _places(self._interpreter, inputs, outputs)
         self._inputs = {t.name: np.zeros(t.shape, t.dtype) for t in inputs}
         self._outputs = {t.name: np.zeros(t.shape, t.dtype) for t in outputs}
 
@@ -54,27 +58,48 @@ class LiteRtSession:
             np.copyto(self._inputs[name], array)
         for name, array in self._inputs.items():
             self._interpreter.set_tensor(self._at[name], array)
-        self._interpreter.invoke()
-        for name, array in self._outputs.items():
-            np.copyto(array, self._interpreter.tensor(self._at[name])())
+        try:
+            self._interpreter.invoke()
+            for name, array in self._outputs.items():
+                np.copyto(array, self._interpreter.tensor(self._at[name])())
+        except (RuntimeError, ValueError) as error:  # also an output that turns out in another shape
+            raise IntegrityError(
+                "The model in this package fails when it runs", _first_line(error), "convert again"
+            ) from error
         return self._outputs
 
     def close(self) -> None:
         vars(self).pop("_interpreter", None)  # a second time is harmless
 
 
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")[:300]
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """The library greets on the error stream from native code; what goes wrong is raised anyway."""
-    sys.stderr.flush()
-    before = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nothing:
-            os.dup2(nothing.fileno(), 2)
+    with _ONE_STREAM:
+        before = _kept_stream()
+        if before is None:
             yield
-    finally:
-        os.dup2(before, 2)
-        os.close(before)
+            return
+        try:
+            with open(os.devnull, "wb") as nothing:
+                os.dup2(nothing.fileno(), 2)
+                yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+
+
+def _kept_stream() -> int | None:
+    """A copy of the error stream; None for a service that has none, or a closed one."""
+    try:
+        sys.stderr.flush()
+        return os.dup(2)
+    except (AttributeError, OSError, ValueError):
+        return None
 
 
 def _library() -> Any:
@@ -104,8 +129,11 @@ def _places(
         (inputs, interpreter.get_input_details()),
         (outputs, interpreter.get_output_details()),
     ):
-        have = {d["name"]: (tuple(map(int, d["shape"])), np.dtype(d["dtype"]).name) for d in details}
-        if have != {t.name: (t.shape, t.dtype) for t in wanted}:
+        have = {
+            d["name"]: (tuple(map(int, d["shape"])), np.dtype(d["dtype"]).name, *d["quantization"])
+            for d in details
+        }
+        if have != {t.name: (t.shape, t.dtype, t.scale or 0.0, t.zero_point) for t in wanted}:
             raise IntegrityError(
                 "The model in this package is not the one its manifest describes",
                 f"it has {have}", "convert again",

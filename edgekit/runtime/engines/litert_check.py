@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 _MOST_DIMENSIONS = 8  # no kernel takes more
 _LARGEST = 2**28  # elements: as much as a package's input or output may have
 _SCALES = (2.0**-100, 2.0**32)  # beyond, kernels abort when they make integers of the quotients
 _OPTIONAL = 2  # the position from which an operator may lack its last input, which is a bias
 _SPLITS = (49, 102)  # BuiltinOperator SPLIT and SPLIT_V: they write as many results as they say
+_CHANGES_TYPE = (53, 114)  # BuiltinOperator CAST and QUANTIZE
+_FLOATS, _SMALL_INTEGERS = (0, 1, 10), (3, 7, 9)  # TensorType
 
 
 def check(data: bytes) -> None:
@@ -44,22 +44,21 @@ class _Table:
         place = self._place(slot)
         return int(struct.unpack_from(kind, self.data, place)[0]) if place else 0
 
-    def vector(self, slot: int, kind: str) -> Any:
-        start, count = self._vector(slot)
-        if count * np.dtype(kind).itemsize > len(self.data) - start:
-            raise ValueError("it ends too early, or points outside itself")
-        return np.frombuffer(self.data, kind, count, start)
+    def vector(self, slot: int, kind: str) -> tuple[Any, ...]:
+        start, count = self.extent(slot)
+        return struct.unpack_from(f"<{count}{kind}", self.data, start)
 
     def table(self, slot: int) -> _Table | None:
         place = self._place(slot)
         return _Table(self.data, place + self._unsigned(place)) if place else None
 
     def tables(self, slot: int) -> Iterator[_Table]:
-        start, count = self._vector(slot)
+        start, count = self.extent(slot)
         for place in range(start, start + 4 * count, 4):
             yield _Table(self.data, place + self._unsigned(place))
 
-    def _vector(self, slot: int) -> tuple[int, int]:
+    def extent(self, slot: int) -> tuple[int, int]:
+        """Where the elements of a vector start, and how many there are."""
         place = self._place(slot)
         if not place:
             return 0, 0
@@ -81,49 +80,70 @@ class _Table:
 
 
 def _model(model: _Table) -> None:
+    filled = []  # whether each buffer holds something
     for buffer in model.tables(4):
-        buffer.vector(0, "u1")
-        if buffer.number(1, "<Q") + buffer.number(2, "<Q") > len(model.data):
+        inside, behind = sum(buffer.extent(0)), buffer.number(1, "<Q") + buffer.number(2, "<Q")
+        if max(inside, behind) > len(model.data):
             raise ValueError("it ends before its weights do")
+        filled.append(behind > 1 or buffer.extent(0)[1] > 0)
     codes = [max(c.number(0, "<b"), c.number(3, "<i")) for c in model.tables(1)]
     for graph in model.tables(2):
-        count = 0
-        for tensor in graph.tables(0):
-            _tensor(count, tensor)
-            count += 1
-        ends = np.concatenate([graph.vector(1, "<i4"), graph.vector(2, "<i4")])
-        if ((ends < 0) | (ends >= count)).any():
-            raise ValueError("an input or output is no tensor of its own")
+        tensors = list(graph.tables(0))
+        types = [_tensor(number, tensor) for number, tensor in enumerate(tensors)]
+        if any(not 0 <= t < len(types) for slot in (1, 2) for t in graph.vector(slot, "i")):
+            raise ValueError("its inputs and outputs are not among its tensors")
+        known = {-1, *graph.vector(1, "i")}  # tensors that have a value, as operators run
+        for number, tensor in enumerate(tensors):
+            buffer_index = tensor.number(2, "<I")
+            if buffer_index >= len(filled):
+                raise ValueError(f"tensor {number} has no buffer")
+            if filled[buffer_index] or tensor.number(5, "<?"):
+                known.add(number)
         for number, operator in enumerate(graph.tables(3)):
-            _operator(number, operator, codes, count)
+            _operator(number, operator, codes, types, known)
 
 
-def _tensor(number: int, tensor: _Table) -> None:
-    shape = [int(d) for d in tensor.vector(0, "<i4")[: _MOST_DIMENSIONS + 1]]
-    if len(shape) > _MOST_DIMENSIONS or min(shape, default=1) < 0 or math.prod(shape) > _LARGEST:
-        raise ValueError(f"tensor {number} cannot have the shape {shape}")
+def _tensor(number: int, tensor: _Table) -> int:
+    """Returns the tensor's type."""
+    kind = tensor.number(1, "<b")
+    if tensor.extent(0)[1] > _MOST_DIMENSIONS:
+        raise ValueError(f"tensor {number} has too many dimensions")
+    shape = tensor.vector(0, "i")
+    if min(shape, default=1) < 0 or math.prod(shape) > _LARGEST:
+        raise ValueError(f"tensor {number} cannot have the shape {list(shape)}")
     quantization = tensor.table(4)
     if quantization is None:
-        return
-    scales, zeros = quantization.vector(2, "<f4"), quantization.vector(3, "<i8")
-    along = quantization.number(6, "<i")
+        return kind
+    (_, scales), (_, zeros), along = *map(quantization.extent, (2, 3)), quantization.number(6, "<i")
     sizes = {0, 1, shape[along]} if 0 <= along < len(shape) else {0, 1}
-    if len(scales) not in sizes or len(scales) != len(zeros):
-        raise ValueError(f"tensor {number} has {len(scales)} scales and {len(zeros)} zero points")
-    if not ((scales > _SCALES[0]) & (scales < _SCALES[1])).all():  # false for what is no number, too
-        raise ValueError(f"tensor {number} has a scale of {scales[0]}")
+    if scales not in sizes or scales != zeros:
+        raise ValueError(f"tensor {number} has {scales} scales and {zeros} zero points")
+    wrong = [
+        s for s in quantization.vector(2, "f") if not _SCALES[0] < s < _SCALES[1]
+    ]  # what is no number, too
+    if wrong:
+        raise ValueError(f"tensor {number} has a scale of {wrong[0]:g}")
+    return kind
 
 
-def _operator(number: int, operator: _Table, codes: list[int], count: int) -> None:
-    code = operator.number(0, "<I")
-    if code >= len(codes):
-        raise ValueError(f"operator {number} is of no kind")
-    inputs, outputs = operator.vector(1, "<i4"), operator.vector(2, "<i4")
-    lacking = np.flatnonzero(inputs == -1)
-    if lacking.size and (lacking[0] < _OPTIONAL or lacking[0] != len(inputs) - 1):
+def _operator(
+    number: int, operator: _Table, codes: list[int], types: list[int], known: set[int]
+) -> None:
+    index = operator.number(0, "<I")
+    inputs, outputs = operator.vector(1, "i"), operator.vector(2, "i")
+    if index >= len(codes) or not outputs:
+        raise ValueError(f"operator {number} is of no kind, or has no result")
+    code = codes[index]
+    if -1 in inputs[:_OPTIONAL] or -1 in inputs[:-1]:
         raise ValueError(f"operator {number} lacks an input")
-    if (inputs < -1).any() or (outputs < 0).any() or (np.append(inputs, outputs) >= count).any():
+    if any(not -1 <= t < len(types) for t in inputs) or any(not 0 <= t < len(types) for t in outputs):
         raise ValueError(f"operator {number} uses a tensor that is not there")
+    if not known.issuperset(inputs) or not known.isdisjoint(outputs):
+        raise ValueError(f"operator {number} reads what nothing wrote, or writes over something")
+    known.update(outputs)
     options = operator.table(4)
-    if codes[code] in _SPLITS and (options is None or options.number(0, "<i") != len(outputs)):
-        raise ValueError(f"operator {number} splits into another number of parts than it has results")
+    if code in _SPLITS and (options is None or options.number(0, "<i") != len(outputs)):
+        raise ValueError(f"operator {number} does not split into as many parts as it has results")
+    mixed = types[outputs[0]] in _SMALL_INTEGERS and any(types[t] in _FLOATS for t in inputs if t >= 0)
+    if mixed and code not in _CHANGES_TYPE:
+        raise ValueError(f"operator {number} makes integers of floats")
