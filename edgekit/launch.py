@@ -114,12 +114,15 @@ def peak_memory() -> int:
 
 def engine_version() -> str:
     """The library that ran the package, as its distribution names it."""
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
     for module in ("onnxruntime", "ai_edge_litert", "tflite_runtime"):
         if module in sys.modules:
             name = module.replace("_", "-")
-            return f"{name} {version(name)}"
+            try:
+                return f"{name} {version(name)}"
+            except PackageNotFoundError:  # a nightly build goes by another name
+                return name
     return ""
 
 

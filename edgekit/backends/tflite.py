@@ -47,6 +47,7 @@ class TfliteBackend:
         self, model: Model, target: Target, precision: Precision, options: CompileOptions,
         work: Path, progress: Progress,
     ) -> Artifact:  # fmt: skip
+        from edgekit.quantize.regions import find_regions
         from edgekit.tflite import quantise
         from edgekit.tflite.inspection import stored_spec, take_inventory
         from edgekit.tflite.lowering import lower
@@ -63,7 +64,9 @@ class TfliteBackend:
         done = quantise.Quantised(data)
         if precision is Precision.FP16:
             done = quantise.Quantised(quantise.half_weights(data), {"weights": "float16"})
-        elif precision is Precision.W8 and not options.calibration:
+        elif precision is Precision.W8 and not (
+            options.calibration and find_regions(model.graph).units
+        ):
             done = quantise.Quantised(quantise.byte_weights(data), {"weights": "int8 a channel"})
         elif precision is not Precision.FP32:
             images = read_dataset(options.calibration).first(options.calibration_images)

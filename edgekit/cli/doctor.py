@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
 
 import click
 
@@ -22,6 +23,8 @@ def command(as_json: bool) -> None:
         extra: _missing(extra)
         for extra in ("runtime", "litert", "images", "convert", "tflite", "report")
     }
+    if find_spec("tflite_runtime"):  # which does as well
+        extras["litert"] = []
     backends = {n: registry.load("backends", n).available() for n in registry.names("backends")}
     values = {name: settings.get(name) for name in settings.KNOWN}
     folders = {

@@ -68,8 +68,8 @@ def measure(model: Model, dataset: Dataset, progress: Progress) -> Measured:
     regions = find_regions(graph)
     if not regions.units:
         raise ConversionError(
-            f"{model.name} has nothing that w8a8 can quantise", "it has no convolutions on feature maps",
-            "use fp32, or w8 once this target has it",
+            f"{model.name} has nothing that can be quantised so", "it has no convolutions on feature maps",
+            "use fp32, or w8 where the target has it",
         )  # fmt: skip
     inputs = list(feeds(dataset.first(_JUDGES), model.spec))
     reference = run_onnx(graph, inputs)

@@ -88,7 +88,7 @@ class Detector:
         if spec.nms_in_graph:
             chosen = np.flatnonzero(scores > threshold)
             chosen = chosen[np.argsort(-scores[chosen], kind="stable")][:limit]
-            best, classes = scores[chosen], outputs["classes"][0][chosen].astype(np.intp)
+            best, classes = scores[chosen], np.rint(outputs["classes"][0][chosen]).astype(np.intp)
         else:
             if multi_label:
                 classes, chosen = np.nonzero(scores > threshold)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from edgekit.errors import DataError
-from edgekit.runtime import load
+from edgekit.runtime import Detector, load
 from edgekit.runtime.cores import allowed_cores, default_threads
 from edgekit.runtime.image import Preprocessor, _resize_with_numpy, place
 from edgekit.runtime.nms import suppress
-from edgekit.spec import ImageSpec, TensorSpec
+from edgekit.spec import DetectionSpec, ImageSpec, TensorSpec
 from tests.data import SHAPES
 
 Array = np.ndarray[Any, Any]
@@ -200,3 +200,42 @@ def test_everything_is_found_again_in_a_bigger_picture(packages: dict[str, Path]
         assert any(
             e.class_id == d.class_id and np.allclose(np.array(e.box) / 2, d.box, atol=6) for e in large
         ), d
+
+
+class Fixed:
+    """A session that always answers the same."""
+
+    threads = 1
+
+    def __init__(self, answer: dict[str, Array]) -> None:
+        self.answer, self.buffer = answer, np.zeros((1, 8, 8, 3), np.int8)
+
+    def input(self, name: str) -> Array:
+        return self.buffer
+
+    def run(self, inputs: Any = None) -> dict[str, Array]:
+        return self.answer
+
+    def close(self) -> None: ...
+
+
+def test_integer_outputs_of_a_network_that_suppresses_itself() -> None:
+    """Classes that share a scale with boxes come out a little beside whole numbers."""
+    scale = 0.021
+    wanted = np.arange(80)
+    steps = np.rint(wanted / scale).astype(np.int16)[None]
+    boxes = np.tile(np.rint(np.array([1, 2, 5, 6]) / scale).astype(np.int16), (80, 1))[None]
+    scores = np.full((1, 80), 20000, np.int16)
+    answer = {"boxes": boxes, "scores": scores, "classes": steps}
+    outputs = tuple(
+        TensorSpec(n, "int16", a.shape, scale=scale if n != "scores" else 2**-15)
+        for n, a in answer.items()
+    )
+    spec = DetectionSpec(
+        TensorSpec("image", "int8", (1, 8, 8, 3), "NHWC", 1 / 255, -128), outputs, ImageSpec(8, 8),
+        tuple(map(str, wanted)), "end-to-end", nms_in_graph=True,
+    )  # fmt: skip
+    found = Detector(spec, Fixed(answer))(np.zeros((8, 8, 3), np.uint8))
+    assert sorted(d.class_id for d in found) == wanted.tolist()
+    assert found[0].box == pytest.approx((1, 2, 5, 6), abs=scale)
+    assert found[0].score == pytest.approx(20000 / 2**15)
