@@ -36,7 +36,8 @@ def test_devices(edgekit: Edgekit) -> None:
 
 def test_doctor_says_what_is_ready(edgekit: Edgekit) -> None:
     found = edgekit("doctor", "--json").json
-    assert found["missing"] == {"runtime": [], "images": [], "convert": [], "report": []}
+    extras = ("runtime", "litert", "images", "convert", "tflite", "report")
+    assert found["missing"] == {extra: [] for extra in extras}
     assert set(found["backends"]) == set(registry.names("backends"))
     shown = edgekit("doctor").out
     for word in ("edgekit 0.", "backend onnxruntime", "ready", "EDGEKIT_STORE", "config"):

@@ -84,6 +84,12 @@ def compiled(model: Model, backend: str, precision: Precision, work: Path) -> di
     return {name: (work / name).read_bytes() for name in artifact.files}
 
 
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two that know nothing of each other; shared, since measuring a model takes a while."""
+    return tmp_path_factory.mktemp("cache one"), tmp_path_factory.mktemp("cache two")
+
+
 @pytest.mark.parametrize(
     ("name", "precision"),
     [
@@ -93,13 +99,14 @@ def compiled(model: Model, backend: str, precision: Precision, work: Path) -> di
     ],
 )
 def test_it_compiles_the_same_bytes_twice_and_they_run(
-    name: str, precision: Precision, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    name: str, precision: Precision, model: Model, caches: tuple[Path, Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     ready(name)
-    monkeypatch.setenv("EDGEKIT_CACHE", str(tmp_path / "cache one"))
+    monkeypatch.setenv("EDGEKIT_CACHE", str(caches[0]))
     monkeypatch.setenv("PYTHONHASHSEED", "1")
     files = compiled(model, name, precision, tmp_path / "one")
-    monkeypatch.setenv("EDGEKIT_CACHE", str(tmp_path / "cache two"))
+    monkeypatch.setenv("EDGEKIT_CACHE", str(caches[1]))
     monkeypatch.setenv("PYTHONHASHSEED", "2")
     assert compiled(model, name, precision, tmp_path / "somewhere" / "else") == files
 
