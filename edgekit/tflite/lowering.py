@@ -37,9 +37,7 @@ Handler = Callable[["Lowering", onnx.NodeProto], None]
 HANDLERS: dict[str, Handler] = {}
 _AS = {"int64": "int32", "float64": "float32", "float16": "float32"}  # what TFLite computes on instead
 _NARROWED = {np.dtype(a): np.dtype(b) for a, b in _AS.items()}
-_FIX_SHAPES = (
-    "export it without dynamic axes and without suppression in the graph, or pass --image-size"
-)
+_FIX_SHAPES = "export it with fixed sizes and without suppression, or pass --image-size"
 _LONGEST_TRANSPOSE = 6  # dimensions, in every TFLite runtime
 _STORED = frozenset(np.dtype(n) for n in ("float32", "int32", "uint8", "int8", "int16", "bool"))
 

@@ -307,7 +307,7 @@ def test_published_wiring(name: str) -> None:
     assert scores.std() > 0.01
     deployed = trained.deploy()
     small_boxes, small_scores = deployed(IMAGE)
-    torch.testing.assert_close(small_boxes, boxes, atol=5e-3, rtol=0)
+    torch.testing.assert_close(small_boxes, boxes, atol=2e-2, rtol=0)
     torch.testing.assert_close(small_scores, scores, atol=5e-5, rtol=0)
 
     # Only what inference needs is left, and the training form is as it was.
