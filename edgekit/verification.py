@@ -63,7 +63,8 @@ class Verifier:
         self, staged: Package, artifact: Artifact, target: Target, parent: Package | None
     ) -> Receipt:
         """`parent`: the float package of the same model and target, when this one is not float."""
-        if parent is not None and Reason.SLOWER not in self.allowed and self._crawls(staged, parent):
+        timed = parent is not None and self._can_time(target) and Reason.SLOWER not in self.allowed
+        if parent is not None and timed and self._crawls(staged, parent):
             measured, trip, _ = self._speed(staged, parent, target)
             if trip is not None:  # its accuracy would take long and change nothing
                 return self._receipt(staged, artifact, measured, [trip], [_NO_ACCURACY])
@@ -110,6 +111,9 @@ class Verifier:
             tuple(trips), tuple(not_checked), artifact.search,
             (*self.model.source.notes, *artifact.notes),
         )  # fmt: skip
+
+    def _can_time(self, target: Target) -> bool:
+        return bool(self.launches) and "local" in target.devices
 
     def _crawls(self, staged: Package, parent: Package) -> bool:
         """Whether a few runs already show that it is several times slower than its float parent."""
@@ -174,7 +178,7 @@ class Verifier:
         self, staged: Package, parent: Package, target: Target
     ) -> tuple[list[Measurement], Trip | None, str]:
         """The figures, a trip when it is slower, and what could not be told."""
-        if not self.launches or "local" not in target.devices:
+        if not self._can_time(target):
             return [], None, _NO_SPEED
         store = Store(Path(":memory:"))
         mine, floats = sampler.profile(

@@ -50,6 +50,7 @@ class TfliteBackend:
         from edgekit.quantize.regions import find_regions
         from edgekit.tflite import quantise
         from edgekit.tflite.inspection import stored_spec, take_inventory
+        from edgekit.tflite.layout import channels_first
         from edgekit.tflite.lowering import lower
         from edgekit.tflite.metadata import attach_metadata
 
@@ -59,8 +60,7 @@ class TfliteBackend:
                 f"{model.name} is too large for TFLite", "a .tflite holds no more than 2 GB",
                 "convert it for a target that takes it (-t cpu)",
             )  # fmt: skip
-        source = model.spec.input
-        data = lower(model.graph, [source.name] if source.layout == "NCHW" else [], model.names).data
+        data = lower(model.graph, channels_first(model.spec), model.names).data
         done = quantise.Quantised(data)
         if precision is Precision.FP16:
             done = quantise.Quantised(quantise.half_weights(data), {"weights": "float16"})

@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from edgekit.devices.base import DeviceInfo, Launch, Plan
 from edgekit.devices.sensors import busy_share, cpu_model, frequency_policy, memory_bytes, readings
@@ -38,33 +39,37 @@ class LocalDevice:
         )
 
     def run(self, package: Path, plan: Plan) -> Launch:
-        command = [
-            sys.executable, "-P", "-m", "edgekit.launch", str(package),
-            "--iterations", str(plan.iterations), "--warmup", str(plan.warmup),
-            "--seconds", str(plan.seconds),
-        ]  # fmt: skip
-        if plan.threads:
-            command += ["--threads", str(plan.threads)]
-        others = busy_share(0.2)  # while nothing of ours runs, all use is somebody else's
-        before = readings()
-        process = subprocess.run(command, capture_output=True, text=True, env=_environment())
-        after = readings()
-        try:
-            data = json.loads(process.stdout.splitlines()[-1])
-        except (ValueError, IndexError):
-            tail = process.stderr.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
-            raise DeviceError(
-                f"A launch of {package.name} on this machine failed", tail[0][:300],
-                f"run it on its own: python -P -m edgekit.launch {package}",
-            ) from None  # fmt: skip
-        if "error" in data:
-            raise from_dict(data)
-        host = {"busy_before": others, "before": before, "after": after}
-        if others > _BUSY:
-            host["warning"] = f"other work used {others:.0%} of the cores just before this launch"
+        data, host = fresh_process("edgekit.launch", package, plan)
         return Launch(host=host, **data)
 
 
-def _environment() -> dict[str, str]:
+def fresh_process(module: str, package: Path, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a module of edgekit prints of a package as JSON, and the machine's load around it.
+
+    Raises DeviceError when the process dies, else what it raised.
+    """
+    command = [
+        sys.executable, "-P", "-m", module, str(package), "--iterations", str(plan.iterations),
+        "--warmup", str(plan.warmup), "--seconds", str(plan.seconds),
+    ]  # fmt: skip
+    if plan.threads:
+        command += ["--threads", str(plan.threads)]
     # A thread pool of numpy's own would compete with the engine's.
-    return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    others = busy_share(0.2)  # while nothing of ours runs, all use is somebody else's
+    before = readings()
+    process = subprocess.run(command, capture_output=True, text=True, env=environment)
+    host: dict[str, Any] = {"busy_before": others, "before": before, "after": readings()}
+    try:
+        data: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+    except (ValueError, IndexError):
+        tail = process.stderr.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
+        raise DeviceError(
+            f"A launch of {package.name} on this machine failed", tail[0][:300],
+            f"run it on its own: python -P -m {module} {package}",
+        ) from None  # fmt: skip
+    if "error" in data:
+        raise from_dict(data)
+    if others > _BUSY:
+        host["warning"] = f"other work used {others:.0%} of the cores just before this launch"
+    return data, host

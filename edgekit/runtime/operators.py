@@ -1,6 +1,6 @@
 """Operators: what each one of a package costs, and which part of its engine runs it, as JSON.
 
-    python -P -m edgekit.runtime.operators PACKAGE [--runs N] [--warmup N] [--seconds S] [--threads N]
+    python -P -m edgekit.runtime.operators PACKAGE [--iterations N] [--warmup N] [--seconds S] [--threads N]
 
 For a process of its own: looking inside an engine costs time and memory that no launch should pay.
 """
@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from statistics import median
 from typing import Any
 
@@ -65,7 +66,7 @@ class Inside:
     note: str = ""
 
 
-Lens = Callable[[Package, int, Effort], Inside]  # looks into one engine with that many threads
+Lens = Callable[[Package, int, Effort], Inside]  # an engine's `look`, with that many threads
 
 
 def profile(package: Package, threads: int | None, effort: Effort) -> dict[str, Any]:
@@ -90,17 +91,13 @@ def profile(package: Package, threads: int | None, effort: Effort) -> dict[str, 
 
 
 def _lens(engine: str) -> Lens:
-    if engine == "litert":
-        from edgekit.runtime.engines.litert_operators import look as litert
-
-        return litert
-    if engine == "onnxruntime":
-        from edgekit.runtime.engines.onnxruntime_operators import look as onnxruntime
-
-        return onnxruntime
+    for entry in entry_points(group="edgekit.engines", name=engine):
+        look: Lens | None = getattr(entry.load(), "look", None)
+        if look is not None:
+            return look
     raise UsageError(
         f"edgekit cannot look at single operators in the engine {engine}", "",
-        "use a package for litert or onnxruntime, or profile without --ops",
+        "use a package for another engine, or profile without --ops",
     )  # fmt: skip
 
 
@@ -177,12 +174,12 @@ def _partitions(inside: Inside) -> list[dict[str, Any]]:
 def main(arguments: list[str]) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="edgekit.runtime.operators")
     parser.add_argument("package")
-    parser.add_argument("--runs", type=int, default=Effort.runs)
+    parser.add_argument("--iterations", type=int, default=Effort.runs)
     parser.add_argument("--warmup", type=int, default=Effort.warmup)
     parser.add_argument("--seconds", type=float, default=Effort.seconds)
     parser.add_argument("--threads", type=int, default=None)
     given = parser.parse_args(arguments)
-    effort = Effort(given.runs, given.warmup, given.seconds)
+    effort = Effort(given.iterations, given.warmup, given.seconds)
     return profile(Package(given.package), given.threads, effort)
 
 

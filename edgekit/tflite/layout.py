@@ -11,6 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgekit.spec import DetectionSpec
+
 Order = tuple[int, ...]  # dimension i of the tensor holds ONNX axis order[i]
 
 CHANNELS_LAST: Order = (0, 2, 3, 1)
@@ -41,6 +43,11 @@ def between(have: Order, want: Order) -> Order:
 def last(order: Order, axis: int) -> Order:
     """`order` with `axis` moved to the end."""
     return (*(a for a in order if a != axis), axis)
+
+
+def channels_first(spec: DetectionSpec) -> list[str]:
+    """The inputs of a detector that are NCHW, and become NHWC in TFLite."""
+    return [spec.input.name] if spec.input.layout == "NCHW" else []
 
 
 def without(order: Order, axes: Sequence[int]) -> Order:

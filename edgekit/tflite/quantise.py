@@ -24,6 +24,7 @@ from edgekit.quantize.search import Measured, measure, readable, search
 from edgekit.quantize.sensitivity import Outputs
 from edgekit.runtime.engines.litert import quiet
 from edgekit.spec import Precision
+from edgekit.tflite.layout import channels_first
 from edgekit.tflite.lowering import lower
 from edgekit.tflite.writer import SIGNATURE, unpack
 
@@ -71,10 +72,9 @@ def quantise(
     """
     assert model.spec is not None
     found = measure(model, dataset, progress)
-    source = model.spec.input
-    images = [source.name] if source.layout == "NCHW" else []
+    images = channels_first(model.spec)
     lowered = lower(found.graph, images, model.names).data
-    readers = [n for n in found.graph.graph.node if source.name in n.input]
+    readers = [n for n in found.graph.graph.node if model.spec.input.name in n.input]
     ranges: dict[str, Range] = {}
     if precision is not Precision.W8:
         ranges = _ranges(lowered, found, images, progress)

@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,10 @@ from edgekit.runtime.cores import default_threads
 from edgekit.runtime.engine import Array, EngineOptions
 from edgekit.runtime.engines.litert_check import check
 from edgekit.spec import TensorSpec
+
+if TYPE_CHECKING:
+    from edgekit.runtime.operators import Effort, Inside
+
 
 _LIBRARIES = ("ai_edge_litert", "tflite_runtime")
 _ONE_STREAM = threading.RLock()  # two threads that load would put each other's silence back
@@ -147,6 +151,12 @@ class LiteRtEngine:
         model = package.manifest.model
         artifact = package.read(package.manifest.engine.artifact)
         return LiteRtSession(artifact, (model.input,), model.outputs, options)
+
+    def look(self, package: Package, threads: int, effort: Effort) -> Inside:
+        """What each operator of a package costs (`edgekit.runtime.operators`)."""
+        from edgekit.runtime.engines.litert_operators import look
+
+        return look(package, threads, effort)
 
 
 engine = LiteRtEngine()

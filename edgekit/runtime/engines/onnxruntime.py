@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,17 +12,14 @@ from edgekit.package import Package
 from edgekit.runtime.cores import default_threads
 from edgekit.runtime.engine import Array, EngineOptions
 
+if TYPE_CHECKING:
+    from edgekit.runtime.operators import Effort, Inside
+
 
 class OnnxRuntimeSession:
     def __init__(self, model: bytes, inputs: dict[str, tuple[tuple[int, ...], str]],
                  outputs: dict[str, tuple[tuple[int, ...], str]], options: EngineOptions) -> None:  # fmt: skip
-        try:
-            import onnxruntime as ort
-        except ImportError as error:
-            raise MissingError(
-                "This package runs on ONNX Runtime, which is not installed", str(error),
-                "pip install 'edgekit[runtime]'",
-            ) from error  # fmt: skip
+        ort = library()
         self.threads = options.threads or default_threads()
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = self.threads
@@ -70,6 +67,17 @@ class OnnxRuntimeSession:
             vars(self).pop(name, None)
 
 
+def library() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingError(
+            "This package runs on ONNX Runtime, which is not installed", str(error),
+            "pip install 'edgekit[runtime]'",
+        ) from error  # fmt: skip
+    return onnxruntime
+
+
 def _compare(session: Any, inputs: set[str], outputs: set[str]) -> None:
     """The graph must have what the manifest says, before anything is bound to it."""
     have_in = {v.name for v in session.get_inputs()}
@@ -91,6 +99,12 @@ class OnnxRuntimeEngine:
             {o.name: (o.shape, o.dtype) for o in model.outputs},
             options,
         )
+
+    def look(self, package: Package, threads: int, effort: Effort) -> Inside:
+        """What each operator of a package costs (`edgekit.runtime.operators`)."""
+        from edgekit.runtime.engines.onnxruntime_operators import look
+
+        return look(package, threads, effort)
 
 
 engine = OnnxRuntimeEngine()

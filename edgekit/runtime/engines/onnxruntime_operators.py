@@ -13,21 +13,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from edgekit.errors import MissingError
 from edgekit.package import Package
+from edgekit.runtime.engines.onnxruntime import library
 from edgekit.runtime.operators import Effort, Inside, Operator, noise, timed
 
 _SUFFIX = "_kernel_time"
 
 
 def look(package: Package, threads: int, effort: Effort) -> Inside:
-    try:
-        import onnxruntime as ort
-    except ImportError as error:
-        raise MissingError(
-            "This package runs on ONNX Runtime, which is not installed", str(error),
-            "pip install 'edgekit[runtime]'",
-        ) from error  # fmt: skip
+    ort = library()
     spec = package.manifest.model.input
     feed = {spec.name: noise(spec)}
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:

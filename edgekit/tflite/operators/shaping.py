@@ -12,7 +12,7 @@ import onnx
 from ai_edge_litert import schema_py_generated as schema
 
 from edgekit.graph.view import attribute
-from edgekit.tflite.layout import Order, arrange, identity, without
+from edgekit.tflite.layout import Order, arrange, identity, last, without
 from edgekit.tflite.lowering import Lowering, lowers
 
 _LONGEST_SLICE = 5  # dimensions
@@ -28,7 +28,7 @@ def transpose(to: Lowering, node: onnx.NodeProto) -> None:
     """Nothing is written: only the names of the axes change."""
     x = node.input[0]
     perm = attribute(node, "perm") or list(reversed(range(to.rank(x))))
-    order = identity(to.rank(x)) if to.constant(x) is not None else to.order(x)
+    order = to.order(x)
     to.alias(node.output[0], to.take(x, order), tuple(perm.index(a) for a in order))
 
 
@@ -125,15 +125,14 @@ def gather(to: Lowering, node: onnx.NodeProto) -> None:
     x, indices, result = node.input[0], node.input[1], node.output[0]
     rank, more = to.rank(x), to.rank(indices)
     axis = attribute(node, "axis", 0) % rank
-    constant = to.constant(x) is not None
-    order = identity(rank) if constant else to.order(x)
+    order = to.order(x)
     options = schema.GatherOptionsT()
     options.axis = order.index(axis)
     spread: list[int] = []  # the axis gives way to those of the indices
     for a in order:
         spread += range(axis, axis + more) if a == axis else [a if a < axis else a + more - 1]
     picks = to.constant(indices)
-    if picks is not None and picks.ndim == 0 and not constant:
+    if picks is not None and picks.ndim == 0 and to.constant(x) is None:
         _picked(to, x, result, axis, int(picks) % to.shape(x)[axis])
         return
     tensor = _indices(to, indices, to.shape(x)[axis])
@@ -285,5 +284,4 @@ def scatter_nd(to: Lowering, node: onnx.NodeProto) -> None:
 def axis_last(to: Lowering, name: str, axis: int) -> Order:
     """The order nearest to how a value lies that has `axis` at the end."""
     order = to.order(name)
-    axis %= len(order)
-    return order if order[-1] == axis else (*(a for a in order if a != axis), axis)
+    return last(order, axis % len(order))
