@@ -26,9 +26,12 @@ def convert_command(
     words += [w for t in targets for w in ("-t", Path(t).name if t.endswith(".toml") else t)]
     words += [w for p in precisions for w in ("-p", p)]
     for name, value in (*given.items(), *_of_source(options).items()):
-        if value is None or value == "" or value == ():
+        if value is None or value is False or value == "" or value == ():
             continue
         flag = "--" + name.replace("_", "-")
+        if value is True:
+            words.append(flag)
+            continue
         for each in value if isinstance(value, (list, tuple)) else (value,):
             words += [flag, each.name if isinstance(each, Path) else str(each)]
     return shlex.join(words)

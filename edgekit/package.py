@@ -33,11 +33,19 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class EngineRequirement:
-    """The engine that opens `artifact`, and the versions it was tested with (PEP 440)."""
+    """The engine that opens `artifact`, and the versions it was tested with (PEP 440).
+
+    `chips`: where each chip has a file of its own, which one; `artifact` is then the first.
+    """
 
     name: str
     versions: str
     artifact: str
+    chips: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def artifacts(self) -> set[str]:
+        return {self.artifact, *self.chips.values()}
 
 
 @dataclass(frozen=True)
@@ -186,7 +194,7 @@ def _parse_manifest(raw: bytes) -> Manifest:
         raise IntegrityError(f"manifest.json is malformed: {error}", "", "convert again") from error
     for name in manifest.files:
         _check_name(name)
-    if manifest.engine.artifact not in manifest.files:
+    if not manifest.engine.artifacts <= manifest.files.keys():
         raise IntegrityError("manifest.json names an artefact that it does not list")
     return manifest
 

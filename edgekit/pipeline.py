@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,9 +30,11 @@ from edgekit.receipt import Reason, Receipt
 from edgekit.sources.base import SourceOptions
 from edgekit.spec import Precision, from_json, to_json
 from edgekit.target import Target, find_target
+from edgekit.target import merge as combined
 from edgekit.verification import Verifier
 
-_ATTEMPTS = 3  # with twice as many layers in float each time
+_ATTEMPTS = 3  # with so many times as many layers spared each time, where they are
+_MORE = {"in float": 2, "on 16 bits": 4}
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ def convert(
     name: str = "", options: SourceOptions | None = None, allow: Sequence[str] = (),
     reference: str | Path | None = None, calibration_images: int = 64,
     eval_images: int | None = None, float_layers: int | None = None, launches: int = 5,
+    merge: bool = False, simulated_images: int = 8,
 ) -> list[Outcome]:  # fmt: skip
     """Convert `source` for each target and precision into `out/NAME-TARGET-PRECISION`.
 
@@ -62,6 +66,8 @@ def convert(
     allow: reasons ("accuracy", "slower") that do not refuse a package but stay in its verdict.
     reference: another form of the same model (an ONNX file, say) to state the difference from.
     launches: rounds of the latency tripwire; 0 leaves it out, and the receipt says so.
+    merge: one package for the chips of all targets, which are Snapdragons then.
+    simulated_images: how many images a simulator runs, at seconds each.
 
     Returns an Outcome for each package, refused ones included. Raises EdgekitError otherwise.
     """
@@ -75,7 +81,8 @@ def convert(
     options = options or SourceOptions()
     targets = [targets] if isinstance(targets, str) else list(dict.fromkeys(targets))
     precisions = [precisions] if isinstance(precisions, str) else list(precisions)
-    jobs = _jobs([find_target(t) for t in targets], precisions, calibration)
+    found = [find_target(t) for t in targets]
+    jobs = _jobs([combined(found)] if merge else found, precisions, calibration)
     calibrating = read_dataset(calibration) if calibration else None
     evaluating = read_dataset(eval).first(eval_images) if eval else None
     if evaluating is not None and not evaluating.annotated:
@@ -97,10 +104,13 @@ def convert(
         source, targets, precisions, options,
         calibration=_named(calibration), calibration_images=calibration_images if calibration else None,
         eval=_named(eval), eval_images=eval_images, reference=_named(reference),
-        float_layers=float_layers, launches=launches, allow=tuple(allow),
+        float_layers=float_layers, launches=launches, allow=tuple(allow), merge=merge,
+        simulated_images=simulated_images if any(t.simulator for t in found) else None,
     )  # fmt: skip
     compared_on = evaluating or (calibrating.without_boxes() if calibrating else None)
-    verifier = Verifier(model, compared_on, external, launches, command, allowed)
+    verifier = Verifier(
+        model, compared_on, external, launches, command, allowed, simulated_images
+    )
     quantising = CompileOptions(
         str(Path(calibration).resolve()) if calibration else "", calibration_images, float_layers
     )
@@ -135,6 +145,12 @@ class _Candidate:
     receipt: Receipt
     artifact: Artifact
 
+    def badness(self) -> tuple[bool, float]:
+        """Whether it is too far from float, and how far at most."""
+        rows = [m.value for m in self.receipt.measurements if m.name == "detection error"]
+        tripped = any(t.reason is Reason.ACCURACY for t in self.receipt.trips)
+        return tripped, max(rows, default=math.inf)
+
     def write(self, path: Path) -> None:
         write_package(path, self.staged.manifest, self.files, self.receipt.to_dict())
 
@@ -152,18 +168,20 @@ class _Step:
     parent: Package | None
 
     def best(self, options: CompileOptions) -> _Candidate:
-        """The first candidate that is accurate enough, else the last one tried."""
-        candidate = self.attempt(options)
+        """The first candidate that is accurate enough, else the one nearest to float."""
+        candidate = best = self.attempt(options)
         tried: list[dict[str, Any]] = []
         for _ in range(_ATTEMPTS - 1):
             inaccurate = [t for t in candidate.receipt.trips if t.reason is Reason.ACCURACY]
-            chosen = candidate.artifact.settings.get("float_layers")
+            settings = candidate.artifact.settings
+            chosen, kept = settings.get("float_layers"), settings.get("kept", "in float")
             if not inaccurate or options.float_layers is not None or chosen is None:
-                break
+                return candidate
             tried.append({"kind": "attempt", "float_layers": chosen, "result": inaccurate[0].message})
-            progress.note(f"  {inaccurate[0].message}; trying again with more layers in float")
-            candidate = self.attempt(dataclasses.replace(options, float_layers=2 * chosen or 4), tried)
-        return candidate
+            progress.note(f"  {inaccurate[0].message}; trying again with more layers {kept}")
+            candidate = self.attempt(dataclasses.replace(options, float_layers=_MORE[kept] * chosen or 4), tried)
+            best = min(best, candidate, key=_Candidate.badness)
+        return best
 
     def attempt(self, options: CompileOptions, tried: Sequence[dict[str, Any]] = ()) -> _Candidate:
         progress.note(f"{self.stage.name}: compiling")
@@ -202,8 +220,9 @@ def _jobs(
         for precision in wanted:
             if precision not in known:
                 raise UsageError(
-                    f"{target.name} has no {precision}", "", f"it takes {', '.join(known)}"
-                )
+                    f"{target.name} has no {precision}", _why_not(target, precision),
+                    f"it takes {', '.join(known)}",
+                )  # fmt: skip
         if any(p.needs_calibration for p in wanted) and calibration is None:
             raise UsageError(
                 "Quantising activations needs images like those the detector will see",
@@ -213,6 +232,14 @@ def _jobs(
     return jobs
 
 
+def _why_not(target: Target, precision: Precision) -> str:
+    integers = [c for c in target.chips if not c.fp16]
+    if precision.is_float and integers:
+        chip = integers[0]
+        return f"the NPU of {chip.soc} (Hexagon v{chip.htp}) computes in integers only"
+    return ""
+
+
 def _named(path: str | Path | None) -> Path | None:
     return Path(path) if path else None
 
@@ -220,7 +247,7 @@ def _named(path: str | Path | None) -> Path | None:
 def _with_parent(target: Target, asked: Sequence[Precision]) -> list[Precision]:
     """The precisions to compile, float ones first; a quantised one needs a float parent."""
     order = sorted(dict.fromkeys(asked), key=lambda p: not p.is_float)
-    if order and not order[0].is_float:
+    if order and not order[0].is_float and "local" in target.devices:  # to be timed against
         floats = [p for p in target.precisions if p.is_float]
         order = [*floats[:1], *order]
     return order

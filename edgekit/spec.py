@@ -92,7 +92,7 @@ class DetectionSpec:
     task: str = "detection"
 
 
-_DTYPES = ("float32", "uint8", "int8", "int16")
+_DTYPES = ("float32", "uint8", "int8", "uint16", "int16")
 _LARGEST = 2**28  # elements: more than any detector's input or output, less than harms a machine
 
 
@@ -107,7 +107,7 @@ def check_detection(spec: DetectionSpec) -> None:
             )
         if tensor.scale is not None and not (math.isfinite(tensor.scale) and tensor.scale > 0):
             raise ValueError(f"{tensor.name}: {tensor.scale} is no scale")
-        if tensor.dtype.startswith("int") and tensor.scale is None:
+        if tensor.dtype in ("int8", "int16", "uint16") and tensor.scale is None:
             raise ValueError(f"{tensor.name}: {tensor.dtype} needs a scale")
         if any(d < -1 or d == 0 for d in tensor.shape) or abs(math.prod(tensor.shape)) > _LARGEST:
             raise ValueError(f"{tensor.name}: {list(tensor.shape)} is no shape")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,33 @@ class Tolerance:
 
 
 @dataclass(frozen=True)
+class Chip:
+    """A Snapdragon as its compiler, its system and AI Hub know it."""
+
+    soc: str  # what the QNN compiler calls it: SM8750
+    soc_id: int  # and its number there
+    htp: int  # Hexagon Tensor Processor architecture: 79 for v79
+    fp16: bool = True  # whether it computes in floating point at all
+    aihub: tuple[str, ...] = ()  # devices of AI Hub that measure it, the one to take first
+    android: tuple[str, ...] = ()  # values of ro.soc.model that recognise it
+    proxy: str = ""  # whose figures AI Hub gives for it, when not its own
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Published:
+    """What somebody else measured on this chip of networks that have `operator` in them."""
+
+    model: str
+    operator: str  # as `edgekit.graph.count.has_operator` reads it: "AveragePool 2x2 stride 1"
+    device: str
+    precision: Precision
+    ms: float
+    float_ms: float
+    source: str
+
+
+@dataclass(frozen=True)
 class Target:
     name: str
     about: str
@@ -31,6 +59,13 @@ class Target:
     tolerance: Tolerance = Tolerance()
     source: str = ""
     integer: bool = False  # nothing in floating point, inputs and outputs included
+    chips: tuple[Chip, ...] = ()  # of a Snapdragon target; several when merged
+    published: tuple[Published, ...] = ()
+
+    @property
+    def simulator(self) -> str:
+        """The device that runs its packages here, in numbers but not in time; "" for none."""
+        return next((d for d in self.devices if d.startswith("sim:")), "")
 
 
 def targets() -> dict[str, Target]:
@@ -55,6 +90,26 @@ def find_target(name: str) -> Target:
     return known[name]
 
 
+def merge(wanted: Sequence[Target]) -> Target:
+    """One target for the chips of several. Raises UsageError when that cannot be."""
+    names = ", ".join(t.name for t in wanted)
+    if len(wanted) < 2 or not all(t.chips for t in wanted):
+        raise UsageError(
+            f"--merge cannot make one package for {names}", "it takes two or more Snapdragon targets",
+            "name them with -t, or leave --merge out",
+        )  # fmt: skip
+    shared = tuple(p for p in wanted[0].precisions if all(p in t.precisions for t in wanted))
+    if not shared:
+        raise UsageError(f"{names} share no precision", "", "convert for each on its own")
+    first = wanted[0]
+    return replace(
+        first, name="+".join(t.name for t in wanted), about=names, precisions=shared,
+        tolerance=Tolerance(*(min(v) for v in zip(*(astuple(t.tolerance) for t in wanted)))),
+        chips=tuple(c for t in wanted for c in t.chips),
+        published=tuple(p for t in wanted for p in t.published),
+    )  # fmt: skip
+
+
 def user_folder() -> Path:
     from edgekit.settings import config_folder
 
@@ -69,6 +124,8 @@ def _builtin_folder() -> Path:
 def _read(path: Path) -> Target:
     try:
         data: dict[str, Any] = tomllib.loads(path.read_text())
+        if "chip" in data:
+            data["chips"] = [data.pop("chip")]
         return from_json(Target, {"name": path.stem, **data})
     except (OSError, ValueError) as error:
         raise UsageError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import shlex
 import time
 from collections.abc import Collection
 from dataclasses import replace
@@ -18,7 +20,7 @@ from edgekit.model import Model
 from edgekit.package import Package
 from edgekit.profiling import sampler
 from edgekit.receipt import Measurement, Provenance, Reason, Receipt, Trip
-from edgekit.runtime import load
+from edgekit.runtime import Detector, EngineOptions, load, open_session
 from edgekit.store.database import Store
 from edgekit.target import Target
 from edgekit.verify import evidence
@@ -26,8 +28,34 @@ from edgekit.verify.evidence import Images, Run
 
 _NO_SPEED = "speed against the float parent"
 _NO_ACCURACY = "accuracy: it was refused for its speed before"
+_ENOUGH = 32  # images in a simulator; with fewer, the metric moves by chance more than is tolerated
 _CRAWLS = 4.0  # times its float parent: nothing that a loaded machine explains
 _TRIPWIRE = Plan(iterations=40, warmup=5, seconds=6.0)
+
+
+class _Originals:
+    """The float original, and another form of it, over one set of images; each is run once."""
+
+    def __init__(self, model: Model, external: Model | None, images: Images) -> None:
+        self.model, self.external, self.images = model, external, images
+
+    @functools.cached_property
+    def run(self) -> Run:
+        with evidence.open_model(self.model) as detector:
+            done = self.images.run(detector, "running the float original")
+        if not all(np.isfinite(a).all() for o in done.outputs for a in o.values()):
+            raise SourceError(
+                f"{self.model.source.name} gives numbers that are not finite",
+                "its outputs hold NaN or infinity: its weights are damaged",
+                "check the training run, or take an earlier checkpoint",
+            )
+        return done
+
+    @functools.cached_property
+    def other(self) -> Run:
+        assert self.external is not None
+        with evidence.open_model(self.external) as detector:
+            return self.images.run(detector, "running the reference")
 
 
 class Verifier:
@@ -35,62 +63,33 @@ class Verifier:
 
     def __init__(
         self, model: Model, dataset: Dataset | None, external: Model | None, launches: int, command: str,
-        allowed: Collection[Reason] = (),
+        allowed: Collection[Reason] = (), simulated_images: int = 8,
     ) -> None:  # fmt: skip
-        """`command`: what a person types to get these numbers again; `allowed`: what may trip."""
+        """`command`: what a person types to get these numbers again; `allowed`: what may trip;
+        `simulated_images`: how many of the images a simulator runs."""
         assert model.spec is not None
         if external is not None:
             _must_be_alike(model, external)
         self.model, self.external, self.launches = model, external, launches
         self.command, self.allowed = command, allowed
-        self.images = Images(dataset, model.spec)
-        self._float: Run | None = None
-        self._other: Run | None = None
-
-    def float_run(self) -> Run:
-        if self._float is None:
-            with evidence.open_model(self.model) as detector:
-                self._float = self.images.run(detector, "running the float original")
-            if not all(np.isfinite(a).all() for o in self._float.outputs for a in o.values()):
-                raise SourceError(
-                    f"{self.model.source.name} gives numbers that are not finite",
-                    "its outputs hold NaN or infinity: its weights are damaged",
-                    "check the training run, or take an earlier checkpoint",
-                )
-        return self._float
+        few = dataset.first(simulated_images) if dataset else None
+        self._all, self._few = (_Originals(model, external, Images(d, model.spec)) for d in (dataset, few))
 
     def check(
         self, staged: Package, artifact: Artifact, target: Target, parent: Package | None
     ) -> Receipt:
         """`parent`: the float package of the same model and target, when this one is not float."""
+        if target.simulator:
+            return self._simulate(staged, artifact, target)
         timed = parent is not None and self._can_time(target) and Reason.SLOWER not in self.allowed
         if parent is not None and timed and self._crawls(staged, parent):
             measured, trip, _ = self._speed(staged, parent, target)
             if trip is not None:  # its accuracy would take long and change nothing
                 return self._receipt(staged, artifact, measured, [trip], [_NO_ACCURACY])
-        reference = self.float_run()
-        where = self.images.describe()
-        seen = self.images.describe(len(reference.outputs))
         with load(staged) as detector:
-            run = self.images.run(detector, f"verifying {staged.manifest.precision}")
-        found = evidence.parity(reference, run)
-        distance = evidence.detection_error_measurement(reference, run, seen)
-        measured = [
-            distance,
-            *evidence.parity_measurements(found, seen),
-            *evidence.accuracy_measurements(reference, run, where),
-            *self._external(run, seen),
-        ]
-        trips, not_checked = [], []
-        drop = next((m for m in measured if m.name == "mAP50-95 drop"), None)
-        if drop is not None:
-            not_checked += self._doubts(reference)
-            if drop.value > target.tolerance.map_drop:
-                trips.append(_less_accurate(drop, target, artifact))
-        else:
-            not_checked.append("accuracy: no --eval with boxes was given; parity stands in for it")
-            if distance.value > target.tolerance.detection_error:
-                trips.append(_far_from_float(distance, target, artifact))
+            run = self._all.images.run(detector, f"verifying {staged.manifest.precision}")
+        measured = self._distance(self._all, run)
+        trips, not_checked = self._accuracy_trips(self._all, measured, target, artifact)
         if parent is not None:
             refused = any(t.reason not in self.allowed for t in trips)  # and need not be timed
             speed, trip, unknown = (
@@ -100,6 +99,62 @@ class Verifier:
             trips += [trip] if trip else []
             not_checked += [unknown] if unknown else []
         return self._receipt(staged, artifact, measured, trips, not_checked)
+
+    def _simulate(self, staged: Package, artifact: Artifact, target: Target) -> Receipt:
+        """Each chip's own file, in the simulator: what it computes, and never how fast."""
+        originals, precision = self._few, staged.manifest.precision
+        measured: list[Measurement] = []
+        trips, not_checked = [], []
+        for chip in target.chips:
+            options = EngineOptions(simulate=True, chip=chip.soc)
+            with Detector(staged.manifest.model, open_session(staged, options)) as detector:
+                run = originals.images.run(detector, f"simulating {precision} on {chip.soc}")
+                where = f"{target.simulator} {chip.soc}: {detector.session.simulator}"
+            rows = self._distance(originals, run)
+            measured += [
+                m if m.name.startswith("float ")
+                else replace(m, provenance=Provenance.SIMULATED, device=where) for m in rows
+            ]  # fmt: skip
+            trip, unknown = self._accuracy_trips(originals, rows, target, artifact)
+            trips += trip
+            not_checked += unknown
+        if originals.images.dataset and len(originals.images) < len(self._all.images):
+            not_checked.append(f"accuracy on more than {originals.images.describe()} (--simulated-images)")
+        devices = [f"aihub:{c.aihub[0]}" for c in target.chips if c.aihub]
+        better = f"; edgekit profile PACKAGE -d {shlex.quote(devices[0])}" if devices else ""
+        not_checked.append(f"speed: a simulator has none{better}")
+        return self._receipt(staged, artifact, measured, trips, list(dict.fromkeys(not_checked)))
+
+    def _distance(self, originals: _Originals, run: Run) -> list[Measurement]:
+        """How far a package's outputs and detections are from the float original's."""
+        reference, images = originals.run, originals.images
+        seen = images.describe(len(reference.outputs))
+        return [
+            evidence.detection_error_measurement(reference, run, seen),
+            *evidence.parity_measurements(evidence.parity(reference, run), seen),
+            *evidence.accuracy_measurements(reference, run, images.describe()),
+            *self._external(originals, run, seen),
+        ]
+
+    def _accuracy_trips(
+        self, originals: _Originals, measured: list[Measurement], target: Target, artifact: Artifact
+    ) -> tuple[list[Trip], list[str]]:
+        """By the metric where there are boxes, and images enough for it; by the outputs otherwise."""
+        drop = next((m for m in measured if m.name == "mAP50-95 drop"), None)
+        distance = next(m for m in measured if m.name == "detection error")
+        trips, not_checked = [], []
+        if drop is None:
+            not_checked.append("accuracy: no --eval with boxes was given; parity stands in for it")
+        else:
+            not_checked += self._doubts(originals)
+        limit = target.tolerance.map_drop
+        enough = drop is not None and (not target.simulator or drop.samples >= _ENOUGH)
+        certain = drop is not None and drop.interval is not None and drop.interval[0] > limit
+        if drop is not None and (enough or certain) and drop.value > limit:
+            trips.append(_less_accurate(drop, target, artifact))
+        elif not enough and distance.value > target.tolerance.detection_error:
+            trips.append(_far_from_float(distance, target, artifact))
+        return trips, not_checked
 
     def _receipt(
         self, staged: Package, artifact: Artifact, measured: list[Measurement], trips: list[Trip],
@@ -120,16 +175,16 @@ class Verifier:
         taken = []
         for package in (parent, staged):
             with load(package) as detector:
-                detector(self.images[0])
+                detector(self._all.images[0])
                 start = time.perf_counter()
-                detector(self.images[0])
+                detector(self._all.images[0])
                 taken.append(time.perf_counter() - start)
         return taken[1] > _CRAWLS * taken[0]
 
-    def _doubts(self, reference: Run) -> list[str]:
+    def _doubts(self, originals: _Originals) -> list[str]:
         """What the metric could not see."""
         assert self.model.spec is not None
-        dataset, accuracy = self.images.dataset, reference.accuracy
+        dataset, accuracy = originals.images.dataset, originals.run.accuracy
         if dataset is None or accuracy is None:
             return []
         matched = set(match_categories(dataset, self.model.spec.labels).values())
@@ -161,13 +216,10 @@ class Verifier:
         return [Measurement(group, name, float(value), unit, Provenance.MEASURED, note=note)
                 for group, name, value, unit, note in rows if value is not None]  # fmt: skip
 
-    def _external(self, run: Run, where: str) -> list[Measurement]:
+    def _external(self, originals: _Originals, run: Run, where: str) -> list[Measurement]:
         if self.external is None:
             return []
-        if self._other is None:
-            with evidence.open_model(self.external) as detector:
-                self._other = self.images.run(detector, "running the reference")
-        other = self._other
+        other = originals.other
         note = f"against {self.external.source.name}, {where}"
         return [
             *evidence.parity_measurements(evidence.parity(other, run), note, "reference"),

@@ -78,6 +78,16 @@ _NEXT = {
     help="Rounds of the speed check; 0 leaves it out.",
 )
 @click.option(
+    "--merge", is_flag=True, help="One package for the chips of all Snapdragon targets given."
+)
+@click.option(
+    "--simulated-images",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help="Images to run in a simulator, at seconds each.",
+)
+@click.option(
     "--allow", multiple=True, metavar="REASON", help="Write the package although: accuracy, slower."
 )
 @json_option
@@ -106,6 +116,7 @@ def command(
         source, targets, precisions, given["out"], given["calibration"], given["eval_"],
         given["name"] or "", options, given["allow"], given["reference"],
         given["calibration_images"], given["eval_images"], given["float_layers"], given["launches"],
+        given["merge"], given["simulated_images"],
     )  # fmt: skip
     refused = [o for o in outcomes if o.refused]
     if as_json:

@@ -7,6 +7,7 @@ import dataclasses
 from edgekit.graph import count
 from edgekit.graph.clean import clean_names
 from edgekit.graph.decoders import canonical_outputs
+from edgekit.graph.drop_casts import drop_casts
 from edgekit.graph.fold_gather import fold_gather
 from edgekit.graph.merge_convs import merge_convs
 from edgekit.graph.shapes import fix_shapes
@@ -26,7 +27,7 @@ def canonicalise(model: Model, options: SourceOptions) -> Model:
         labels = options.labels or labels_in(model.metadata)
         graph, spec = canonical_outputs(graph, name, options.decoder, labels, options.image)
     graph = softmax_on_last_axis(fold_gather(merge_convs(simplify(graph, name))))
-    graph, names = clean_names(simplify(graph, name))
+    graph, names = clean_names(drop_casts(simplify(graph, name)))
     source = model.source
     if source.flops is None:  # a graph as it comes has no sizes to count with
         source = dataclasses.replace(

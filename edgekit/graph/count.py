@@ -6,7 +6,7 @@ import math
 
 import onnx
 
-from edgekit.graph.view import GraphView
+from edgekit.graph.view import GraphView, attribute
 
 
 def parameters(model: onnx.ModelProto) -> int:
@@ -37,3 +37,15 @@ def flops(model: onnx.ModelProto) -> int:
             inner = view.shape(node.input[0])[-1:]
             total += 2 * math.prod(inner) * math.prod(view.shape(node.output[0]))
     return max(total, 0)
+
+
+def has_operator(model: onnx.ModelProto, wanted: str) -> bool:
+    """Whether a graph has an operator, named as `AveragePool`, or `AveragePool 2x2 stride 1`."""
+    kind, *rest = wanted.split()
+    for node in model.graph.node:
+        if node.op_type == kind:
+            kernel = "x".join(map(str, attribute(node, "kernel_shape", [])))
+            strides = set(attribute(node, "strides", [1]))
+            if not rest or rest == [kernel, "stride", *map(str, strides)]:
+                return True
+    return False

@@ -81,6 +81,12 @@ def _batches(view: GraphView, tensors: list[str]) -> list[list[str]]:
     return batches
 
 
+def around_zero(seen: Statistics) -> Range:
+    """The extremes, with 0 between them and something between those."""
+    low = min(seen.low, 0.0)
+    return low, max(seen.high, 0.0, low + 1e-6)
+
+
 def choose(model: onnx.ModelProto, statistics: dict[str, Statistics]) -> dict[str, Range]:
     """Min-max ranges that include 0, but tighter where the next operation makes it free.
 
@@ -89,9 +95,7 @@ def choose(model: onnx.ModelProto, statistics: dict[str, Statistics]) -> dict[st
     clipped: confident detections live there. A sigmoid has a known range.
     """
     view = GraphView(model)
-    ranges = {
-        n: (min(s.low, 0.0), max(s.high, 0.0, min(s.low, 0.0) + 1e-6)) for n, s in statistics.items()
-    }
+    ranges = {n: around_zero(s) for n, s in statistics.items()}
     for name, s in statistics.items():
         readers = view.consumers.get(name, [])
         if sorted(r.op_type for r in readers) == ["Mul", "Sigmoid"]:

@@ -23,11 +23,12 @@ from edgekit.dataset import Dataset
 from edgekit.errors import ConversionError
 from edgekit.graph.clean import clean
 from edgekit.graph.pool_to_conv import pool_to_conv
+from edgekit.graph.view import GraphView
 from edgekit.model import Model
 from edgekit.progress import Progress
 from edgekit.quantize import qdq
 from edgekit.quantize.calibration import feeds
-from edgekit.quantize.ranges import Range, choose, collect
+from edgekit.quantize.ranges import Range, around_zero, choose, collect
 from edgekit.quantize.regions import Regions, find_regions
 from edgekit.quantize.sensitivity import Outputs, detection_error
 from edgekit.quantize.weights import weight_bits
@@ -45,13 +46,15 @@ _JUDGES = 32  # images each step of the ladder is measured on
 class Measured:
     """A graph ready to be quantised and what was found out about it.
 
-    `ranges` are those of tensors, by name; `costs` the detection error that each unit of
-    `regions` causes alone, by the name of its convolution; `inputs` judge candidates.
+    `ranges` are those of tensors, by name, chosen for 8 bits; `extremes` what was seen; `costs` the
+    detection error that each unit of `regions` causes alone, by the name of its convolution;
+    `inputs` judge candidates.
     """
 
     graph: onnx.ModelProto
     regions: Regions
     ranges: dict[str, Range]
+    extremes: dict[str, Range]
     costs: dict[str, float]
     inputs: list[dict[str, Any]]
     reference: list[Outputs]
@@ -80,19 +83,23 @@ def measure(model: Model, dataset: Dataset, progress: Progress) -> Measured:
     )  # fmt: skip
 
     def make(folder: Path) -> None:
-        ranges = _calibrate(graph, regions, model, dataset, progress)
+        ranges, extremes = _calibrate(graph, model, dataset, progress)
         costs = _costs(graph, regions, ranges, inputs, reference, progress)
-        (folder / "measured.json").write_text(json.dumps({"ranges": ranges, "costs": costs}))
+        found = {"ranges": ranges, "extremes": extremes, "costs": costs}
+        (folder / "measured.json").write_text(json.dumps(found))
 
     # minutes of work, so kept for the next attempt
     data = json.loads((cache.step(f"sensitivity-{key}", make) / "measured.json").read_text())
-    ranges = {n: (low, high) for n, (low, high) in data["ranges"].items()}
-    return Measured(graph, regions, ranges, data["costs"], inputs, reference)
+    ranges, extremes = (
+        {n: (low, high) for n, (low, high) in data[k].items()} for k in ("ranges", "extremes")
+    )
+    return Measured(graph, regions, ranges, extremes, data["costs"], inputs, reference)
 
 
 def search(
     found: Measured, float_layers: int | None, make: Callable[[set[str]], Candidate],
     run: Callable[[Candidate, list[dict[str, Any]]], list[Outputs]], progress: Progress,
+    kept: str = "in float",
 ) -> tuple[Candidate, int, tuple[dict[str, Any], ...]]:  # fmt: skip
     """The candidate to take, how many units it leaves in float, and what was tried.
 
@@ -107,7 +114,7 @@ def search(
         candidate = make(found.quantised({name for unit in worst[:step] for name in unit}))
         error = detection_error(found.reference, run(candidate, found.inputs))
         tried.append((step, error, candidate))
-        progress("choosing what stays in float", index + 1, len(steps))
+        progress(f"choosing what stays {kept}", index + 1, len(steps))
     limit = _NEARLY * min(error for _, error, _ in tried)
     chosen, _, result = next(t for t in tried if t[1] <= limit)
     rows: list[dict[str, Any]] = [
@@ -143,16 +150,17 @@ def readable(graph: onnx.ModelProto) -> dict[str, str]:
 
 
 def _calibrate(
-    graph: onnx.ModelProto, regions: Regions, model: Model, dataset: Dataset, progress: Progress
-) -> dict[str, Range]:
+    graph: onnx.ModelProto, model: Model, dataset: Dataset, progress: Progress
+) -> tuple[dict[str, Range], dict[str, Range]]:
+    """Ranges chosen for 8 bits, and extremes, of all that is computed in float."""
     assert model.spec is not None
-    body = set(regions.body)
-    constants = {t.name for t in graph.graph.initializer}
+    view = GraphView(graph)
     wanted = dict.fromkeys(
         name
-        for node in graph.graph.node if node.name in body
-        for name in (*node.input, *node.output) if name and name not in constants
-    )  # fmt: skip
+        for node in graph.graph.node
+        for name in (*node.input, *node.output)
+        if name not in view.constants and view.types.get(name) == onnx.TensorProto.FLOAT
+    )
     total = len(dataset.images)
     seen = 0
 
@@ -162,7 +170,8 @@ def _calibrate(
         progress("calibrating", seen, total)
 
     progress("calibrating", 0, total)
-    return choose(graph, collect(graph, wanted, feeds(dataset, model.spec), done))
+    statistics = collect(graph, wanted, feeds(dataset, model.spec), done)
+    return choose(graph, statistics), {n: around_zero(s) for n, s in statistics.items()}
 
 
 def _costs(

@@ -22,17 +22,21 @@ from edgekit.runtime.engine import Engine, EngineOptions, Session
 __all__ = ["Detection", "Detector", "EngineOptions", "Session", "load", "open_session"]
 
 
-def load(path: str | os.PathLike[str] | Package, threads: int | None = None) -> Detector:
+def load(
+    path: str | os.PathLike[str] | Package, threads: int | None = None, simulate: bool = False
+) -> Detector:
     """A detector from a package folder or `.edgepkg` file; every file is checked first.
 
     `threads`: for the engine; by default the free big cores this process may use.
-    Raises IntegrityError for a changed package, MissingError when its engine is not installed.
+    `simulate`: run what was compiled for a Snapdragon in Qualcomm's simulator, seconds an image.
+    Raises IntegrityError for a changed package, MissingError when its engine is not installed,
+    DeviceError when this machine lacks the processor it was compiled for.
     """
     package = path if isinstance(path, Package) else Package(path)
     for name in package.manifest.files:
-        if name != package.manifest.engine.artifact:  # the engine reads that one itself
+        if name not in package.manifest.engine.artifacts:  # the engine reads those itself
             package.read(name)
-    session = open_session(package, EngineOptions(threads))
+    session = open_session(package, EngineOptions(threads, simulate))
     return Detector(package.manifest.model, session)
 
 

@@ -16,10 +16,13 @@ Array = np.ndarray[Any, Any]
 @dataclass(frozen=True)
 class EngineOptions:
     threads: int | None = None  # None: the free big cores this process may use
+    simulate: bool = False  # run in a simulator what was compiled for a processor not in here
+    chip: str = ""  # which of a package's chips to open it for; "": this machine's
 
 
 class Session(Protocol):
     threads: int
+    simulator: str  # what stands in for the processor: numbers, never time; "" for the real one
 
     def input(self, name: str) -> Array:
         """The buffer to write an input into before `run`; the same array every time."""

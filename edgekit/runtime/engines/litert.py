@@ -34,6 +34,8 @@ _ONE_STREAM = threading.RLock()  # two threads that load would put each other's 
 
 
 class LiteRtSession:
+    simulator = ""
+
     def __init__(
         self, model: bytes, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...],
         options: EngineOptions,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 
 class OnnxRuntimeSession:
+    simulator = ""
+
     def __init__(self, model: bytes, inputs: dict[str, tuple[tuple[int, ...], str]],
                  outputs: dict[str, tuple[tuple[int, ...], str]], options: EngineOptions) -> None:  # fmt: skip
         ort = library()
@@ -25,13 +27,7 @@ class OnnxRuntimeSession:
         settings.intra_op_num_threads = self.threads
         settings.inter_op_num_threads = 1
         settings.log_severity_level = 3
-        try:
-            self._session = ort.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's exceptions share no base class
-            raise IntegrityError(
-                f"ONNX Runtime {ort.__version__} cannot open this package",
-                str(error).splitlines()[0][:300], "use the version its manifest names, or convert again",
-            ) from error  # fmt: skip
+        self._session = self._create(ort, model, settings)
         _compare(self._session, set(inputs), set(outputs))
         self._binding = self._session.io_binding()
         self._inputs = {n: np.zeros(shape, dtype) for n, (shape, dtype) in inputs.items()}
@@ -48,6 +44,15 @@ class OnnxRuntimeSession:
                 value = ort.OrtValue.ortvalue_from_numpy(self._outputs[name])
                 self._binding.bind_ortvalue_output(name, value)
         self._order = list(outputs)
+
+    def _create(self, ort: Any, model: bytes, settings: Any) -> Any:
+        try:
+            return ort.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise IntegrityError(
+                f"ONNX Runtime {ort.__version__} cannot open this package",
+                str(error).splitlines()[0][:300], "use the version its manifest names, or convert again",
+            ) from error  # fmt: skip
 
     def input(self, name: str) -> Array:
         return self._inputs[name]

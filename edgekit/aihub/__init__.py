@@ -1,0 +1,1 @@
+"""Qualcomm AI Hub, through its own client, which lives in an environment of its own."""

@@ -1,0 +1,61 @@
+"""Where `qai_hub` is: it and onnx rarely agree on a protobuf, so it has an environment of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from edgekit import settings
+from edgekit.errors import MissingError
+
+SETTING = "aihub_python"
+REQUIREMENT = "qai-hub>=0.56,<0.57"  # what the emulator and the client side are written against
+
+
+def own_folder() -> Path:
+    """The environment that edgekit tells people to make."""
+    return settings.data_folder() / "aihub"
+
+
+def client_python() -> Path:
+    """The interpreter that has `qai_hub`: the setting, this one, or the one made for it.
+
+    Raises MissingError with the commands that make one.
+    """
+    chosen = settings.get(SETTING)
+    if chosen.value:
+        path = Path(chosen.value).expanduser()
+        if not _has_client(path):
+            raise MissingError(
+                f"{path} has no qai_hub", f"{chosen.origin} names it",
+                f"{path} -m pip install '{REQUIREMENT}'",
+            )  # fmt: skip
+        return path
+    if find_spec("qai_hub"):
+        return Path(sys.executable)
+    path = _python(own_folder())
+    if not _has_client(path):
+        raise MissingError(
+            "Qualcomm AI Hub's client, qai-hub, is not installed",
+            "it needs an environment of its own: it and onnx do not agree on a protobuf",
+            f"{sys.executable} -m venv {own_folder()} && {path} -m pip install '{REQUIREMENT}'",
+        )
+    return path
+
+
+def _python(folder: Path) -> Path:
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def _has_client(python: Path) -> bool:
+    """Asks for the package's place only: importing it takes a second."""
+    code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('qai_hub') is None)"
+    try:
+        return (
+            subprocess.run([python, "-I", "-c", code], check=False, capture_output=True).returncode == 0
+        )
+    except OSError:
+        return False

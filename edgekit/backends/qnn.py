@@ -1,0 +1,121 @@
+"""Backend: Snapdragon NPUs, compiled here and run in Qualcomm's simulator before it is believed."""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgekit.backends.base import Artifact, Availability, CompileOptions
+from edgekit.dataset import read_dataset
+from edgekit.errors import ConversionError
+from edgekit.model import Model
+from edgekit.package import EngineRequirement
+from edgekit.progress import Progress
+from edgekit.receipt import Measurement, Provenance
+from edgekit.spec import Precision
+from edgekit.target import Published, Target
+
+if TYPE_CHECKING:
+    from edgekit.qnn.prepare import Prepared
+
+_NEEDS = {"onnx": "onnx", "onnxruntime": "onnxruntime", "onnxruntime_qnn": "onnxruntime-qnn"}
+_INSTALL = "pip install 'edgekit[convert,qnn]'"
+_ATTEMPTS = 3  # each with the nodes in float that the NPU does not take as integers
+
+
+class QnnBackend:
+    name = "qnn"
+
+    def available(self) -> Availability:
+        missing = [n for module, n in _NEEDS.items() if importlib.util.find_spec(module) is None]
+        if missing:
+            return Availability(f"not installed: {', '.join(missing)}", _INSTALL)
+        from edgekit.runtime.engines.qnn import compiler
+
+        toolchain = {n: version(n) for n in ("onnxruntime", "onnxruntime-qnn")}
+        return Availability(versions={**toolchain, "QAIRT": compiler().removeprefix("QAIRT ")})
+
+    def precisions(self, target: Target) -> tuple[Precision, ...]:
+        mine = (Precision.FP16, Precision.W8A16, Precision.W8A8)
+        return tuple(p for p in target.precisions if p in mine)
+
+    def compile(
+        self, model: Model, target: Target, precision: Precision, options: CompileOptions,
+        work: Path, progress: Progress,
+    ) -> Artifact:  # fmt: skip
+        from edgekit.qnn.context import PlacementError, compile_context
+        from edgekit.qnn.prepare import prepare
+
+        images = read_dataset(options.calibration) if options.calibration else None
+        calibrating = images.first(options.calibration_images) if images else None
+        left: set[str] = set()  # nodes in float
+        for attempt in range(_ATTEMPTS):
+            ready = prepare(model, precision, calibrating, options.float_layers, left, progress)
+            try:
+                contexts = {}
+                for index, chip in enumerate(target.chips):
+                    progress("compiling for the NPU", index, len(target.chips))
+                    contexts[chip.soc] = compile_context(ready.graph, chip, ready.names)
+                progress("compiling for the NPU", len(target.chips), len(target.chips))
+                break
+            except PlacementError as error:
+                more = {n.node for n in error.nodes} - left
+                hopeless = precision.is_float or not more or attempt == _ATTEMPTS - 1
+                if hopeless or not all(c.fp16 for c in target.chips):
+                    raise
+                left |= more
+        chips = {}
+        for chip in target.chips:
+            file = f"model-{chip.soc}.onnx"
+            (work / file).write_bytes(contexts[chip.soc])
+            chips.update(dict.fromkeys((chip.soc, *chip.android), file))
+        engine = EngineRequirement("qnn", ">=2,<3", f"model-{target.chips[0].soc}.onnx", chips)
+        published = _published(model, target, precision)
+        return Artifact(
+            tuple(dict.fromkeys(chips.values())), engine, self.available().versions,
+            {**ready.settings, "chips": [c.soc for c in target.chips]}, ready.search,
+            (*_notes(target, precision), *(_advice(p) for p in published)), ready.spec,
+            (*ready.gates, _placed(ready), *(_figure(p, precision) for p in published)),
+        )  # fmt: skip
+
+
+def _placed(ready: Prepared) -> Measurement:
+    return Measurement("gate", "nodes on the NPU", float(len(ready.graph.graph.node)), "1",
+                       Provenance.MEASURED, note="all of them: the compiler may not leave any to the CPU")  # fmt: skip
+
+
+def _published(model: Model, target: Target, precision: Precision) -> list[Published]:
+    """Figures of others for networks with the same operator in them."""
+    from edgekit.graph.count import has_operator
+
+    return [
+        p for p in target.published if p.precision is precision and has_operator(model.graph, p.operator)
+    ]  # fmt: skip
+
+
+def _figure(p: Published, precision: Precision) -> Measurement:
+    note = (
+        f"{p.model}: {p.ms:g} ms as {precision}, {p.float_ms:g} ms in float; {p.source}. "
+        f"There {p.operator} was quantised; here it is a convolution, which is unproven"
+    )
+    return Measurement("latency", "published ratio to float", p.ms / p.float_ms, "1",
+                       Provenance.PUBLISHED, device=p.device, note=note)  # fmt: skip
+
+
+def _advice(p: Published) -> str:
+    if p.ms <= p.float_ms:
+        return f"published: faster than float ({p.model} on {p.device}, {p.ms / p.float_ms:.2f} times)"
+    return (
+        f"published: slower than float. {p.model} took {p.ms / p.float_ms:.0f} times as long on "
+        f"{p.device}; this package computes its {p.operator} as a convolution, which may help and "
+        "is unproven until a device has measured it. Take fp16 until then"
+    )
+
+
+def _notes(target: Target, precision: Precision) -> list[str]:
+    notes = [note for chip in target.chips for note in chip.notes]
+    if precision is not Precision.FP16 and not all(c.fp16 for c in target.chips):
+        notes.append("no float parent: the NPU has no floating point")
+    return notes

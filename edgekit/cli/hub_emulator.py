@@ -1,0 +1,87 @@
+"""edgekit hub-emulator"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from edgekit.cli.output import emit, json_option
+from edgekit.errors import RemoteError
+
+
+@click.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Default: last time's, or any free one."
+)
+@click.option("--state", metavar="DIR", help="Uploads and jobs, kept (default: beside the database).")
+@click.option("--token", help="The only token taken (default: last time's, or a random one).")
+@click.option(
+    "--fault", "faults", metavar="FAULT", multiple=True,
+    help="KIND[=VALUE][:WHEN[+SKIP]][:TIMES], as 503:job-get:2. May be given several times.",
+)  # fmt: skip
+@click.option(
+    "--client-python",
+    metavar="FILE",
+    help="An interpreter that has qai_hub (default: see `edgekit doctor`).",
+)
+@json_option
+def command(
+    port: int, state: str | None, token: str | None, faults: tuple[str, ...], client_python: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Run an AI Hub on this machine, for Qualcomm's own client and no account.
+
+    Jobs run here: compilers for real, NPUs in Qualcomm's simulator. Every result is marked as
+    emulated, and its times are this machine's. Runs until Ctrl-C.
+    """
+    from edgekit.aihub import environment
+    from edgekit.emulator.faults import parse
+    from edgekit.settings import data_folder
+
+    for fault in faults:
+        try:
+            parse(fault)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--fault") from error
+    python = Path(client_python) if client_python else environment.client_python()
+    package = Path(__file__).parents[1]
+    folder = Path(state).resolve() if state else data_folder() / "hub-emulator"
+    arguments = ["--state", str(folder), "--port", str(port), "--edgekit-python", sys.executable,
+                 "--edgekit-path", str(package.parent)]  # fmt: skip
+    arguments += ["--token", token] if token else []
+    arguments += [a for f in faults for a in ("--fault", f)]
+    # -I: nothing of edgekit's environment, whose protobuf is another, reaches the client's
+    process = subprocess.Popen(
+        [str(python), "-I", str(package / "emulator"), *arguments], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        if not line:
+            raise RemoteError(
+                "The emulator did not start", f"exit code {process.wait()}", "see the lines above"
+            )
+        _say(json.loads(line), as_json)
+        process.wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _say(ready: dict[str, object], as_json: bool) -> None:
+    if as_json:
+        emit("hub-emulator", **{k: v for k, v in ready.items() if k != "schema"})
+        sys.stdout.flush()
+        return
+    click.echo(f"AI Hub, emulated, at {ready['url']}; uploads and jobs in {ready['state']}\n")
+    click.echo("Point Qualcomm's client at it:\n")
+    click.echo(f"  export QAIHUB_CLIENT_INI={ready['client_ini']}\n")
+    click.echo(
+        f"{ready['devices']} devices, all of them emulated. Ctrl-C stops it; what it knows is kept."
+    )

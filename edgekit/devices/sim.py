@@ -1,0 +1,35 @@
+"""Device `sim:htp`: Qualcomm's simulator of the Snapdragon NPU. Numbers, never time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NoReturn
+
+from edgekit.devices.base import DeviceInfo, Plan
+from edgekit.devices.sensors import memory_bytes
+from edgekit.errors import UsageError
+from edgekit.receipt import Provenance
+from edgekit.runtime.cores import allowed_cores
+from edgekit.runtime.engines.qnn import compiler
+
+
+class SimulatedDevice:
+    name = "sim"
+
+    def __init__(self, address: str = "htp") -> None:
+        if address != "htp":
+            raise UsageError(f"There is no simulator sim:{address}", "", "use sim:htp")
+
+    def info(self) -> DeviceInfo:
+        return DeviceInfo(
+            "sim:htp", "Hexagon Tensor Processor, simulated", compiler() or "not installed",
+            len(allowed_cores()), memory_bytes(), provenance=Provenance.SIMULATED,
+        )  # fmt: skip
+
+    def run(self, package: Path, plan: Plan) -> NoReturn:
+        raise UsageError(
+            "A simulator's time says nothing about a phone, so edgekit does not measure it",
+            f"{package.name} was to be timed on sim:htp",
+            "edgekit detect PACKAGE IMAGE -d sim:htp runs it there; latency comes from a device, "
+            "as -d 'aihub:Samsung Galaxy S25'",
+        )

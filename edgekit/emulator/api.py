@@ -1,0 +1,303 @@
+"""AI Hub's interface, as the client of version 0.56 calls it: /api/v1/…"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from edgekit.emulator import messages
+from edgekit.emulator.devices import DEVICES, EmulatedDevice, select
+from edgekit.emulator.jobs import Runner
+from edgekit.emulator.messages import pb
+from edgekit.emulator.options import RUNTIMES, OptionError, target_runtime
+from edgekit.emulator.store import DatasetRecord, JobRecord, ModelRecord, Record, Store
+from edgekit.emulator.wire import Answer, RefusalError, Request, Routes
+
+ROUTES = Routes()
+_PAGE = 50
+_FILES = {  # what a download is called
+    "TFLITE": "tflite", "QNN_DLC": "dlc", "QNN_CONTEXT_BINARY": "bin", "ONNX": "onnx",
+    "TORCH_EXPORTED_PROGRAM": "pt2", "TORCHSCRIPT": "pt",
+}  # fmt: skip
+
+R = TypeVar("R", bound=Record)
+
+
+class Api:
+    def __init__(self, store: Store, runner: Runner, storage: str, part_size: int) -> None:
+        """`storage`: the address of the store of files, of another host than the interface."""
+        self.store, self.runner, self.storage, self.part_size = store, runner, storage, part_size
+
+    @ROUTES.add("GET", "users/auth/user", "user")
+    def user(self, request: Request) -> Answer:
+        return Answer.message(messages.user())
+
+    @ROUTES.add("GET", "devices", "devices")
+    def devices(self, request: Request) -> Answer:
+        found = select(
+            request.parameter("name"), request.parameter("os"), request.parameters("attributes"),
+            request.parameter("select").lower() == "true",
+        )  # fmt: skip
+        return Answer.message(messages.devices(found))
+
+    @ROUTES.add("GET", "frameworks", "frameworks")
+    def frameworks(self, request: Request) -> Answer:
+        version = self.runner.toolchain().get("QAIRT", "")
+        if not version:
+            return Answer.message(pb.FrameworkList())
+        short = ".".join(version.split(".")[:2])
+        listed = [pb.Framework(name="QAIRT", api_version=short, full_version=version, api_tags=["default", "latest"])]  # fmt: skip
+        return Answer.message(pb.FrameworkList(frameworks=listed, total_query_count=1))
+
+    # models
+
+    @ROUTES.add("POST", "models", "model-create")
+    def create_model(self, request: Request) -> Answer:
+        asked = self._read(pb.Model, request)
+        kind = messages.model_type_name(asked.model_type)
+        record = ModelRecord(asked.name, type=kind, directory=asked.is_directory)
+        return Answer.message(messages.created(self.store.create(record)), 201)
+
+    @ROUTES.add("GET", "models", "model-list")
+    def list_models(self, request: Request) -> Answer:
+        producer = request.parameter("producer")
+        found = [m for m in self.store.every(ModelRecord) if producer in ("", m.producer)]
+        page = [messages.model(m) for m in self._page(found, request)]
+        return Answer.message(pb.ModelList(models=page, total_query_count=len(found)))
+
+    @ROUTES.add("GET", "models/{id}", "model-get")
+    def get_model(self, request: Request, id: str) -> Answer:
+        return Answer.message(messages.model(self._find(ModelRecord, id)))
+
+    @ROUTES.add("GET", "models/{id}/multipart_upload", "model-upload-url")
+    def model_upload(self, request: Request, id: str) -> Answer:
+        """Asked for again, it starts again."""
+        model = self._find(ModelRecord, id)
+        if model.producer:
+            raise RefusalError(400, f"Model {id} is made by a job and cannot be uploaded.")
+        model.size = request.number("file_size", 0)
+        self.store.save(model)
+        parts = max(1, -(-model.size // self.part_size))
+        urls = [f"{self.storage}/models/{id}/{n}?signature={model.secret}" for n in range(parts)]
+        made = pb.FileMultipartUploadURL(
+            urls=urls, upload_id=model.secret, max_part_size=self.part_size
+        )
+        return self._transfer(request, pb.FileUploadResponse, multipart_url=made)
+
+    @ROUTES.add("POST", "models/{id}/multipart_upload", "model-complete")
+    def complete_model(self, request: Request, id: str) -> Answer:
+        """May be said twice: the client repeats it when the first answer is lost."""
+        model, said = self._find(ModelRecord, id), self._read(pb.FileMultipartUploadComplete, request)
+        with self.store.lock:
+            if not model.uploaded:
+                parts = [self.store.part(model, n) for n in range(len(said.etags))]
+                if said.upload_id != model.secret or not parts or not all(p.exists() for p in parts):
+                    raise RefusalError(400, f"The upload of model {id} is not complete.")
+                self.store.join(model, len(parts))
+                model.uploaded = True
+                self.store.save(model)
+        return Answer.message(messages.created(model))
+
+    @ROUTES.add("GET", "models/{id}/download", "model-download-url")
+    def model_download(self, request: Request, id: str) -> Answer:
+        model = self._find(ModelRecord, id)
+        if not model.uploaded:
+            raise RefusalError(404, f"The file of model {id} is not available.")
+        ending = _FILES.get(model.type, "bin")
+        name = model.name if model.name.endswith(f".{ending}") else f"{model.name}.{ending}"
+        name = f"{name.removesuffix('.zip')}.zip" if model.directory else name
+        url = f"{self.storage}/models/{id}?signature={model.secret}"
+        return self._transfer(
+            request, pb.FileDownloadResponse, url=pb.FileDownloadURL(url=url, filename=name)
+        )
+
+    # datasets
+
+    @ROUTES.add("POST", "datasets", "dataset-create")
+    def create_dataset(self, request: Request) -> Answer:
+        asked = self._read(pb.Dataset, request)
+        record = DatasetRecord(asked.name, permanent=asked.permanent)
+        return Answer.message(messages.created(self.store.create(record)), 201)
+
+    @ROUTES.add("GET", "datasets", "dataset-list")
+    def list_datasets(self, request: Request) -> Answer:
+        found = self.store.every(DatasetRecord)
+        page = [messages.dataset(d) for d in self._page(found, request)]
+        return Answer.message(pb.DatasetList(datasets=page, total_query_count=len(found)))
+
+    @ROUTES.add("GET", "datasets/{id}", "dataset-get")
+    def get_dataset(self, request: Request, id: str) -> Answer:
+        return Answer.message(messages.dataset(self._find(DatasetRecord, id)))
+
+    @ROUTES.add("GET", "datasets/{id}/upload_url", "dataset-upload-url")
+    def dataset_upload(self, request: Request, id: str) -> Answer:
+        data = self._find(DatasetRecord, id)
+        fields = {"key": f"datasets/{id}.h5", "signature": data.secret}
+        made = pb.FileUploadURL(
+            url=f"{self.storage}/datasets/{id}", file_field_name="file", fields=fields
+        )
+        return self._transfer(request, pb.FileUploadResponse, url=made)
+
+    @ROUTES.add("PATCH", "datasets/{id}", "dataset-complete")
+    def complete_dataset(self, request: Request, id: str) -> Answer:
+        data = self._find(DatasetRecord, id)
+        if not self.store.blob(data).exists():
+            raise RefusalError(400, f"The file of dataset {id} has not been uploaded.")
+        data.uploaded = True
+        self.store.save(data)
+        return Answer.message(messages.created(data))
+
+    @ROUTES.add("GET", "datasets/{id}/download_data", "dataset-download-url")
+    def dataset_download(self, request: Request, id: str) -> Answer:
+        data = self._find(DatasetRecord, id)
+        url = f"{self.storage}/datasets/{id}?signature={data.secret}"
+        made = pb.FileDownloadURL(url=url, filename=f"dataset-{id}.h5")
+        return self._transfer(request, pb.FileDownloadResponse, url=made)
+
+    # jobs
+
+    @ROUTES.add("POST", "jobs", "job-create")
+    def create_job(self, request: Request) -> Answer:
+        whole = self._read(pb.Job, request)
+        kind = (whole.WhichOneof("job") or "").removesuffix("_job")
+        if kind not in ("compile", "quantize", "link", "inference"):
+            raise RefusalError(400, f"The emulator does not run {kind or 'such'} jobs.")
+        asked = getattr(whole, f"{kind}_job")
+        models = [m.model_id for m in (asked.models.models if kind == "link" else [asked.model])]
+        record = JobRecord(asked.name, kind=kind, options=asked.options, models=models)
+        sources = [self._wanted(ModelRecord, i) for i in models]
+        if kind in ("compile", "quantize"):
+            record.specs = messages.read_specs(asked.tensor_type_list)
+        if kind != "quantize":
+            listed = asked.devices.devices if kind == "compile" else [asked.device]
+            record.devices = [self._device(d).name for d in listed]
+        if kind == "quantize":
+            record.weights = messages.quantize_type_name(asked.weights_dtype)
+            record.activations = messages.quantize_type_name(asked.activations_dtype)
+        data = (
+            asked.dataset
+            if kind == "inference"
+            else None
+            if kind == "link"
+            else asked.calibration_dataset
+        )
+        if data is not None and data.dataset_id:
+            record.dataset = self._wanted(DatasetRecord, data.dataset_id).id
+        record.profile = kind == "inference" and asked.is_profiling_on
+        with self.store.lock:
+            self.store.create(record)
+            if kind != "inference":
+                record.target = self._target(record, sources).id
+                self.store.save(record)
+        self.runner.wake()
+        return Answer.message(messages.created(record), 201)
+
+    def _target(self, job: JobRecord, sources: list[ModelRecord]) -> ModelRecord:
+        """The model that a job will make has its id as soon as the job has."""
+        runtime = {"quantize": "onnx", "link": "qnn_context_binary"}.get(job.kind)
+        if not runtime:
+            system = self._device(pb.Device(name=job.devices[0])).system
+            try:
+                runtime = target_runtime(job.options, system, sources[0].type)
+            except OptionError:
+                runtime = ""  # the job itself will say so
+        kind = RUNTIMES.get(runtime, "UNSPECIFIED")
+        name = f"job_{job.id}_{'quantized' if job.kind == 'quantize' else 'optimized'}_{_FILES.get(kind, 'model')}"
+        return self.store.create(
+            ModelRecord(name, type=kind, directory=kind == "ONNX", producer=job.id)
+        )
+
+    @ROUTES.add("GET", "jobs", "job-list")
+    def list_jobs(self, request: Request) -> Answer:
+        found = self._jobs(request)
+        page = [messages.job(j, self.store) for j in self._page(found, request)]
+        return Answer.message(pb.JobList(jobs=page, total_query_count=len(found)))
+
+    @ROUTES.add("GET", "job_summaries", "job-list")
+    def list_summaries(self, request: Request) -> Answer:
+        found = self._jobs(request)
+        page = [messages.summary(j, self.store) for j in self._page(found, request)]
+        return Answer.message(pb.JobSummaryList(job_summaries=page, total_query_count=len(found)))
+
+    def _jobs(self, request: Request) -> list[JobRecord]:
+        kind = request.parameter("type")
+        states = [int(s) for s in request.parameter("state").split(",") if s.isdigit()]
+        return [
+            j for j in self.store.every(JobRecord)
+            if kind in ("", j.kind) and (not states or pb.JobState.Value(f"JOB_STATE_{j.state}") in states)
+        ]  # fmt: skip
+
+    @ROUTES.add("GET", "jobs/{id}", "job-get")
+    def get_job(self, request: Request, id: str) -> Answer:
+        return Answer.message(messages.job(self._find(JobRecord, id), self.store))
+
+    @ROUTES.add("PATCH", "jobs/{id}", "job-update")
+    def update_job(self, request: Request, id: str) -> Answer:
+        said = self._read(pb.JobPublicUpdate, request)
+        with self.store.lock:
+            job = self._find(JobRecord, id)
+            job.name = said.name or job.name
+            self.store.save(job)
+        return Answer.message(messages.created(job))
+
+    @ROUTES.add("GET", "jobs/{id}/result", "job-result")
+    def job_result(self, request: Request, id: str) -> Answer:
+        return Answer.message(messages.result(self._find(JobRecord, id)))
+
+    @ROUTES.add("GET", "jobs/{id}/download_compiled_model", "model-download-url")
+    def compiled_model(self, request: Request, id: str) -> Answer:
+        return self.model_download(request, self._find(JobRecord, id).target)
+
+    @ROUTES.add("GET", "jobs/{id}/device_runs/{run}/artifact_list/{kind}", "job-artifacts")
+    def artifacts(self, request: Request, id: str, run: str, kind: str) -> Answer:
+        job, found = self._find(JobRecord, id), pb.NamedArtifactDownloadURLList()
+        if job.log and kind == str(pb.JOB_ARTIFACT_TYPE_HUB_LOG):
+            target = self.store.find(ModelRecord, job.models[0])
+            url = f"{self.storage}/jobs/{id}?signature={target.secret if target else ''}"
+            found.artifacts.add(url=url, filename=f"{id}.log", name="log")
+        return Answer.message(found)
+
+    @ROUTES.add("GET", "{kind}/{id}/shared_access", "access")
+    def shared(self, request: Request, kind: str, id: str) -> Answer:
+        return Answer.message(pb.SharedAccess())
+
+    # what they share
+
+    def _read(self, kind: Any, request: Request) -> Any:
+        message = kind()
+        try:
+            message.ParseFromString(request.body.read_bytes())
+        except Exception as error:  # protobuf's DecodeError lies in a private place
+            raise RefusalError(400, f"This is not a {kind.DESCRIPTOR.name}: {error}") from error
+        return message
+
+    def _find(self, kind: type[R], id: str) -> R:
+        found = self.store.find(kind, id)
+        if found is None:
+            raise RefusalError(404, "Not found.")
+        return found
+
+    def _wanted(self, kind: type[R], id: str) -> R:
+        """What the body of a request names."""
+        found = self.store.find(kind, id)
+        if found is None:
+            raise RefusalError(
+                400, f"{kind.folder.removesuffix('s').capitalize()} {id!r} does not exist."
+            )
+        return found
+
+    def _device(self, asked: Any) -> EmulatedDevice:
+        found = select(asked.name, asked.os, asked.attributes, one=True)
+        if not found:
+            known = ", ".join(quote(d.model, safe=" ()+") for d in DEVICES)
+            raise RefusalError(400, f"There is no device {asked.name!r}. The emulator has: {known}.")
+        return found[0]
+
+    def _page(self, found: list[R], request: Request) -> list[R]:
+        start = request.number("offset", 0)
+        return found[start : start + request.number("limit", _PAGE)]
+
+    def _transfer(self, request: Request, whole: Any, **part: Any) -> Answer:
+        """Clients that know of credentials for S3 get the choice wrapped; we never choose those."""
+        wrapped = request.parameter("supports_s3_credentials") == "true"
+        return Answer.message(whole(**part) if wrapped else next(iter(part.values())))

@@ -1,0 +1,203 @@
+"""Runs jobs one after another, each in a process of edgekit's own environment (`work.py`).
+
+A job that a killed emulator left behind is started again from its beginning.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from edgekit.emulator import datasets
+from edgekit.emulator.devices import select
+from edgekit.emulator.failure import JobError
+from edgekit.emulator.faults import Fault, Faults
+from edgekit.emulator.store import DatasetRecord, JobRecord, ModelRecord, Store, write_json
+
+_RUNNING = {"compile": "OPTIMIZING_MODEL", "quantize": "QUANTIZING_MODEL", "link": "LINKING_MODELS"}
+_MODULE = "edgekit.emulator.work"
+
+
+class Runner:
+    def __init__(self, store: Store, faults: Faults, python: str, path: str = "") -> None:
+        """`python`: edgekit's interpreter; `path`: the folder it finds edgekit in."""
+        self.store, self.faults, self.python = store, faults, python
+        kept = os.environ.get("PYTHONPATH", "")
+        self._environment = {
+            **os.environ, "PYTHONPATH": os.pathsep.join(p for p in (path, kept) if p),
+            "ORT_DISABLE_TELEMETRY": "1", "EDGEKIT_QUIET": "1",
+        }  # fmt: skip
+        self._wake, self._stopped = threading.Event(), threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._loop, daemon=True)
+
+    def start(self) -> None:
+        for job in self.store.every(JobRecord):
+            if not job.finished:
+                job.state = "CREATED"
+                self.store.save(job)
+        self._thread.start()
+        self.wake()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._wake.set()
+        process = self._process
+        if process:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGTERM)
+        self._thread.join(10)
+
+    @functools.cache  # noqa: B019  (one runner a process)
+    def toolchain(self) -> dict[str, str]:
+        """Versions of what compiles and runs models; empty when edgekit's environment is broken."""
+        ran = subprocess.run(
+            [self.python, "-P", "-m", _MODULE, "--versions"],
+            env=self._environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return dict(json.loads(ran.stdout)) if ran.returncode == 0 else {}
+
+    def _loop(self) -> None:
+        while not self._stopped.is_set():
+            waiting = [j for j in self.store.every(JobRecord) if not j.finished]
+            if not waiting:
+                self._wake.wait()
+                self._wake.clear()
+                continue
+            self._run(waiting[-1])  # the oldest: what it needs was asked for before it
+
+    def _run(self, job: JobRecord) -> None:
+        job = self._update(job, attempt=job.attempt + 1, started=time.time(), log=True)
+        folder = self.store.attempt(job)
+        folder.mkdir()
+        try:
+            self._update(job, state=_RUNNING.get(job.kind, "PROVISIONING_DEVICE"))
+            self._strike(job)
+            self._prepare(job, folder)
+            if job.kind == "inference":
+                self._update(job, state="MEASURING_PERFORMANCE" if job.profile else "RUNNING_INFERENCE")
+            found = self._work(folder)
+            if not self._stopped.is_set():
+                self._finish(job, folder, found)
+        except JobError as error:
+            if not self._stopped.is_set():  # else it is started again by the next emulator
+                self._update(job, state="FAILED", reason=error.reason, failure=error.kind,
+                             details=error.details, completed=time.time())  # fmt: skip
+
+    def _strike(self, job: JobRecord) -> None:
+        slow = self.faults.take(("slow-job",), job.kind)
+        if slow:
+            self._stopped.wait(slow.seconds)
+        fault: Fault | None = self.faults.take(("fail-job",), job.kind)
+        if fault:
+            raise JobError(fault.value or "This job was made to fail.", "UNKNOWN")
+
+    def _prepare(self, job: JobRecord, folder: Path) -> None:
+        """Everything the worker needs, in `job.json`."""
+        given: dict[str, Any] = {
+            "kind": job.kind, "options": job.options, "specs": job.specs, "profile": job.profile,
+            "weights": job.weights, "activations": job.activations, "target": "",
+            "models": [self._model(i) for i in job.models], "dataset": "",
+            "devices": [self._device(n) for n in job.devices],
+        }  # fmt: skip
+        target = self.store.find(ModelRecord, job.target)
+        if target:
+            given["target"] = target.name
+        data = self.store.find(DatasetRecord, job.dataset)
+        if job.dataset:
+            if not data or not data.uploaded:
+                raise JobError(f"Dataset {job.dataset} was never uploaded.", "INVALID_INPUTS")
+            try:
+                datasets.to_npz(self.store.blob(data), folder / "dataset.npz")
+            except ValueError as error:
+                raise JobError(
+                    f"Dataset {data.id} cannot be read: {error}", "INVALID_INPUTS"
+                ) from error
+            given["dataset"] = "dataset.npz"
+        write_json(folder / "job.json", given)
+
+    def _model(self, wanted: str) -> dict[str, Any]:
+        model = self.store.find(ModelRecord, wanted)
+        if not model:
+            raise JobError(f"Model {wanted} is gone.", "CLOUD_RESOURCE_MISSING")
+        producer = self.store.find(JobRecord, model.producer)
+        if producer and producer.state == "FAILED":
+            why = f"Model {wanted} does not exist: the job that makes it, {producer.id}, failed."
+            raise JobError(why, "RUNTIME_FAILED_DEPENDENCY")
+        if not model.uploaded:
+            raise JobError(f"Model {wanted} was never uploaded.", "CLOUD_RESOURCE_MISSING")
+        made_in = str(self.store.attempt(producer)) if producer else ""
+        return {"id": model.id, "name": model.name, "type": model.type, "directory": model.directory,
+                "path": str(self.store.blob(model)), "producer": made_in}  # fmt: skip
+
+    def _device(self, name: str) -> dict[str, Any]:
+        found = select(name)[0]
+        return {"name": found.name, "soc": found.soc, "soc_id": found.soc_id, "htp": found.htp,
+                "fp16": found.fp16, "system": found.system}  # fmt: skip
+
+    def _work(self, folder: Path) -> dict[str, Any]:
+        """Raises JobError with what the worker said, or with how it died."""
+        command = [self.python, "-P", "-m", _MODULE, str(folder)]
+        with (folder / "log.txt").open("wb") as log:
+            # Its stdin is how it sees that this process is gone.
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                env=self._environment,
+            )
+            self._process.wait()
+        code = self._process.returncode
+        if self._process.stdin:
+            self._process.stdin.close()
+        try:
+            found: dict[str, Any] = json.loads((folder / "result.json").read_text())
+        except FileNotFoundError:
+            how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            tail = (folder / "log.txt").read_text(errors="replace")[-2000:]
+            raise JobError(f"The worker died: {how}.", "RUNTIME_CRASH", tail) from None
+        if "reason" in found:
+            raise JobError(found["reason"], found["failure"], found.get("details", ""))
+        return found
+
+    def _finish(self, job: JobRecord, folder: Path, found: dict[str, Any]) -> None:
+        model = self.store.find(ModelRecord, job.target)
+        if model:
+            shutil.copyfile(folder / found["file"], self.store.place(model) / "blob.new")
+            os.replace(self.store.place(model) / "blob.new", self.store.blob(model))
+            model.uploaded = True
+            model.metadata = found.get("metadata", {})
+            model.inputs, model.outputs = found["inputs"], found["outputs"]
+            self.store.save(model)
+        output = ""
+        if found.get("dataset"):
+            data = self.store.create(DatasetRecord(f"job_{job.id}_outputs"))
+            datasets.to_h5(folder / found["dataset"], self.store.blob(data))
+            data.uploaded = True
+            self.store.save(data)
+            output = data.id
+        self._update(job, state="DONE", completed=time.time(), output=output,
+                     found_specs=found.get("inputs", []), detail=found.get("detail", {}))  # fmt: skip
+
+    def _update(self, job: JobRecord, **values: Any) -> JobRecord:
+        with self.store.lock:
+            current = self.store.find(JobRecord, job.id) or job  # its name may have been changed
+            for target in (current, job):
+                for name, value in values.items():
+                    setattr(target, name, value)
+            self.store.save(current)
+        return current

@@ -1,0 +1,103 @@
+"""The store of files, which at AI Hub is S3: signed addresses, no token, errors in XML."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import secrets
+from pathlib import Path
+
+from edgekit.emulator.faults import UPLOAD, Faults
+from edgekit.emulator.store import DatasetRecord, JobRecord, ModelRecord, Store
+from edgekit.emulator.wire import Answer, Request, Routes
+
+ROUTES = Routes()
+_DENIED = Answer.storage_error(403, "AccessDenied", "Request has expired")
+_INCOMPLETE = Answer.storage_error(
+    400, "IncompleteBody", "You did not provide the number of bytes specified by Content-Length"
+)
+
+
+class Storage:
+    def __init__(self, store: Store, faults: Faults) -> None:
+        self.store, self.faults = store, faults
+
+    @ROUTES.add("PUT", "models/{id}/{part}", "storage-put")
+    def put(self, request: Request, id: str, part: str) -> Answer:
+        model = self.store.find(ModelRecord, id)
+        if not model or not part.isdigit() or not signed(request.parameter("signature"), model.secret):
+            return _DENIED
+        return self._keep(request.body, self.store.part(model, int(part)), "storage-put")
+
+    @ROUTES.add("POST", "datasets/{id}", "storage-post")
+    def post(self, request: Request, id: str) -> Answer:
+        data = self.store.find(DatasetRecord, id)
+        boundary = request.headers.get("content-type", "").partition("boundary=")[2].strip('"')
+        fields = form(request.body, boundary.encode()) if boundary else {}
+        signature = fields.get("signature", b"").decode(errors="replace")
+        if not data or "file" not in fields or not signed(signature, data.secret):
+            return _DENIED
+        request.body.write_bytes(fields["file"])
+        answer = self._keep(request.body, self.store.blob(data), "storage-post")
+        answer.status = 204 if answer.status == 200 else answer.status
+        return answer
+
+    @ROUTES.add("GET", "models/{id}", "storage-get")
+    def get_model(self, request: Request, id: str) -> Answer:
+        model = self.store.find(ModelRecord, id)
+        good = model and signed(request.parameter("signature"), model.secret)
+        return self._give(self.store.blob(model)) if good and model else _DENIED
+
+    @ROUTES.add("GET", "datasets/{id}", "storage-get")
+    def get_dataset(self, request: Request, id: str) -> Answer:
+        data = self.store.find(DatasetRecord, id)
+        good = data and signed(request.parameter("signature"), data.secret)
+        return self._give(self.store.blob(data)) if good and data else _DENIED
+
+    @ROUTES.add("GET", "jobs/{id}", "storage-get")
+    def get_log(self, request: Request, id: str) -> Answer:
+        job = self.store.find(JobRecord, id)
+        model = self.store.find(ModelRecord, job.models[0]) if job else None
+        good = job and model and signed(request.parameter("signature"), model.secret)
+        return self._give(self.store.attempt(job) / "log.txt") if good and job else _DENIED
+
+    def _keep(self, body: Path, place: Path, operation: str) -> Answer:
+        """The ETag is the hash of what was kept, as with S3; the client does not compare it."""
+        fault = self.faults.take(UPLOAD, operation)
+        if fault and fault.kind == "incomplete-upload":
+            return _INCOMPLETE
+        if fault:
+            os.truncate(body, body.stat().st_size // 2)
+        with body.open("rb") as file:
+            etag = hashlib.file_digest(file, "md5").hexdigest()
+        os.replace(body, place)
+        return Answer(kind="", headers={"ETag": f'"{etag}"'})
+
+    def _give(self, path: Path) -> Answer:
+        if not path.exists():
+            return Answer.storage_error(404, "NoSuchKey", "The specified key does not exist.")
+        return Answer(kind="application/octet-stream", file=path)
+
+
+def signed(given: str, secret: str) -> bool:
+    return secrets.compare_digest(given.encode(), secret.encode())
+
+
+def form(path: Path, boundary: bytes) -> dict[str, bytes]:
+    """The fields of a multipart/form-data body."""
+    found: dict[str, bytes] = {}
+    if not path.stat().st_size:
+        return found
+    line = b"--" + boundary
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as body:
+        start = body.find(line)
+        while start >= 0:
+            end = body.find(b"\r\n" + line, start)
+            head = body.find(b"\r\n\r\n", start)
+            if end < 0 or head < 0:
+                break
+            names = body[start:head].partition(b' name="')[2]
+            found[names.partition(b'"')[0].decode(errors="replace")] = body[head + 4 : end]
+            start = end + 2
+    return found

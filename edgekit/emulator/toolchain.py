@@ -1,0 +1,27 @@
+"""What a worker says of itself: its tools, and what it is doing."""
+
+from __future__ import annotations
+
+import time
+from importlib.metadata import PackageNotFoundError, version
+
+_TOOLS = ("edgekit", "onnx", "onnxruntime", "onnxruntime-qnn", "ai-edge-litert")
+
+
+def log(text: str) -> None:
+    print(time.strftime("[%Y-%m-%d %H:%M:%S]"), text, flush=True)
+
+
+def versions() -> dict[str, str]:
+    """Of what this environment has; QAIRT is Qualcomm's compiler."""
+    found = {}
+    for name in _TOOLS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    if "onnxruntime-qnn" in found:
+        from edgekit.runtime.engines.qnn import compiler
+
+        found["QAIRT"] = compiler().removeprefix("QAIRT ")
+    return found

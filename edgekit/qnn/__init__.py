@@ -1,0 +1,1 @@
+"""Snapdragon: graphs as its NPU takes them, compiled here with Qualcomm's own compiler."""

@@ -1,0 +1,126 @@
+"""Compile a graph to a QNN context: what the NPU loads, wrapped as one EPContext node in an .onnx.
+
+https://onnxruntime.ai/docs/execution-providers/EP-Context-Design.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from edgekit.errors import ConversionError
+from edgekit.runtime.engines.onnxruntime import library
+from edgekit.runtime.engines.qnn import compiler, provider
+from edgekit.target import Chip
+
+_VERBOSE, _QUIET = 0, 4  # ONNX Runtime's log levels
+_UNIT = re.compile(r"Validation FAILED for \d+ nodes in OrtNodeUnit \((\w+)\) :\n(.*?)REASON : ([^\n]*)", re.S)  # fmt: skip
+_NODE = re.compile(r"Operator type: (\S+) Node name: (.*?) Node index:")
+
+
+@dataclass(frozen=True)
+class Unplaced:
+    """A node that the NPU does not take, and what the compiler says of it."""
+
+    node: str
+    kind: str
+    why: str
+
+
+class PlacementError(ConversionError):
+    """Part of the graph does not fit on the NPU; `nodes` say which."""
+
+    def __init__(self, nodes: tuple[Unplaced, ...], *text: str) -> None:
+        super().__init__(*text)
+        self.nodes = nodes
+
+
+def compile_context(
+    graph: onnx.ModelProto, chip: Chip, names: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
+) -> bytes:  # fmt: skip
+    """The .onnx that holds the context of `graph` for `chip`, inputs and outputs as in `graph`.
+
+    `names`: what the user calls the graph's nodes. `options`: more of the execution provider's.
+    Raises PlacementError for nodes the NPU lacks, ConversionError for other refusals.
+    """
+    data = graph.SerializeToString()
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+        path = Path(folder) / "context.onnx"
+        try:
+            with _output_to(Path(folder) / "log"):
+                _session(data, chip, path, dict(options or {}), _QUIET)
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise _explained(data, chip, dict(options or {}), dict(names or {}), error) from error
+        return path.read_bytes()
+
+
+def _session(data: bytes, chip: Chip, path: Path, more: dict[str, str], log: int) -> None:
+    ort = library()
+    settings = ort.SessionOptions()
+    settings.log_severity_level = log
+    for key, value in (
+        ("session.disable_cpu_ep_fallback", "1"), ("ep.context_enable", "1"),
+        ("ep.context_file_path", str(path)), ("ep.context_embed_mode", "1"),
+    ):  # fmt: skip
+        settings.add_session_config_entry(key, value)
+    settings.add_provider_for_devices([provider()], {
+        "backend_type": "htp", "soc_model": str(chip.soc_id), "htp_arch": str(chip.htp),
+        "htp_graph_finalization_optimization_mode": "3", **more,
+    })  # fmt: skip
+    ort.InferenceSession(data, settings)
+
+
+def _explained(
+    data: bytes, chip: Chip, options: dict[str, str], names: dict[str, str], error: Exception
+) -> ConversionError:
+    """What the compiler says when it is asked again to tell everything."""
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+        log = Path(folder) / "log"
+        with contextlib.suppress(Exception), _output_to(log):
+            _session(data, chip, Path(folder) / "context.onnx", options, _VERBOSE)
+        text = log.read_text(errors="replace")
+    nodes = tuple(dict.fromkeys(_unplaced(text)))
+    if nodes:
+        listed = "; ".join(f"{names.get(n.node) or n.node} ({n.kind}): {n.why}" for n in nodes[:8])
+        more = f"; and {len(nodes) - 8} more" if len(nodes) > 8 else ""
+        kinds = ", ".join(sorted({n.kind for n in nodes}))
+        return PlacementError(
+            nodes, f"{len(nodes)} nodes do not fit on the NPU of {chip.soc}: {kinds}", listed + more,
+            "export the model without them, try another precision, or convert it for -t android-cpu",
+        )  # fmt: skip
+    return ConversionError(
+        f"{compiler()} cannot compile this for {chip.soc}", str(error).splitlines()[0][-300:],
+        "try another precision" + ("" if chip.fp16 else f" (the NPU of {chip.soc} has no floating point)"),
+    )  # fmt: skip
+
+
+def _unplaced(log: str) -> Iterator[Unplaced]:
+    for kind, nodes, why in _UNIT.findall(log):
+        for found, name in _NODE.findall(nodes):
+            if found == kind:
+                reason = why.split(f"{kind} node `")[0].strip() or "not supported"
+                yield Unplaced(name, kind, reason)
+
+
+@contextlib.contextmanager
+def _output_to(path: Path) -> Iterator[Any]:
+    """Native code writes to the descriptors themselves."""
+    kept = [os.dup(1), os.dup(2)]
+    with path.open("wb") as file:
+        try:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            yield
+        finally:
+            for number, saved in enumerate(kept, 1):
+                os.dup2(saved, number)
+                os.close(saved)

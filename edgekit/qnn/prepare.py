@@ -1,0 +1,99 @@
+"""A model as the NPU's compiler gets it, and the gates it passes on the way.
+
+First: what the passes made of the float graph equals the source on the CPU. Second: the quantised
+graph runs on the CPU too, and how far it is from float there. The compiler would take graphs that
+fail either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+
+from edgekit.dataset import Dataset
+from edgekit.errors import ConversionError
+from edgekit.graph.channels_last import channels_last
+from edgekit.graph.clean import clean
+from edgekit.graph.flat_matmul import flat_matmul
+from edgekit.graph.pool_to_conv import pool_to_conv
+from edgekit.model import Model
+from edgekit.progress import Progress
+from edgekit.qnn.integers import integers_in_and_out
+from edgekit.qnn.quantise import laid_out, quantise
+from edgekit.quantize.calibration import feeds
+from edgekit.quantize.search import run_onnx
+from edgekit.receipt import Measurement, Provenance
+from edgekit.spec import DetectionSpec, Precision
+
+_EQUAL = {"boxes": 0.05, "scores": 1e-3, "classes": 0.0}  # px and probability: order of additions
+_PROBES = 2
+
+
+@dataclass(frozen=True)
+class Prepared:
+    graph: onnx.ModelProto
+    spec: DetectionSpec
+    names: dict[str, str]  # the user's, of the graph's nodes
+    gates: tuple[Measurement, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+    search: tuple[dict[str, Any], ...] = ()
+
+
+def prepare(
+    model: Model, precision: Precision, images: Dataset | None, wide_layers: int | None,
+    floats: Collection[str], progress: Progress,
+) -> Prepared:  # fmt: skip
+    """Raises ConversionError when a gate fails or the graph cannot be what the NPU needs."""
+    assert model.spec is not None
+    if model.spec.nms_in_graph and any(-1 in o.shape for o in model.spec.outputs):
+        raise ConversionError(
+            f"{model.name} suppresses duplicates itself, which leaves its outputs without a fixed size",
+            "an NPU computes on fixed sizes only",
+            "export it without NonMaxSuppression: edgekit's runtime suppresses duplicates",
+        )
+    if precision.is_float:
+        graph, spec = channels_last(flat_matmul(model.graph), model.spec)
+        gate = _equal_to_source(model, graph, spec, images)
+        return Prepared(graph, spec, model.names, gate, {"input": spec.input.layout})
+    assert images is not None
+    prepared, spec = channels_last(flat_matmul(clean(pool_to_conv(model.graph))), model.spec)
+    gates = _equal_to_source(model, prepared, spec, images)
+    done = quantise(model, precision, images, wide_layers, floats, progress)
+    error = Measurement("gate", "detection error of QDQ on the CPU", done.error, "1",
+                        Provenance.MEASURED, done.images, note=f"{done.images} calibration images")  # fmt: skip
+    graph, spec = integers_in_and_out(done.graph, done.spec)
+    return Prepared(graph, spec, done.names, (*gates, error), done.settings, done.search)
+
+
+def _equal_to_source(
+    model: Model, graph: onnx.ModelProto, spec: DetectionSpec, images: Dataset | None
+) -> tuple[Measurement, ...]:
+    """Raises ConversionError when the passes changed what the graph computes."""
+    assert model.spec is not None
+    probes = list(feeds(images.first(_PROBES), model.spec)) if images else _noise(model.spec)
+    name, note = spec.input.name, "photographs" if images else "images of noise"
+    mine = run_onnx(graph, [{name: laid_out(p[name], spec)} for p in probes])
+    rows = []
+    for output in spec.outputs:
+        pairs = zip(run_onnx(model.graph, probes), mine)
+        worst = max(float(np.abs(a[output.name] - b[output.name]).max()) for a, b in pairs)
+        if not worst <= _EQUAL[output.name]:
+            raise ConversionError(
+                f"Preparing {model.name} for the NPU changed its {output.name} by {worst:.3g}",
+                "a pass is wrong for this graph", "please report it, with the model if you can",
+            )  # fmt: skip
+        unit = "px" if output.name == "boxes" else "1"
+        rows.append(Measurement("gate", f"{output.name} of the prepared graph: max error", worst, unit,
+                                Provenance.MEASURED, len(probes), note=f"CPU, {len(probes)} {note}"))  # fmt: skip
+    return tuple(rows)
+
+
+def _noise(spec: DetectionSpec) -> list[dict[str, Any]]:
+    generator = np.random.default_rng(0)
+    levels = generator.integers(0, 256, (_PROBES, *spec.input.shape)).astype(np.float32)
+    mean, std = np.float32(spec.image.mean[0]), np.float32(spec.image.std[0])
+    return [{spec.input.name: (pixels - mean) / std} for pixels in levels]

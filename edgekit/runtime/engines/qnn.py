@@ -1,0 +1,120 @@
+"""Engine: Qualcomm's NPU through ONNX Runtime's QNN execution provider; its simulator elsewhere.
+
+Placement is strict: what does not run on the NPU does not run. On x86 the same library simulates
+the Hexagon Tensor Processor: outputs are worth comparing, its time means nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import platform
+from typing import Any
+
+from edgekit.errors import DeviceError, IntegrityError, MissingError
+from edgekit.package import Package
+from edgekit.runtime.engine import EngineOptions
+from edgekit.runtime.engines.onnxruntime import OnnxRuntimeSession, library
+from edgekit.runtime.soc import find_soc
+
+EXTRA = "pip install 'edgekit[qnn]'"
+
+
+class QnnSession(OnnxRuntimeSession):
+    def __init__(self, soc: str, *arguments: Any) -> None:
+        """`soc`: the chip the context was compiled for."""
+        self._soc = soc
+        if simulated():
+            self.simulator = f"HTP simulator, {compiler()}"
+        super().__init__(*arguments)
+
+    def _create(self, ort: Any, model: bytes, settings: Any) -> Any:
+        device = provider()
+        settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        performance = {} if simulated() else {"htp_performance_mode": "burst"}
+        settings.add_provider_for_devices([device], {"backend_type": "htp", **performance})
+        try:
+            return ort.InferenceSession(model, settings)
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise DeviceError(
+                f"The NPU does not open this package, which was compiled for {self._soc}",
+                str(error).splitlines()[0][-300:],
+                "edgekit doctor --package PACKAGE says what is wrong",
+            ) from error
+
+
+class QnnEngine:
+    def open(self, package: Package, options: EngineOptions) -> QnnSession:
+        soc = _choose(package, options)
+        engine, model = package.manifest.engine, package.manifest.model
+        return QnnSession(
+            soc, package.read(engine.chips[soc]),
+            {model.input.name: (model.input.shape, model.input.dtype)},
+            {o.name: (o.shape, o.dtype) for o in model.outputs}, options,
+        )  # fmt: skip
+
+
+def _choose(package: Package, options: EngineOptions) -> str:
+    """Which of the package's chips to open it for: the one asked for, or this machine's."""
+    have, name = package.manifest.engine.chips, package.path.name
+    if not have:
+        raise IntegrityError(f"{name} does not say which chip it is for", "", "convert again")
+    if simulated() and not options.simulate:
+        raise DeviceError(
+            f"{name} runs on the NPU of {', '.join(have)}, which this machine lacks",
+            f"it is {platform.machine()}, where Qualcomm's library only simulates an NPU",
+            "copy it to the device, or ask for the simulator (-d sim:htp, load(..., simulate=True)): "
+            "right in numbers, seconds an image",
+        )  # fmt: skip
+    wanted = options.chip or ("" if simulated() else find_soc())
+    if wanted in have:
+        return wanted
+    if wanted and len(set(have.values())) > 1 or options.chip:
+        raise DeviceError(
+            f"{name} was not compiled for {wanted}", f"it holds contexts for {', '.join(have)}",
+            "convert it for this chip as well",
+        )  # fmt: skip
+    return next(iter(have))  # an unknown name: the context itself tells whether it fits
+
+
+def simulated() -> bool:
+    """Whether Qualcomm's library only simulates an NPU on this machine."""
+    return platform.machine().lower() in ("x86_64", "amd64") and platform.system() == "Linux"
+
+
+@functools.cache
+def provider() -> Any:
+    """ONNX Runtime's device for the QNN execution provider. Raises MissingError, DeviceError."""
+    ort = library()
+    try:
+        qnn = importlib.import_module("onnxruntime_qnn")
+    except ImportError as error:
+        raise MissingError(
+            "This package runs on a Snapdragon NPU, and onnxruntime-qnn is not installed",
+            str(error), EXTRA,
+        ) from error  # fmt: skip
+    name = qnn.get_ep_name()
+    try:
+        ort.register_execution_provider_library(name, qnn.get_library_path())
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise MissingError(
+            f"onnxruntime-qnn does not fit onnxruntime {ort.__version__}",
+            str(error).splitlines()[0][-300:], f"{EXTRA} brings two that do",
+        ) from error  # fmt: skip
+    devices = [d for d in ort.get_ep_devices() if d.ep_name == name]
+    if not devices:
+        raise DeviceError("onnxruntime-qnn finds no processor on this machine", "", "edgekit doctor")
+    npu = [d for d in devices if d.device.type == ort.OrtHardwareDeviceType.NPU]
+    return (npu or devices)[0]
+
+
+def compiler() -> str:
+    """The Qualcomm toolchain inside onnxruntime-qnn, as `QAIRT 2.51.0`; "" when it does not say."""
+    try:
+        info = importlib.import_module("onnxruntime_qnn.build_and_package_info")
+    except ImportError:
+        return ""
+    return f"QAIRT {info.qnn_version}" if hasattr(info, "qnn_version") else ""
+
+
+engine = QnnEngine()
