@@ -26,7 +26,7 @@ class Tolerance:
 class Chip:
     """A Snapdragon as its compiler, its system and AI Hub know it."""
 
-    soc: str  # what the QNN compiler calls it: SM8750
+    soc: str  # its part number: SM8750
     soc_id: int  # and its number there
     htp: int  # Hexagon Tensor Processor architecture: 79 for v79
     fp16: bool = True  # whether it computes in floating point at all

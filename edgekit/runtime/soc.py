@@ -7,11 +7,11 @@ import re
 import subprocess
 from pathlib import Path
 
-_NAME = re.compile(r"\b((?:SM|SC|QCS|QCM|SA|SXR|X[12][EP])\d{3,}[A-Z0-9]*)", re.IGNORECASE)
+_NAME = re.compile(r"\b((?:SM|SC|SG|SA|SXR|QCS|QCM|CQ|X[12][EP]?)\d{3,}[A-Z0-9]*)", re.IGNORECASE)
 
 
 def find_soc() -> str:
-    """"" where the system does not say, or where it is no Snapdragon."""
+    """ "" where the system does not say, or where it is no Snapdragon."""
     for text in _sources():
         match = _NAME.search(text.replace("\0", " "))
         if match:
@@ -44,7 +44,8 @@ def _windows_name() -> str:
         import winreg
 
         key = winreg.OpenKey(  # type: ignore[attr-defined, unused-ignore]
-            winreg.HKEY_LOCAL_MACHINE, r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"  # type: ignore[attr-defined, unused-ignore]
+            winreg.HKEY_LOCAL_MACHINE,  # type: ignore[attr-defined, unused-ignore]
+            r"HARDWARE\DESCRIPTION\System\CentralProcessor\0",
         )
         return str(winreg.QueryValueEx(key, "ProcessorNameString")[0])  # type: ignore[attr-defined, unused-ignore]
     except (ImportError, OSError):
