@@ -108,9 +108,7 @@ def convert(
         simulated_images=simulated_images if any(t.simulator for t in found) else None,
     )  # fmt: skip
     compared_on = evaluating or (calibrating.without_boxes() if calibrating else None)
-    verifier = Verifier(
-        model, compared_on, external, launches, command, allowed, simulated_images
-    )
+    verifier = Verifier(model, compared_on, external, launches, command, allowed, simulated_images)
     quantising = CompileOptions(
         str(Path(calibration).resolve()) if calibration else "", calibration_images, float_layers
     )
@@ -179,7 +177,9 @@ class _Step:
                 return candidate
             tried.append({"kind": "attempt", "float_layers": chosen, "result": inaccurate[0].message})
             progress.note(f"  {inaccurate[0].message}; trying again with more layers {kept}")
-            candidate = self.attempt(dataclasses.replace(options, float_layers=_MORE[kept] * chosen or 4), tried)
+            candidate = self.attempt(
+                dataclasses.replace(options, float_layers=_MORE[kept] * chosen or 4), tried
+            )
             best = min(best, candidate, key=_Candidate.badness)
         return best
 

@@ -73,7 +73,9 @@ class Verifier:
         self.model, self.external, self.launches = model, external, launches
         self.command, self.allowed = command, allowed
         few = dataset.first(simulated_images) if dataset else None
-        self._all, self._few = (_Originals(model, external, Images(d, model.spec)) for d in (dataset, few))
+        self._all, self._few = (
+            _Originals(model, external, Images(d, model.spec)) for d in (dataset, few)
+        )
 
     def check(
         self, staged: Package, artifact: Artifact, target: Target, parent: Package | None
@@ -119,7 +121,9 @@ class Verifier:
             trips += trip
             not_checked += unknown
         if originals.images.dataset and len(originals.images) < len(self._all.images):
-            not_checked.append(f"accuracy on more than {originals.images.describe()} (--simulated-images)")
+            not_checked.append(
+                f"accuracy on more than {originals.images.describe()} (--simulated-images)"
+            )
         devices = [f"aihub:{c.aihub[0]}" for c in target.chips if c.aihub]
         better = f"; edgekit profile PACKAGE -d {shlex.quote(devices[0])}" if devices else ""
         not_checked.append(f"speed: a simulator has none{better}")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from edgekit.backends.base import Artifact, Availability, CompileOptions
 from edgekit.dataset import read_dataset
-from edgekit.errors import ConversionError
 from edgekit.model import Model
 from edgekit.package import EngineRequirement
 from edgekit.progress import Progress

@@ -19,7 +19,7 @@ if "edgekit" not in sys.modules:
     package.__path__ = [str(here.parent)]
     sys.modules["edgekit"] = package
 
-from edgekit.emulator.server import main
+from edgekit.emulator.start import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

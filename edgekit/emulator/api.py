@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from edgekit.emulator import messages
 from edgekit.emulator.devices import DEVICES, EmulatedDevice, select
@@ -15,6 +14,7 @@ from edgekit.emulator.wire import Answer, RefusalError, Request, Routes
 
 ROUTES = Routes()
 _PAGE = 50
+_PARTS = 10_000  # as many as S3 takes
 _FILES = {  # what a download is called
     "TFLITE": "tflite", "QNN_DLC": "dlc", "QNN_CONTEXT_BINARY": "bin", "ONNX": "onnx",
     "TORCH_EXPORTED_PROGRAM": "pt2", "TORCHSCRIPT": "pt",
@@ -60,8 +60,7 @@ class Api:
 
     @ROUTES.add("GET", "models", "model-list")
     def list_models(self, request: Request) -> Answer:
-        producer = request.parameter("producer")
-        found = [m for m in self.store.every(ModelRecord) if producer in ("", m.producer)]
+        found = self.store.every(ModelRecord)
         page = [messages.model(m) for m in self._page(found, request)]
         return Answer.message(pb.ModelList(models=page, total_query_count=len(found)))
 
@@ -73,11 +72,11 @@ class Api:
     def model_upload(self, request: Request, id: str) -> Answer:
         """Asked for again, it starts again."""
         model = self._find(ModelRecord, id)
-        if model.producer:
-            raise RefusalError(400, f"Model {id} is made by a job and cannot be uploaded.")
-        model.size = request.number("file_size", 0)
-        self.store.save(model)
-        parts = max(1, -(-model.size // self.part_size))
+        if model.uploaded or model.producer:
+            raise RefusalError(400, f"Model {id} has its file already, or a job makes it.")
+        parts = max(1, -(-request.number("file_size", 0) // self.part_size))
+        if parts > _PARTS:
+            raise RefusalError(400, "This file is too large.")
         urls = [f"{self.storage}/models/{id}/{n}?signature={model.secret}" for n in range(parts)]
         made = pb.FileMultipartUploadURL(
             urls=urls, upload_id=model.secret, max_part_size=self.part_size
@@ -104,7 +103,8 @@ class Api:
         if not model.uploaded:
             raise RefusalError(404, f"The file of model {id} is not available.")
         ending = _FILES.get(model.type, "bin")
-        name = model.name if model.name.endswith(f".{ending}") else f"{model.name}.{ending}"
+        name = model.name.replace("/", "_")  # the client takes it for the name of a file
+        name = name if name.endswith(f".{ending}") else f"{name}.{ending}"
         name = f"{name.removesuffix('.zip')}.zip" if model.directory else name
         url = f"{self.storage}/models/{id}?signature={model.secret}"
         return self._transfer(
@@ -166,24 +166,27 @@ class Api:
         models = [m.model_id for m in (asked.models.models if kind == "link" else [asked.model])]
         record = JobRecord(asked.name, kind=kind, options=asked.options, models=models)
         sources = [self._wanted(ModelRecord, i) for i in models]
-        if kind in ("compile", "quantize"):
-            record.specs = messages.read_specs(asked.tensor_type_list)
+        if not sources:
+            raise RefusalError(400, "A link job takes at least one model.")
+        if kind == "inference":
+            record.profile = asked.is_profiling_on
+        try:
+            if kind == "compile":
+                record.specs = messages.read_specs(asked.tensor_type_list)
+            if kind == "quantize":
+                record.weights = messages.quantize_type_name(asked.weights_dtype)
+                record.activations = messages.quantize_type_name(asked.activations_dtype)
+        except ValueError as error:  # a number that stands for no type
+            raise RefusalError(400, str(error)) from error
         if kind != "quantize":
             listed = asked.devices.devices if kind == "compile" else [asked.device]
             record.devices = [self._device(d).name for d in listed]
-        if kind == "quantize":
-            record.weights = messages.quantize_type_name(asked.weights_dtype)
-            record.activations = messages.quantize_type_name(asked.activations_dtype)
-        data = (
-            asked.dataset
-            if kind == "inference"
-            else None
-            if kind == "link"
-            else asked.calibration_dataset
-        )
-        if data is not None and data.dataset_id:
-            record.dataset = self._wanted(DatasetRecord, data.dataset_id).id
-        record.profile = kind == "inference" and asked.is_profiling_on
+            if not listed:
+                raise RefusalError(400, "A compile job takes at least one device.")
+        if kind != "link":
+            data = asked.dataset if kind == "inference" else asked.calibration_dataset
+            if data.dataset_id:
+                record.dataset = self._wanted(DatasetRecord, data.dataset_id).id
         with self.store.lock:
             self.store.create(record)
             if kind != "inference":
@@ -207,12 +210,6 @@ class Api:
             ModelRecord(name, type=kind, directory=kind == "ONNX", producer=job.id)
         )
 
-    @ROUTES.add("GET", "jobs", "job-list")
-    def list_jobs(self, request: Request) -> Answer:
-        found = self._jobs(request)
-        page = [messages.job(j, self.store) for j in self._page(found, request)]
-        return Answer.message(pb.JobList(jobs=page, total_query_count=len(found)))
-
     @ROUTES.add("GET", "job_summaries", "job-list")
     def list_summaries(self, request: Request) -> Answer:
         found = self._jobs(request)
@@ -221,10 +218,10 @@ class Api:
 
     def _jobs(self, request: Request) -> list[JobRecord]:
         kind = request.parameter("type")
-        states = [int(s) for s in request.parameter("state").split(",") if s.isdigit()]
+        states = [s for s in request.parameter("state").split(",") if s]
         return [
             j for j in self.store.every(JobRecord)
-            if kind in ("", j.kind) and (not states or pb.JobState.Value(f"JOB_STATE_{j.state}") in states)
+            if kind in ("", j.kind) and (not states or str(pb.JobState.Value(f"JOB_STATE_{j.state}")) in states)
         ]  # fmt: skip
 
     @ROUTES.add("GET", "jobs/{id}", "job-get")
@@ -244,22 +241,14 @@ class Api:
     def job_result(self, request: Request, id: str) -> Answer:
         return Answer.message(messages.result(self._find(JobRecord, id)))
 
-    @ROUTES.add("GET", "jobs/{id}/download_compiled_model", "model-download-url")
-    def compiled_model(self, request: Request, id: str) -> Answer:
-        return self.model_download(request, self._find(JobRecord, id).target)
-
     @ROUTES.add("GET", "jobs/{id}/device_runs/{run}/artifact_list/{kind}", "job-artifacts")
     def artifacts(self, request: Request, id: str, run: str, kind: str) -> Answer:
         job, found = self._find(JobRecord, id), pb.NamedArtifactDownloadURLList()
-        if job.log and kind == str(pb.JOB_ARTIFACT_TYPE_HUB_LOG):
+        if job.finished and kind == str(pb.JOB_ARTIFACT_TYPE_HUB_LOG):
             target = self.store.find(ModelRecord, job.models[0])
             url = f"{self.storage}/jobs/{id}?signature={target.secret if target else ''}"
             found.artifacts.add(url=url, filename=f"{id}.log", name="log")
         return Answer.message(found)
-
-    @ROUTES.add("GET", "{kind}/{id}/shared_access", "access")
-    def shared(self, request: Request, kind: str, id: str) -> Answer:
-        return Answer.message(pb.SharedAccess())
 
     # what they share
 
@@ -289,7 +278,7 @@ class Api:
     def _device(self, asked: Any) -> EmulatedDevice:
         found = select(asked.name, asked.os, asked.attributes, one=True)
         if not found:
-            known = ", ".join(quote(d.model, safe=" ()+") for d in DEVICES)
+            known = ", ".join(d.model for d in DEVICES)
             raise RefusalError(400, f"There is no device {asked.name!r}. The emulator has: {known}.")
         return found[0]
 

@@ -32,7 +32,7 @@ def onnx_path(model: Mapping[str, Any], folder: Path) -> Path:
     try:
         with zipfile.ZipFile(source) as archive:
             archive.extractall(unpacked)  # leaves out .. and absolute paths
-    except (zipfile.BadZipFile, OSError) as error:
+    except Exception as error:  # zipfile's, zlib's, those of encrypted files
         raise JobError(
             f"Model {model['id']} is not a valid .zip file: {error}.", "MODEL_CORRUPT"
         ) from error
@@ -79,8 +79,10 @@ def pack_onnx(model: onnx.ModelProto, name: str, folder: Path) -> Path:
     """model.onnx, its weights in model.data, as AI Hub gives them."""
     place = folder / "packing"
     place.mkdir()
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)  # saving moves the weights of what it is given into the file
     onnx.save(
-        model, place / "model.onnx", save_as_external_data=True, location="model.data", size_threshold=0
+        copy, place / "model.onnx", save_as_external_data=True, location="model.data", size_threshold=0
     )
     out = folder / "model.onnx.zip"
     pack(f"{name}.onnx", {p.name: p for p in place.iterdir()}, out)

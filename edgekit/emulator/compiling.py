@@ -10,8 +10,7 @@ from typing import Any
 
 import onnx
 
-from edgekit.emulator import MARK
-from edgekit.emulator.artefacts import binary_of, load_onnx, pack_context, pack_onnx, specs
+from edgekit.emulator.artefacts import Specs, binary_of, load_onnx, pack_context, pack_onnx, specs
 from edgekit.emulator.failure import JobError
 from edgekit.emulator.options import RUNTIMES, Options, target_runtime
 from edgekit.emulator.reshaping import Quantised, reshape
@@ -57,12 +56,14 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     graph = load_onnx(model, folder)
     if any(n.op_type == "EPContext" for n in graph.graph.node):
         raise JobError("The model is compiled already.", "MODEL_INVALID")
-    graph = _folded(graph)
+    graph = folded(graph)
+    if runtime == "tflite" and any(n.op_type == "QuantizeLinear" for n in graph.graph.node):
+        raise JobError("The emulator compiles float models for TFLite, not quantised ones.")
     quantised = reshape(graph, options, job["specs"], runtime != "onnx")
     _reject_unknown(options)
     full = options.text("quantize_full_type")
     if full and full != "float16":
-        graph = _quantised(graph, full, job, folder)
+        graph = _quantised(graph, full, runtime, job, folder)
         quantised = reshape(graph, options, [], runtime != "onnx")
     _try_on_cpu(graph)
     (folder / GRAPH).write_bytes(graph.SerializeToString())
@@ -71,9 +72,9 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     (folder / ABOUT).write_text(
         json.dumps({"quantised": quantised, "device": dict(device), "graph_name": request.graph_name})
     )
-    inputs, outputs = _specs(graph, quantised)
-    return {"file": made.file.name if made.file.parent == folder else str(made.file.relative_to(folder)),
-            "metadata": made.metadata, "inputs": inputs, "outputs": outputs}  # fmt: skip
+    inputs, outputs = ends(graph, quantised)
+    return {"file": str(made.file.relative_to(folder)), "metadata": made.metadata,
+            "inputs": inputs, "outputs": outputs}  # fmt: skip
 
 
 def embed(job: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def embed(job: dict[str, Any], folder: Path) -> dict[str, Any]:
         (folder / name).write_bytes(made_here(job["models"][0], name).read_bytes())
     device = about["device"]
     file = pack_context(loaded, job["target"], folder)
-    inputs, outputs = _specs(loaded, about["quantised"])
+    inputs, outputs = ends(loaded, about["quantised"])
     return {
         "file": file.name,
         "metadata": _metadata(device, about["graph_name"]),
@@ -136,7 +137,7 @@ def _reject_unknown(options: Options) -> None:
         )
 
 
-def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
+def folded(model: onnx.ModelProto) -> onnx.ModelProto:
     """Constants as initializers: quantisers and compilers look for them there."""
     import onnx_ir
     from onnx_ir.passes.common import LiftConstantsToInitializersPass
@@ -146,9 +147,13 @@ def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
     return onnx_ir.to_proto(ir)
 
 
-def _quantised(graph: onnx.ModelProto, full: str, job: dict[str, Any], folder: Path) -> onnx.ModelProto:
+def _quantised(
+    graph: onnx.ModelProto, full: str, runtime: str, job: dict[str, Any], folder: Path
+) -> onnx.ModelProto:
     from edgekit.emulator.quantising import quantise
 
+    if runtime == "tflite":
+        raise JobError("The emulator compiles float models for TFLite; it does not quantise them.")
     bits = {"int8": "int8", "w8a8": "int8", "int16": "int16", "w8a16": "int16"}.get(full)
     if not bits:
         raise JobError(f"The emulator cannot honour --quantize_full_type {full}.")
@@ -170,16 +175,17 @@ def _try_on_cpu(graph: onnx.ModelProto) -> None:
         raise JobError(f"The model is not valid: {why}", "MODEL_INVALID") from error
 
 
-def _specs(graph: onnx.ModelProto, quantised: Quantised) -> tuple[Any, Any]:
-    weights = {t.name for t in graph.graph.initializer}
-    inputs = [v for v in graph.graph.input if v.name not in weights]
-    return specs(inputs, quantised), specs(graph.graph.output, quantised)
+def ends(model: onnx.ModelProto, quantised: Quantised, label: str = "") -> tuple[Specs, Specs]:
+    """Inputs and outputs."""
+    weights = {t.name for t in model.graph.initializer}
+    inputs = [v for v in model.graph.input if v.name not in weights]
+    return specs(inputs, quantised, label), specs(model.graph.output, quantised, label)
 
 
 def _metadata(device: Mapping[str, Any], name: str) -> dict[str, str]:
     from edgekit.emulator.qualcomm import metadata
 
-    return metadata(device, [name], versions().get("QAIRT", ""), MARK)
+    return metadata(device, [name], versions().get("QAIRT", ""))
 
 
 def _onnx(graph: onnx.ModelProto, request: Request) -> Compiled:

@@ -21,6 +21,8 @@ def to_npz(source: Path, out: Path) -> None:
             entries = convert.h5_to_dataset_entries(file)
     except Exception as error:  # h5py's and the converter's kinds
         raise ValueError(str(error)) from error
+    if any(a.dtype.kind not in "fiub" for samples in entries.values() for a in samples):
+        raise ValueError("it holds what are not numbers")
     write_npz(entries, out)
 
 

@@ -6,6 +6,7 @@ numbers Qualcomm's compiler was seen to take are here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -108,4 +109,4 @@ def _fits(version: str, wanted: str) -> bool:
 
 
 def _number(version: str) -> tuple[int, ...]:
-    return tuple(int(p) for p in version.split(".") if p.isdigit())
+    return tuple(int(p) for p in re.findall("[0-9]{1,9}", version))

@@ -2,8 +2,8 @@
 
     KIND[=VALUE][:WHEN[+SKIP]][:TIMES]        fail-job=out of memory:compile    503:job-get+2:always
 
-WHEN is a pattern of operations (see `api.py`) or of kinds of jobs; SKIP lets so many pass first.
-TIMES is 1 unless said. Standard library only.
+WHEN is a pattern of OPERATIONS, or of JOBS for faults of jobs; SKIP lets so many pass first. TIMES is
+1 unless said. Standard library only.
 """
 
 from __future__ import annotations
@@ -11,15 +11,24 @@ from __future__ import annotations
 import fnmatch
 import re
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 ALWAYS = 0
+OPERATIONS = (  # what requests ask for; `api.py` and `storage.py` answer them
+    "user", "devices", "frameworks",
+    "model-create", "model-list", "model-get", "model-upload-url", "model-complete", "model-download-url",
+    "dataset-create", "dataset-list", "dataset-get", "dataset-upload-url", "dataset-complete",
+    "dataset-download-url",
+    "job-create", "job-list", "job-get", "job-update", "job-result", "job-artifacts",
+    "storage-put", "storage-post", "storage-get",
+)  # fmt: skip
+JOBS = ("compile", "quantize", "link", "inference")
 STATUSES = ("429", "500", "502", "503", "504")
 KINDS = {  # and what they meet when nothing is said
     **dict.fromkeys(STATUSES, "*"),  # 429=SECONDS and 503=SECONDS send Retry-After
     "expired-token": "[!s]*",  # storage is signed, not authorised
-    "drop-connection": "*",  # after the work is done; =before: nothing is done
+    "drop-connection": "*",  # the work is done; =before: it is not; =within: half of the answer arrives
     "slow-response": "*",  # =SECONDS
     "truncated-upload": "storage-p*",  # half of it is lost, and nobody says so
     "incomplete-upload": "storage-p*",  # S3 says so
@@ -28,11 +37,13 @@ KINDS = {  # and what they meet when nothing is said
     "fail-job": "*",  # =REASON
     "slow-job": "*",  # =SECONDS
 }
-JOB = ("fail-job", "slow-job")
+OF_JOBS = ("fail-job", "slow-job")
 UPLOAD = ("truncated-upload", "incomplete-upload")
 DOWNLOAD = ("truncated-download", "corrupt-download")
 ANSWER = (*STATUSES, "expired-token", "drop-connection", "slow-response")
-_SHAPE = re.compile(r"([\w-]+)(?:=(.*?))?(?::([a-z*?\[\]!-]+)(?:\+(\d+))?)?(?::(\d+|always))?")
+_SHAPE = re.compile(
+    r"([\w-]+)(?:=(.*?))?(?::(?!always$)([a-z*?\[\]!-]+)(?:\+(\d+))?)?(?::(\d+|always))?"
+)
 
 
 @dataclass
@@ -48,8 +59,13 @@ class Fault:
         if self.kind not in KINDS:
             raise ValueError(f"there is no fault {self.kind}; there are: {', '.join(KINDS)}")
         self.when = self.when or KINDS[self.kind]
-        if self.kind.startswith("slow-"):
-            float(self.value or "nothing")  # raises ValueError
+        known = fnmatch.filter(JOBS if self.kind in OF_JOBS else OPERATIONS, KINDS[self.kind])
+        if not fnmatch.filter(known, self.when):  # it would never strike
+            raise ValueError(f"{self.kind} meets {', '.join(known)}; none of them is {self.when}")
+        if self.kind.startswith("slow-") and not re.fullmatch(r"\d+(\.\d+)?", self.value):
+            raise ValueError(f"{self.kind} takes seconds: {self.kind}=2.5")
+        if self.kind == "drop-connection" and self.value not in ("", "before", "within"):
+            raise ValueError("drop-connection takes before or within")
 
     @property
     def seconds(self) -> float:
@@ -83,7 +99,7 @@ class Faults:
 
     def listed(self) -> list[dict[str, Any]]:
         with self._lock:
-            return [asdict(f) for f in self._faults]
+            return [vars(f).copy() for f in self._faults]
 
     def take(self, kinds: tuple[str, ...], where: str) -> Fault | None:
         """The first of these kinds that is due at `where`; it counts as fired."""

@@ -14,16 +14,18 @@ import signal
 import subprocess
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
-from edgekit.emulator import datasets
+from edgekit.emulator import MARK, SUFFIX, datasets
 from edgekit.emulator.devices import select
 from edgekit.emulator.failure import JobError
 from edgekit.emulator.faults import Fault, Faults
 from edgekit.emulator.store import DatasetRecord, JobRecord, ModelRecord, Store, write_json
 
 _RUNNING = {"compile": "OPTIMIZING_MODEL", "quantize": "QUANTIZING_MODEL", "link": "LINKING_MODELS"}
+LOG = "log.txt"  # in the folder of an attempt
 _MODULE = "edgekit.emulator.work"
 
 
@@ -79,10 +81,11 @@ class Runner:
             self._run(waiting[-1])  # the oldest: what it needs was asked for before it
 
     def _run(self, job: JobRecord) -> None:
-        job = self._update(job, attempt=job.attempt + 1, started=time.time(), log=True)
+        job = self._update(job, attempt=job.attempt + 1, started=time.time())
         folder = self.store.attempt(job)
-        folder.mkdir()
         try:
+            folder.mkdir()
+            (folder / LOG).write_text(f"{MARK}: a job of edgekit's emulator of AI Hub\n")
             self._update(job, state=_RUNNING.get(job.kind, "PROVISIONING_DEVICE"))
             self._strike(job)
             self._prepare(job, folder)
@@ -92,9 +95,16 @@ class Runner:
             if not self._stopped.is_set():
                 self._finish(job, folder, found)
         except JobError as error:
-            if not self._stopped.is_set():  # else it is started again by the next emulator
-                self._update(job, state="FAILED", reason=error.reason, failure=error.kind,
-                             details=error.details, completed=time.time())  # fmt: skip
+            self._fail(job, error)
+        except Exception as error:  # the jobs after it must not wait for ever
+            traceback.print_exc()
+            why = f"The emulator has a defect: {type(error).__name__}: {error}"
+            self._fail(job, JobError(why, "INTERNAL_LOGIC", traceback.format_exc()))
+
+    def _fail(self, job: JobRecord, error: JobError) -> None:
+        if not self._stopped.is_set():  # else it is started again by the next emulator
+            self._update(job, state="FAILED", reason=error.reason, failure=error.kind,
+                         details=error.details, completed=time.time())  # fmt: skip
 
     def _strike(self, job: JobRecord) -> None:
         slow = self.faults.take(("slow-job",), job.kind)
@@ -149,8 +159,8 @@ class Runner:
 
     def _work(self, folder: Path) -> dict[str, Any]:
         """Raises JobError with what the worker said, or with how it died."""
-        command = [self.python, "-P", "-m", _MODULE, str(folder)]
-        with (folder / "log.txt").open("wb") as log:
+        command = [self.python, "-P", "-m", _MODULE, str(folder), "--watched"]
+        with (folder / LOG).open("ab") as log:
             # Its stdin is how it sees that this process is gone.
             self._process = subprocess.Popen(
                 command,
@@ -168,7 +178,7 @@ class Runner:
             found: dict[str, Any] = json.loads((folder / "result.json").read_text())
         except FileNotFoundError:
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-            tail = (folder / "log.txt").read_text(errors="replace")[-2000:]
+            tail = (folder / LOG).read_text(errors="replace")[-2000:]
             raise JobError(f"The worker died: {how}.", "RUNTIME_CRASH", tail) from None
         if "reason" in found:
             raise JobError(found["reason"], found["failure"], found.get("details", ""))
@@ -185,7 +195,7 @@ class Runner:
             self.store.save(model)
         output = ""
         if found.get("dataset"):
-            data = self.store.create(DatasetRecord(f"job_{job.id}_outputs"))
+            data = self.store.create(DatasetRecord(f"job_{job.id}_outputs{SUFFIX}"))
             datasets.to_h5(folder / found["dataset"], self.store.blob(data))
             data.uploaded = True
             self.store.save(data)

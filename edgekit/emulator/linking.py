@@ -8,9 +8,8 @@ from typing import Any
 
 import onnx
 
-from edgekit.emulator import MARK
-from edgekit.emulator.artefacts import Specs, specs
-from edgekit.emulator.compiling import ABOUT, GRAPH, made_here
+from edgekit.emulator.artefacts import Specs
+from edgekit.emulator.compiling import ABOUT, GRAPH, ends, made_here
 from edgekit.emulator.failure import JobError
 from edgekit.emulator.options import Options
 from edgekit.emulator.toolchain import log, versions
@@ -25,7 +24,9 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     options.pairs("qnn_options")  # they tune; the graphs are named by their compile jobs
     if options.rest():
         raise JobError(f"The emulator cannot honour --{options.rest()[0]}.", "INVALID_ARGUMENT")
-    device, graphs, inputs, outputs = job["devices"][0], {}, Specs(), Specs()
+    device, graphs = job["devices"][0], {}
+    inputs: Specs = []
+    outputs: Specs = []
     (folder / "graphs").mkdir()
     for model in job["models"]:
         about = json.loads(made_here(model, ABOUT).read_text())
@@ -40,13 +41,13 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
             json.dumps({**about, "from": model["producer"]})
         )
         label = name if len(job["models"]) > 1 else ""
-        inputs += specs(graphs[name].graph.input, about["quantised"], label)
-        outputs += specs(graphs[name].graph.output, about["quantised"], label)
+        taken, given = ends(graphs[name], about["quantised"], label)
+        inputs, outputs = inputs + taken, outputs + given
     log(f"linking {', '.join(graphs)}")
     if len(graphs) == 1:
         ready = list(graphs.values())
     else:
         ready = [renamed(g, n) for n, g in graphs.items()]
     (folder / "model.bin").write_bytes(link(ready, device, folder))
-    about = metadata(device, list(graphs), versions().get("QAIRT", ""), MARK)
+    about = metadata(device, list(graphs), versions().get("QAIRT", ""))
     return {"file": "model.bin", "metadata": about, "inputs": inputs, "outputs": outputs}

@@ -49,9 +49,8 @@ def model(record: ModelRecord) -> Any:
     stamp(message.creation_time, record.created)
     if record.producer:
         message.producer_id = record.producer
-    message.metadata.entries.update(
-        {_METADATA[k]: v for k, v in record.metadata.items() if k in _METADATA}
-    )
+        message.metadata.entries[_METADATA["QNN_SDK_VARIANT"]] = MARK  # the one key that takes any text
+    message.metadata.entries.update({_METADATA[k]: v for k, v in record.metadata.items()})
     return message
 
 
@@ -119,14 +118,14 @@ def job(record: JobRecord, store: Store) -> Any:
             message.execution_time = record.detail["execution_time"]
     if record.reason:
         message.failure_reason = f"{record.reason} [{MARK}]"
-    if record.details and hasattr(message, "error_details"):
+    if record.details and record.kind != "quantize":  # whose message has no place for it
         message.error_details = record.details
     failure = record.failure or ("SUCCESS" if record.state == "DONE" else "UNSPECIFIED")
     return pb.Job(
         **{f"{record.kind}_job": message}, hub_version=MARK,
         notices=[pb.Notice(context=pb.Notice.DEVICE, severity=pb.Notice.INFO, message=f"{MARK}: {_NOTICE}")],
         failure_type=pb.JobFailureType.Value(f"JOB_FAILURE_TYPE_{failure}"),
-        available_artifacts=[_HUB_LOG] if record.log and record.finished else [],
+        available_artifacts=[_HUB_LOG] if record.finished else [],
     )  # fmt: skip
 
 

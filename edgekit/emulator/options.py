@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 _TRUE, _FALSE = ("true", "yes", "1", "t"), ("false", "no", "0", "f")
@@ -43,7 +44,7 @@ class Options:
 
     def number(self, name: str, default: int) -> int:
         value = self.text(name, str(default))
-        if not value.isdigit():
+        if not re.fullmatch("[0-9]{1,9}", value):
             raise OptionError(f"--{name} is a number, not {value}.")
         return int(value)
 

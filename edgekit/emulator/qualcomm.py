@@ -94,10 +94,9 @@ def architecture(wrapper: onnx.ModelProto) -> int:
     return 0
 
 
-def metadata(device: Mapping[str, Any], names: Sequence[str], qairt: str, mark: str) -> dict[str, str]:
+def metadata(device: Mapping[str, Any], names: Sequence[str], qairt: str) -> dict[str, str]:
     return {
-        "QNN_SDK_VARIANT": mark, "QAIRT_SDK_VERSION": qairt,
-        "QNN_MODEL_GRAPH_NAMES": ",".join(names), "QNN_CONTEXT_BIN_BACKEND": "HTP",
+        "QAIRT_SDK_VERSION": qairt, "QNN_MODEL_GRAPH_NAMES": ",".join(names), "QNN_CONTEXT_BIN_BACKEND": "HTP",
         "QNN_CONTEXT_BIN_HEXAGON_VERSION": f"v{device['htp']}",
         "QNN_CONTEXT_BIN_SOC_MODEL": str(device["soc_id"]),
     }  # fmt: skip
@@ -108,8 +107,8 @@ def renamed(graph: onnx.ModelProto, prefix: str) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(graph)
     outside = {v.name for v in (*copy.graph.input, *copy.graph.output)}
-    for node in copy.graph.node:
-        node.name = f"{prefix}/{node.name}"
+    for index, node in enumerate(copy.graph.node):
+        node.name = f"{prefix}/{index}/{node.name}"
         for names in (node.input, node.output):
             names[:] = [n if n in outside or not n else f"{prefix}/{n}" for n in names]
     for tensor in copy.graph.initializer:

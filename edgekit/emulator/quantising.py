@@ -19,7 +19,7 @@ _COMPARED = 8  # samples of the calibration data
 
 
 def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    from edgekit.emulator.compiling import _folded
+    from edgekit.emulator.compiling import folded
 
     options = Options(job["options"])
     scheme = options.text("range_scheme", "auto")
@@ -31,7 +31,7 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
         )
     if options.rest():
         raise JobError(f"The emulator cannot honour --{options.rest()[0]}.", "INVALID_ARGUMENT")
-    graph = _folded(load_onnx(job["models"][0], folder))
+    graph = folded(load_onnx(job["models"][0], folder))
     if any(n.op_type == "QuantizeLinear" for n in graph.graph.node):
         raise JobError("The model is quantised already.", "MODEL_INVALID")
     data = folder / job["dataset"]
@@ -59,12 +59,14 @@ def quantise(graph: onnx.ModelProto, data: Path, activations: str) -> onnx.Model
             return next(self._left, None)
 
     kind = {"int8": QuantType.QUInt8, "int16": QuantType.QUInt16}[activations]
+    copy = onnx.ModelProto()
+    copy.CopyFrom(graph)  # calibrating moves the weights of what it is given into files
     config = get_qnn_qdq_config(
-        graph, Reader(), activation_type=kind, weight_type=QuantType.QInt8, per_channel=True
+        copy, Reader(), activation_type=kind, weight_type=QuantType.QInt8, per_channel=True
     )
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
         path = Path(folder) / "quantised.onnx"
-        quantize(graph, str(path), config)
+        quantize(copy, str(path), config)
         return onnx.load(path)
 
 
@@ -82,6 +84,8 @@ def feeds(graph: onnx.ModelProto, data: Path) -> list[dict[str, Any]]:
 
 def check(entries: dict[str, list[Any]], wanted: list[dict[str, Any]]) -> None:
     names = [w["name"] for w in wanted]
+    if len({len(samples) for samples in entries.values()}) > 1:
+        raise JobError("The dataset has not as many samples of each input.", "INVALID_INPUTS")
     if list(entries) != names:
         raise JobError(
             f"The dataset has {', '.join(entries)}; the model takes {', '.join(names)}.",

@@ -8,34 +8,29 @@
 
 from __future__ import annotations
 
-import argparse
-import configparser
 import json
-import os
 import secrets
-import signal
 import socket
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+import traceback
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from edgekit.emulator import api, storage
-from edgekit.emulator.devices import DEVICES
-from edgekit.emulator.faults import ANSWER, DOWNLOAD, Fault, Faults, parse
+from edgekit.emulator.faults import ANSWER, Fault, Faults, parse
 from edgekit.emulator.jobs import Runner
 from edgekit.emulator.store import Store
 from edgekit.emulator.wire import Answer, RefusalError, Request
 
 _API, _STORAGE, _CONTROL = "/api/v1/", "/storage/", "/_emulator/"
-_LARGEST = 64 << 20  # of a message; files may be larger
+_LARGEST = 16 << 20  # of a message; files may be larger
 _CHUNK = 1 << 20
-_PART = 64 << 20
 
 
 class Emulator(ThreadingHTTPServer):
@@ -57,6 +52,11 @@ class Emulator(ThreadingHTTPServer):
         self._log = state / "log.jsonl"
         self._writing = threading.Lock()
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that hang up are no news."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
     def note(self, **row: Any) -> None:
         with self._writing, self._log.open("a") as file:
             file.write(json.dumps({"time": time.time(), **row}) + "\n")
@@ -64,89 +64,115 @@ class Emulator(ThreadingHTTPServer):
     def noted(self) -> list[Any]:
         with self._writing:
             lines = self._log.read_text().splitlines() if self._log.exists() else []
-        return [json.loads(line) for line in lines]
+        return [
+            json.loads(t) for t in lines if t.startswith("{") and t.endswith("}")
+        ]  # the rest: kill -9
+
+
+@dataclass
+class Met:
+    """One request, as far as it came."""
+
+    path: str = ""
+    operation: str = ""
+    bytes: int = 0
+    fault: Fault | None = None
+    answer: Answer | None = None  # None: hang up
 
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "edgekit-hub-emulator"
+    timeout = 60  # seconds without a byte
     server: Emulator
 
     def _serve(self) -> None:
-        parts = urlsplit(self.path)
-        headers = {k.lower(): v for k, v in self.headers.items()}
-        length = int(headers.get("content-length") or 0)
-        with tempfile.NamedTemporaryFile(dir=self.server.store.root / "incoming", delete=False) as file:
-            got = self._receive(file, length)
-        request = Request(self.command, parts.path, parts.query, headers, Path(file.name))
-        operation, fault, answer = "", None, None
+        met = Met()
+        with tempfile.NamedTemporaryFile(dir=self.server.store.incoming, delete=False) as file:
+            body = Path(file.name)
         try:
-            if got < length:  # the client hung up
-                self.close_connection = True
-                return
-            operation, fault, answer = self._answer(request)
+            self._meet(met, body)
+        except RefusalError as refusal:
+            met.answer = refusal.answer
+        except Exception:  # a mistake here must not look like a network's
+            traceback.print_exc()
+            met.answer = Answer.refusal(500, "The emulator has a defect; its stderr says more.")
         finally:
-            request.body.unlink(missing_ok=True)
-            self.server.note(method=self.command, path=parts.path, operation=operation, bytes=got,
-                             status=answer.status if answer else 0, fault=fault.kind if fault else "")  # fmt: skip
-        if answer:
-            self._send(answer, fault)
+            body.unlink(missing_ok=True)
+        if not met.path.startswith(_CONTROL):
+            self.server.note(method=self.command, path=met.path, operation=met.operation, bytes=met.bytes,
+                             status=met.answer.status if met.answer else 0, fault=met.fault.kind if met.fault else "")  # fmt: skip
+        if met.answer:
+            self._send(met.answer, met.fault)
         else:
             self._hang_up()
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815
 
-    def _receive(self, file: Any, length: int) -> int:
+    def _meet(self, met: Met, body: Path) -> None:
+        headers = {k.lower(): v for k, v in self.headers.items()}
+        try:
+            address = urlsplit(self.path)
+            length = int(headers.get("content-length") or 0)
+            known = length >= 0 and "transfer-encoding" not in headers
+        except ValueError:
+            known = False
+        if not known:
+            self.close_connection = True  # where the next request begins is not known either
+            raise RefusalError(400, "The address or the length of this request is not clear.")
+        met.path = address.path
+        limit = length if address.path.startswith(_STORAGE) else _LARGEST
+        met.bytes = self._receive(body, length, limit)
+        if met.bytes < length:  # the client hung up
+            return
+        request = Request(self.command, address.path, address.query, headers, body)
+        if length > limit:
+            raise RefusalError(413, "This message is too large.")
+        if address.path.startswith(_CONTROL):
+            met.answer = self._control(request)
+        else:
+            self._answer(met, request)
+
+    def _receive(self, body: Path, length: int, limit: int) -> int:
+        """All of it, else the client would not hear the answer; `limit`: how much of it is kept."""
         got = 0
-        while got < length:
-            data = self.rfile.read(min(_CHUNK, length - got))
-            if not data:
-                break
-            file.write(data)
-            got += len(data)
+        with body.open("wb") as file:
+            while got < length:
+                try:
+                    data = self.rfile.read(min(_CHUNK, length - got))
+                except OSError:
+                    break
+                if not data:
+                    break
+                file.write(data[: max(0, limit - got)])
+                got += len(data)
         return got
 
-    def _answer(self, request: Request) -> tuple[str, Fault | None, Answer | None]:
-        """The operation, the fault that meets it, and the answer; None: hang up."""
-        if request.path.startswith(_CONTROL):
-            return "", None, self._control(request)
+    def _answer(self, met: Met, request: Request) -> None:
+        owner: Any = self.server.api
+        table, base = api.ROUTES, _API
         if request.path.startswith(_STORAGE):
-            owner: Any = self.server.storage
-            found = storage.ROUTES.find(request.method, request.path.removeprefix(_STORAGE))
-        else:
-            owner = self.server.api
-            path = request.path.removeprefix(_API)
-            words = path.split("/")
-            path = "/".join(words[2:]) if words[0] == "projects" and len(words) > 2 else path
-            found = api.ROUTES.find(request.method, path) if path != request.path else None
+            owner, table, base = self.server.storage, storage.ROUTES, _STORAGE
+        words = request.path.removeprefix(base).split("/")
+        if words[0] == "projects" and owner is self.server.api:  # projects/ID/models
+            words = words[2:]
+        found = table.find(request.method, "/".join(words)) if request.path.startswith(base) else None
         if not found:
-            return "", None, Answer.refusal(404, "Not found.")
+            raise RefusalError(404, "Not found.")
         route, names = found
-        fault = self.server.faults.take(ANSWER, route.operation)
+        met.operation = route.operation
+        met.fault = fault = self.server.faults.take(ANSWER, route.operation)
         if fault and fault.kind == "slow-response":
             time.sleep(fault.seconds)
-        elif fault and fault.kind == "drop-connection":
-            if fault.value == "before":
-                return route.operation, fault, None
-        elif fault:
-            return route.operation, fault, _struck(fault, owner is self.server.storage)
-        if owner is self.server.api:
-            if not self._trusted(request):
-                return (
-                    route.operation,
-                    fault,
-                    Answer.refusal(401, "Invalid token.", **{"WWW-Authenticate": "Token"}),
-                )
-            if request.body.stat().st_size > _LARGEST:
-                return route.operation, fault, Answer.refusal(413, "This message is too large.")
-        try:
-            answer: Answer = getattr(owner, route.function)(request, **names)
-        except RefusalError as refusal:
-            answer = refusal.answer
-        return route.operation, fault or self._download_fault(route.operation, answer), answer
-
-    def _download_fault(self, operation: str, answer: Answer) -> Fault | None:
-        return self.server.faults.take(DOWNLOAD, operation) if answer.file else None
+        elif fault and fault.kind != "drop-connection":
+            met.answer = _struck(fault, owner is self.server.storage)
+            return
+        elif fault and fault.value == "before":
+            return
+        if owner is self.server.api and not self._trusted(request):
+            raise RefusalError(401, "Invalid token.")
+        answer: Answer = getattr(owner, route.function)(request, **names)
+        met.answer, met.fault = answer, fault or answer.fault
 
     def _trusted(self, request: Request) -> bool:
         given = request.headers.get("authorization", "").encode()
@@ -154,7 +180,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _control(self, request: Request) -> Answer:
         if not self._trusted(request):
-            return Answer.refusal(401, "Invalid token.")
+            raise RefusalError(401, "Invalid token.")
         faults = self.server.faults
         match request.method, request.path.removeprefix(_CONTROL).strip("/"):
             case "GET", "log":
@@ -166,8 +192,7 @@ class Handler(BaseHTTPRequestHandler):
                 return Answer.json([])
             case "POST", "faults":
                 try:
-                    asked = json.loads(request.body.read_bytes())
-                    faults.add(parse(asked) if isinstance(asked, str) else Fault(**asked))
+                    faults.add(parse(json.loads(request.body.read_bytes())))
                 except (TypeError, ValueError) as error:
                     return Answer.refusal(400, str(error))
                 return Answer.json(faults.listed())
@@ -176,6 +201,10 @@ class Handler(BaseHTTPRequestHandler):
     def _send(self, answer: Answer, fault: Fault | None) -> None:
         kind = fault.kind if fault else ""
         size = answer.file.stat().st_size if answer.file else len(answer.body)
+        within = fault is not None and fault.value == "within" and size > 0
+        if kind == "drop-connection" and not within:
+            return self._hang_up()
+        cut = kind in ("drop-connection", "truncated-download")
         try:
             self.send_response(answer.status)
             if answer.kind:
@@ -184,18 +213,12 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
             if answer.status != 204:
                 self.send_header("Content-Length", str(size))
-            cut = kind in ("drop-connection", "truncated-download")
-            if cut and not size:  # not even the end of the headers arrives
-                self._headers_buffer = self._headers_buffer[:1]  # type: ignore[has-type]
-                self.flush_headers()
-                return self._hang_up()
             self.end_headers()
-            self._send_body(
-                answer, size // 2 if cut else size, size // 2 if kind == "corrupt-download" else -1
-            )
+            flip = size // 2 if kind == "corrupt-download" else -1
+            self._send_body(answer, size // 2 if cut else size, flip)
             if cut:
                 self._hang_up()
-        except (BrokenPipeError, ConnectionResetError):
+        except OSError:  # the client is gone
             self.close_connection = True
 
     def _send_body(self, answer: Answer, size: int, flip: int) -> None:
@@ -226,7 +249,7 @@ class Handler(BaseHTTPRequestHandler):
 
 def _struck(fault: Fault, storage_answers: bool) -> Answer:
     if fault.kind == "expired-token":
-        return Answer.refusal(401, "Token has expired.", **{"WWW-Authenticate": "Token"})
+        return Answer.refusal(401, "Token has expired.")
     status = int(fault.kind)
     if storage_answers:
         answer = Answer.storage_error(
@@ -239,68 +262,3 @@ def _struck(fault: Fault, storage_answers: bool) -> Answer:
     if fault.value:
         answer.headers["Retry-After"] = fault.value
     return answer
-
-
-def main(arguments: Sequence[str]) -> int:
-    options = _options(arguments)
-    state: Path = options.state.resolve()
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    ini = state / "client.ini"
-    before = _read(ini)
-    token = options.token or before.get("api_token") or secrets.token_hex(20)
-    faults = Faults([parse(f) for f in options.fault])
-    port = options.port or urlsplit(before.get("api_url", "")).port or 0
-    made = (options.edgekit_python, options.edgekit_path, options.part_size)
-    try:
-        emulator = Emulator(state, port, token, faults, *made)
-    except OSError:
-        if options.port or not port:
-            raise
-        emulator = Emulator(state, 0, token, faults, *made)  # another took the port of last time
-    _write(ini, emulator.url, token)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: threading.Thread(target=emulator.shutdown).start())
-    emulator.runner.start()
-    ready = {"schema": "edgekit.hub-emulator/1", "url": emulator.url, "client_ini": str(ini),
-             "state": str(state), "pid": os.getpid(), "devices": len(DEVICES)}  # fmt: skip
-    print(json.dumps(ready), flush=True)
-    try:
-        emulator.serve_forever(poll_interval=0.1)
-    finally:
-        emulator.runner.stop()
-        emulator.server_close()
-    return 0
-
-
-def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="edgekit.emulator")
-    parser.add_argument("--state", type=Path, required=True)
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--token", default="")
-    parser.add_argument("--fault", action="append", default=[])
-    parser.add_argument("--edgekit-python", default=sys.executable)
-    parser.add_argument("--edgekit-path", default="")
-    parser.add_argument("--part-size", type=int, default=_PART)
-    return parser.parse_args(arguments)
-
-
-def _read(ini: Path) -> dict[str, str]:
-    config = configparser.ConfigParser(interpolation=None)
-    config.read(ini)
-    return dict(config["api"]) if "api" in config else {}
-
-
-def _write(ini: Path, url: str, token: str) -> None:
-    lines = [
-        "[api]",
-        f"api_token = {token}",
-        f"api_url = {url}",
-        f"web_url = {url}",
-        "verbose = False",
-        "",
-    ]
-    with tempfile.NamedTemporaryFile(
-        "w", dir=ini.parent, delete=False
-    ) as file:  # readable by its owner only
-        file.write("\n".join(lines))
-    os.replace(file.name, ini)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import re
 import secrets
 from pathlib import Path
 
-from edgekit.emulator.faults import UPLOAD, Faults
+from edgekit.emulator.faults import DOWNLOAD, UPLOAD, Faults
+from edgekit.emulator.jobs import LOG
 from edgekit.emulator.store import DatasetRecord, JobRecord, ModelRecord, Store
 from edgekit.emulator.wire import Answer, Request, Routes
 
 ROUTES = Routes()
 _DENIED = Answer.storage_error(403, "AccessDenied", "Request has expired")
-_INCOMPLETE = Answer.storage_error(
-    400, "IncompleteBody", "You did not provide the number of bytes specified by Content-Length"
-)
 
 
 class Storage:
@@ -26,8 +25,11 @@ class Storage:
     @ROUTES.add("PUT", "models/{id}/{part}", "storage-put")
     def put(self, request: Request, id: str, part: str) -> Answer:
         model = self.store.find(ModelRecord, id)
-        if not model or not part.isdigit() or not signed(request.parameter("signature"), model.secret):
+        number = re.fullmatch("[0-9]{1,4}", part)
+        if not model or not number or not signed(request.parameter("signature"), model.secret):
             return _DENIED
+        if model.uploaded:
+            return Answer.storage_error(404, "NoSuchUpload", "The specified upload does not exist.")
         return self._keep(request.body, self.store.part(model, int(part)), "storage-put")
 
     @ROUTES.add("POST", "datasets/{id}", "storage-post")
@@ -39,9 +41,7 @@ class Storage:
         if not data or "file" not in fields or not signed(signature, data.secret):
             return _DENIED
         request.body.write_bytes(fields["file"])
-        answer = self._keep(request.body, self.store.blob(data), "storage-post")
-        answer.status = 204 if answer.status == 200 else answer.status
-        return answer
+        return self._keep(request.body, self.store.blob(data), "storage-post")
 
     @ROUTES.add("GET", "models/{id}", "storage-get")
     def get_model(self, request: Request, id: str) -> Answer:
@@ -60,24 +60,27 @@ class Storage:
         job = self.store.find(JobRecord, id)
         model = self.store.find(ModelRecord, job.models[0]) if job else None
         good = job and model and signed(request.parameter("signature"), model.secret)
-        return self._give(self.store.attempt(job) / "log.txt") if good and job else _DENIED
+        return self._give(self.store.attempt(job) / LOG) if good and job else _DENIED
 
     def _keep(self, body: Path, place: Path, operation: str) -> Answer:
         """The ETag is the hash of what was kept, as with S3; the client does not compare it."""
         fault = self.faults.take(UPLOAD, operation)
         if fault and fault.kind == "incomplete-upload":
-            return _INCOMPLETE
+            why = "You did not provide the number of bytes specified by the Content-Length HTTP header"
+            return Answer.storage_error(400, "IncompleteBody", why, fault)
         if fault:
             os.truncate(body, body.stat().st_size // 2)
         with body.open("rb") as file:
             etag = hashlib.file_digest(file, "md5").hexdigest()
         os.replace(body, place)
-        return Answer(kind="", headers={"ETag": f'"{etag}"'})
+        status = 204 if operation == "storage-post" else 200
+        return Answer(status, kind="", headers={"ETag": f'"{etag}"'}, fault=fault)
 
     def _give(self, path: Path) -> Answer:
         if not path.exists():
             return Answer.storage_error(404, "NoSuchKey", "The specified key does not exist.")
-        return Answer(kind="application/octet-stream", file=path)
+        fault = self.faults.take(DOWNLOAD, "storage-get")
+        return Answer(kind="application/octet-stream", file=path, fault=fault)
 
 
 def signed(given: str, secret: str) -> bool:

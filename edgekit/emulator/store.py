@@ -46,7 +46,6 @@ class ModelRecord(Record):
     uploaded: bool = False
     producer: str = ""  # the job that makes it
     secret: str = field(default_factory=lambda: secrets.token_hex(16))  # signs its addresses
-    size: int = 0  # what the client said it would upload
     metadata: dict[str, str] = field(default_factory=dict)
     inputs: list[dict[str, Any]] = field(default_factory=list)
     outputs: list[dict[str, Any]] = field(default_factory=list)
@@ -89,7 +88,6 @@ class JobRecord(Record):
     details: str = ""
     failure: str = ""  # as qai_hub types it: MODEL_CORRUPT
     detail: dict[str, Any] = field(default_factory=dict)  # the profile, the versions of tools
-    log: bool = False
 
     @property
     def finished(self) -> bool:
@@ -100,9 +98,10 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.lock = threading.RLock()
+        self.incoming = root / "incoming"
         for name in ("models", "datasets", "jobs", "incoming"):
             (root / name).mkdir(parents=True, exist_ok=True)
-        for left in (root / "incoming").iterdir():  # what a killed server was receiving
+        for left in self.incoming.iterdir():  # what a killed server was receiving
             left.unlink()
 
     def create(self, record: R) -> R:
@@ -145,7 +144,7 @@ class Store:
 
     def join(self, model: ModelRecord, parts: int) -> None:
         """The parts of an upload become the model's file."""
-        with tempfile.NamedTemporaryFile(dir=self.root / "incoming", delete=False) as whole:
+        with tempfile.NamedTemporaryFile(dir=self.incoming, delete=False) as whole:
             for number in range(parts):
                 with self.part(model, number).open("rb") as part:
                     shutil.copyfileobj(part, whole)

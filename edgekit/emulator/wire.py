@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+from edgekit.emulator.faults import Fault
+
+_NUMBER = re.compile(r"[0-9]{1,15}")  # what str.isdigit takes is more than int() does
 PROTOBUF = "application/x-protobuf"  # the client takes nothing else, not even with a charset
 
 
@@ -22,7 +25,6 @@ class Request:
     query: str
     headers: dict[str, str]  # names in lower case
     body: Path
-    host: str = ""
 
     def parameter(self, name: str, default: str = "") -> str:
         return self.parameters(name)[-1] if self.parameters(name) else default
@@ -32,7 +34,7 @@ class Request:
 
     def number(self, name: str, default: int) -> int:
         value = self.parameter(name)
-        return int(value) if value.isdigit() else default
+        return int(value) if _NUMBER.fullmatch(value) else default
 
 
 @dataclass
@@ -42,6 +44,7 @@ class Answer:
     kind: str = PROTOBUF
     headers: dict[str, str] = field(default_factory=dict)
     file: Path | None = None  # sent in place of `body`
+    fault: Fault | None = None  # that the work met
 
     @classmethod
     def message(cls, message: Any, status: int = 200) -> Answer:
@@ -52,17 +55,15 @@ class Answer:
         return cls(status, json.dumps(data).encode(), "application/json")
 
     @classmethod
-    def refusal(cls, status: int, detail: str, **headers: str) -> Answer:
+    def refusal(cls, status: int, detail: str) -> Answer:
         """As AI Hub refuses: its client shows `detail`."""
-        made = cls.json({"detail": detail}, status)
-        made.headers.update(headers)
-        return made
+        return cls.json({"detail": detail}, status)
 
     @classmethod
-    def storage_error(cls, status: int, code: str, text: str) -> Answer:
+    def storage_error(cls, status: int, code: str, text: str, fault: Fault | None = None) -> Answer:
         """As S3 refuses."""
         body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{text}</Message></Error>"
-        return cls(status, body.encode(), "application/xml")
+        return cls(status, body.encode(), "application/xml", fault=fault)
 
 
 class RefusalError(Exception):

@@ -54,7 +54,7 @@ def _failed(error: Exception) -> dict[str, Any]:
 
 def _end_with_parent() -> None:
     """The emulator holds the other end of stdin; that closes however it dies."""
-    sys.stdin.buffer.read()
+    os.read(0, 1)  # not sys.stdin: Python waits for its lock when it ends
     os._exit(1)
 
 
@@ -62,6 +62,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "--versions":
         print(json.dumps(versions()))
         sys.exit(0)
-    if not sys.stdin.isatty():
+    if "--watched" in sys.argv:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.exit(main(Path(sys.argv[1])))

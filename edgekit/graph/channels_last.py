@@ -14,9 +14,7 @@ from onnx import helper
 from edgekit.spec import DetectionSpec
 
 
-def channels_last(
-    model: onnx.ModelProto, spec: DetectionSpec
-) -> tuple[onnx.ModelProto, DetectionSpec]:
+def channels_last(model: onnx.ModelProto, spec: DetectionSpec) -> tuple[onnx.ModelProto, DetectionSpec]:
     tensor = spec.input
     if not tensor.layout.endswith("CHW"):
         return model, spec
@@ -34,9 +32,7 @@ def channels_last(
     shape = (*tensor.shape[:batch], *tensor.shape[batch + 1 :], tensor.shape[batch])
     for value in result.graph.input:
         if value.name == tensor.name:
-            value.CopyFrom(
-                helper.make_tensor_value_info(tensor.name, onnx.TensorProto.FLOAT, shape)
-            )
+            value.CopyFrom(helper.make_tensor_value_info(tensor.name, onnx.TensorProto.FLOAT, shape))
     layout = tensor.layout.replace("CHW", "HWC")
     return result, dataclasses.replace(
         spec, input=dataclasses.replace(tensor, shape=shape, layout=layout)

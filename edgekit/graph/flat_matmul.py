@@ -46,8 +46,6 @@ def _flat(
     to_final = constant("to_final", np.array(final, np.int64))
     return [
         helper.make_node("Reshape", [node.input[0], to_rows], [rows], name=rows),
-        helper.make_node(
-            "MatMul", [rows, constant("weight", weight)], [product], name=node.name
-        ),
+        helper.make_node("MatMul", [rows, constant("weight", weight)], [product], name=node.name),
         helper.make_node("Reshape", [product, to_final], [node.output[0]], name=f"{node.name}_shape"),
     ]

@@ -63,9 +63,7 @@ def _strip_output(
     return stored
 
 
-def _stored(
-    tensor: TensorSpec, node: onnx.NodeProto, constants: dict[str, TensorProto]
-) -> TensorSpec:
+def _stored(tensor: TensorSpec, node: onnx.NodeProto, constants: dict[str, TensorProto]) -> TensorSpec:
     scale, zero = (numpy_helper.to_array(constants[n]).item() for n in node.input[1:3])
     dtype = _DTYPES[constants[node.input[2]].data_type]
     return dataclasses.replace(tensor, dtype=dtype, scale=float(scale), zero_point=int(zero))

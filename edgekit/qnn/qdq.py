@@ -16,7 +16,14 @@ from onnx import numpy_helper
 from edgekit.quantize.ranges import Range
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
-_DATA_ONLY = ("Resize", "Clip", "Pad", "Slice", "Reshape", "Gather")  # the rest of their inputs is shapes
+_DATA_ONLY = (
+    "Resize",
+    "Clip",
+    "Pad",
+    "Slice",
+    "Reshape",
+    "Gather",
+)  # the rest of their inputs is shapes
 
 
 def write(

@@ -77,9 +77,7 @@ def quantise(
     if precision is Precision.W8A16:
         result = make(set(), full)
         settings |= {"activations": "uint16", "ranges": "extremes"}
-        return Quantised(
-            result, spec, names, error_of(result), len(found.inputs), settings, ()
-        )
+        return Quantised(result, spec, names, error_of(result), len(found.inputs), settings, ())
     kinds = {"chosen for 8 bits": tight, "extremes": full}
     errors = {k: error_of(make(found.quantised(()), r)) for k, r in kinds.items()}
     best = min(errors, key=lambda k: errors[k])

@@ -69,7 +69,7 @@ def _choose(package: Package, options: EngineOptions) -> str:
     wanted = options.chip or ("" if simulated() else find_soc())
     if wanted in have:
         return wanted
-    if wanted and len(set(have.values())) > 1 or options.chip:
+    if (wanted and len(set(have.values())) > 1) or options.chip:
         raise DeviceError(
             f"{name} was not compiled for {wanted}", f"it holds contexts for {', '.join(have)}",
             "convert it for this chip as well",

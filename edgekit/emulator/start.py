@@ -1,0 +1,85 @@
+"""Starts the emulator: its state, its address and its token are those of last time."""
+
+from __future__ import annotations
+
+import argparse
+import configparser
+import fcntl
+import json
+import os
+import secrets
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from edgekit.emulator.devices import DEVICES
+from edgekit.emulator.faults import Faults, parse
+from edgekit.emulator.server import Emulator
+
+_PART = 64 << 20  # bytes of an upload that one request carries
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _options(arguments)
+    state: Path = options.state.resolve()
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    kept = (state / "lock").open("w")  # locked until this process ends, however it does
+    try:
+        fcntl.flock(kept, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        sys.exit(f"another emulator uses {state}")
+    ini = state / "client.ini"
+    before = _read(ini)
+    token = options.token or before.get("api_token") or secrets.token_hex(20)
+    faults = Faults([parse(f) for f in options.fault])
+    port = options.port or urlsplit(before.get("api_url", "")).port or 0
+    made = (options.edgekit_python, options.edgekit_path, options.part_size)
+    try:
+        emulator = Emulator(state, port, token, faults, *made)
+    except OSError as error:
+        if options.port or not port:
+            sys.exit(f"port {port}: {error}")
+        emulator = Emulator(state, 0, token, faults, *made)  # another took the port of last time
+    _write(ini, emulator.url, token)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: threading.Thread(target=emulator.shutdown).start())
+    emulator.runner.start()
+    ready = {"schema": "edgekit.hub-emulator/1", "url": emulator.url, "client_ini": str(ini),
+             "state": str(state), "pid": os.getpid(), "devices": len(DEVICES)}  # fmt: skip
+    print(json.dumps(ready), flush=True)
+    try:
+        emulator.serve_forever(poll_interval=0.1)
+    finally:
+        emulator.runner.stop()
+        emulator.server_close()
+    return 0
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="edgekit.emulator")
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--token", default="")
+    parser.add_argument("--fault", action="append", default=[])
+    parser.add_argument("--edgekit-python", default=sys.executable)
+    parser.add_argument("--edgekit-path", default="")
+    parser.add_argument("--part-size", type=int, default=_PART)
+    return parser.parse_args(arguments)
+
+
+def _read(ini: Path) -> dict[str, str]:
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(ini)
+    return dict(config["api"]) if "api" in config else {}
+
+
+def _write(ini: Path, url: str, token: str) -> None:
+    text = f"[api]\napi_token = {token}\napi_url = {url}\nweb_url = {url}\nverbose = False\n"
+    # readable by its owner only
+    with tempfile.NamedTemporaryFile("w", dir=ini.parent, delete=False) as file:
+        file.write(text)
+    os.replace(file.name, ini)
