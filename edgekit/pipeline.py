@@ -11,28 +11,28 @@ import hashlib
 import json
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgekit import cache, progress, registry
+from edgekit import asked, cache, progress, registry
 from edgekit.atomic import check_replaceable
 from edgekit.backends.base import Artifact, Backend, CompileOptions
 from edgekit.backends.worker import compile_in_worker, repeat_command
 from edgekit.citation import convert_command
 from edgekit.dataset import Dataset, match_categories, read_dataset
-from edgekit.errors import DataError, MissingError, UsageError
+from edgekit.errors import DataError, UsageError
 from edgekit.model import Model
 from edgekit.package import Manifest, Package, write_package
 from edgekit.reading import read_model, versions
 from edgekit.receipt import Reason, Receipt
 from edgekit.sources.base import SourceOptions
 from edgekit.spec import Precision, from_json, to_json
-from edgekit.target import Target, find_target
-from edgekit.target import merge as combined
+from edgekit.target import Target
 from edgekit.verification import Verifier
 
+_FLAGS = {"options": "hub-options", "qairt": "qairt-version"}  # of `extra`, on the command line
 _ATTEMPTS = 3  # with so many times as many layers spared each time, where they are
 _MORE = {"in float": 2, "on 16 bits": 4}
 
@@ -58,7 +58,8 @@ def convert(
     name: str = "", options: SourceOptions | None = None, allow: Sequence[str] = (),
     reference: str | Path | None = None, calibration_images: int = 64,
     eval_images: int | None = None, float_layers: int | None = None, launches: int = 5,
-    merge: bool = False, simulated_images: int = 8,
+    merge: bool = False, simulated_images: int = 8, via: str = "",
+    extra: Mapping[str, str] | None = None,
 ) -> list[Outcome]:  # fmt: skip
     """Convert `source` for each target and precision into `out/NAME-TARGET-PRECISION`.
 
@@ -67,11 +68,14 @@ def convert(
     reference: another form of the same model (an ONNX file, say) to state the difference from.
     launches: rounds of the latency tripwire; 0 leaves it out, and the receipt says so.
     merge: one package for the chips of all targets, which are Snapdragons then.
-    simulated_images: how many images a simulator runs, at seconds each.
+    simulated_images: how many images a simulator, or a device of AI Hub, runs.
+    via: "aihub" compiles Snapdragon targets at Qualcomm AI Hub, to which the model is sent then.
+    extra: what AI Hub is asked (backends.aihub.Wanted); with "dry_run" nothing is sent, and each
+    outcome's receipt lists in `search` what would be.
 
     Returns an Outcome for each package, refused ones included. Raises EdgekitError otherwise.
     """
-    allowed = {_reason(a) for a in allow}
+    allowed = {asked.reason(a) for a in allow}
     if launches == 1:
         raise UsageError(
             "One launch is not a measurement", "", "use --launches 2 or more, or 0 for none"
@@ -81,8 +85,9 @@ def convert(
     options = options or SourceOptions()
     targets = [targets] if isinstance(targets, str) else list(dict.fromkeys(targets))
     precisions = [precisions] if isinstance(precisions, str) else list(precisions)
-    found = [find_target(t) for t in targets]
-    jobs = _jobs([combined(found)] if merge else found, precisions, calibration)
+    found = asked.targets(targets, merge, via)
+    jobs = asked.jobs(found, precisions, calibration)
+    extra = asked.service(found, extra or {})
     calibrating = read_dataset(calibration) if calibration else None
     evaluating = read_dataset(eval).first(eval_images) if eval else None
     if evaluating is not None and not evaluating.annotated:
@@ -94,8 +99,8 @@ def convert(
     assert model.spec is not None
     if evaluating is not None:
         match_categories(evaluating, model.spec.labels)  # says now what would fail after minutes
-    for target, asked in jobs:
-        for precision in asked:
+    for target, wanted in jobs:
+        for precision in wanted:
             check_replaceable(Path(out) / f"{name or model.name}-{target.name}-{precision}")
     likewise = SourceOptions((model.spec.image.height, model.spec.image.width), model.spec.labels)
     external = read_model(str(reference), likewise) if reference else None
@@ -106,25 +111,32 @@ def convert(
         eval=_named(eval), eval_images=eval_images, reference=_named(reference),
         float_layers=float_layers, launches=launches, allow=tuple(allow), merge=merge,
         simulated_images=simulated_images if any(t.simulator for t in found) else None,
+        via=via or None, **{_FLAGS.get(k, k): v for k, v in extra.items() if k != "service"},
     )  # fmt: skip
     compared_on = evaluating or (calibrating.without_boxes() if calibrating else None)
     verifier = Verifier(model, compared_on, external, launches, command, allowed, simulated_images)
     quantising = CompileOptions(
-        str(Path(calibration).resolve()) if calibration else "", calibration_images, float_layers
-    )
+        str(Path(calibration).resolve()) if calibration else "", calibration_images, float_layers,
+        extra,
+    )  # fmt: skip
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="edgekit-") as staging:
-        for target, asked in jobs:
+        for target, wanted in jobs:
             parent: Package | None = None
-            for precision in _with_parent(target, asked):
+            for precision in asked.with_parent(target, wanted):
                 title = f"{name or model.name}-{target.name}-{precision}"
                 step = _Step(
                     model, target, precision, Path(staging) / title, calibrating, verifier, parent
                 )
-                candidate = step.best(CompileOptions() if precision.is_float else quantising)
+                options_ = CompileOptions(extra=extra) if precision.is_float else quantising
+                if extra.get("dry_run"):
+                    receipt = Receipt((), search=step.compiled(options_)[0].search)
+                    outcomes.append(Outcome(title, target.name, precision, None, receipt))
+                    continue
+                candidate = step.best(options_)
                 if precision.is_float and parent is None:
                     parent = candidate.staged
-                if precision not in asked:  # compiled only to compare its quantised siblings with
+                if precision not in wanted:  # compiled only to compare its quantised siblings with
                     continue
                 refused = any(t.reason not in allowed for t in candidate.receipt.trips)
                 path = None if refused else Path(out) / title
@@ -183,10 +195,13 @@ class _Step:
             best = min(best, candidate, key=_Candidate.badness)
         return best
 
-    def attempt(self, options: CompileOptions, tried: Sequence[dict[str, Any]] = ()) -> _Candidate:
+    def compiled(self, options: CompileOptions) -> tuple[Artifact, Path]:
         progress.note(f"{self.stage.name}: compiling")
         folder = _compile(self.model, self.target, self.precision, options, self.calibrating)
-        artifact = from_json(Artifact, json.loads((folder / "artifact.json").read_text()))
+        return from_json(Artifact, json.loads((folder / "artifact.json").read_text())), folder
+
+    def attempt(self, options: CompileOptions, tried: Sequence[dict[str, Any]] = ()) -> _Candidate:
+        artifact, folder = self.compiled(options)
         manifest, files = _contents(
             self.stage.name, self.model, self.target, self.precision, artifact, folder
         )
@@ -195,62 +210,6 @@ class _Step:
         steps = (repeat_command(Path("$EDGEKIT_CACHE") / "steps" / folder.name / "job.json"),)
         receipt = dataclasses.replace(receipt, steps=steps, search=(*tried, *receipt.search))
         return _Candidate(staged, files, receipt, artifact)
-
-
-def _jobs(
-    targets: Sequence[Target], precisions: Sequence[str], calibration: str | Path | None
-) -> list[tuple[Target, list[Precision]]]:
-    """The precisions asked of each target; checked before any work begins."""
-    jobs = []
-    for target in targets:
-        backend: Backend = registry.load("backends", target.backend)
-        have = backend.available()
-        if have.missing:
-            raise MissingError(f"The backend {target.backend} is not ready", have.missing, have.install)
-        known = backend.precisions(target)
-        if not known:
-            raise UsageError(
-                f"The backend {target.backend} compiles none of the precisions of {target.name}"
-            )
-        try:
-            wanted = [Precision(p) for p in precisions] or [known[0]]
-        except ValueError as error:
-            raise UsageError(f"There is no precision {error.args[0].split()[0].strip(chr(39))}", "",
-                             f"{target.name} takes {', '.join(known)}") from error  # fmt: skip
-        for precision in wanted:
-            if precision not in known:
-                raise UsageError(
-                    f"{target.name} has no {precision}", _why_not(target, precision),
-                    f"it takes {', '.join(known)}",
-                )  # fmt: skip
-        if any(p.needs_calibration for p in wanted) and calibration is None:
-            raise UsageError(
-                "Quantising activations needs images like those the detector will see",
-                "no --calibration was given", "pass --calibration FOLDER; 32 to 128 images are enough",
-            )  # fmt: skip
-        jobs.append((target, wanted))
-    return jobs
-
-
-def _why_not(target: Target, precision: Precision) -> str:
-    integers = [c for c in target.chips if not c.fp16]
-    if precision.is_float and integers:
-        chip = integers[0]
-        return f"the NPU of {chip.soc} (Hexagon v{chip.htp}) computes in integers only"
-    return ""
-
-
-def _named(path: str | Path | None) -> Path | None:
-    return Path(path) if path else None
-
-
-def _with_parent(target: Target, asked: Sequence[Precision]) -> list[Precision]:
-    """The precisions to compile, float ones first; a quantised one needs a float parent."""
-    order = sorted(dict.fromkeys(asked), key=lambda p: not p.is_float)
-    if order and not order[0].is_float and "local" in target.devices:  # to be timed against
-        floats = [p for p in target.precisions if p.is_float]
-        order = [*floats[:1], *order]
-    return order
 
 
 def _compile(
@@ -266,6 +225,7 @@ def _compile(
     key = cache.key(
         graph=hashlib.sha256(graph).hexdigest(), spec=to_json(model.spec), target=to_json(target),
         precision=precision.value, images=images, float_layers=options.float_layers,
+        extra=options.extra,
         tools={**versions(), **backend.available().versions},
     )  # fmt: skip
 
@@ -295,10 +255,5 @@ def _contents(
     return manifest, files
 
 
-def _reason(text: str) -> Reason:
-    try:
-        return Reason(text)
-    except ValueError as error:
-        raise UsageError(
-            f"--allow does not know {text}", "", f"reasons: {', '.join(Reason)}"
-        ) from error
+def _named(path: str | Path | None) -> Path | None:
+    return Path(path) if path else None

@@ -15,6 +15,8 @@ KNOWN = {
     "store": "the database of measurements",
     "cache": "intermediate results of conversions",
     "threads": "threads the runtime uses (default: the free big cores)",
+    "aihub_python": "the interpreter that has qai_hub",
+    "aihub_patience": "seconds to wait for an AI Hub that does not answer (default: 300)",
 }
 
 

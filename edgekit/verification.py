@@ -14,7 +14,7 @@ import numpy as np
 from edgekit.backends.base import Artifact
 from edgekit.dataset import Dataset, match_categories
 from edgekit.devices.base import Plan
-from edgekit.errors import SourceError, UsageError
+from edgekit.errors import SourceError
 from edgekit.graph import count
 from edgekit.model import Model
 from edgekit.package import Package
@@ -22,9 +22,10 @@ from edgekit.profiling import sampler
 from edgekit.receipt import Measurement, Provenance, Reason, Receipt, Trip
 from edgekit.runtime import Detector, EngineOptions, load, open_session
 from edgekit.store.database import Store
-from edgekit.target import Target
+from edgekit.target import Chip, Target
 from edgekit.verify import evidence
 from edgekit.verify.evidence import Images, Run
+from edgekit.verify.trips import far_from_float, less_accurate, must_be_alike
 
 _NO_SPEED = "speed against the float parent"
 _NO_ACCURACY = "accuracy: it was refused for its speed before"
@@ -69,7 +70,7 @@ class Verifier:
         `simulated_images`: how many of the images a simulator runs."""
         assert model.spec is not None
         if external is not None:
-            _must_be_alike(model, external)
+            must_be_alike(model, external)
         self.model, self.external, self.launches = model, external, launches
         self.command, self.allowed = command, allowed
         few = dataset.first(simulated_images) if dataset else None
@@ -81,8 +82,8 @@ class Verifier:
         self, staged: Package, artifact: Artifact, target: Target, parent: Package | None
     ) -> Receipt:
         """`parent`: the float package of the same model and target, when this one is not float."""
-        if target.simulator:
-            return self._simulate(staged, artifact, target)
+        if target.simulator or target.backend == "aihub":
+            return self._elsewhere(staged, artifact, target)
         timed = parent is not None and self._can_time(target) and Reason.SLOWER not in self.allowed
         if parent is not None and timed and self._crawls(staged, parent):
             measured, trip, _ = self._speed(staged, parent, target)
@@ -102,21 +103,19 @@ class Verifier:
             not_checked += [unknown] if unknown else []
         return self._receipt(staged, artifact, measured, trips, not_checked)
 
-    def _simulate(self, staged: Package, artifact: Artifact, target: Target) -> Receipt:
-        """Each chip's own file, in the simulator: what it computes, and never how fast."""
-        originals, precision = self._few, staged.manifest.precision
+    def _elsewhere(self, staged: Package, artifact: Artifact, target: Target) -> Receipt:
+        """Each chip's own file, in the simulator or on a device of AI Hub: what it computes there."""
+        originals = self._few
         measured: list[Measurement] = []
         trips, not_checked = [], []
         for chip in target.chips:
-            options = EngineOptions(simulate=True, chip=chip.soc)
-            with Detector(staged.manifest.model, open_session(staged, options)) as detector:
-                run = originals.images.run(detector, f"simulating {precision} on {chip.soc}")
-                where = f"{target.simulator} {chip.soc}: {detector.session.simulator}"
+            by = self._at_aihub if target.backend == "aihub" else self._simulated
+            run, where, provenance = by(staged, target, chip)
             rows = self._distance(originals, run)
             measured += [
-                m if m.name.startswith("float ")
-                else replace(m, provenance=Provenance.SIMULATED, device=where) for m in rows
-            ]  # fmt: skip
+                m if m.name.startswith("float ") else replace(m, provenance=provenance, device=where)
+                for m in rows
+            ]
             trip, unknown = self._accuracy_trips(originals, rows, target, artifact)
             trips += trip
             not_checked += unknown
@@ -125,9 +124,26 @@ class Verifier:
                 f"accuracy on more than {originals.images.describe()} (--simulated-images)"
             )
         devices = [f"aihub:{c.aihub[0]}" for c in target.chips if c.aihub]
-        better = f"; edgekit profile PACKAGE -d {shlex.quote(devices[0])}" if devices else ""
-        not_checked.append(f"speed: a simulator has none{better}")
+        how = f" (edgekit profile PACKAGE -d {shlex.quote(devices[0])})" if devices else ""
+        not_checked.append(f"speed: no device has measured it{how}")
         return self._receipt(staged, artifact, measured, trips, list(dict.fromkeys(not_checked)))
+
+    def _simulated(self, staged: Package, target: Target, chip: Chip) -> tuple[Run, str, Provenance]:
+        options, precision = EngineOptions(simulate=True, chip=chip.soc), staged.manifest.precision
+        with Detector(staged.manifest.model, open_session(staged, options)) as detector:
+            run = self._few.images.run(detector, f"simulating {precision} on {chip.soc}")
+            where = f"{target.simulator} {chip.soc}: {detector.session.simulator}"
+        return run, where, Provenance.SIMULATED
+
+    def _at_aihub(self, staged: Package, target: Target, chip: Chip) -> tuple[Run, str, Provenance]:
+        from edgekit.aihub.hub import Hub
+        from edgekit.verify.remote import run_on
+
+        with Hub() as hub:
+            device = hub.device(chip.aihub[0])["name"]
+            run, job = run_on(hub, staged, self._few.images, device, chip.soc)
+        provenance = Provenance.SIMULATED if job.emulated else Provenance.MEASURED
+        return run, f"aihub:{device}, {chip.soc}", provenance
 
     def _distance(self, originals: _Originals, run: Run) -> list[Measurement]:
         """How far a package's outputs and detections are from the float original's."""
@@ -155,9 +171,9 @@ class Verifier:
         enough = drop is not None and (not target.simulator or drop.samples >= _ENOUGH)
         certain = drop is not None and drop.interval is not None and drop.interval[0] > limit
         if drop is not None and (enough or certain) and drop.value > limit:
-            trips.append(_less_accurate(drop, target, artifact))
+            trips.append(less_accurate(drop, target, artifact))
         elif not enough and distance.value > target.tolerance.detection_error:
-            trips.append(_far_from_float(distance, target, artifact))
+            trips.append(far_from_float(distance, target, artifact))
         return trips, not_checked
 
     def _receipt(
@@ -261,41 +277,3 @@ class Verifier:
             f"({ratio.interval[0]:.2f} to {ratio.interval[1]:.2f}) on {mine.device.chip}"
         )
         return measured, Trip(Reason.SLOWER, message), ""
-
-
-def _must_be_alike(model: Model, external: Model) -> None:
-    assert model.spec is not None
-    assert external.spec is not None
-    mine, theirs = ([(o.name, o.shape) for o in m.spec.outputs] for m in (model, external) if m.spec)
-    if mine != theirs:
-        raise UsageError(
-            f"{external.source.name} is no reference for {model.source.name}",
-            f"their outputs differ: {theirs} and {mine}",
-            "a reference is the same model in another form",
-        )
-
-
-def _less_accurate(drop: Measurement, target: Target, artifact: Artifact) -> Trip:
-    assert drop.interval is not None
-    low, high = (v * 100 for v in drop.interval)
-    message = (
-        f"less accurate than float: mAP50-95 falls by {drop.value * 100:.2f} points "
-        f"({low:.2f} to {high:.2f}) on {drop.samples} images; {target.name} tolerates "
-        f"{target.tolerance.map_drop * 100:.2f}"
-    )
-    return Trip(Reason.ACCURACY, message, _costly(artifact))
-
-
-def _far_from_float(distance: Measurement, target: Target, artifact: Artifact) -> Trip:
-    message = (
-        f"far from float: detection error {distance.value:.3f} on {distance.samples} images; "
-        f"{target.name} tolerates {target.tolerance.detection_error:g}"
-    )
-    return Trip(Reason.ACCURACY, message, _costly(artifact))
-
-
-def _costly(artifact: Artifact) -> tuple[str, ...]:
-    """The quantised layers that cost most, as the search measured them."""
-    regions = [r for r in artifact.search if r.get("kind") == "region" and not r.get("float")]
-    regions.sort(key=lambda r: -r["cost"])
-    return tuple(f"{r['name']}: {r['cost']:.3g}" for r in regions[:8])

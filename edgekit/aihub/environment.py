@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from edgekit.errors import MissingError
 
 SETTING = "aihub_python"
 REQUIREMENT = "qai-hub>=0.56,<0.57"  # what the emulator and the client side are written against
+
+CONFIGURE = "qai-hub configure --api_token TOKEN, with the token of your account page at AI Hub"
 
 
 def own_folder() -> Path:
@@ -44,6 +47,30 @@ def client_python() -> Path:
             f"{sys.executable} -m venv {own_folder()} && {path} -m pip install '{REQUIREMENT}'",
         )
     return path
+
+
+def service_url() -> str:
+    """The address of the AI Hub that the client is configured for, read from the client's own file.
+
+    Raises MissingError when there is no token.
+    """
+    path = Path(os.environ.get("QAIHUB_CLIENT_INI") or "~/.qai_hub/client.ini").expanduser()
+    config = configparser.ConfigParser(interpolation=None)
+    try:
+        config.read(path)
+        api = config["api"]
+        if api.get("api_token"):
+            return api["api_url"]
+        why = f"{path} has no api_token"
+    except (KeyError, configparser.Error) as error:
+        why = f"{path}: {error}" if path.exists() else f"{path} is not there"
+    raise MissingError("No AI Hub token is configured", why, CONFIGURE)
+
+
+def client_version(python: Path) -> str:
+    code = "from importlib.metadata import version; print(version('qai_hub'))"
+    ran = subprocess.run([python, "-I", "-c", code], check=False, capture_output=True, text=True)
+    return ran.stdout.strip()
 
 
 def _python(folder: Path) -> Path:

@@ -25,11 +25,14 @@ class Availability:
 
 @dataclass(frozen=True)
 class CompileOptions:
-    """`float_layers`: how many of the most sensitive regions to leave in float; None: decide."""
+    """`float_layers`: how many of the most sensitive regions to leave in float; None: decide.
+    `extra`: what only one backend understands.
+    """
 
     calibration: str = ""
     calibration_images: int = 64
     float_layers: int | None = None
+    extra: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

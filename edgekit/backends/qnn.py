@@ -75,7 +75,7 @@ class QnnBackend:
         return Artifact(
             tuple(dict.fromkeys(chips.values())), engine, self.available().versions,
             {**ready.settings, "chips": [c.soc for c in target.chips]}, ready.search,
-            (*_notes(target, precision), *(_advice(p) for p in published)), ready.spec,
+            advice(model, target, precision), ready.spec,
             (*ready.gates, _placed(ready), *(_figure(p, precision) for p in published)),
         )  # fmt: skip
 
@@ -113,8 +113,9 @@ def _advice(p: Published) -> str:
     )
 
 
-def _notes(target: Target, precision: Precision) -> list[str]:
+def advice(model: Model, target: Target, precision: Precision) -> tuple[str, ...]:
+    """What the user should know of this chip and precision, whoever compiles."""
     notes = [note for chip in target.chips for note in chip.notes]
     if precision is not Precision.FP16 and not all(c.fp16 for c in target.chips):
         notes.append("no float parent: the NPU has no floating point")
-    return notes
+    return (*notes, *(_advice(p) for p in _published(model, target, precision)))

@@ -85,8 +85,32 @@ _NEXT = {
     type=click.IntRange(1),
     default=8,
     show_default=True,
-    help="Images to run in a simulator, at seconds each.",
+    help="Images to run in a simulator, at seconds each, or at AI Hub.",
 )
+@click.option(
+    "--via",
+    type=click.Choice(["aihub"]),
+    help="Send the model to Qualcomm AI Hub and have it compiled there (Snapdragon targets).",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="With --via: show what would be sent, and where; send nothing."
+)
+@click.option(
+    "--runtime",
+    help="With --via: precompiled_qnn_onnx (default), qnn_context_binary, qnn_dlc, tflite, onnx.",
+)
+@click.option(
+    "--quantize",
+    type=click.Choice(["here", "aihub"]),
+    help="With --via: who quantises (default: here).",
+)
+@click.option(
+    "--link", is_flag=True, help="With --via: a context binary by way of a DLC and a link job."
+)
+@click.option(
+    "--qairt-version", metavar="VERSION", help="With --via: default is the one installed here."
+)
+@click.option("--hub-options", metavar="TEXT", help="With --via: more options of the compile job.")
 @click.option(
     "--allow", multiple=True, metavar="REASON", help="Write the package although: accuracy, slower."
 )
@@ -116,8 +140,10 @@ def command(
         source, targets, precisions, given["out"], given["calibration"], given["eval_"],
         given["name"] or "", options, given["allow"], given["reference"],
         given["calibration_images"], given["eval_images"], given["float_layers"], given["launches"],
-        given["merge"], given["simulated_images"],
+        given["merge"], given["simulated_images"], given["via"] or "", _hub(given),
     )  # fmt: skip
+    if given["dry_run"]:
+        return _planned(outcomes, as_json)
     refused = [o for o in outcomes if o.refused]
     if as_json:
         rows = [
@@ -140,6 +166,37 @@ def command(
                 f"  next: {_NEXT[trip.reason]}, or --allow {trip.reason} to write it all the same"
             )
     return 1 if refused else 0
+
+
+def _hub(given: dict[str, Any]) -> dict[str, str]:
+    """What AI Hub is asked, as `backends.aihub.Wanted` takes it."""
+    named = {
+        "runtime": given["runtime"], "quantize": given["quantize"], "qairt": given["qairt_version"],
+        "options": given["hub_options"], "link": "yes" if given["link"] else "",
+        "dry_run": "yes" if given["dry_run"] else "",
+    }  # fmt: skip
+    return {k: v for k, v in named.items() if v}
+
+
+def _planned(outcomes: Any, as_json: bool) -> int:
+    """What a dry run found."""
+    if as_json:
+        rows = [{"name": o.name, "target": o.target, "precision": o.precision, "would": o.receipt.search}
+                for o in outcomes]  # fmt: skip
+        emit("convert.dry-run", packages=rows)
+        return 0
+    lines = []
+    for o in outcomes:
+        for row in o.receipt.search:
+            if row["kind"] == "upload":
+                lines.append(
+                    (o.name, f"upload {row['what']}", number(row["bytes"], "bytes"), row["to"])
+                )
+            else:
+                lines.append((o.name, f"{row['job']} job", "", f"{row['device']}, {row['runtime']}"))
+    click.echo(table(lines, ("package", "would", "size", "where")))
+    click.echo("\nNothing was sent. Files sent before are not sent again.")
+    return 0
 
 
 def _summary(outcomes: Any) -> str:

@@ -21,6 +21,10 @@ from edgekit.errors import UsageError
 @click.option(
     "--class-agnostic", is_flag=True, help="Boxes of different classes suppress each other too."
 )
+@click.option(
+    "-d", "--device", type=click.Choice(["local", "sim:htp"]), default="local", show_default=True,
+    help="sim:htp: Qualcomm's simulator, for packages of a Snapdragon; seconds an image.",
+)  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), help="Default: the free big cores.")
 @json_option
 def command(
@@ -36,7 +40,7 @@ def command(
     results: list[dict[str, Any]] = []
     files = _files(images)
     taken = {f.resolve() for f in files}
-    with load(package, options["threads"]) as detector:
+    with load(package, options["threads"], options["device"] == "sim:htp") as detector:
         for path in files:
             image = read_image(path)
             found = detector(

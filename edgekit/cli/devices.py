@@ -10,17 +10,26 @@ from edgekit.devices.address import open_device
 
 
 @click.command()
+@click.argument("kind", required=False)
 @json_option
-def command(as_json: bool) -> None:
-    """List the kinds of device packages can be measured on."""
-    found = {name: open_device(name).info() for name in registry.names("devices")}
+def command(kind: str | None, as_json: bool) -> None:
+    """List the kinds of device packages can be measured on.
+
+    With KIND, each device of that kind: `edgekit devices aihub` asks Qualcomm AI Hub.
+    """
+    if kind:
+        device = open_device(kind)
+        each = device.listing() if hasattr(device, "listing") else [device.info()]
+        found = {i.name: i for i in each}
+    else:
+        found = {name: open_device(name).info() for name in registry.names("devices")}
     if as_json:
         emit("devices", devices=found)
         return
     rows = [
         (
             name,
-            str(i.cores),
+            str(i.cores or "-"),
             number(i.memory_bytes, "bytes") if i.memory_bytes else "-",
             i.system,
             i.chip,

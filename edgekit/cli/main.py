@@ -29,6 +29,7 @@ VERBS = {
     "targets": "List the targets packages can be made for.",
     "backends": "List the compilers, and whether they are ready.",
     "devices": "List the devices packages can be measured on.",
+    "hub-emulator": "Run an AI Hub on this machine, for tests without an account.",
     "doctor": "Check this installation and show every setting.",
 }
 
@@ -42,7 +43,7 @@ class Verbs(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in VERBS:
             return None
-        module = importlib.import_module(f"edgekit.cli.{name}")
+        module = importlib.import_module(f"edgekit.cli.{name.replace(chr(45), chr(95))}")
         command: click.Command = module.command
         return command
 

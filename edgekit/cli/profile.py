@@ -42,6 +42,15 @@ from edgekit.cli.output import emit, json_option, number, table
 @click.option(
     "--ops", is_flag=True, help="Time each operator instead, on this machine; nothing is recorded."
 )
+@click.option(
+    "--source",
+    metavar="MODEL",
+    help="With aihub: compare outputs there with this float original's here.",
+)
+@click.option("--images", metavar="DATA", help="With --source: what to compare on (default: noise).")
+@click.option(
+    "--image-count", type=click.IntRange(1), default=8, show_default=True, help="Of --images, at most."
+)
 @json_option
 def command(packages: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Measure latency, load time and memory of PACKAGES on a device.
@@ -54,38 +63,89 @@ def command(packages: tuple[str, ...], as_json: bool, **options: Any) -> None:
 
         show(packages, options, as_json)
         return
+    from edgekit.devices.address import open_device
     from edgekit.devices.base import Plan
     from edgekit.profiling.sampler import profile
     from edgekit.store.database import Store
 
     plan = Plan(options["iterations"], options["warmup"], options["seconds"], options["threads"])
     store = Store(Path(options["store"]) if options["store"] else None)
-    results = profile(
-        packages, options["device"], options["launches"], plan, store, not options["no_record"]
-    )
+    device, record = open_device(options["device"]), not options["no_record"]
+    compared = _compare(packages, device, options, record) if options["source"] else {}
+    results = profile(packages, device, options["launches"], plan, store, record)
     if as_json:
         rows = [
-            {f.name: getattr(r, f.name) for f in dataclasses.fields(r) if f.name != "launches"}
+            {**{f.name: getattr(r, f.name) for f in dataclasses.fields(r) if f.name != "launches"},
+             "outputs": compared.get(r.package, []), "layers": r.launches[0].host.get("layers", [])}
             for r in results
-        ]
+        ]  # fmt: skip
         emit("profile", store=str(store.path), results=rows)
         return
+    _show(results)
+    for name, rows in compared.items():
+        click.echo(f"\n{name}, outputs against float:")
+        click.echo(table([(m.name, number(m.value, m.unit), m.provenance, m.note) for m in rows],
+                         ("what", "value", "how", "on")))  # fmt: skip
+    click.echo(f"raw samples: {store.path}")
+
+
+def _compare(packages: tuple[str, ...], device: Any, options: dict[str, Any], record: bool) -> Any:
+    """Outputs on the device against the float original's, by package."""
+    from edgekit.comparing import compare_outputs
+    from edgekit.dataset import read_dataset
+    from edgekit.devices.aihub import AiHubDevice
+    from edgekit.errors import UsageError
+    from edgekit.package import Package
+
+    if not isinstance(device, AiHubDevice):
+        raise UsageError(
+            "--source compares outputs on a device of AI Hub",
+            f"{options['device']} is none; convert compared the outputs of local packages already",
+            "use -d 'aihub:NAME', or leave --source out",
+        )  # fmt: skip
+    images = (
+        read_dataset(options["images"]).first(options["image_count"]) if options["images"] else None
+    )
+    opened = [Package(p) for p in packages]
+    return {
+        p.manifest.name: compare_outputs(p, options["source"], images, device, record) for p in opened
+    }
+
+
+def _show(results: Any) -> None:
     info = results[0].device
     click.echo(f"{info.name}: {info.chip}")
-    click.echo(f"{info.cores} cores, {number(info.memory_bytes, 'bytes')}, {info.system}")
-    policy = info.facts.get("frequency_policy", "unknown")
+    if info.cores:
+        click.echo(f"{info.cores} cores, {number(info.memory_bytes, 'bytes')}, {info.system}")
+    else:
+        click.echo(info.system)
     engines = ", ".join(dict.fromkeys(r.engine for r in results))
-    click.echo(f"clock policy {policy}; {results[0].threads} threads; {engines}\n")
+    policy = info.facts.get("frequency_policy", "")
+    words = [
+        f"clock policy {policy}" if policy else "",
+        f"{results[0].threads} threads" if results[0].threads else "",
+        engines,
+    ]
+    click.echo("; ".join(w for w in words if w) + "\n")
     lines = []
     for r in results:
         low, high = r.run.interval
         lines.append((r.package, f"{r.run.median * 1e3:.2f}", f"{low * 1e3:.2f} to {high * 1e3:.2f}",
-                     f"{r.run.p90 * 1e3:.2f}", f"{r.run.p99 * 1e3:.2f}", f"{r.total.median * 1e3:.2f}",
+                     f"{r.run.p90 * 1e3:.2f}", f"{r.run.p99 * 1e3:.2f}",
+                     f"{r.total.median * 1e3:.2f}" if r.whole else "-",
                      f"{r.cold_load_s * 1e3:.0f}/{r.warm_load_s * 1e3:.0f}",
                      f"{r.peak_memory_bytes / 1e6:.0f}"))  # fmt: skip
     header = ("package", "run ms", "95 %", "p90", "p99", "total", "cold/warm", "MB")
     click.echo(table(lines, header))
+    for r in results:
+        units = r.launches[0].host.get("compute_units", {})
+        if units:
+            click.echo(f"{r.package}: layers on {', '.join(f'{u} {n}' for u, n in units.items())}")
     for warning in {w for r in results for w in r.warnings}:
         click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)
+    if info.provenance == "simulated":
+        click.echo(
+            f"{click.style('emulated:', fg='yellow')} these times are this machine's, not a phone's; "
+            "receipts do not get them", err=True,
+        )  # fmt: skip
     click.echo("\nrun: engine alone; total: image to boxes; cold/warm: load, ms; MB: peak memory")
-    click.echo(f"raw samples: {store.path}")

@@ -26,7 +26,7 @@ class DeviceInfo:
     name: str
     chip: str
     system: str
-    cores: int
+    cores: int  # 0: not told
     memory_bytes: int
     facts: dict[str, str] = field(default_factory=dict)
     provenance: Provenance = Provenance.MEASURED
@@ -34,7 +34,7 @@ class DeviceInfo:
 
 @dataclass(frozen=True)
 class Launch:
-    """What one launch saw. Times in seconds, memory in bytes; `samples_s` by phase."""
+    """What one launch saw. Times in seconds, memory in bytes; `samples_s` by phase. 0: not told."""
 
     samples_s: dict[str, list[float]]
     cold_load_s: float
@@ -56,4 +56,8 @@ class Device(Protocol):
 
     def run(self, package: Path, plan: Plan) -> Launch:
         """One launch. Raises DeviceError when the device cannot run it."""
+        ...
+
+    def finished(self) -> None:
+        """All launches of a measurement are kept: what was remembered to continue it may go."""
         ...

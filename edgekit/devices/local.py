@@ -42,6 +42,9 @@ class LocalDevice:
         data, host = fresh_process("edgekit.launch", package, plan)
         return Launch(host=host, **data)
 
+    def finished(self) -> None:
+        pass
+
 
 def fresh_process(module: str, package: Path, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a module of edgekit prints of a package as JSON, and the machine's load around it.

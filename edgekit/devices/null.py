@@ -31,3 +31,6 @@ class NullDevice:
             cold_load_s=each, warm_load_s=each, first_run_s=each, peak_memory_bytes=0, threads=1,
             engine="null",
         )  # fmt: skip
+
+    def finished(self) -> None:
+        pass

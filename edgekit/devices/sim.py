@@ -33,3 +33,6 @@ class SimulatedDevice:
             "edgekit detect PACKAGE IMAGE -d sim:htp runs it there; latency comes from a device, "
             "as -d 'aihub:Samsung Galaxy S25'",
         )
+
+    def finished(self) -> None:
+        pass

@@ -3,21 +3,24 @@
     PYTHON -I .../edgekit/emulator --state DIR
 
 The folder that holds edgekit may hold another environment's packages too, so it stays off the
-path: edgekit becomes a package that is nothing but its folder.
+path: edgekit is loaded from its place.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import sys
-import types
 from pathlib import Path
 
 if "edgekit" not in sys.modules:
     here = Path(__file__).resolve().parent
     sys.path[:] = [p for p in sys.path if Path(p).resolve() != here]
-    package = types.ModuleType("edgekit")
-    package.__path__ = [str(here.parent)]
-    sys.modules["edgekit"] = package
+    found = importlib.util.spec_from_file_location(
+        "edgekit", here.parent / "__init__.py", submodule_search_locations=[str(here.parent)]
+    )
+    assert found is not None and found.loader is not None
+    sys.modules["edgekit"] = importlib.util.module_from_spec(found)
+    found.loader.exec_module(sys.modules["edgekit"])
 
 from edgekit.emulator.start import main
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from edgekit.emulator import messages
-from edgekit.emulator.devices import DEVICES, EmulatedDevice, select
+from edgekit.emulator.devices import EmulatedDevice, devices, select
 from edgekit.emulator.jobs import Runner
 from edgekit.emulator.messages import pb
 from edgekit.emulator.options import RUNTIMES, OptionError, target_runtime
@@ -278,7 +278,7 @@ class Api:
     def _device(self, asked: Any) -> EmulatedDevice:
         found = select(asked.name, asked.os, asked.attributes, one=True)
         if not found:
-            known = ", ".join(d.model for d in DEVICES)
+            known = ", ".join(d.model for d in devices())
             raise RefusalError(400, f"There is no device {asked.name!r}. The emulator has: {known}.")
         return found[0]
 

@@ -13,7 +13,7 @@ import onnx
 from edgekit.emulator.artefacts import Specs, binary_of, load_onnx, pack_context, pack_onnx, specs
 from edgekit.emulator.failure import JobError
 from edgekit.emulator.options import RUNTIMES, Options, target_runtime
-from edgekit.emulator.reshaping import Quantised, reshape
+from edgekit.emulator.reshaping import Quantised, reshape, specify
 from edgekit.emulator.toolchain import log, versions
 
 GRAPH, WRAPPER, ABOUT = "graph.onnx", "context.onnx", "about.json"  # kept for jobs that use the result
@@ -59,12 +59,13 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     graph = folded(graph)
     if runtime == "tflite" and any(n.op_type == "QuantizeLinear" for n in graph.graph.node):
         raise JobError("The emulator compiles float models for TFLite, not quantised ones.")
-    quantised = reshape(graph, options, job["specs"], runtime != "onnx")
-    _reject_unknown(options)
+    specify(graph, job["specs"])
     full = options.text("quantize_full_type")
     if full and full != "float16":
         graph = _quantised(graph, full, runtime, job, folder)
-        quantised = reshape(graph, options, [], runtime != "onnx")
+    quantised = reshape(graph, options, runtime != "onnx")
+    if options.rest():
+        raise JobError(f"The emulator cannot honour --{options.rest()[0]}.", "INVALID_ARGUMENT")
     _try_on_cpu(graph)
     (folder / GRAPH).write_bytes(graph.SerializeToString())
     log(f"compiling for {runtime} on {device['name']}")
@@ -126,15 +127,6 @@ def _check(
         raise JobError(f"The emulator cannot honour --qnn_options {unknown[0]}.")
     options.flag("truncate_64bit_tensors")  # the compiler always does
     return Request(name, folder, device, qnn)
-
-
-def _reject_unknown(options: Options) -> None:
-    unknown = options.rest()
-    known_elsewhere = {"quantize_io", "quantize_io_type", "quantize_full_type"}
-    if set(unknown) - known_elsewhere:
-        raise JobError(
-            f"The emulator cannot honour --{min(set(unknown) - known_elsewhere)}.", "INVALID_ARGUMENT"
-        )
 
 
 def folded(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -1,30 +1,29 @@
-"""The devices that the emulator offers: names and attributes as AI Hub has them, and marked.
+"""The devices that the emulator offers: those of AI Hub that targets name, and marked.
 
-Attributes follow what `qai_hub` and qualcomm/ai-hub-models read off the real ones. Only chips whose
-numbers Qualcomm's compiler was seen to take are here.
+A chip's numbers are its target's. Other attributes follow what `qai_hub` and
+qualcomm/ai-hub-models read off the real devices, where they are known.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edgekit.emulator import MARK, SUFFIX
+from edgekit.target import Chip, targets
 
 
 @dataclass(frozen=True)
 class EmulatedDevice:
     model: str  # its name at AI Hub
+    chip: Chip
     system: str  # android, windows, linux
     version: str
     form: str
     vendor: str
-    chipset: tuple[str, ...]
-    soc: str
-    soc_id: int
-    htp: int
-    fp16: bool = True
+    chipset: str
 
     @property
     def name(self) -> str:
@@ -34,54 +33,44 @@ class EmulatedDevice:
     def attributes(self) -> list[str]:
         return [
             MARK, f"format:{self.form}", "framework:tflite", "framework:qnn", "framework:onnx",
-            f"vendor:{self.vendor}", f"os:{self.system}", *(f"chipset:{c}" for c in self.chipset),
-            f"hexagon:v{self.htp}", f"soc-model:{self.soc_id}",
-            f"htp-supports-fp16:{str(self.fp16).lower()}",
+            f"vendor:{self.vendor}", f"os:{self.system}", f"chipset:{self.chipset}",
+            f"chipset:{self.chip.soc.lower()}", f"hexagon:v{self.chip.htp}", f"soc-model:{self.chip.soc_id}",
+            f"htp-supports-fp16:{str(self.chip.fp16).lower()}",
         ]  # fmt: skip
 
 
-_CHIPS: dict[str, tuple[int, int, bool, tuple[str, ...]]] = {
-    "SM8350": (30, 68, True, ("qualcomm-snapdragon-888", "sm8350")),
-    "SM8450": (36, 69, True, ("qualcomm-snapdragon-8gen1", "sm8450")),
-    "SM8550": (43, 73, True, ("qualcomm-snapdragon-8gen2", "sm8550")),
-    "SM8650": (57, 75, True, ("qualcomm-snapdragon-8gen3", "sm8650")),
-    "SM8750": (69, 79, True, ("qualcomm-snapdragon-8-elite-for-galaxy", "sm8750-ac")),
-    "SM8850": (87, 81, True, ("qualcomm-snapdragon-8-elite-gen5", "sm8850")),
-    "SC8380XP": (60, 73, True, ("qualcomm-snapdragon-x-elite", "sc8380xp")),
-    "SC8480XP": (88, 81, True, ("qualcomm-snapdragon-x2-elite", "sc8480xp")),
-    "QCS6490": (93, 68, False, ("qualcomm-qcs6490", "qcs6490")),
+_LOOKS = {  # by how a part's number begins; the first that fits
+    "SM8350": "android 11 phone qualcomm-snapdragon-888",
+    "SM8450": "android 12 phone qualcomm-snapdragon-8gen1",
+    "SM8550": "android 13 phone qualcomm-snapdragon-8gen2",
+    "SM8650": "android 14 phone qualcomm-snapdragon-8gen3",
+    "SM8750": "android 15 phone qualcomm-snapdragon-8-elite-for-galaxy",
+    "SM8850": "android 16 phone qualcomm-snapdragon-8-elite-gen5",
+    "SM": "android 15 phone qualcomm-",
+    "SC8380XP": "windows 11 compute qualcomm-snapdragon-x-elite",
+    "SC8480XP": "windows 11 compute qualcomm-snapdragon-x2-elite",
+    "SC": "windows 11 compute qualcomm-",
+    "SA": "android 14 auto qualcomm-",
+    "": "linux 1.6 iot qualcomm-",
 }
-_OFFERED = (
-    # devices of a chip; their system, its version, their form, their maker
-    ("SM8350", "android 11 phone samsung", ("Samsung Galaxy S21", "Samsung Galaxy S21 (Family)")),
-    ("SM8450", "android 12 phone samsung", ("Samsung Galaxy S22 5G", "Samsung Galaxy S22 (Family)")),
-    ("SM8550", "android 13 phone samsung",
-     ("Samsung Galaxy S23", "Samsung Galaxy S23+", "Samsung Galaxy S23 Ultra", "Samsung Galaxy S23 (Family)")),
-    ("SM8650", "android 14 phone samsung",
-     ("Samsung Galaxy S24", "Samsung Galaxy S24+", "Samsung Galaxy S24 Ultra", "Samsung Galaxy S24 (Family)")),
-    ("SM8750", "android 15 phone samsung",
-     ("Samsung Galaxy S25", "Samsung Galaxy S25+", "Samsung Galaxy S25 Ultra", "Samsung Galaxy S25 (Family)")),
-    ("SM8750", "android 15 phone qualcomm", ("Snapdragon 8 Elite QRD",)),
-    ("SM8850", "android 16 phone qualcomm", ("Snapdragon 8 Elite Gen 5 QRD",)),
-    ("SC8380XP", "windows 11 compute qualcomm", ("Snapdragon X Elite CRD",)),
-    ("SC8480XP", "windows 11 compute qualcomm", ("Snapdragon X2 Elite CRD",)),
-    ("QCS6490", "linux 1.6 iot qualcomm", ("Dragonwing RB3 Gen 2 Vision Kit",)),
-)  # fmt: skip
+_MAKERS = ("samsung", "xiaomi", "arduino")
 
 
-def _devices() -> tuple[EmulatedDevice, ...]:
-    found = []
-    for soc, words, names in _OFFERED:
-        system, version, form, vendor = words.split()
-        soc_id, htp, fp16, chipset = _CHIPS[soc]
-        found += [
-            EmulatedDevice(n, system, version, form, vendor, chipset, soc, soc_id, htp, fp16)
-            for n in names
-        ]
-    return tuple(found)
-
-
-DEVICES = _devices()
+@functools.cache
+def devices() -> tuple[EmulatedDevice, ...]:
+    found: dict[str, EmulatedDevice] = {}
+    for target in targets().values():
+        for chip in target.chips:
+            look = next(v for k, v in _LOOKS.items() if chip.soc.startswith(k))
+            system, version, form, chipset = look.split()
+            chipset += chip.soc.lower() if chipset.endswith("-") else ""
+            for name in chip.aihub:
+                maker = name.split()[0].lower()
+                vendor = maker if maker in _MAKERS else "qualcomm"
+                found.setdefault(
+                    name, EmulatedDevice(name, chip, system, version, form, vendor, chipset)
+                )
+    return tuple(found.values())
 
 
 def select(
@@ -90,7 +79,7 @@ def select(
     """Devices as AI Hub filters them; a name is taken with the suffix and without it."""
     wanted = set(attributes)
     found = [
-        d for d in DEVICES
+        d for d in devices()
         if name in ("", d.name, d.model) and wanted <= set(d.attributes) and _fits(d.version, version)
     ]  # fmt: skip
     if not one or not found:

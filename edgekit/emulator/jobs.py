@@ -153,9 +153,12 @@ class Runner:
                 "path": str(self.store.blob(model)), "producer": made_in}  # fmt: skip
 
     def _device(self, name: str) -> dict[str, Any]:
-        found = select(name)[0]
-        return {"name": found.name, "soc": found.soc, "soc_id": found.soc_id, "htp": found.htp,
-                "fp16": found.fp16, "system": found.system}  # fmt: skip
+        found = select(name)
+        if not found:
+            raise JobError(f"Device {name} is gone.", "CLOUD_RESOURCE_MISSING")
+        chip = found[0].chip
+        return {"name": name, "soc": chip.soc, "soc_id": chip.soc_id, "htp": chip.htp,
+                "fp16": chip.fp16, "system": found[0].system}  # fmt: skip
 
     def _work(self, folder: Path) -> dict[str, Any]:
         """Raises JobError with what the worker said, or with how it died."""

@@ -37,7 +37,7 @@ def devices(found: Iterable[EmulatedDevice]) -> Any:
 
 def device(found: EmulatedDevice) -> Any:
     return pb.Device(name=found.name, os=found.version, attributes=found.attributes,
-                     soc_description=f"{found.soc}, emulated")  # fmt: skip
+                     soc_description=f"{found.chip.soc}, emulated")  # fmt: skip
 
 
 def model(record: ModelRecord) -> Any:

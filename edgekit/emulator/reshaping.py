@@ -16,23 +16,25 @@ Quantised = dict[str, tuple[float, int]]
 _LAST, _FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 
 
-def reshape(
-    model: onnx.ModelProto, options: Options, specs: Sequence[dict[str, Any]], npu: bool
-) -> Quantised:
-    """Changes `model`. Returns scales and zero points of inputs and outputs that became integers.
-
-    `npu`: the graph must have no 64-bit integers outside.
-    """
-    graph = model.graph
-    weights = {t.name for t in graph.initializer}
-    inputs = [v for v in graph.input if v.name not in weights]
-    _take_specs(graph, inputs, specs)
+def specify(model: onnx.ModelProto, specs: Sequence[dict[str, Any]]) -> None:
+    """Changes `model`: its inputs have the names and the shapes of `specs`."""
+    inputs = _inputs(model.graph)
+    _take_specs(model.graph, inputs, specs)
     for value in inputs:
         shape = value.type.tensor_type.shape
         if not value.type.tensor_type.HasField("shape") or any(d.dim_value < 1 for d in shape.dim):
             raise JobError(
                 f"Input '{value.name}' has no fixed shape. Give it in input_specs.", "INVALID_INPUTS"
             )
+
+
+def reshape(model: onnx.ModelProto, options: Options, npu: bool) -> Quantised:
+    """Changes `model`. Returns scales and zero points of inputs and outputs that became integers.
+
+    `npu`: the graph must have no 64-bit integers outside.
+    """
+    graph = model.graph
+    inputs = _inputs(graph)
     names = options.names("output_names")
     if names:
         if len(names) != len(graph.output):
@@ -49,6 +51,11 @@ def reshape(
         _transpose_output(graph, value)
     del graph.value_info[:]
     return _integers(graph, inputs, options) if options.flag("quantize_io") else {}
+
+
+def _inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    weights = {t.name for t in graph.initializer}
+    return [v for v in graph.input if v.name not in weights]
 
 
 def _take_specs(
@@ -126,17 +133,37 @@ def _chosen(values: Sequence[onnx.ValueInfoProto], names: Collection[str]) -> li
 
 
 def _transpose_input(graph: onnx.GraphProto, value: onnx.ValueInfoProto) -> None:
-    inner = f"{value.name}_channel_first"
-    _read_instead(graph, value.name, inner)
-    graph.node.insert(0, helper.make_node("Transpose", [value.name], [inner], perm=_FIRST))
+    name, inner = value.name, f"{value.name}_channel_first"
+    readers = [n for n in graph.node if name in n.input]
+    _read_instead(graph, name, inner)
+    if len(readers) == 1 and readers[0].op_type == "QuantizeLinear":
+        added = _pair(readers[0], name, f"{name}_paired")
+        added.append(helper.make_node("Transpose", [f"{name}_paired"], [inner], perm=_FIRST))
+    else:
+        added = [helper.make_node("Transpose", [name], [inner], perm=_FIRST)]
+    for node in reversed(added):
+        graph.node.insert(0, node)
     _permute(value)
 
 
 def _transpose_output(graph: onnx.GraphProto, value: onnx.ValueInfoProto) -> None:
-    inner = f"{value.name}_channel_first"
-    _rename_made(graph, value.name, inner)
-    graph.node.append(helper.make_node("Transpose", [inner], [value.name], perm=_LAST))
+    name, inner = value.name, f"{value.name}_channel_first"
+    made = next(n for n in graph.node if name in n.output)
+    _rename_made(graph, name, inner)
+    if made.op_type == "DequantizeLinear":
+        graph.node.append(helper.make_node("Transpose", [inner], [f"{name}_paired"], perm=_LAST))
+        graph.node.extend(_pair(made, f"{name}_paired", name))
+    else:
+        graph.node.append(helper.make_node("Transpose", [inner], [name], perm=_LAST))
     _permute(value)
+
+
+def _pair(like: onnx.NodeProto, before: str, after: str) -> list[onnx.NodeProto]:
+    """On the NPU a transpose of quantised numbers has them quantised on both its sides."""
+    return [
+        helper.make_node("QuantizeLinear", [before, *like.input[1:]], [f"{after}_q"]),
+        helper.make_node("DequantizeLinear", [f"{after}_q", *like.input[1:]], [after]),
+    ]
 
 
 def _permute(value: onnx.ValueInfoProto) -> None:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import socket
@@ -51,6 +52,9 @@ class Emulator(ThreadingHTTPServer):
         self.storage = storage.Storage(self.store, faults)
         self._log = state / "log.jsonl"
         self._writing = threading.Lock()
+        if self._log.exists():
+            with self._log.open("a") as file:
+                file.write("\n")  # after a line that kill -9 cut
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that hang up are no news."""
@@ -64,9 +68,11 @@ class Emulator(ThreadingHTTPServer):
     def noted(self) -> list[Any]:
         with self._writing:
             lines = self._log.read_text().splitlines() if self._log.exists() else []
-        return [
-            json.loads(t) for t in lines if t.startswith("{") and t.endswith("}")
-        ]  # the rest: kill -9
+        found = []
+        for line in lines:
+            with contextlib.suppress(ValueError):  # a line that kill -9 cut
+                found.append(json.loads(line))
+        return found
 
 
 @dataclass

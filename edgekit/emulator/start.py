@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from edgekit.emulator.devices import DEVICES
+from edgekit.emulator.devices import devices
 from edgekit.emulator.faults import Faults, parse
 from edgekit.emulator.server import Emulator
 
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(number, lambda *_: threading.Thread(target=emulator.shutdown).start())
     emulator.runner.start()
     ready = {"schema": "edgekit.hub-emulator/1", "url": emulator.url, "client_ini": str(ini),
-             "state": str(state), "pid": os.getpid(), "devices": len(DEVICES)}  # fmt: skip
+             "state": str(state), "pid": os.getpid(), "devices": len(devices())}  # fmt: skip
     print(json.dumps(ready), flush=True)
     try:
         emulator.serve_forever(poll_interval=0.1)

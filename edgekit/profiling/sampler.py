@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -15,7 +15,7 @@ from edgekit.devices.base import Device, DeviceInfo, Launch, Plan
 from edgekit.errors import UsageError
 from edgekit.package import Package
 from edgekit.profiling.statistics import Ratio, Summary, ratio, summarise
-from edgekit.receipt import Measurement, Receipt
+from edgekit.receipt import Measurement, Provenance, Receipt
 from edgekit.spec import from_json
 from edgekit.store.database import Store
 
@@ -37,6 +37,11 @@ class Result:
     engine: str
     warnings: tuple[str, ...]
     launches: tuple[Launch, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether images were prepared and boxes finished there, and not only the engine timed."""
+        return len(self.launches[0].samples_s) > 1
 
 
 def profile(
@@ -71,6 +76,7 @@ def profile(
             launch = where.run(opened[index].folder, plan)
             store.add_launch(ids[index], position, launch)
             seen[index].append(launch)
+        where.finished()
         results = [summed_up(p, i, info, s) for p, i, s in zip(opened, ids, seen)]
     finally:
         if own_store:
@@ -153,41 +159,51 @@ def measurements(result: Result, command: str) -> list[Measurement]:
         )
 
     found = []
-    for name, s in (("run", result.run), ("total", result.total)):
-        low, high = s.interval
-        note = f"{count} launches, {result.engine}" + (
-            "; image of 1280x720, nothing to suppress" if name == "total" else ""
-        )
-        found += [
-            one(
-                "latency",
-                f"{name} median",
-                s.median * 1e3,
-                "ms",
-                note,
-                s.samples,
-                (low * 1e3, high * 1e3),
-            ),
-            one("latency", f"{name} p90", s.p90 * 1e3, "ms", note, s.samples),
-            one("latency", f"{name} p99", s.p99 * 1e3, "ms", note, s.samples),
-        ]
-    cold = "import included" + (", files evicted first" if result.launches[0].cold_is_cold else "")
-    found += [
-        one("latency", "cold load", result.cold_load_s * 1e3, "ms", cold),
-        one("latency", "warm load", result.warm_load_s * 1e3, "ms", "again in the same process"),
-        one("latency", "first run", result.first_run_s * 1e3, "ms", "after loading"),
-    ]
-    if result.peak_memory_bytes:  # 0 where the system does not say
+    if result.device.provenance is not Provenance.SIMULATED:  # whose time is another machine's
+        found = _times(result, one)
+    host = result.launches[0].host
+    for unit, layers in host.get("compute_units", {}).items():
+        found.append(one("placement", f"layers on the {unit}", layers, "1", "by the profile job", 1))
+    for stage, (low, high) in host.get("memory", {}).items():
+        note = f"{stage.replace('_', ' ')}; at least {low} bytes"
+        found.append(one("memory", f"{stage.replace('_', ' ')} peak", high, "bytes", note))
+    if result.peak_memory_bytes and "memory" not in host:  # 0 where the system does not say
         found.append(
             one("memory", "peak", result.peak_memory_bytes, "bytes", "resident, whole process")
         )
     return found
 
 
+def _times(result: Result, one: Callable[..., Measurement]) -> list[Measurement]:
+    found, count = [], len(result.launches)
+    both = (("run", result.run), ("total", result.total))
+    for name, s in both if result.whole else both[:1]:
+        low, high = s.interval
+        note = f"{count} launches, {result.engine}" + (
+            "; image of 1280x720, nothing to suppress" if name == "total" else ""
+        )
+        interval = (low * 1e3, high * 1e3)
+        found += [
+            one("latency", f"{name} median", s.median * 1e3, "ms", note, s.samples, interval),
+            one("latency", f"{name} p90", s.p90 * 1e3, "ms", note, s.samples),
+            one("latency", f"{name} p99", s.p99 * 1e3, "ms", note, s.samples),
+        ]
+    cold = "import included" + (", files evicted first" if result.launches[0].cold_is_cold else "")
+    for name, seconds, note in (
+        ("cold load", result.cold_load_s, cold if result.whole else "first load"),
+        ("warm load", result.warm_load_s, "again in the same process"),
+        ("first run", result.first_run_s, "after loading"),
+    ):
+        if seconds:
+            found.append(one("latency", name, seconds * 1e3, "ms", note))
+    return found
+
+
 def label(result: Result) -> str:
     """What the figures of a result belong to: device, chip and threads. Packages of different
     engines are compared there."""
-    return f"{result.device.name}: {result.device.chip}, {result.threads} threads"
+    threads = f", {result.threads} threads" if result.threads else ""
+    return f"{result.device.name}: {result.device.chip}{threads}"
 
 
 def _record(package: Package, result: Result, command: str) -> None:

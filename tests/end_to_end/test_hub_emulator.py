@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from edgekit.emulator import MARK, SUFFIX
+from edgekit.target import targets
 from tests.emulator import Emulator, small_network
 
 DEVICE = "Samsung Galaxy S24"
@@ -63,8 +64,13 @@ noise = hub.submit_inference_job(models["tflite"], device, profile=True)
 plain = hub.submit_inference_job(models["onnx"], device, inputs=data, profile=False)
 quantised = hub.submit_quantize_job(
     float_model, data, weights_dtype=hub.QuantizeDtype.INT8, activations_dtype=hub.QuantizeDtype.INT8)
-integers = compiled("--target_runtime qnn_context_binary --quantize_io", quantised.get_target_model())
-q_run = hub.submit_inference_job(integers.get_target_model(), device, inputs=data, profile=False)
+last = "--force_channel_last_input image --force_channel_last_output scores"
+integers = compiled(f"--target_runtime qnn_context_binary --quantize_io {last}", quantised.get_target_model())
+q_data = hub.upload_dataset({"image": [np.ascontiguousarray(np.moveaxis(s, 1, 3)) for s in samples]})
+q_run = hub.submit_inference_job(integers.get_target_model(), device, inputs=q_data, profile=False)
+full = compiled(
+    f"--target_runtime qnn_dlc --quantize_full_type w8a16 --quantize_io {last}",
+    calibration_data=data)
 both = compiled(
     "--target_runtime qnn_dlc --output_names answer --force_channel_last_input image "
     "--force_channel_last_output answer --qnn_options context_enable_graphs=second",
@@ -84,7 +90,7 @@ failing = {
 failing["after a failure"] = hub.submit_inference_job(
     failing["garbage"].get_target_model(), device, inputs=data)
 for r in runtimes: ended(r, compiles[r]); ended("run " + r, runs[r])
-for name, job in {"noise": noise, "plain": plain, "quantised": quantised, "integers": integers, "q_run": q_run,
+for name, job in {"noise": noise, "plain": plain, "quantised": quantised, "integers": integers, "q_run": q_run, "full": full,
                   "both": both, "linked": linked, "l_run": l_run, **failing}.items():
     ended(name, job)
 noise.set_name("another name")
@@ -115,6 +121,8 @@ class Session:
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    for needed in ("onnxruntime_qnn", "ai_edge_litert"):
+        pytest.importorskip(needed)
     folder = tmp_path_factory.mktemp("session")
     small_network(folder / "net.onnx")
     small_network(folder / "other.onnx", 1)
@@ -139,7 +147,14 @@ def test_devices_have_what_ai_hubs_have_and_say_that_they_are_emulated(session: 
     assert all(d["name"].endswith(SUFFIX) and MARK in d["attributes"] for d in devices)
     s24 = next(d for d in devices if d["name"] == DEVICE + SUFFIX)
     assert s24["os"] == "14"
-    assert {"chipset:qualcomm-snapdragon-8gen3", "os:android", "hexagon:v75"} <= set(s24["attributes"])
+    assert {"chipset:qualcomm-snapdragon-8gen3", "os:android", "vendor:samsung"} <= set(
+        s24["attributes"]
+    )
+    by_name = {d["name"]: set(d["attributes"]) for d in devices}
+    for target in targets().values():
+        for chip in target.chips:
+            for name in chip.aihub:
+                assert {f"hexagon:v{chip.htp}", f"soc-model:{chip.soc_id}"} <= by_name[name + SUFFIX]
     assert "Samsung Galaxy S25" + SUFFIX in session.found["newest"]
     assert DEVICE + SUFFIX not in session.found["newest"]
     (qairt,) = session.found["frameworks"]
@@ -210,10 +225,12 @@ def test_quantises_and_takes_integers(session: Session, expected: Any) -> None:
     assert session.found["quantised"]["code"] == "SUCCESS", session.found["quantised"]
     (image,) = session.found["integers"]["in"]["None"]
     (scores,) = session.found["integers"]["out"]["None"]
-    assert image[1] == scores[1] == "uint8" and image[3] > 0
+    assert image[1:3] == ["uint8", [1, 32, 32, 3]] and scores[1:3] == ["uint8", [1, 16, 16, 4]]
+    assert image[3] > 0 and scores[3] > 0
     found = session.outputs("q_run")["scores"]  # floats in, floats out, as the model's scales say
     assert found.dtype == np.float32
-    assert 0 < np.abs(found - expected).max() < 0.03
+    assert 0 < np.abs(np.moveaxis(found, 4, 2) - expected).max() < 0.03
+    assert session.found["full"]["in"]["None"][0][1:3] == ["uint16", [1, 32, 32, 3]]
 
 
 def test_links_graphs_into_one_binary(session: Session, expected: Any) -> None:
@@ -261,7 +278,7 @@ def test_jobs_models_and_datasets_are_listed_by_name(session: Session) -> None:
 
 def test_no_result_can_pass_for_a_phones(session: Session) -> None:
     jobs = {n: j for n, j in session.found.items() if isinstance(j, dict) and "hub_version" in j}
-    assert len(jobs) == 2 * len(RUNTIMES) + 14
+    assert len(jobs) == 2 * len(RUNTIMES) + 15
     for name, job in jobs.items():
         assert job["hub_version"] == MARK, name
         assert name == "quantised" or job["device"].endswith(SUFFIX), name

@@ -1,0 +1,244 @@
+"""Backend: Qualcomm AI Hub compiles, from the same prepared graph that edgekit compiles itself."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.aihub import environment
+from edgekit.aihub import options as hub_options
+from edgekit.backends.base import Artifact, Availability, CompileOptions
+from edgekit.backends.qnn import QnnBackend, advice
+from edgekit.dataset import Dataset, read_dataset
+from edgekit.errors import MissingError, RemoteError, UsageError
+from edgekit.model import Model
+from edgekit.package import EngineRequirement
+from edgekit.progress import Progress
+from edgekit.sources.files import sha256
+from edgekit.spec import DetectionSpec, Precision
+from edgekit.target import Chip, Target
+
+if TYPE_CHECKING:
+    from edgekit.aihub.hub import Done, Hub
+    from edgekit.qnn.prepare import Prepared
+
+_ENGINES = {  # of each runtime: the engine that opens the result, its versions, the file's ending
+    "precompiled_qnn_onnx": ("qnn", ">=2,<3", "onnx"), "qnn_context_binary": ("qnn", ">=2,<3", "onnx"),
+    "qnn_dlc": ("qnn-dlc", ">=2", "dlc"), "tflite": ("litert", ">=1.2,<3", "tflite"),
+    "onnx": ("onnxruntime", ">=1.20,<2", "onnx"),
+}  # fmt: skip
+_GRAPH = "edgekit"  # what the graph inside a context is called
+_BITS = {Precision.W8A8: "INT8", Precision.W8A16: "INT16"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user asked of AI Hub (CompileOptions.extra)."""
+
+    runtime: str = "precompiled_qnn_onnx"
+    options: str = ""  # of the compile job
+    quantize: str = "here"  # or "aihub": by a quantize job
+    link: bool = False  # a context binary by way of a DLC and a link job
+    qairt: str = ""
+    dry_run: bool = False
+
+    @classmethod
+    def of(cls, extra: Mapping[str, str]) -> Wanted:
+        """Raises UsageError for what AI Hub would refuse."""
+        flags = {k: bool(extra.get(k)) for k in ("link", "dry_run")}
+        texts = {k: extra[k] for k in ("runtime", "options", "quantize", "qairt") if extra.get(k)}
+        made = cls(**{**texts, **flags})  # type: ignore[arg-type]
+        if made.runtime not in hub_options.RUNTIMES:
+            raise UsageError(f"AI Hub has no runtime {made.runtime}", "", f"it has {', '.join(hub_options.RUNTIMES)}")  # fmt: skip
+        if made.link and made.runtime != "qnn_context_binary":
+            raise UsageError(
+                f"A link job makes a context binary, not {made.runtime}", "",
+                "add --runtime qnn_context_binary, or leave --link out",
+            )  # fmt: skip
+        hub_options.check("compile", made.options)
+        return made
+
+
+class AiHubBackend:
+    name = "aihub"
+
+    def available(self) -> Availability:
+        missing = QnnBackend().available()  # its compiler's QAIRT is what AI Hub is asked for
+        if missing.missing:
+            return missing
+        try:
+            python = environment.client_python()
+        except MissingError as error:
+            return Availability(error.what, error.next)
+        return Availability(versions={"qai-hub": environment.client_version(python)})
+
+    def precisions(self, target: Target) -> tuple[Precision, ...]:
+        return QnnBackend().precisions(target)
+
+    def compile(
+        self, model: Model, target: Target, precision: Precision, options: CompileOptions,
+        work: Path, progress: Progress,
+    ) -> Artifact:  # fmt: skip
+        from edgekit.aihub.hub import Hub
+
+        wanted = Wanted.of(options.extra)
+        for chip in target.chips:
+            if not chip.aihub:
+                raise UsageError(
+                    f"AI Hub has no device with a {chip.soc}", "", "leave --via aihub out: edgekit compiles it here"
+                )  # fmt: skip
+        images = read_dataset(options.calibration) if options.calibration else None
+        calibrating = images.first(options.calibration_images) if images else None
+        ready = _prepared(model, precision, calibrating, options, wanted, progress)
+        sent = work / "upload.onnx"
+        sent.write_bytes(ready.graph.SerializeToString(deterministic=True))
+        data = _calibration(calibrating, ready.spec) if wanted.quantize == "aihub" and calibrating and not precision.is_float else {}  # fmt: skip
+        if wanted.dry_run:
+            return _said(sent, data, target, wanted)
+        with Hub(progress) as hub:
+            local = QnnBackend().available().versions["QAIRT"]
+            for chip in target.chips:
+                hub.device(chip.aihub[0])  # before anything is sent
+            qairt = hub.toolchain(wanted.qairt, local) if "qnn" in wanted.runtime else ""
+            runs = _Runs(hub, model.name, precision, wanted, qairt, ready.spec, sent, data)
+            chips: dict[str, str] = {}
+            rows: list[dict[str, Any]] = []
+            for chip in target.chips:
+                file = f"model-{chip.soc}.{_ENGINES[wanted.runtime][2]}"
+                (work / file).write_bytes(runs.artefact(chip))
+                hub.model_is(sha256(work / file), runs.jobs[-1].model)
+                chips.update(dict.fromkeys((chip.soc, *chip.android), file))
+                rows += [j.row(chip.aihub[0]) for j in runs.jobs]
+                runs.jobs.clear()
+        sent.unlink()
+        name, versions, _ = _ENGINES[wanted.runtime]
+        first = next(iter(chips.values()))
+        engine = EngineRequirement(name, versions, first, chips if name == "qnn" else {})
+        notes = list(advice(model, target, precision))
+        if any(r["emulated"] for r in rows):
+            notes.append("compiled by an emulator of AI Hub on this machine, not by Qualcomm's service")
+        return Artifact(
+            tuple(dict.fromkeys(chips.values())), engine, {**self.available().versions, **runs.versions},
+            {**ready.settings, "runtime": wanted.runtime, "options": wanted.options, "qairt_version": qairt,
+             "quantised_by": "AI Hub" if data else "edgekit", "chips": [c.soc for c in target.chips]},
+            (*ready.search, *rows), tuple(notes), ready.spec, ready.gates,
+        )  # fmt: skip
+
+
+def _prepared(
+    model: Model, precision: Precision, images: Dataset | None, options: CompileOptions,
+    wanted: Wanted, progress: Progress,
+) -> Prepared:  # fmt: skip
+    from edgekit.qnn.prepare import prepare
+
+    if wanted.quantize == "aihub":  # what is sent is in float
+        precision = Precision.FP16
+    return prepare(model, precision, images, options.float_layers, set(), progress)
+
+
+def _calibration(images: Dataset, spec: DetectionSpec) -> dict[str, Any]:
+    import numpy as np
+
+    from edgekit.quantize.calibration import feeds
+
+    return {spec.input.name: np.stack([f[spec.input.name] for f in feeds(images, spec)])}
+
+
+@dataclass
+class _Runs:
+    """The jobs that lead from the prepared graph to an artefact."""
+
+    hub: Hub
+    name: str
+    precision: Precision
+    wanted: Wanted
+    qairt: str
+    spec: DetectionSpec
+    sent: Path
+    data: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        self.jobs: list[Done] = []
+        self.versions: dict[str, str] = {}
+
+    def artefact(self, chip: Chip) -> bytes:
+        """The file that the engine opens."""
+        from edgekit.aihub import artefacts
+
+        model = self._source()
+        runtime = "qnn_dlc" if self.wanted.link else self.wanted.runtime
+        model = self._run("compile", model, chip, self._compile_options(runtime))
+        if self.wanted.link:
+            model = self._run("link", model, chip, hub_options.text(self._pin()))
+        with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+            got = self.hub.download(model, Path(folder))
+            if got.suffix == ".zip":
+                return artefacts.embedded(artefacts.unpacked(got, Path(folder) / "unpacked"))
+            if self.wanted.runtime == "qnn_context_binary":
+                graph = self.jobs[-1].metadata.get("QNN_MODEL_GRAPH_NAMES", _GRAPH).split(",")[0]
+                return artefacts.wrapped(
+                    got.read_bytes(), graph, self.spec, self.versions.get("QAIRT", "")
+                )
+            return got.read_bytes()
+
+    def _source(self) -> str:
+        id = self.hub.model(sha256(self.sent), f"{self.name}.onnx", lambda _: self.sent)
+        if not self.data:
+            return id
+        from edgekit.aihub.hub import Request
+
+        dataset = self.hub.dataset(self.data, f"{self.name}-calibration")
+        return self._done(
+            Request("quantize", f"{self.name} {self.precision}", (id,), dataset=dataset, weights="INT8",
+                    activations=_BITS[self.precision])
+        ).model  # fmt: skip
+
+    def _compile_options(self, runtime: str) -> str:
+        chosen = hub_options.check("compile", self.wanted.options)
+        chosen["target_runtime"] = runtime
+        if "qnn" in runtime:
+            chosen.setdefault("qnn_options", f"context_enable_graphs={_GRAPH}")
+            if not self.precision.is_float and self.data:
+                chosen["quantize_io"] = ""
+            if self.precision is Precision.FP16:
+                chosen["quantize_full_type"] = "float16"
+            chosen.update(self._pin())
+        return hub_options.text(chosen)
+
+    def _pin(self) -> dict[str, str]:
+        return {"qairt_version": self.qairt} if self.qairt else {}
+
+    def _run(self, kind: str, model: str, chip: Chip, options: str) -> str:
+        from edgekit.aihub.hub import Request
+
+        title = f"{self.name} {self.precision} for {chip.soc}"
+        return self._done(Request(kind, title, (model,), chip.aihub[0], options)).model
+
+    def _done(self, request: Any) -> Done:
+        done = self.hub.job(request)
+        if not done.model:
+            raise RemoteError(f"AI Hub's {request.kind} job {done.id} made no model", "", done.url)
+        self.jobs.append(done)
+        self.versions |= {**done.versions, "AI Hub": done.hub}
+        return done
+
+
+def _said(sent: Path, data: dict[str, Any], target: Target, wanted: Wanted) -> Artifact:
+    """What would be sent, in place of sending it."""
+    try:
+        to = environment.service_url()
+    except MissingError as error:
+        to = f"nowhere yet: {error.what}"
+    rows: list[dict[str, Any]] = [{"kind": "upload", "what": "model", "bytes": sent.stat().st_size,
+                                   "sha256": sha256(sent), "to": to}]  # fmt: skip
+    if data:
+        size = sum(a.nbytes for a in data.values())
+        rows.append({"kind": "upload", "what": "calibration images", "bytes": size, "to": to})
+    kinds = [*(["quantize"] if data else []), "compile", *(["link"] if wanted.link else [])]
+    for chip in target.chips:
+        rows += [{"kind": "job", "job": k, "device": chip.aihub[0], "runtime": wanted.runtime} for k in kinds]  # fmt: skip
+    engine = EngineRequirement("none", "", sent.name)
+    return Artifact((sent.name,), engine, settings={"dry_run": True}, search=tuple(rows))

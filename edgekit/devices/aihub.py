@@ -1,0 +1,135 @@
+"""Device `aihub:NAME`: a phone or board at Qualcomm AI Hub. Each launch is a profile job there."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.aihub.environment import service_url
+from edgekit.devices.base import DeviceInfo, Launch, Plan
+from edgekit.errors import DeviceError, MissingError, UsageError
+from edgekit.package import Package
+from edgekit.receipt import Provenance
+
+if TYPE_CHECKING:
+    from edgekit.aihub.hub import Hub, Request
+
+_STAGES = ("compile", "first_load", "warm_load", "inference")
+
+
+class AiHubDevice:
+    name = "aihub"
+
+    def __init__(self, address: str = "") -> None:
+        self._address = address
+        self._requests: list[Request] = []
+
+    @functools.cached_property
+    def hub(self) -> Hub:
+        from edgekit.aihub.hub import Hub
+
+        return Hub()
+
+    @functools.cached_property
+    def told(self) -> dict[str, Any]:
+        """What the service says of this device."""
+        if not self._address:
+            raise UsageError(
+                "aihub needs the name of a device", "", "as -d 'aihub:Samsung Galaxy S25'; edgekit devices aihub lists them"
+            )  # fmt: skip
+        return self.hub.device(self._address)
+
+    def info(self) -> DeviceInfo:
+        """Of one device; without a name, of what there is, asking nothing of the network."""
+        if not self._address:
+            try:
+                where = service_url()
+            except MissingError as error:
+                where = error.what
+            return DeviceInfo("aihub", "phones and boards at Qualcomm AI Hub", where, 0, 0)
+        return described(self.told)
+
+    def listing(self) -> list[DeviceInfo]:
+        return [described(d) for d in self.hub.connection.call("devices")]
+
+    def run(self, package: Path, plan: Plan) -> Launch:
+        """Raises UsageError without a name, DeviceError for a package of another chip, RemoteError."""
+        from edgekit.aihub.hub import Request
+        from edgekit.aihub.options import text
+        from edgekit.verify.remote import sent
+
+        opened, told = Package(package), self.told
+        model = sent(self.hub, opened, chip_in(opened, told))
+        options = text({"max_profiler_iterations": str(plan.iterations)})
+        title = opened.manifest.name
+        alike = sum(r.title == title for r in self._requests)
+        request = Request(
+            "inference", title, (model,), told["name"], options, profile=True, number=alike
+        )
+        self._requests.append(request)
+        job = self.hub.job(request)
+        versions = ", ".join(f"{n} {v}" for n, v in job.versions.items())
+        return launch(self.hub.profile(job), versions, {"job": job.id, "url": job.url, "emulated": job.emulated})  # fmt: skip
+
+    def finished(self) -> None:
+        for request in self._requests:
+            self.hub.used(request)
+        if "hub" in self.__dict__:
+            self.hub.connection.close()
+
+
+def described(told: dict[str, Any]) -> DeviceInfo:
+    from edgekit.aihub.hub import EMULATED
+
+    facts = dict(a.partition(":")[::2] for a in told["attributes"])
+    emulated = EMULATED in facts
+    chips = [a.partition(":")[2] for a in told["attributes"] if a.startswith("chipset:")]
+    return DeviceInfo(
+        f"aihub:{told['name']}", ", ".join(chips), f"{facts.get('os', '')} {told['os']}".strip(), 0, 0,
+        {**facts, "chipset": " ".join(chips)},
+        Provenance.SIMULATED if emulated else Provenance.MEASURED,
+    )  # fmt: skip
+
+
+def chip_in(package: Package, told: dict[str, Any]) -> str:
+    """Which of a package's chips a device has. Raises DeviceError when it is none of them."""
+    chips = package.manifest.engine.chips
+    chipset = " ".join(a for a in told["attributes"] if a.startswith("chipset:")).lower()
+    for chip in chips:
+        if chip.lower() in chipset:
+            return chip
+    if not chips:
+        return ""
+    raise DeviceError(
+        f"{package.manifest.name} was not compiled for {told['name']}",
+        f"it holds contexts for {', '.join(chips)}; the device has {chipset}",
+        "convert it for this chip, or name another device",
+    )
+
+
+def launch(profile: dict[str, Any], versions: str, host: dict[str, Any]) -> Launch:
+    """From what a profile job says: microseconds and bytes. Layers and ranges of memory go into
+    `host`, as they are."""
+    summary, layers = profile["execution_summary"], profile["execution_detail"]
+    times = summary.get("all_inference_times") or [summary["estimated_inference_time"]]
+    units = Counter(layer["compute_unit"] for layer in layers)
+    memory = {
+        stage: list(found) for stage in _STAGES
+        if isinstance(found := summary.get(f"{stage}_memory_peak_range"), (list, tuple))
+    }  # fmt: skip
+    host = {**host, "layers": layers, "compute_units": dict(units), "memory": memory}
+    elsewhere = [layer["name"] for layer in layers if layer["compute_unit"] != "NPU"]
+    if units["NPU"] and elsewhere:
+        shown = ", ".join(elsewhere[:5]) + (" …" if len(elsewhere) > 5 else "")
+        host["warning"] = f"{len(elsewhere)} of {len(layers)} layers ran outside the NPU: {shown}"
+
+    def value(name: str) -> float:
+        found = summary.get(name)
+        return float(found) if isinstance(found, (int, float)) else 0.0
+
+    return Launch(
+        {"run": [t / 1e6 for t in times]}, value("first_load_time") / 1e6, value("warm_load_time") / 1e6,
+        0.0, int(value("estimated_inference_peak_memory")), 0, f"AI Hub ({versions})", host=host,
+    )  # fmt: skip
