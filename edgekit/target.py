@@ -45,8 +45,8 @@ class Published:
     device: str
     precision: Precision
     ms: float
-    float_ms: float
     source: str
+    float_ms: float | None = None  # None on chips without floating point
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from edgekit.aihub.environment import client_python
+from edgekit.errors import MissingError
 from tests.data import SHAPES
 
 
@@ -31,6 +33,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Nothing a test does reaches the settings, cache or database of whoever runs it."""
     folder = tmp_path_factory.mktemp("home")
     patch = pytest.MonkeyPatch()
+    with contextlib.suppress(MissingError):  # found before the folder it may lie in is another
+        patch.setenv("EDGEKIT_AIHUB_PYTHON", str(client_python()))
+    patch.setenv("QAIHUB_CLIENT_INI", str(folder / "client.ini"))  # nobody's token is used
+    patch.setenv("XDG_DATA_HOME", str(folder / "data"))
     patch.setenv("EDGEKIT_CONFIG_HOME", str(folder / "config"))
     patch.setenv("EDGEKIT_CACHE", str(folder / "cache"))
     patch.setenv("EDGEKIT_STORE", str(folder / "profiles.sqlite"))

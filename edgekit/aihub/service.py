@@ -33,6 +33,7 @@ class Service:
 
     def __init__(self) -> None:
         self.hub = importlib.import_module("qai_hub")
+        self.errors = importlib.import_module("qai_hub.client")  # not all are public elsewhere
         self.api = importlib.import_module("qai_hub.public_rest_api")
         self.utils = importlib.import_module("qai_hub.api_utils")
 
@@ -149,7 +150,7 @@ class Service:
     def _exists(self, ask: Any) -> Any:
         try:
             return ask()
-        except self.hub.UserError as error:
+        except self.errors.UserError as error:
             if _kind(error, self) != _GONE:
                 raise
             return None
@@ -176,9 +177,9 @@ def _kind(error: Exception, service: Service) -> str:
     """What went wrong, of the kinds above. The client tells only in words, but keeps the cause."""
     status = getattr(error, "status_code", None)  # logs come without the client's own exceptions
     status = status or getattr(error.__cause__ or error.__context__, "status_code", None)
-    if isinstance(error, service.hub.RateLimitedError) or status == 429:
+    if isinstance(error, service.errors.RateLimitedError) or status == 429:
         return _LIMITED
-    if isinstance(error, service.hub.InternalError) or (isinstance(status, int) and status >= 500):
+    if isinstance(error, service.errors.InternalError) or (isinstance(status, int) and status >= 500):
         return _NETWORK
     if status == 401 or "Failed to authenticate" in str(error):
         return _TOKEN
@@ -188,7 +189,7 @@ def _kind(error: Exception, service: Service) -> str:
         return _GONE
     if isinstance(error, OSError):  # requests' exceptions are of that kind
         return _NETWORK
-    return _REFUSED if isinstance(error, (service.hub.Error, ValueError)) else _BUG
+    return _REFUSED if isinstance(error, (service.errors.Error, ValueError)) else _BUG
 
 
 def _answer(service: Service, line: str) -> dict[str, Any]:

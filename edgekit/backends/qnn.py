@@ -81,7 +81,7 @@ class QnnBackend:
 
 
 def _placed(ready: Prepared) -> Measurement:
-    return Measurement("gate", "nodes on the NPU", float(len(ready.graph.graph.node)), "1",
+    return Measurement("gate", "compiled: nodes on the NPU", float(len(ready.graph.graph.node)), "1",
                        Provenance.MEASURED, note="all of them: the compiler may not leave any to the CPU")  # fmt: skip
 
 
@@ -95,21 +95,27 @@ def _published(model: Model, target: Target, precision: Precision) -> list[Publi
 
 
 def _figure(p: Published, precision: Precision) -> Measurement:
-    note = (
-        f"{p.model}: {p.ms:g} ms as {precision}, {p.float_ms:g} ms in float; {p.source}. "
-        f"There {p.operator} was quantised; here it is a convolution, which is unproven"
-    )
+    how = f"{p.source}. There {p.operator} was quantised; here it is a convolution, which is unproven"
+    if p.float_ms is None:
+        return Measurement("latency", f"published of {p.model}", p.ms / 1e3, "s", Provenance.PUBLISHED,
+                           device=p.device, note=f"as {precision}; {how}")  # fmt: skip
+    note = f"{p.model}: {p.ms:g} ms as {precision}, {p.float_ms:g} ms in float; {how}"
     return Measurement("latency", "published ratio to float", p.ms / p.float_ms, "1",
                        Provenance.PUBLISHED, device=p.device, note=note)  # fmt: skip
 
 
 def _advice(p: Published) -> str:
+    here = (
+        f"this package computes its {p.operator} as a convolution, which may help and is unproven "
+        "until a device has measured it"
+    )
+    if p.float_ms is None:
+        return f"published: {p.ms:.0f} ms on {p.device} for {p.model}; {here}"
     if p.ms <= p.float_ms:
         return f"published: faster than float ({p.model} on {p.device}, {p.ms / p.float_ms:.2f} times)"
     return (
         f"published: slower than float. {p.model} took {p.ms / p.float_ms:.0f} times as long on "
-        f"{p.device}; this package computes its {p.operator} as a convolution, which may help and "
-        "is unproven until a device has measured it. Take fp16 until then"
+        f"{p.device}; {here}. Take fp16 until then"
     )
 
 

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +22,8 @@ from edgekit.errors import ConversionError, CrashError, EdgekitError, from_dict
 from edgekit.model import Model
 from edgekit.spec import Precision, from_json, to_json
 from edgekit.target import Target
+
+_ATTENDED = "--attended"  # ends when its parent does; a person who repeats a step has none
 
 
 def compile_in_worker(
@@ -42,16 +45,25 @@ def compile_in_worker(
         "-m",  # -P: nothing is imported from the current folder
         "edgekit.backends.worker",
         str(path),
+        _ATTENDED,
     ]
     # A group of its own: a terminal's Ctrl-C comes here first, and this process ends the worker.
     group = 0 if os.name == "posix" else None
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=group)
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=group
+    )
+    assert process.stdout is not None
     try:
-        said, _ = process.communicate()
+        said = process.stdout.read()
+        process.wait()
     except BaseException:  # Ctrl-C above all: never leave a compiler running
         process.terminate()
         process.wait()
         raise
+    finally:
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
     if process.returncode:
         _raise(said, process.returncode, target, precision, path)
     return from_json(Artifact, json.loads((work / "artifact.json").read_text()))
@@ -107,6 +119,14 @@ def _stop(number: int, frame: object) -> NoReturn:
     os._exit(128 + number)
 
 
+def _end_with_parent() -> None:
+    """The parent holds the other end of stdin, which closes however it dies, kill -9 included."""
+    while os.read(0, 4096):
+        pass
+    cache.discard_unfinished()
+    os._exit(1)
+
+
 def _report(what: str, done: int, total: int) -> None:
     """One line for each step; the parent's terminal shows it as a bar (stderr)."""
     from edgekit.progress import report
@@ -116,4 +136,6 @@ def _report(what: str, done: int, total: int) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _stop)
+    if _ATTENDED in sys.argv:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.exit(main(sys.argv[1]))

@@ -3,28 +3,58 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, requires, version
-from importlib.util import find_spec
+from importlib.metadata import version
 
 import click
 
 from edgekit import registry, settings
 from edgekit.cli.output import emit, json_option, table
+from edgekit.errors import MissingError, UsageError
 from edgekit.store.database import default_path
 
 
 @click.command()
+@click.option("--package", metavar="PACKAGE", help="Check what opening this package needs.")
+@click.option(
+    "-d", "--device", metavar="DEVICE",
+    help="Where it is to run: local (default), sim:htp, 'aihub:NAME'.",
+)  # fmt: skip
 @json_option
-def command(as_json: bool) -> None:
+@click.pass_context
+def command(context: click.Context, package: str | None, device: str | None, as_json: bool) -> None:
     """Check this installation: versions, what is missing and the command that fixes it, and where
     every setting came from. Exit code 0 also when optional parts are missing.
+
+    With --package: what stands in the way of running PACKAGE on DEVICE. Exit code 3 when something
+    does. Nothing is sent to any network.
     """
-    extras = {
-        extra: _missing(extra)
-        for extra in ("runtime", "litert", "images", "convert", "tflite", "report")
-    }
-    if find_spec("tflite_runtime"):  # which does as well
-        extras["litert"] = []
+    if package is not None:
+        context.exit(_package(package, device or "local", as_json))
+    if device is not None:
+        raise UsageError("--device says where a package is to run", "", "add --package PACKAGE")
+    _installation(as_json)
+
+
+def _package(package: str, device: str, as_json: bool) -> int:
+    from edgekit.diagnosis import State, examine
+
+    checks = examine(package, device)
+    stopped = any(c.state is State.PROBLEM for c in checks)
+    if as_json:
+        emit("diagnosis", package=package, device=device, ready=not stopped, checks=checks)
+    else:
+        rows = []
+        for c in checks:
+            rows.append((c.name, c.state.value, c.found))
+            rows += [("", "", f"→ {c.next}")] if c.next else []
+        click.echo(table(rows, ("check", "state", "what was found → what to do")))
+    return MissingError.exit_code if stopped else 0
+
+
+def _installation(as_json: bool) -> None:
+    from edgekit.diagnosis.installation import extras
+
+    parts = extras()
     backends = {n: registry.load("backends", n).available() for n in registry.names("backends")}
     values = {name: settings.get(name) for name in settings.KNOWN}
     folders = {
@@ -33,16 +63,17 @@ def command(as_json: bool) -> None:
         "store": default_path(),
     }
     if as_json:
-        emit("doctor", edgekit=version("edgekit"), python=platform.python_version(), missing=extras,
-             backends=backends, settings=values, folders={n: str(p) for n, p in folders.items()})  # fmt: skip
+        emit("doctor", edgekit=version("edgekit"), python=platform.python_version(),
+             missing={n: e.missing for n, e in parts.items()}, backends=backends, settings=values,
+             folders={n: str(p) for n, p in folders.items()})  # fmt: skip
         return
     click.echo(
         f"edgekit {version('edgekit')}, Python {platform.python_version()}, {platform.platform()}\n"
     )
     rows = [
-        (extra, "ready" if not missing else "missing",
-         "" if not missing else f"{', '.join(missing)}: pip install 'edgekit[{extra}]'")
-        for extra, missing in extras.items()
+        (name, "missing" if e.missing else "ready",
+         f"{', '.join(e.missing)}: {e.install}" if e.missing else "")
+        for name, e in parts.items()
     ]  # fmt: skip
     rows += [
         (f"backend {n}", "missing" if a.missing else "ready", a.install) for n, a in backends.items()
@@ -53,20 +84,3 @@ def command(as_json: bool) -> None:
     click.echo(table(shown, ("setting", "value", "from", "meaning")))
     click.echo()
     click.echo(table([(n, str(p)) for n, p in folders.items()], ("folder", "path")))
-
-
-def _missing(extra: str) -> list[str]:
-    """Requirements of an extra that are not installed."""
-    missing = []
-    for line in requires("edgekit") or []:
-        requirement, _, marker = line.partition(";")
-        if f'"{extra}"' not in marker.replace("'", '"'):
-            continue
-        name = requirement.strip().split("[")[0]
-        for sign in "<>=!~ ":
-            name = name.split(sign)[0]
-        try:
-            version(name)
-        except PackageNotFoundError:
-            missing.append(name)
-    return missing

@@ -127,8 +127,9 @@ def _show(results: Any) -> None:
         engines,
     ]
     click.echo("; ".join(w for w in words if w) + "\n")
+    simulated = info.provenance == "simulated"
     lines = []
-    for r in results:
+    for r in results if not simulated else ():
         low, high = r.run.interval
         lines.append((r.package, f"{r.run.median * 1e3:.2f}", f"{low * 1e3:.2f} to {high * 1e3:.2f}",
                      f"{r.run.p90 * 1e3:.2f}", f"{r.run.p99 * 1e3:.2f}",
@@ -136,16 +137,17 @@ def _show(results: Any) -> None:
                      f"{r.cold_load_s * 1e3:.0f}/{r.warm_load_s * 1e3:.0f}",
                      f"{r.peak_memory_bytes / 1e6:.0f}"))  # fmt: skip
     header = ("package", "run ms", "95 %", "p90", "p99", "total", "cold/warm", "MB")
-    click.echo(table(lines, header))
+    if lines:
+        click.echo(table(lines, header))
     for r in results:
         units = r.launches[0].host.get("compute_units", {})
         if units:
             click.echo(f"{r.package}: layers on {', '.join(f'{u} {n}' for u, n in units.items())}")
     for warning in {w for r in results for w in r.warnings}:
         click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)
-    if info.provenance == "simulated":
+    if simulated:
         click.echo(
-            f"{click.style('emulated:', fg='yellow')} these times are this machine's, not a phone's; "
-            "receipts do not get them", err=True,
-        )  # fmt: skip
-    click.echo("\nrun: engine alone; total: image to boxes; cold/warm: load, ms; MB: peak memory")
+            "Emulated: its times are this machine's, so they are neither shown nor recorded as latency."
+        )
+    else:
+        click.echo("\nrun: engine alone; total: image to boxes; cold/warm: load, ms; MB: peak memory")

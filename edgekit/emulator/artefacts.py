@@ -81,9 +81,7 @@ def pack_onnx(model: onnx.ModelProto, name: str, folder: Path) -> Path:
     place.mkdir()
     copy = onnx.ModelProto()
     copy.CopyFrom(model)  # saving moves the weights of what it is given into the file
-    onnx.save(
-        copy, place / "model.onnx", save_as_external_data=True, location="model.data", size_threshold=0
-    )
+    onnx.save(copy, place / "model.onnx", save_as_external_data=True, location="model.data")
     out = folder / "model.onnx.zip"
     pack(f"{name}.onnx", {p.name: p for p in place.iterdir()}, out)
     return out

@@ -159,11 +159,12 @@ def measurements(result: Result, command: str) -> list[Measurement]:
         )
 
     found = []
-    if result.device.provenance is not Provenance.SIMULATED:  # whose time is another machine's
-        found = _times(result, one)
     host = result.launches[0].host
     for unit, layers in host.get("compute_units", {}).items():
         found.append(one("placement", f"layers on the {unit}", layers, "1", "by the profile job", 1))
+    if result.device.provenance is Provenance.SIMULATED:  # whose time and memory are another machine's
+        return found
+    found += _times(result, one)
     for stage, (low, high) in host.get("memory", {}).items():
         note = f"{stage.replace('_', ' ')}; at least {low} bytes"
         found.append(one("memory", f"{stage.replace('_', ' ')} peak", high, "bytes", note))

@@ -6,21 +6,21 @@ https://onnxruntime.ai/docs/execution-providers/EP-Context-Design.html
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import onnx
 
 from edgekit.errors import ConversionError
 from edgekit.runtime.engines.onnxruntime import library
 from edgekit.runtime.engines.qnn import compiler, provider
+from edgekit.runtime.native import output_to
 from edgekit.target import Chip
 
+_COMPATIBILITY = "ep_compatibility_info.QNNExecutionProvider"
 _VERBOSE, _QUIET = 0, 4  # ONNX Runtime's log levels
 _UNIT = re.compile(r"Validation FAILED for \d+ nodes in OrtNodeUnit \((\w+)\) :\n(.*?)REASON : ([^\n]*)", re.S)  # fmt: skip
 _NODE = re.compile(r"Operator type: (\S+) Node name: (.*?) Node index:")
@@ -56,11 +56,28 @@ def compile_context(
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
         path = Path(folder) / "context.onnx"
         try:
-            with _output_to(Path(folder) / "log"):
+            with output_to(Path(folder) / "log"):
                 _session(data, chip, path, dict(options or {}), _QUIET)
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise _explained(data, chip, dict(options or {}), dict(names or {}), error) from error
-        return path.read_bytes()
+        made = path.read_bytes()
+    _check_chip(made, chip)
+    return made
+
+
+def _check_chip(made: bytes, chip: Chip) -> None:
+    """The compiler takes names that it does not know for v68, and says nothing. Of numbers it writes
+    down those it was given, whether or not chip and architecture belong together: that the built-in
+    targets' do is tested against its own tables."""
+    metadata = {p.key: p.value for p in onnx.load_from_string(made).metadata_props}
+    said = metadata.get(_COMPATIBILITY, "").split(":")  # v2:backend:QAIRT:API:architecture:chip:…
+    if said[4:6] != [str(chip.htp), str(chip.soc_id)]:
+        what = f"Hexagon v{said[4]}, chip {said[5]}" if len(said) > 5 else "nothing of its chip"
+        raise ConversionError(
+            f"{compiler()} did not compile for {chip.soc}",
+            f"asked for Hexagon v{chip.htp}, chip {chip.soc_id}, its result says {what}",
+            "check htp and soc_id of the target's [chip]; edgekit targets lists those known to be right",
+        )
 
 
 def _session(data: bytes, chip: Chip, path: Path, more: dict[str, str], log: int) -> None:
@@ -85,9 +102,14 @@ def _explained(
     """What the compiler says when it is asked again to tell everything."""
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
         log = Path(folder) / "log"
-        with contextlib.suppress(Exception), _output_to(log):
+        with contextlib.suppress(Exception), output_to(log):
             _session(data, chip, Path(folder) / "context.onnx", options, _VERBOSE)
         text = log.read_text(errors="replace")
+    if "QNN_DEVICE_ERROR_INVALID_CONFIG" in text:
+        return ConversionError(
+            f"{compiler()} does not know {chip.soc}", f"there is no chip {chip.soc_id} in its tables",
+            "check soc_id of the target's [chip]: edgekit targets lists those it knows",
+        )  # fmt: skip
     nodes = tuple(dict.fromkeys(_unplaced(text)))
     if nodes:
         listed = "; ".join(f"{names.get(n.node) or n.node} ({n.kind}): {n.why}" for n in nodes[:8])
@@ -109,18 +131,3 @@ def _unplaced(log: str) -> Iterator[Unplaced]:
             if found == kind:
                 reason = why.split(f"{kind} node `")[0].strip() or "not supported"
                 yield Unplaced(name, kind, reason)
-
-
-@contextlib.contextmanager
-def _output_to(path: Path) -> Iterator[Any]:
-    """Native code writes to the descriptors themselves."""
-    kept = [os.dup(1), os.dup(2)]
-    with path.open("wb") as file:
-        try:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-            yield
-        finally:
-            for number, saved in enumerate(kept, 1):
-                os.dup2(saved, number)
-                os.close(saved)

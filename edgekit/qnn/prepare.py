@@ -2,18 +2,24 @@
 
 First: what the passes made of the float graph equals the source on the CPU. Second: the quantised
 graph runs on the CPU too, and how far it is from float there. The compiler would take graphs that
-fail either.
+fail either. The third is that it leaves nothing to the CPU (context.py), the fourth the simulator
+(edgekit/verification.py); the receipt names all four.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 
+from edgekit import cache
 from edgekit.dataset import Dataset
 from edgekit.errors import ConversionError
 from edgekit.graph.channels_last import channels_last
@@ -27,7 +33,7 @@ from edgekit.qnn.quantise import laid_out, quantise
 from edgekit.quantize.calibration import feeds
 from edgekit.quantize.search import run_onnx
 from edgekit.receipt import Measurement, Provenance
-from edgekit.spec import DetectionSpec, Precision
+from edgekit.spec import DetectionSpec, Precision, from_json, to_json
 
 _EQUAL = {"boxes": 0.05, "scores": 1e-3, "classes": 0.0}  # px and probability: order of additions
 _PROBES = 2
@@ -47,7 +53,10 @@ def prepare(
     model: Model, precision: Precision, images: Dataset | None, wide_layers: int | None,
     floats: Collection[str], progress: Progress,
 ) -> Prepared:  # fmt: skip
-    """Raises ConversionError when a gate fails or the graph cannot be what the NPU needs."""
+    """Kept by content, since every chip gets the same.
+
+    Raises ConversionError when a gate fails or the graph cannot be what the NPU needs.
+    """
     assert model.spec is not None
     if model.spec.nms_in_graph and any(-1 in o.shape for o in model.spec.outputs):
         raise ConversionError(
@@ -55,6 +64,29 @@ def prepare(
             "an NPU computes on fixed sizes only",
             "export it without NonMaxSuppression: edgekit's runtime suppresses duplicates",
         )
+    key = cache.key(
+        graph=hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest(),
+        spec=to_json(model.spec), names=model.names, precision=precision.value,
+        images=images.fingerprint() if images else "", wide_layers=wide_layers, floats=sorted(floats),
+        onnxruntime=version("onnxruntime"),
+    )  # fmt: skip
+
+    def make(folder: Path) -> None:
+        rest = to_json(_prepared(model, precision, images, wide_layers, floats, progress))
+        graph = rest.pop("graph").SerializeToString(deterministic=True)
+        (folder / "graph.onnx").write_bytes(graph)
+        (folder / "rest.json").write_text(json.dumps(rest))
+
+    folder = cache.step(f"prepared-{key}", make)
+    rest = json.loads((folder / "rest.json").read_text())
+    return from_json(Prepared, {**rest, "graph": onnx.load(str(folder / "graph.onnx"))})
+
+
+def _prepared(
+    model: Model, precision: Precision, images: Dataset | None, wide_layers: int | None,
+    floats: Collection[str], progress: Progress,
+) -> Prepared:  # fmt: skip
+    assert model.spec is not None
     if precision.is_float:
         graph, spec = channels_last(flat_matmul(model.graph), model.spec)
         gate = _equal_to_source(model, graph, spec, images)
@@ -63,7 +95,7 @@ def prepare(
     prepared, spec = channels_last(flat_matmul(clean(pool_to_conv(model.graph))), model.spec)
     gates = _equal_to_source(model, prepared, spec, images)
     done = quantise(model, precision, images, wide_layers, floats, progress)
-    error = Measurement("gate", "detection error of QDQ on the CPU", done.error, "1",
+    error = Measurement("gate", "QDQ on the CPU: detection error", done.error, "1",
                         Provenance.MEASURED, done.images, note=f"{done.images} calibration images")  # fmt: skip
     graph, spec = integers_in_and_out(done.graph, done.spec)
     return Prepared(graph, spec, done.names, (*gates, error), done.settings, done.search)
@@ -87,7 +119,7 @@ def _equal_to_source(
                 "a pass is wrong for this graph", "please report it, with the model if you can",
             )  # fmt: skip
         unit = "px" if output.name == "boxes" else "1"
-        rows.append(Measurement("gate", f"{output.name} of the prepared graph: max error", worst, unit,
+        rows.append(Measurement("gate", f"float graph on the CPU: {output.name} max error", worst, unit,
                                 Provenance.MEASURED, len(probes), note=f"CPU, {len(probes)} {note}"))  # fmt: skip
     return tuple(rows)
 

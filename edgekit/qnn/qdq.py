@@ -61,7 +61,9 @@ def write(
         op_types_to_quantize=sorted(config.op_types_to_quantize),
         extra_options={k: v for k, v in config.extra_options.items() if v is not None},
     )  # fmt: skip
-    result: onnx.ModelProto = writer.quantize_model()
+    writer.quantize_model()
+    writer.model.topological_sort()  # the writer appends; ONNX wants makers before readers
+    result: onnx.ModelProto = writer.model.model
     return result
 
 

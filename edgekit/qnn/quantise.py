@@ -1,7 +1,8 @@
 """Quantise a detector for Qualcomm's NPU: 8 bits where it holds, 16 where it does not.
 
 What decodes boxes (pixels beside probabilities) and what hands it its numbers computes on 16
-bits; of the rest, as many of the most sensitive layers as the search finds to pay.
+bits; of the rest, as many of the most sensitive layers as the search finds to pay. Candidates are
+judged on the CPU by their arithmetic, not by the CPU's own integer kernels.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import numpy as np
 import onnx
 
 from edgekit.dataset import Dataset
+from edgekit.errors import ConversionError
 from edgekit.graph.channels_last import channels_last
 from edgekit.graph.flat_matmul import flat_matmul
 from edgekit.model import Model
 from edgekit.progress import Progress
 from edgekit.qnn import qdq
+from edgekit.qnn.silu import keep_silu_apart
 from edgekit.quantize.ranges import Range
 from edgekit.quantize.search import measure, readable, run_onnx, search
 from edgekit.quantize.sensitivity import Outputs, detection_error
@@ -28,6 +31,9 @@ _MOVING = frozenset({
     "Concat", "Gather", "MaxPool", "Pad", "Reshape", "Resize", "Slice", "Split", "Transpose",
     "DepthToSpace", "SpaceToDepth", "Squeeze", "Unsqueeze", "Flatten",
 })  # fmt: skip
+_BOUNDED = frozenset({"Sigmoid", "HardSigmoid", "Softmax"})  # to 0..1, whatever comes in
+_ROOM = 0.25  # of its span that a range of 16 bits has beyond what was seen, on either side
+_CHOSEN, _SEEN = "chosen for 8 bits", "as seen"
 
 
 @dataclass(frozen=True)
@@ -54,18 +60,30 @@ def quantise(
     Raises ConversionError when nothing in the graph can be quantised.
     """
     assert model.spec is not None
-    found = measure(model, dataset, progress)
+    wide_only = precision is Precision.W8A16
+    found = measure(model, dataset, progress, sensitivity=not wide_only)
     graph, spec = channels_last(flat_matmul(found.graph), model.spec)
     names = {n.name: model.names.get(o.name, "") for n, o in zip(found.graph.graph.node, model.graph.graph.node)}  # fmt: skip
     image = spec.input.name
-    tight, full = (_completed(graph, r) for r in (found.ranges, found.extremes))
+    tight, seen = (_completed(graph, r) for r in (found.ranges, found.extremes))
+    full = _with_room(graph, seen)
     every, left = {n.name for n in graph.graph.node}, frozenset(floats)
 
     def make(narrow: set[str], ranges: Mapping[str, Range]) -> onnx.ModelProto:
-        return qdq.write(graph, ranges, full, _spread(graph, every - narrow), left)
+        wide = _spread(graph, every - narrow)
+        safe, added = keep_silu_apart(graph, wide - left)
+        ours, theirs = ({**r, **{n: r[same] for n, same in added.items()}} for r in (ranges, full))
+        return qdq.write(safe, ours, theirs, wide | added.keys(), left)
 
     def run(candidate: onnx.ModelProto, inputs: Sequence[dict[str, Any]]) -> list[Outputs]:
-        return run_onnx(candidate, [{image: laid_out(i[image], spec)} for i in inputs])
+        given = [{image: laid_out(i[image], spec)} for i in inputs]
+        try:
+            return run_onnx(candidate, given, fused=False)
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise ConversionError(
+                f"{model.name}, quantised, does not run on the CPU", str(error).splitlines()[0][-300:],
+                "please report it, with the model if you can; or take fp16",
+            ) from error  # fmt: skip
 
     def error_of(candidate: onnx.ModelProto) -> float:
         return detection_error(found.reference, run(candidate, found.inputs))
@@ -74,11 +92,12 @@ def quantise(
         "format": "QDQ", "weights": "int8 a channel", "left_in_float": sorted(left),
         "calibration": {"images": len(dataset.images), "sha256": dataset.fingerprint()},
     }  # fmt: skip
-    if precision is Precision.W8A16:
+    judges = len(found.inputs)
+    if wide_only:
         result = make(set(), full)
-        settings |= {"activations": "uint16", "ranges": "extremes"}
-        return Quantised(result, spec, names, error_of(result), len(found.inputs), settings, ())
-    kinds = {"chosen for 8 bits": tight, "extremes": full}
+        settings |= {"activations": "uint16", "ranges": f"{_SEEN}, {_ROOM:.0%} more on either side"}
+        return Quantised(result, spec, names, error_of(result), judges, settings, ())
+    kinds = {_CHOSEN: tight, _SEEN: seen}
     errors = {k: error_of(make(found.quantised(()), r)) for k, r in kinds.items()}
     best = min(errors, key=lambda k: errors[k])
     result, chosen, tried = search(
@@ -89,12 +108,12 @@ def quantise(
         "activations": "uint8", "ranges": best, "float_layers": chosen, "kept": "on 16 bits",
         "float_boundary": sorted(labels[n] for n in found.regions.boundary),
     }  # fmt: skip
-    ranges = tuple(
-        {"kind": "ranges", "name": k, "error": e, "chosen": k == best} for k, e in errors.items()
+    rows = tuple(
+        {"kind": "ranges", "name": f"weights a channel, ranges {k}", "error": e, "chosen": k == best}
+        for k, e in errors.items()
     )
-    return Quantised(
-        result, spec, names, error_of(result), len(found.inputs), settings, (*ranges, *tried)
-    )
+    error = next(r["error"] for r in tried if r.get("chosen"))
+    return Quantised(result, spec, names, error, judges, settings, (*rows, *tried))
 
 
 def _spread(graph: onnx.ModelProto, wide: Collection[str]) -> set[str]:
@@ -120,6 +139,18 @@ def _completed(graph: onnx.ModelProto, ranges: Mapping[str, Range]) -> dict[str,
             elif after in found:
                 found[before] = found[after]
     return found
+
+
+def _with_room(graph: onnx.ModelProto, ranges: Mapping[str, Range]) -> dict[str, Range]:
+    """Ranges for 16 bits, which can spare the room: the score of a class that no calibration image
+    holds would else be cut off at what was seen of it, often at one half."""
+    bounded = {o for n in graph.graph.node if n.op_type in _BOUNDED for o in n.output}
+    bounded |= {v.name for v in graph.graph.input}
+    return {
+        name: (low, high) if name in bounded
+        else (low - _ROOM * (high - low) if low < 0 else low, high + _ROOM * (high - low))
+        for name, (low, high) in ranges.items()
+    }  # fmt: skip
 
 
 def laid_out(image: np.ndarray[Any, Any], spec: DetectionSpec) -> np.ndarray[Any, Any]:

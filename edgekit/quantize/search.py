@@ -64,8 +64,11 @@ class Measured:
         return set(self.regions.body) - set(floats) - self.regions.boundary
 
 
-def measure(model: Model, dataset: Dataset, progress: Progress) -> Measured:
-    """Raises ConversionError when nothing in the graph can be quantised."""
+def measure(model: Model, dataset: Dataset, progress: Progress, sensitivity: bool = True) -> Measured:
+    """`sensitivity`: whether `costs` are wanted, which takes minutes.
+
+    Raises ConversionError when nothing in the graph can be quantised.
+    """
     assert model.spec is not None
     graph = onnx.shape_inference.infer_shapes(clean(pool_to_conv(model.graph)), data_prop=True)
     regions = find_regions(graph)
@@ -82,18 +85,26 @@ def measure(model: Model, dataset: Dataset, progress: Progress) -> Measured:
         onnxruntime=version("onnxruntime"),
     )  # fmt: skip
 
-    def make(folder: Path) -> None:
-        ranges, extremes = _calibrate(graph, model, dataset, progress)
-        costs = _costs(graph, regions, ranges, inputs, reference, progress)
-        found = {"ranges": ranges, "extremes": extremes, "costs": costs}
-        (folder / "measured.json").write_text(json.dumps(found))
+    def calibrate() -> Any:
+        return _calibrate(graph, model, dataset, progress)
 
-    # minutes of work, so kept for the next attempt
-    data = json.loads((cache.step(f"sensitivity-{key}", make) / "measured.json").read_text())
+    def weigh() -> Any:
+        return _costs(graph, regions, ranges, inputs, reference, progress)
+
     ranges, extremes = (
-        {n: (low, high) for n, (low, high) in data[k].items()} for k in ("ranges", "extremes")
+        {n: (low, high) for n, (low, high) in part.items()} for part in _kept("ranges", key, calibrate)
     )
-    return Measured(graph, regions, ranges, extremes, data["costs"], inputs, reference)
+    costs = _kept("sensitivity", key, weigh) if sensitivity else {}
+    return Measured(graph, regions, ranges, extremes, costs, inputs, reference)
+
+
+def _kept(name: str, key: str, make: Callable[[], Any]) -> Any:
+    """What `make` returns, as JSON, kept for the next attempt: it takes up to minutes."""
+
+    def write(folder: Path) -> None:
+        (folder / "found.json").write_text(json.dumps(make()))
+
+    return json.loads((cache.step(f"{name}-{key}", write) / "found.json").read_text())
 
 
 def search(
@@ -128,11 +139,20 @@ def search(
     return result, chosen, tuple(rows)
 
 
-def run_onnx(graph: onnx.ModelProto, inputs: Sequence[dict[str, Any]]) -> list[Outputs]:
+def run_onnx(
+    graph: onnx.ModelProto, inputs: Sequence[dict[str, Any]], fused: bool = True
+) -> list[Outputs]:
+    """Outputs for each of `inputs`. `fused`: with this processor's integer kernels, which is how a
+    CPU runs it; otherwise each operation in float between its roundings, the same on every machine
+    (u8×s8 kernels saturate on x86 without VNNI)."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    # hundreds of short sessions: threads that spin while they wait take each other's time
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not fused:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     session = ort.InferenceSession(
         graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )

@@ -8,12 +8,9 @@ LiteRT's CompiledModel is not used: it runs the same kernels at the same speed.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import os
-import sys
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +20,7 @@ from edgekit.package import Package
 from edgekit.runtime.cores import default_threads
 from edgekit.runtime.engine import Array, EngineOptions
 from edgekit.runtime.engines.litert_check import check
+from edgekit.runtime.native import output_to
 from edgekit.spec import TensorSpec
 
 if TYPE_CHECKING:
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 
 
 _LIBRARIES = ("ai_edge_litert", "tflite_runtime")
-_ONE_STREAM = threading.RLock()  # two threads that load would put each other's silence back
 
 
 class LiteRtSession:
@@ -82,30 +79,9 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "")[:300]
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> AbstractContextManager[None]:
     """The library greets on the error stream from native code; what goes wrong is raised anyway."""
-    with _ONE_STREAM:
-        before = _kept_stream()
-        if before is None:
-            yield
-            return
-        try:
-            with open(os.devnull, "wb") as nothing:
-                os.dup2(nothing.fileno(), 2)
-                yield
-        finally:
-            os.dup2(before, 2)
-            os.close(before)
-
-
-def _kept_stream() -> int | None:
-    """A copy of the error stream; None for a service that has none, or a closed one."""
-    try:
-        sys.stderr.flush()
-        return os.dup(2)
-    except (AttributeError, OSError, ValueError):
-        return None
+    return output_to(streams=(2,))
 
 
 def _library() -> Any:

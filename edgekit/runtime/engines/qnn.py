@@ -15,6 +15,7 @@ from edgekit.errors import DeviceError, IntegrityError, MissingError
 from edgekit.package import Package
 from edgekit.runtime.engine import EngineOptions
 from edgekit.runtime.engines.onnxruntime import OnnxRuntimeSession, library
+from edgekit.runtime.native import output_to
 from edgekit.runtime.soc import find_soc
 
 EXTRA = "pip install 'edgekit[qnn]'"
@@ -34,7 +35,8 @@ class QnnSession(OnnxRuntimeSession):
         performance = {} if simulated() else {"htp_performance_mode": "burst"}
         settings.add_provider_for_devices([device], {"backend_type": "htp", **performance})
         try:
-            return ort.InferenceSession(model, settings)
+            with output_to():  # the simulator greets on stdout
+                return ort.InferenceSession(model, settings)
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise DeviceError(
                 f"The NPU does not open this package, which was compiled for {self._soc}",

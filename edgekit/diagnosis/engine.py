@@ -1,0 +1,111 @@
+"""Checks for every package: its bytes, the library that opens it, and one image through both."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import entry_points, requires
+from typing import Any
+
+from edgekit.diagnosis.base import Check, State
+from edgekit.diagnosis.installation import installed, requirements, split
+from edgekit.diagnosis.versions import within
+from edgekit.errors import IntegrityError
+from edgekit.package import EngineRequirement, Package
+
+# The distributions that bring each engine, any of them, and the extra that installs the first.
+_LIBRARIES = {
+    "qnn": (("onnxruntime-qnn",), "qnn"),
+    "onnxruntime": (("onnxruntime",), "runtime"),
+    "litert": (("ai-edge-litert", "tflite-runtime"), "litert"),
+}
+_PATIENCE = 1800  # seconds: a large network in a simulator, on a slow machine
+
+
+def integrity(package: Package) -> Check:
+    try:
+        checked = package.verify()
+    except IntegrityError as error:
+        return damaged(error)
+    files = len(package.manifest.files) + 2  # the manifest itself and the receipt
+    return Check("package", State.OK, f"{files} files as packaged, {checked} bytes of artefacts")
+
+
+def damaged(error: IntegrityError) -> Check:
+    found = f"{error.what}: {error.why}" if error.why else error.what
+    return Check("package", State.PROBLEM, found, error.next or "copy the package again")
+
+
+def library(needed: EngineRequirement) -> Check:
+    """Whether what opens the package is installed, in a version the manifest names."""
+    if not entry_points(group="edgekit.engines", name=needed.name):
+        return Check("engine", State.PROBLEM, f"no engine {needed.name} in this edgekit",
+                     "install the extension that provides it, or convert for another target")  # fmt: skip
+    if needed.name not in _LIBRARIES:
+        return Check("engine", State.UNKNOWN, f"{needed.name} comes from an extension: its library is not known here")  # fmt: skip
+    distributions, extra = _LIBRARIES[needed.name]
+    install = f"pip install 'edgekit[{extra}]'"
+    have = next(((n, v) for n in distributions if (v := installed(n))), None)
+    if have is None:
+        return Check("engine", State.PROBLEM, f"{distributions[0]} is not installed", install)
+    name, found = have
+    says = f"{name} {found}; the package takes {needed.versions or 'any'}"
+    fits = within(found, needed.versions)
+    if fits is None:
+        return Check("engine", State.UNKNOWN, f"{says}, a kind of range not read here")
+    if not fits:
+        return Check("engine", State.PROBLEM, says, f"pip install '{name}{needed.versions}'")
+    return _pair(says, install) if needed.name == "qnn" else Check("engine", State.OK, says)
+
+
+def _pair(says: str, install: str) -> Check:
+    """onnxruntime-qnn is loaded into onnxruntime: the two must fit each other."""
+    runtime = installed("onnxruntime")
+    if not runtime:
+        return Check("engine", State.PROBLEM, f"{says}; onnxruntime is not installed", install)
+    asked = dict(split(r) for r in requires("onnxruntime-qnn") or [])
+    says += f"; onnxruntime {runtime}"
+    if within(runtime, asked.get("onnxruntime", "")) is False:
+        return Check("engine", State.PROBLEM, f"{says}, but onnxruntime-qnn asks for {asked['onnxruntime']}", install)  # fmt: skip
+    tested = requirements("qnn")
+    odd = [n for n, allowed in tested.items() if within(installed(n), allowed) is False]
+    if odd:
+        pair = ", ".join(f"{n} {a}" for n, a in tested.items())
+        return Check("engine", State.UNKNOWN, f"{says}; tested together were {pair}", f"if it does not open: {install}")  # fmt: skip
+    return Check("engine", State.OK, says)
+
+
+def trial(package: Package, simulate: bool) -> Check:
+    """Open the package and run one image of noise. In a process of its own: native libraries crash,
+    and the simulator writes to stdout."""
+    command = [sys.executable, "-P", "-m", "edgekit.diagnosis.trial", str(package.path)]
+    command += ["--simulate"] if simulate else []
+    where = "in the simulator" if simulate else "here"
+    again = f"run it on its own: {' '.join(['python', *command[1:]])}"
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        return Check("one image", State.UNKNOWN, f"not done {where} after {_PATIENCE} s", again)
+    told = _told(ran.stdout)
+    if not told:
+        last = (ran.stderr.strip().splitlines() or [""])[-1][:200]
+        return Check("one image", State.PROBLEM, f"the process died with code {ran.returncode} {last}".strip(), again)  # fmt: skip
+    if "error" in told:
+        return Check("one image", State.PROBLEM, f"{told['what']}: {told['why']}".rstrip(": "), told["next"])  # fmt: skip
+    if not told["finite"]:
+        return Check("one image", State.PROBLEM, f"ran {where}, and gave numbers that are not finite", "convert again")  # fmt: skip
+    engine = f" ({told['simulator']})" if told["simulator"] else ""
+    return Check("one image", State.OK, f"opened and ran {where}{engine}: {told['outputs']}")
+
+
+def _told(output: str) -> dict[str, Any]:
+    """The trial's own line, among what native libraries print."""
+    for line in reversed(output.splitlines()):
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            return found
+    return {}

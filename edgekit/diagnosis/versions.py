@@ -1,0 +1,98 @@
+"""Versions: ranges as manifests write them, and the toolchain that a QNN context was made with.
+
+Neither `packaging` nor `onnx` is there on every device, and little of them is needed.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+Version = tuple[int, ...]
+
+_COMPARE: dict[str, Callable[[Version, Version], bool]] = {
+    ">=": operator.ge, "<=": operator.le, "==": operator.eq, "!=": operator.ne, ">": operator.gt, "<": operator.lt,
+}  # fmt: skip
+_CLAUSE = re.compile(r"\s*(>=|<=|==|!=|>|<)\s*(\d+(?:\.\d+)*)\s*")
+_METADATA = 14  # the field `metadata_props` of ONNX' ModelProto; key and value are its fields 1 and 2
+_INFO = b"ep_compatibility_info.QNNExecutionProvider"
+_LONGEST = 4096  # bytes of a metadata entry worth reading
+
+
+def numbers(text: str) -> Version:
+    """2.7.0rc1 as (2, 7): the release, without zeros at its end; () for what is no version."""
+    match = re.match(r"v?(\d+(?:\.\d+)*)", text.strip())
+    parts = [int(p) for p in match[1].split(".")] if match else []
+    while parts and parts[-1] == 0:
+        parts.pop()
+    return tuple(parts)
+
+
+def within(version: str, allowed: str) -> bool | None:
+    """Whether a version is in a range like `>=2,<3`; None for ranges of another kind (~=, ==2.*).
+
+    Pre-releases count as the release they lead to, so that 3.0rc1 is not below 3, as PEP 440 has it.
+    """
+    found, fits = numbers(version), True
+    for clause in filter(str.strip, allowed.split(",")):
+        match = _CLAUSE.fullmatch(clause)
+        if match is None:
+            return None
+        fits = fits and _COMPARE[match[1]](found, numbers(match[2]))
+    return fits
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an EPContext model says of the compiler and the chip it was made with and for."""
+
+    qairt: str
+    htp: int  # 0 where the compiler knew no number
+
+
+def context_of(model: bytes) -> Context | None:
+    """From the metadata of an .onnx, `v2:6:QAIRT:API:ARCHITECTURE:SOC:…`; None when it has none."""
+    for entry in _fields(model, _METADATA):
+        if len(entry) > _LONGEST or next(_fields(entry, 1), b"") != _INFO:
+            continue
+        parts = next(_fields(entry, 2), b"").decode(errors="replace").split(":")
+        if parts[0] == "v2" and len(parts) > 4 and numbers(parts[2]):
+            return Context(parts[2], int(parts[4]) if parts[4].isdecimal() else 0)
+    return None
+
+
+def _fields(message: bytes, wanted: int) -> Iterator[bytes]:
+    """The values of one length-delimited field of a protobuf message; others are stepped over,
+    and what is cut short or malformed ends it."""
+    view, at = memoryview(message), 0
+    while at < len(view):
+        key, at = _varint(view, at)
+        kind = key & 7
+        if kind == 0:
+            _, at = _varint(view, at)
+        elif kind == 2:
+            length, at = _varint(view, at)
+            if at + length > len(view):
+                return
+            if key >> 3 == wanted:
+                yield bytes(view[at : at + length])
+            at += length
+        elif kind in (1, 5):
+            at += 8 if kind == 1 else 4
+        else:
+            return
+
+
+def _varint(view: memoryview, at: int) -> tuple[int, int]:
+    """(value, where it ends); past the end of the message for one that never ends."""
+    value = 0
+    for shift in range(0, 64, 7):
+        if at >= len(view):
+            break
+        byte, at = view[at], at + 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    return 7, len(view)  # kind 7 is none: reading ends
