@@ -58,11 +58,21 @@ def service(wanted: Sequence[Target], extra: Mapping[str, str]) -> dict[str, str
     from edgekit.backends.aihub import Wanted
 
     if Wanted.of(extra).dry_run:
-        return dict(extra)
+        return {**extra, "service": _destination()}
     with Hub() as hub:
         for chip in (c for t in wanted for c in t.chips):
             hub.device(chip.aihub[0])
         return {**extra, "service": hub.url}  # what one service made is not another's
+
+
+def _destination() -> str:
+    """Where a dry run would send."""
+    from edgekit.aihub.environment import service_url
+
+    try:
+        return service_url()
+    except MissingError as error:
+        return f"nowhere yet: {error.what}"
 
 
 def jobs(

@@ -126,7 +126,10 @@ def _read(path: Path) -> Target:
         data: dict[str, Any] = tomllib.loads(path.read_text())
         if "chip" in data:
             data["chips"] = [data.pop("chip")]
-        return from_json(Target, {"name": path.stem, **data})
+        found = from_json(Target, {"name": path.stem, **data})
+        if found.backend == "qnn" and not found.chips:
+            raise ValueError("a target of the qnn backend names its [chip]")
+        return found
     except (OSError, ValueError) as error:
         raise UsageError(
             f"The target file {path} cannot be used", str(error), "see docs/format.md for its fields"

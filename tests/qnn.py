@@ -50,7 +50,10 @@ def detector(*middle: str, suppress: bool = False) -> onnx.ModelProto:
     `middle`: operators of one input between the two convolutions, each named net/OPERATOR.
     """
     rng = np.random.default_rng(0)
-    nodes = [helper.make_node("Conv", ["image", "w0"], ["x0"], "net/stem", strides=[8, 8])]
+    nodes = [
+        helper.make_node("Conv", ["image", "w0"], ["stem"], "net/stem", strides=[8, 8]),
+        helper.make_node("Conv", ["stem", "w2"], ["x0"], "net/second"),
+    ]
     for i, kind in enumerate(middle):
         nodes.append(helper.make_node(kind, [f"x{i}"], [f"x{i + 1}"], f"net/{kind}"))
     nodes += [
@@ -69,7 +72,8 @@ def detector(*middle: str, suppress: bool = False) -> onnx.ModelProto:
     centres = np.stack(np.meshgrid(np.arange(4), np.arange(4)), -1).reshape(1, 16, 2) * 8 + 4
     weights = {
         "w0": rng.standard_normal((8, 3, 8, 8)).astype(np.float32) * 0.1,
-        "w1": rng.standard_normal((6, 8, 1, 1)).astype(np.float32), "rows": np.array([1, 6, 16]),
+        "w1": rng.standard_normal((6, 8, 1, 1)).astype(np.float32),
+        "w2": rng.standard_normal((8, 8, 1, 1)).astype(np.float32) * 0.3, "rows": np.array([1, 6, 16]),
         "parts": np.array([4, 2]), "middle": np.tile(centres, 2).astype(np.float32),
         "zero": np.array([0]), "two": np.array([2]), "four": np.array([4]), "last": np.array([2]),
     }  # fmt: skip

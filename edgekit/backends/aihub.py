@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.aihub import environment
 from edgekit.aihub import options as hub_options
 from edgekit.backends.base import Artifact, Availability, CompileOptions
-from edgekit.backends.qnn import QnnBackend, advice
+from edgekit.backends.qnn import QnnBackend, advice, figures
 from edgekit.dataset import Dataset, read_dataset
 from edgekit.errors import MissingError, RemoteError, UsageError
 from edgekit.model import Model
@@ -97,7 +97,7 @@ class AiHubBackend:
         sent.write_bytes(ready.graph.SerializeToString(deterministic=True))
         data = _calibration(calibrating, ready.spec) if wanted.quantize == "aihub" and calibrating and not precision.is_float else {}  # fmt: skip
         if wanted.dry_run:
-            return _said(sent, data, target, wanted)
+            return _said(sent, data, target, wanted, options.extra["service"])
         with Hub(progress) as hub:
             local = QnnBackend().available().versions["QAIRT"]
             for chip in target.chips:
@@ -124,7 +124,8 @@ class AiHubBackend:
             tuple(dict.fromkeys(chips.values())), engine, {**self.available().versions, **runs.versions},
             {**ready.settings, "runtime": wanted.runtime, "options": wanted.options, "qairt_version": qairt,
              "quantised_by": "AI Hub" if data else "edgekit", "chips": [c.soc for c in target.chips]},
-            (*ready.search, *rows), tuple(notes), ready.spec, ready.gates,
+            (*ready.search, *rows), tuple(notes), ready.spec,
+            (*ready.gates, *figures(model, target, precision)),
         )  # fmt: skip
 
 
@@ -226,12 +227,8 @@ class _Runs:
         return done
 
 
-def _said(sent: Path, data: dict[str, Any], target: Target, wanted: Wanted) -> Artifact:
+def _said(sent: Path, data: dict[str, Any], target: Target, wanted: Wanted, to: str) -> Artifact:
     """What would be sent, in place of sending it."""
-    try:
-        to = environment.service_url()
-    except MissingError as error:
-        to = f"nowhere yet: {error.what}"
     rows: list[dict[str, Any]] = [{"kind": "upload", "what": "model", "bytes": sent.stat().st_size,
                                    "sha256": sha256(sent), "to": to}]  # fmt: skip
     if data:

@@ -71,12 +71,11 @@ class QnnBackend:
             (work / file).write_bytes(contexts[chip.soc])
             chips.update(dict.fromkeys((chip.soc, *chip.android), file))
         engine = EngineRequirement("qnn", ">=2,<3", f"model-{target.chips[0].soc}.onnx", chips)
-        published = _published(model, target, precision)
         return Artifact(
             tuple(dict.fromkeys(chips.values())), engine, self.available().versions,
             {**ready.settings, "chips": [c.soc for c in target.chips]}, ready.search,
             advice(model, target, precision), ready.spec,
-            (*ready.gates, _placed(ready), *(_figure(p, precision) for p in published)),
+            (*ready.gates, _placed(ready), *figures(model, target, precision)),
         )  # fmt: skip
 
 
@@ -92,6 +91,11 @@ def _published(model: Model, target: Target, precision: Precision) -> list[Publi
     return [
         p for p in target.published if p.precision is precision and has_operator(model.graph, p.operator)
     ]  # fmt: skip
+
+
+def figures(model: Model, target: Target, precision: Precision) -> tuple[Measurement, ...]:
+    """What is published of such networks on this chip, as rows of a receipt."""
+    return tuple(_figure(p, precision) for p in _published(model, target, precision))
 
 
 def _figure(p: Published, precision: Precision) -> Measurement:

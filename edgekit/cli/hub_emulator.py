@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from edgekit.cli.output import emit, json_option
-from edgekit.errors import RemoteError
+from edgekit.errors import RemoteError, UsageError
 
 
 @click.command()
@@ -28,15 +30,21 @@ from edgekit.errors import RemoteError
     metavar="FILE",
     help="An interpreter that has qai_hub (default: see `edgekit doctor`).",
 )
+@click.argument("run", metavar="[-- COMMAND ...]", nargs=-1)
 @json_option
+@click.pass_context
 def command(
-    port: int, state: str | None, token: str | None, faults: tuple[str, ...], client_python: str | None,
-    as_json: bool,
+    context: click.Context, port: int, state: str | None, token: str | None, faults: tuple[str, ...],
+    client_python: str | None, run: tuple[str, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Run an AI Hub on this machine, for Qualcomm's own client and no account.
 
     Jobs run here: compilers for real, NPUs in Qualcomm's simulator. Every result is marked as
-    emulated, and its times are this machine's. Runs until Ctrl-C.
+    emulated, and its times are this machine's. Runs until Ctrl-C, or as long as COMMAND, whose
+    client finds it and whose exit code it returns:
+
+    \b
+    edgekit hub-emulator -- edgekit convert m.onnx -t snapdragon-8-elite --via aihub
     """
     from edgekit.aihub import environment
     from edgekit.emulator.faults import parse
@@ -54,31 +62,51 @@ def command(
                  "--edgekit-path", str(package.parent)]  # fmt: skip
     arguments += ["--token", token] if token else []
     arguments += [a for f in faults for a in ("--fault", f)]
-    # -I: nothing of edgekit's environment, whose protobuf is another, reaches the client's
+    # -I: nothing of edgekit's environment, whose protobuf is another, reaches the client's. Its stdin
+    # closes when this process ends, however it does, and it ends with it.
     process = subprocess.Popen(
-        [str(python), "-I", str(package / "emulator"), *arguments], stdout=subprocess.PIPE, text=True
-    )
+        [str(python), "-I", str(package / "emulator"), *arguments, "--attended"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
     assert process.stdout is not None
+    code = 0
     try:
         line = process.stdout.readline()
         if not line:
             raise RemoteError(
                 "The emulator did not start", f"exit code {process.wait()}", "see the lines above"
             )
-        _say(json.loads(line), as_json)
-        process.wait()
+        ready = json.loads(line)
+        if as_json:
+            emit("hub-emulator", **{k: v for k, v in ready.items() if k != "schema"})
+            sys.stdout.flush()
+        if run:
+            code = _run(run, ready["client_ini"], python, as_json)
+        else:
+            if not as_json:
+                _say(ready)
+            process.wait()
     except KeyboardInterrupt:
         pass
     finally:
         process.terminate()
         process.wait()
+    context.exit(code)
 
 
-def _say(ready: dict[str, object], as_json: bool) -> None:
-    if as_json:
-        emit("hub-emulator", **{k: v for k, v in ready.items() if k != "schema"})
-        sys.stdout.flush()
-        return
+def _run(command: Sequence[str], ini: str, python: Path, as_json: bool) -> int:
+    """The exit code of `command`; beside a JSON document its output goes to stderr."""
+    environment = {**os.environ, "QAIHUB_CLIENT_INI": ini, "EDGEKIT_AIHUB_PYTHON": str(python)}
+    click.echo("AI Hub is emulated for this command", err=True)
+    try:
+        return subprocess.run(
+            command, env=environment, stdout=2 if as_json else None, check=False
+        ).returncode
+    except OSError as error:
+        raise UsageError(f"{command[0]} cannot be run", str(error), "check its path") from error
+
+
+def _say(ready: Mapping[str, object]) -> None:
     click.echo(f"AI Hub, emulated, at {ready['url']}; uploads and jobs in {ready['state']}\n")
     click.echo("Point Qualcomm's client at it:\n")
     click.echo(f"  export QAIHUB_CLIENT_INI={ready['client_ini']}\n")

@@ -47,6 +47,8 @@ def main(arguments: Sequence[str]) -> int:
     _write(ini, emulator.url, token)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=emulator.shutdown).start())
+    if options.attended:
+        threading.Thread(target=_end_with_parent, args=(emulator,), daemon=True).start()
     emulator.runner.start()
     ready = {"schema": "edgekit.hub-emulator/1", "url": emulator.url, "client_ini": str(ini),
              "state": str(state), "pid": os.getpid(), "devices": len(devices())}  # fmt: skip
@@ -59,6 +61,13 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _end_with_parent(emulator: Emulator) -> None:
+    """The parent holds the other end of stdin, which closes however it dies, kill -9 included."""
+    while os.read(0, 4096):
+        pass
+    emulator.shutdown()
+
+
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="edgekit.emulator")
     parser.add_argument("--state", type=Path, required=True)
@@ -68,6 +77,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--edgekit-python", default=sys.executable)
     parser.add_argument("--edgekit-path", default="")
     parser.add_argument("--part-size", type=int, default=_PART)
+    parser.add_argument("--attended", action="store_true")
     return parser.parse_args(arguments)
 
 

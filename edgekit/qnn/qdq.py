@@ -59,7 +59,10 @@ def write(
         ),
         nodes_to_quantize=[], nodes_to_exclude=sorted(floats),
         op_types_to_quantize=sorted(config.op_types_to_quantize),
-        extra_options={k: v for k, v in config.extra_options.items() if v is not None},
+        extra_options={
+            **{k: v for k, v in config.extra_options.items() if v is not None},
+            "ForceQuantizeNoInputCheck": True,  # or the image that a Transpose reads stays in float
+        },
     )  # fmt: skip
     writer.quantize_model()
     writer.model.topological_sort()  # the writer appends; ONNX wants makers before readers

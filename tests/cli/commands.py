@@ -38,6 +38,7 @@ def good_commands(package: Path, folder: Path) -> dict[str, list[object]]:
         "targets": ["targets"],
         "backends": ["backends"],
         "devices": ["devices"],
+        "hub-emulator": ["hub-emulator", "--state", folder / "hub", "true"],
         "doctor": ["doctor"],
     }
 

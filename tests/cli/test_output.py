@@ -13,12 +13,15 @@ import pytest
 
 from edgekit.cli.main import VERBS
 from tests.cli.commands import SOURCE, Edgekit, good_commands
+from tests.emulator import client_or_skip
 
 
 def prepared(verb: str, edgekit: Edgekit, package: Path, folder: Path) -> list[object]:
     commands = good_commands(package, folder)
     if verb == "unpack":
         assert edgekit(*commands["pack"]).code == 0
+    if verb == "hub-emulator":
+        client_or_skip()
     return commands[verb]
 
 

@@ -28,10 +28,18 @@ def device(request: pytest.FixtureRequest) -> Device:
     return found
 
 
+def launched(device: Device, package: Path) -> Launch:
+    """One launch; skipped where the device says why it measures nothing as it was asked."""
+    try:
+        return device.run(package, PLAN)
+    except UsageError as refusal:
+        pytest.skip(f"{refusal}; {refusal.next}")
+
+
 def test_it_says_what_it_is(device: Device) -> None:
     info = device.info()
     assert info.name and info.chip and info.system
-    assert info.cores >= 1 and info.memory_bytes >= 0
+    assert info.cores >= 0 and info.memory_bytes >= 0  # 0: it does not say
     assert all(isinstance(v, str) for v in info.facts.values())
     assert device.info() == info
 
@@ -44,7 +52,7 @@ def test_what_it_says_survives_json(device: Device) -> None:
 def test_a_launch_has_every_phase_and_positive_numbers(
     device: Device, packages: dict[str, Path]
 ) -> None:
-    launch = device.run(packages["fp32"], PLAN)
+    launch = launched(device, packages["fp32"])
     assert tuple(launch.samples_s) == PHASES
     assert {len(samples) for samples in launch.samples_s.values()} == {PLAN.iterations}
     assert min(launch.samples_s["run"]) > 0
@@ -59,7 +67,7 @@ def test_a_launch_has_every_phase_and_positive_numbers(
 
 def test_a_launch_leaves_the_package_as_it_was(device: Device, packages: dict[str, Path]) -> None:
     before = {p.name: p.read_bytes() for p in packages["w8a8"].iterdir()}
-    device.run(packages["w8a8"], PLAN)
+    launched(device, packages["w8a8"])
     assert {p.name: p.read_bytes() for p in packages["w8a8"].iterdir()} == before
 
 

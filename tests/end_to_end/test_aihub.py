@@ -128,12 +128,12 @@ def test_ai_hub_quantises_when_asked(hub: Emulator, edgekit: Edgekit, tmp_path: 
 @pytest.mark.slow
 def test_what_edgekit_quantised_keeps_its_integers(edgekit: Edgekit, tmp_path: Path) -> None:
     ran = edgekit(
-        "convert", *SMALL, "-p", "w8a8", "--calibration", SHAPES / "calibration",
-        "--calibration-images", 2, "--float-layers", 0, "--allow", "accuracy", "-o", tmp_path, "--json",
+        "convert", *SMALL, "-p", "w8a16", "--calibration", SHAPES / "calibration",
+        "--calibration-images", 2, "--allow", "accuracy", "-o", tmp_path, "--json",
     )  # fmt: skip
     assert ran.code == 0, ran.err + ran.out
     made = Path(ran.json["packages"][0]["path"])
-    assert manifest(made)["model"]["input"]["dtype"] == "uint8"
+    assert manifest(made)["model"]["input"]["dtype"] == "uint16"
     found = receipt(made)
     assert any("published: slower than float" in n for n in found["notes"])  # it has YOLOv9's pools
     assert [m for m in found["measurements"] if m["provenance"] == "published"]
