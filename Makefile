@@ -3,6 +3,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Qualcomm AI Hub's client and onnx need different protobufs, so it has an environment of its own.
+AIHUB := $(VENV)/aihub
+
 .PHONY: demo test test-fast lint benchmark clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -10,12 +13,17 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
+$(AIHUB)/installed: pyproject.toml constraints.txt $(VENV)/installed
+	$(PYTHON) -m venv $(AIHUB)
+	$(AIHUB)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[aihub]'
+	touch $@
+
 # Convert the sample detector, detect, profile, and write the HTML report to demo/.
 demo: $(VENV)/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash samples/demo.sh
 
-test: $(VENV)/installed lint
-	$(BIN)/python -m pytest
+test: $(VENV)/installed $(AIHUB)/installed lint
+	EDGEKIT_AIHUB_PYTHON=$(CURDIR)/$(AIHUB)/bin/python $(BIN)/python -m pytest
 
 # What needs a minute or less.
 test-fast: $(VENV)/installed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
@@ -79,14 +80,16 @@ def targets() -> dict[str, Target]:
 
 
 def find_target(name: str) -> Target:
-    """A target by name, or by the path of its TOML. Raises UsageError listing those known."""
+    """A target by name, or by the path of its TOML. Raises UsageError naming the nearest."""
     if name.endswith(".toml"):
         return _read(Path(name))
     known = targets()
     if name not in known:
+        near = difflib.get_close_matches(name, known, 4)
         raise UsageError(
-            f"There is no target called {name}", "", f"known targets: {', '.join(sorted(known))}"
-        )
+            f"There is no target called {name}", f"the nearest are {', '.join(near)}" if near else "",
+            f"edgekit targets lists all {len(known)}; one of your own is a TOML (docs/format.md)",
+        )  # fmt: skip
     return known[name]
 
 

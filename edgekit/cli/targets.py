@@ -2,23 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import click
 
 from edgekit.cli.output import emit, json_option, table
-from edgekit.target import targets, user_folder
+from edgekit.target import Target, find_target, targets, user_folder
 
 
 @click.command()
+@click.argument("name", required=False)
 @json_option
-def command(as_json: bool) -> None:
-    """List the targets packages can be made for, their precisions and tolerances."""
-    found = targets()
+def command(name: str | None, as_json: bool) -> None:
+    """List the targets packages can be made for and their precisions. With NAME, or the path of a
+    TOML: everything that is known of that one.
+    """
+    found = [find_target(name)] if name else list(targets().values())
     if as_json:
-        emit("targets", targets=list(found.values()))
-        return
-    rows = [
-        (t.name, t.backend, " ".join(t.precisions), " ".join(t.devices), t.about)
-        for t in found.values()
+        emit("targets", targets=found)
+    elif name:
+        click.echo(table(list(_facts(found[0])), ("", "")).strip())
+    else:
+        _list(found)
+
+
+def _list(found: list[Target]) -> None:
+    plain = [(t.name, " ".join(t.precisions), t.about) for t in found if not t.chips]
+    click.echo(table(plain, ("target", "precisions", "about")))
+    chips = [
+        (t.name, c.soc, f"v{c.htp}", " ".join(t.precisions), _measures(c.aihub, c.proxy))
+        for t in found
+        for c in t.chips
     ]
-    click.echo(table(rows, ("target", "backend", "precisions", "measured on", "about")))
-    click.echo(f"\nYour own: a TOML in {user_folder()}, or its path after -t.")
+    click.echo()
+    click.echo(table(chips, ("Snapdragon", "chip", "Hexagon", "precisions", "AI Hub")))
+    click.echo(
+        "\nSnapdragons are compiled here, or with --via aihub at AI Hub. edgekit targets NAME: all of one."
+        f"\nYour own: a TOML in {user_folder()}, or its path after -t."
+    )
+
+
+def _measures(devices: tuple[str, ...], proxy: str) -> str:
+    """Whether AI Hub has a device with the chip."""
+    return ("stand-in" if proxy else "yes") if devices else "no"
+
+
+def _facts(t: Target) -> Iterable[tuple[str, str]]:
+    yield "target", t.name
+    yield "about", t.about
+    yield "backend", t.backend
+    yield "precisions", " ".join(t.precisions)
+    yield "run on", ", ".join(t.devices)
+    tolerated = t.tolerance
+    yield (
+        "refused",
+        (
+            f"mAP50-95 more than {tolerated.map_drop:g} below float, detection error above "
+            f"{tolerated.detection_error:g}, or slower than {tolerated.slower:g} times float"
+        ),
+    )
+    for c in t.chips:
+        yield (
+            "chip",
+            f"{c.soc}, number {c.soc_id}, Hexagon v{c.htp}, {'fp16' if c.fp16 else 'integers only'}",
+        )
+        yield "recognised by", ", ".join(c.android)
+        yield "AI Hub", ", ".join(c.aihub) + (f"; figures of {c.proxy}" if c.proxy else "")
+        yield from (("note", n) for n in c.notes)
+    for p in t.published:
+        ratio = f", float {p.float_ms:g} ms" if p.float_ms is not None else ""
+        yield "published", f"{p.model} {p.precision} on {p.device}: {p.ms:g} ms{ratio} ({p.source})"
+    if t.source:
+        yield "source", t.source

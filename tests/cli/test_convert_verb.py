@@ -121,7 +121,7 @@ def test_targets_of_the_user_by_name_and_by_path(
     [
         (["-p", "w4"], 2, "it takes fp32, w8a8"),
         (["-p", "int8"], 2, "int8"),
-        (["-t", "toaster"], 2, "known targets: android-cpu, cpu"),
+        (["-t", "toaster"], 2, "edgekit targets lists all"),
         (["-t", "nowhere.toml"], 2, "nowhere.toml"),
         (["-p", "w8a8"], 2, "--calibration"),
         (["--allow", "luck"], 2, "reasons: accuracy, slower"),
