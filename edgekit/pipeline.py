@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ class Outcome:
     precision: Precision
     path: Path | None
     receipt: Receipt
+    seconds: float = 0.0  # that this run took for it, compiling and checking
 
     @property
     def refused(self) -> bool:
@@ -124,7 +126,7 @@ def convert(
         for target, wanted in jobs:
             parent: Package | None = None
             for precision in asked.with_parent(target, wanted):
-                title = f"{name or model.name}-{target.name}-{precision}"
+                title, start = f"{name or model.name}-{target.name}-{precision}", time.monotonic()
                 step = _Step(
                     model, target, precision, Path(staging) / title, calibrating, verifier, parent
                 )
@@ -142,7 +144,10 @@ def convert(
                 path = None if refused else Path(out) / title
                 if path is not None:
                     candidate.write(path)
-                outcomes.append(Outcome(title, target.name, precision, path, candidate.receipt))
+                seconds = round(time.monotonic() - start, 1)
+                outcomes.append(
+                    Outcome(title, target.name, precision, path, candidate.receipt, seconds)
+                )
     return outcomes
 
 

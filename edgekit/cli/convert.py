@@ -148,7 +148,7 @@ def command(
     if as_json:
         rows = [
             {"name": o.name, "target": o.target, "precision": o.precision,
-             "path": str(o.path) if o.path else None, "receipt": o.receipt.to_dict()}
+             "path": str(o.path) if o.path else None, "seconds": o.seconds, "receipt": o.receipt.to_dict()}
             for o in outcomes
         ]  # fmt: skip
         emit("convert", packages=rows, seconds=round(time.monotonic() - start, 2))
@@ -207,10 +207,14 @@ def _summary(outcomes: Any) -> str:
         digits = {"mAP50-95": 4, "mAP50-95 drop": 4, "ratio to float": 3}.get(name)
         return f"{found[0].value:.{digits}f}" if digits else number(found[0].value, found[0].unit)
 
+    header = ("package", "size", "mAP", "drop", "SNR", "time/float", "made in", "verdict")
     rows = []
     for o in outcomes:
         r = o.receipt
-        rows.append((str(o.path) if o.path else f"({o.name}: refused)", value(r, "package"),
-                     value(r, "mAP50-95"), value(r, "mAP50-95 drop"), value(r, "scores SNR"),
-                     value(r, "ratio to float"), r.verdict if o.path else "refused"))  # fmt: skip
-    return table(rows, ("package", "size", "mAP", "drop", "SNR", "time/float", "verdict"))
+        rows.append((o.name, value(r, "package"), value(r, "mAP50-95"), value(r, "mAP50-95 drop"),
+                     value(r, "scores SNR"), value(r, "ratio to float"), f"{o.seconds:.0f} s",
+                     r.verdict if o.path else "refused"))  # fmt: skip
+    known = [i for i, column in enumerate(zip(*rows)) if set(column) != {"-"}]
+    shown = table([[r[i] for i in known] for r in rows], [header[i] for i in known])
+    folders = {str(o.path.parent) for o in outcomes if o.path}
+    return "\n".join([shown, *(f"in {f}" for f in folders)])
