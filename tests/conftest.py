@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     patch.setenv("QAIHUB_CLIENT_INI", str(folder / "client.ini"))  # nobody's token is used
     patch.setenv("XDG_DATA_HOME", str(folder / "data"))
     patch.setenv("EDGEKIT_CONFIG_HOME", str(folder / "config"))
-    patch.setenv("EDGEKIT_CACHE", str(folder / "cache"))
+    base = tmp_path_factory.getbasetemp()  # processes that share a run share what is slow to make
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    patch.setenv("EDGEKIT_CACHE", str(shared / "cache"))
     patch.setenv("EDGEKIT_STORE", str(folder / "profiles.sqlite"))
     patch.setenv("EDGEKIT_QUIET", "1")
     patch.setenv("COLUMNS", "80")

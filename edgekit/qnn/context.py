@@ -21,6 +21,7 @@ from edgekit.runtime.native import output_to
 from edgekit.target import Chip
 
 _COMPATIBILITY = "ep_compatibility_info.QNNExecutionProvider"
+_UNSAID = "0"  # architectures newer than what the provider has names for
 _VERBOSE, _QUIET = 0, 4  # ONNX Runtime's log levels
 _UNIT = re.compile(r"Validation FAILED for \d+ nodes in OrtNodeUnit \((\w+)\) :\n(.*?)REASON : ([^\n]*)", re.S)  # fmt: skip
 _NODE = re.compile(r"Operator type: (\S+) Node name: (.*?) Node index:")
@@ -71,7 +72,7 @@ def _check_chip(made: bytes, chip: Chip) -> None:
     targets' do is tested against its own tables."""
     metadata = {p.key: p.value for p in onnx.load_from_string(made).metadata_props}
     said = metadata.get(_COMPATIBILITY, "").split(":")  # v2:backend:QAIRT:API:architecture:chip:…
-    if said[4:6] != [str(chip.htp), str(chip.soc_id)]:
+    if len(said) < 6 or said[4] not in (str(chip.htp), _UNSAID) or said[5] != str(chip.soc_id):
         what = f"Hexagon v{said[4]}, chip {said[5]}" if len(said) > 5 else "nothing of its chip"
         raise ConversionError(
             f"{compiler()} did not compile for {chip.soc}",

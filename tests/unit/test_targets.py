@@ -110,7 +110,8 @@ def test_published_figures_were_measured_on_the_chip_itself(target: Target) -> N
     for published in target.published:
         assert published.device in chip.aihub
         assert published.precision in target.precisions and not published.precision.is_float
-        assert published.ms > 0 and published.float_ms > 0
+        assert published.ms > 0 and (published.float_ms is None or published.float_ms > 0)
+        assert (published.float_ms is None) is not chip.fp16
         assert has_operator(helper.make_model(graph), published.operator)
         assert "NPU" in published.source and "0.65.0" in published.source
 
@@ -161,10 +162,13 @@ print(json.dumps(taken))
 """
 
 
-def test_an_unknown_target_is_refused_with_those_known() -> None:
+def test_an_unknown_target_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="no target called snapdragon-8-elite-2") as refused:
+        find_target("snapdragon-8-elite-2")
+    assert "snapdragon-8-elite," in refused.value.why and "edgekit targets" in refused.value.next
     with pytest.raises(UsageError, match="no target called toaster") as refused:
         find_target("toaster")
-    assert all(name in str(refused.value) for name in BUILT_IN)
+    assert not refused.value.why
 
 
 @pytest.mark.parametrize(
@@ -194,7 +198,7 @@ def test_merged_targets_share_a_package() -> None:
     assert [c.soc for c in both.chips] == ["SM8750", "QCS6490"]
     assert both.precisions == (Precision.W8A16, Precision.W8A8)  # one of them has no float
     assert both.tolerance.map_drop == 0.001
-    assert both.published == wanted[0].published
+    assert both.published == wanted[0].published + wanted[1].published
 
 
 def test_what_cannot_be_merged_is_refused() -> None:
