@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit import progress, settings
-from edgekit.aihub.environment import CONFIGURE, client_python
+from edgekit.aihub.environment import client_python, how_to_configure
 from edgekit.errors import EdgekitError, MissingError, RemoteError
 
 _PASSING = ("network", "limited")  # may be better in a moment
@@ -100,10 +100,10 @@ class Connection:
 def _explained(kind: str, text: str, url: str) -> EdgekitError:
     match kind:
         case "unconfigured":
-            return MissingError("No AI Hub token is configured", text[:300], CONFIGURE)
+            return MissingError("No AI Hub token is configured", text[:300], how_to_configure())
         case "token":
             return RemoteError(
-                "AI Hub does not accept the token", _short(text, "bad or expired"), CONFIGURE
+                "AI Hub does not accept the token", _short(text, "bad or expired"), how_to_configure()
             )
         case "limited":
             return PassingError("AI Hub takes no more requests just now", text[:300], _CONTINUE)

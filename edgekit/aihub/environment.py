@@ -15,8 +15,6 @@ from edgekit.errors import MissingError
 SETTING = "aihub_python"
 REQUIREMENT = "qai-hub>=0.56,<0.57"  # what the emulator and the client side are written against
 
-CONFIGURE = "qai-hub configure --api_token TOKEN, with the token of your account page at AI Hub"
-
 
 def own_folder() -> Path:
     """The environment that edgekit tells people to make."""
@@ -49,6 +47,15 @@ def client_python() -> Path:
     return path
 
 
+def how_to_configure() -> str:
+    """The client's own command is on no PATH, since its environment is not this one."""
+    try:
+        tool = str(client_python().with_name("qai-hub"))
+    except MissingError:
+        tool = "qai-hub"
+    return f"{tool} configure --api_token TOKEN, with the token of your account page at AI Hub"
+
+
 def service_url() -> str:
     """The address of the AI Hub that the client is configured for, read from the client's own file.
 
@@ -64,7 +71,7 @@ def service_url() -> str:
         why = f"{path} has no api_token"
     except (KeyError, configparser.Error) as error:
         why = f"{path}: {error}" if path.exists() else f"{path} is not there"
-    raise MissingError("No AI Hub token is configured", why, CONFIGURE)
+    raise MissingError("No AI Hub token is configured", why, how_to_configure())
 
 
 def client_version(python: Path) -> str:
