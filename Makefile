@@ -23,7 +23,7 @@ demo: $(VENV)/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash samples/demo.sh
 
 test: $(VENV)/installed $(AIHUB)/installed lint
-	EDGEKIT_AIHUB_PYTHON=$(CURDIR)/$(AIHUB)/bin/python $(BIN)/python -m pytest -n 2 --dist loadfile
+	EDGEKIT_AIHUB_PYTHON=$(CURDIR)/$(AIHUB)/bin/python $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # What needs a minute or less.
 test-fast: $(VENV)/installed

@@ -39,7 +39,11 @@ class Connection:
             stderr=self._log, text=True, env={**os.environ, "TMPDIR": self._folder.name},
         )  # fmt: skip
         self.patience = float(settings.get("aihub_patience").value or 300)
-        opened = self.once("open")
+        try:
+            opened = self.once("open")
+        except EdgekitError:
+            self.close()
+            raise
         self.url: str = opened["url"]
         self.version: str = opened["version"]
 

@@ -52,7 +52,10 @@ class AiHubDevice:
         return described(self.told)
 
     def listing(self) -> list[DeviceInfo]:
-        return [described(d) for d in self.hub.connection.call("devices")]
+        from edgekit.aihub.hub import Hub
+
+        with Hub() as hub:
+            return [described(d) for d in hub.connection.call("devices")]
 
     def run(self, package: Path, plan: Plan) -> Launch:
         """Raises UsageError without a name, DeviceError for a package of another chip, RemoteError."""

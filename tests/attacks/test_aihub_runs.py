@@ -173,6 +173,8 @@ def test_no_token(
     ran = edgekit(*CONVERT, "-o", tmp_path / "out")
     assert ran.code == 3
     assert "No AI Hub token" in ran.err and "qai-hub configure" in ran.err
+    own = ["pgrep", "-P", str(os.getpid()), "-f", "aihub/service.py"]
+    assert not subprocess.run(own, capture_output=True).stdout, "the client was left running"
 
 
 def test_no_client(edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
