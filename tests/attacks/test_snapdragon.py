@@ -107,3 +107,11 @@ def test_without_the_compiler_a_package_says_what_opens_it(monkeypatch: pytest.M
     with pytest.raises(MissingError, match="onnxruntime-qnn is not installed") as missing:
         qnn.provider()
     assert missing.value.next == "pip install 'edgekit[qnn]'"
+
+
+def test_a_program_that_uses_the_provider_itself_can_open_packages_too(compiler: None) -> None:
+    from edgekit.runtime.engines import qnn
+
+    first = qnn.provider()
+    qnn.provider.cache_clear()
+    assert qnn.provider().ep_name == first.ep_name

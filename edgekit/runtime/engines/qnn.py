@@ -97,7 +97,8 @@ def provider() -> Any:
         ) from error  # fmt: skip
     name = qnn.get_ep_name()
     try:
-        ort.register_execution_provider_library(name, qnn.get_library_path())
+        if all(d.ep_name != name for d in ort.get_ep_devices()):  # the program may have done it already
+            ort.register_execution_provider_library(name, qnn.get_library_path())
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise MissingError(
             f"onnxruntime-qnn does not fit onnxruntime {ort.__version__}",
