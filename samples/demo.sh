@@ -18,6 +18,12 @@ step detect $out/shapes-tflite-w8a8 $shapes/eval/images/9002-0003.jpg --save $ou
 step profile "${packages[@]}" -d local --launches 5
 step compare $out/shapes-tflite-w8a8 $out/shapes-cpu-w8a8 --launches 5
 step profile $out/shapes-tflite-w8a8 --ops
+if [ "$(uname -sm)" = "Linux x86_64" ]; then  # where Qualcomm's simulator runs
+    step convert $shapes/shapes.safetensors -t snapdragon-8-elite -p fp16 \
+        --eval $shapes/eval --simulated-images 4 -o $out --allow accuracy
+    step detect $out/shapes-snapdragon-8-elite-fp16 $shapes/eval/images/9002-0003.jpg -d sim:htp
+    packages+=($out/shapes-snapdragon-8-elite-fp16)
+fi
 step report "${packages[@]}" -o $out/report.html
 
 printf '\npackages:  %s\n' "$PWD/$out"
