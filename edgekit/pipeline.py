@@ -145,6 +145,7 @@ def convert(
                 if path is not None:
                     candidate.write(path)
                 seconds = round(time.monotonic() - start, 1)
+                progress.note(f"{title}: {'refused' if refused else 'made'} in {seconds:.0f} s")
                 outcomes.append(
                     Outcome(title, target.name, precision, path, candidate.receipt, seconds)
                 )

@@ -207,14 +207,22 @@ def _summary(outcomes: Any) -> str:
         digits = {"mAP50-95": 4, "mAP50-95 drop": 4, "ratio to float": 3}.get(name)
         return f"{found[0].value:.{digits}f}" if digits else number(found[0].value, found[0].unit)
 
-    header = ("package", "size", "mAP", "drop", "SNR", "time/float", "made in", "verdict")
+    header = ("package", "size", "mAP", "drop", "SNR", "time/float", "verdict")
     rows = []
     for o in outcomes:
         r = o.receipt
         rows.append((o.name, value(r, "package"), value(r, "mAP50-95"), value(r, "mAP50-95 drop"),
-                     value(r, "scores SNR"), value(r, "ratio to float"), f"{o.seconds:.0f} s",
-                     r.verdict if o.path else "refused"))  # fmt: skip
+                     value(r, "scores SNR"), value(r, "ratio to float"), _verdict(o)))  # fmt: skip
     known = [i for i, column in enumerate(zip(*rows)) if set(column) != {"-"}]
     shown = table([[r[i] for i in known] for r in rows], [header[i] for i in known])
-    folders = {str(o.path.parent) for o in outcomes if o.path}
-    return "\n".join([shown, *(f"in {f}" for f in folders)])
+    after = [f"in {f}" for f in {str(o.path.parent) for o in outcomes if o.path}]
+    if any(_verdict(o).endswith("*") for o in outcomes):
+        after.append("* as far as checked: edgekit inspect PACKAGE says what was not")
+    return "\n".join([shown, *after])
+
+
+def _verdict(outcome: Any) -> str:
+    if outcome.path is None:
+        return "refused"
+    verdict: str = outcome.receipt.verdict
+    return "good*" if verdict.startswith("good,") else verdict
