@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import json
 import os
 import signal
 import socket
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulator import PACKAGE, Emulator, small_network
+from tests.emulator import PACKAGE, Emulator, client_or_skip, small_network
 
 
 @pytest.fixture(scope="module")
@@ -219,3 +221,37 @@ def test_two_emulators_do_not_share_a_state(hub: Emulator) -> None:
     command = [hub.python, "-I", PACKAGE / "emulator", "--state", hub.state]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 1 and "another emulator uses" in ran.stderr
+
+
+def test_the_command_that_is_killed_takes_its_server_along(tmp_path: Path) -> None:
+    """Else the next one would find its state in use."""
+    client_or_skip()
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "edgekit.cli.main",
+        "hub-emulator",
+        "--state",
+        str(tmp_path),
+        "--json",
+    ]
+    for _ in range(2):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            ready = "".join(iter(process.stdout.readline, "}\n")) + "}"
+            server = Path(f"/proc/{json.loads(ready)['pid']}")
+            process.kill()
+        until(lambda server=server: not server.exists())
+
+
+def test_a_command_finds_the_emulator_and_its_exit_code_is_returned(tmp_path: Path) -> None:
+    client_or_skip()
+    asks = "import os, sys; print(open(os.environ['QAIHUB_CLIENT_INI']).read()); sys.exit(5)"
+    ran = subprocess.run(
+        [sys.executable, "-P", "-m", "edgekit.cli.main", "hub-emulator", "--state", tmp_path, "--",
+         sys.executable, "-c", asks],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert ran.returncode == 5 and "api_url = http://127.0.0.1:" in ran.stdout
+    assert "emulated" in ran.stderr
