@@ -73,7 +73,6 @@ class Verifier:
             must_be_alike(model, external)
         self.model, self.external, self.launches = model, external, launches
         self.command, self.allowed = command, allowed
-        self._runs: dict[str, tuple[Run, str]] = {}  # what the simulator did, by the artefact's hash
         few = dataset.first(simulated_images) if dataset else None
         self._all, self._few = (
             _Originals(model, external, Images(d, model.spec)) for d in (dataset, few)
@@ -132,14 +131,10 @@ class Verifier:
         return self._receipt(staged, artifact, measured, trips, list(dict.fromkeys(not_checked)))
 
     def _simulated(self, staged: Package, target: Target, chip: Chip) -> tuple[Run, str, Provenance]:
-        manifest = staged.manifest
-        file = manifest.files[manifest.engine.chips[chip.soc]].sha256
-        if file not in self._runs:  # it takes up to half a minute an image
-            options = EngineOptions(simulate=True, chip=chip.soc)
-            with Detector(manifest.model, open_session(staged, options)) as detector:
-                what = f"simulating {manifest.precision} on {chip.soc}"
-                self._runs[file] = self._few.images.run(detector, what), detector.session.simulator
-        run, by = self._runs[file]
+        options = EngineOptions(simulate=True, chip=chip.soc)
+        with Detector(staged.manifest.model, open_session(staged, options)) as detector:
+            what = f"simulating {staged.manifest.precision} on {chip.soc}"
+            run, by = self._few.images.run(detector, what), detector.session.simulator
         return run, f"{target.simulator} {chip.soc}: {by}", Provenance.SIMULATED
 
     def _at_aihub(self, staged: Package, target: Target, chip: Chip) -> tuple[Run, str, Provenance]:

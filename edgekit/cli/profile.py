@@ -129,7 +129,7 @@ def _show(results: Any) -> None:
     click.echo("; ".join(w for w in words if w) + "\n")
     simulated = info.provenance == "simulated"
     lines = []
-    for r in results if not simulated else ():
+    for r in [] if simulated else results:
         low, high = r.run.interval
         lines.append((r.package, f"{r.run.median * 1e3:.2f}", f"{low * 1e3:.2f} to {high * 1e3:.2f}",
                      f"{r.run.p90 * 1e3:.2f}", f"{r.run.p99 * 1e3:.2f}",
