@@ -87,7 +87,7 @@ def command(
                 _say(ready)
             process.wait()
     except KeyboardInterrupt:
-        pass
+        code = 130 if run else 0  # Ctrl-C is how a server ends, and no success of a command
     finally:
         process.terminate()
         process.wait()
@@ -99,9 +99,8 @@ def _run(command: Sequence[str], ini: str, python: Path, as_json: bool) -> int:
     environment = {**os.environ, "QAIHUB_CLIENT_INI": ini, "EDGEKIT_AIHUB_PYTHON": str(python)}
     click.echo("AI Hub is emulated for this command", err=True)
     try:
-        return subprocess.run(
-            command, env=environment, stdout=2 if as_json else None, check=False
-        ).returncode
+        ran = subprocess.run(command, env=environment, stdout=2 if as_json else None, check=False)
+        return ran.returncode if ran.returncode >= 0 else 128 - ran.returncode  # as shells have it
     except OSError as error:
         raise UsageError(f"{command[0]} cannot be run", str(error), "check its path") from error
 
