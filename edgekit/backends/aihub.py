@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.aihub import environment
 from edgekit.aihub import options as hub_options
 from edgekit.backends.base import Artifact, Availability, CompileOptions
-from edgekit.backends.qnn import QnnBackend, advice, figures
+from edgekit.backends.qnn import QnnBackend, advice, figures, not_installed
 from edgekit.dataset import Dataset, read_dataset
 from edgekit.errors import MissingError, RemoteError, UsageError
 from edgekit.model import Model
@@ -23,7 +23,6 @@ from edgekit.target import Chip, Target
 
 if TYPE_CHECKING:
     from edgekit.aihub.hub import Done, Hub
-    from edgekit.qnn.prepare import Prepared
 
 _ENGINES = {  # of each runtime: the engine that opens the result, its versions, the file's ending
     "precompiled_qnn_onnx": ("qnn", ">=2,<3", "onnx"), "qnn_context_binary": ("qnn", ">=2,<3", "onnx"),
@@ -66,9 +65,9 @@ class AiHubBackend:
     name = "aihub"
 
     def available(self) -> Availability:
-        missing = QnnBackend().available()  # its compiler's QAIRT is what AI Hub is asked for
-        if missing.missing:
-            return missing
+        missing = not_installed("onnx", "onnxruntime")
+        if missing:
+            return Availability(missing, "pip install 'edgekit[convert]'")
         try:
             python = environment.client_python()
         except MissingError as error:
@@ -83,6 +82,7 @@ class AiHubBackend:
         work: Path, progress: Progress,
     ) -> Artifact:  # fmt: skip
         from edgekit.aihub.hub import Hub
+        from edgekit.qnn.prepare import prepare
 
         wanted = Wanted.of(options.extra)
         for chip in target.chips:
@@ -92,14 +92,17 @@ class AiHubBackend:
                 )  # fmt: skip
         images = read_dataset(options.calibration) if options.calibration else None
         calibrating = images.first(options.calibration_images) if images else None
-        ready = _prepared(model, precision, calibrating, options, wanted, progress)
+        ready = prepare(
+            model, precision, calibrating, options.float_layers, (), progress,
+            elsewhere=wanted.quantize == "aihub",
+        )  # fmt: skip
         sent = work / "upload.onnx"
         sent.write_bytes(ready.graph.SerializeToString(deterministic=True))
         data = _calibration(calibrating, ready.spec) if wanted.quantize == "aihub" and calibrating and not precision.is_float else {}  # fmt: skip
         if wanted.dry_run:
             return _said(sent, data, target, wanted, options.extra["service"])
         with Hub(progress) as hub:
-            local = QnnBackend().available().versions["QAIRT"]
+            local = QnnBackend().available().versions.get("QAIRT", "")  # where it compiles at all
             for chip in target.chips:
                 hub.device(chip.aihub[0])  # before anything is sent
             qairt = hub.toolchain(wanted.qairt, local) if "qnn" in wanted.runtime else ""
@@ -127,17 +130,6 @@ class AiHubBackend:
             (*ready.search, *rows), tuple(notes), ready.spec,
             (*ready.gates, *figures(model, target, precision)),
         )  # fmt: skip
-
-
-def _prepared(
-    model: Model, precision: Precision, images: Dataset | None, options: CompileOptions,
-    wanted: Wanted, progress: Progress,
-) -> Prepared:  # fmt: skip
-    from edgekit.qnn.prepare import prepare
-
-    if wanted.quantize == "aihub":  # what is sent is in float
-        precision = Precision.FP16
-    return prepare(model, precision, images, options.float_layers, set(), progress)
 
 
 def _calibration(images: Dataset, spec: DetectionSpec) -> dict[str, Any]:

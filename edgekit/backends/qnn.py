@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import platform
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from edgekit.target import Published, Target
 if TYPE_CHECKING:
     from edgekit.qnn.prepare import Prepared
 
-_NEEDS = {"onnx": "onnx", "onnxruntime": "onnxruntime", "onnxruntime_qnn": "onnxruntime-qnn"}
+_NEEDS = ("onnx", "onnxruntime", "onnxruntime_qnn")
 _INSTALL = "pip install 'edgekit[convert,qnn]'"
 _ATTEMPTS = 3  # each with the nodes in float that the NPU does not take as integers
 
@@ -28,11 +29,16 @@ class QnnBackend:
     name = "qnn"
 
     def available(self) -> Availability:
-        missing = [n for module, n in _NEEDS.items() if importlib.util.find_spec(module) is None]
-        if missing:
-            return Availability(f"not installed: {', '.join(missing)}", _INSTALL)
-        from edgekit.runtime.engines.qnn import compiler
+        from edgekit.runtime.engines.qnn import compiler, simulated
 
+        if not simulated():  # what is not simulated is not believed
+            return Availability(
+                f"Qualcomm's simulator runs on x86 Linux, and this is {platform.system()} {platform.machine()}",
+                "convert there, or add --via aihub",
+            )  # fmt: skip
+        missing = not_installed(*_NEEDS)
+        if missing:
+            return Availability(missing, _INSTALL)
         toolchain = {n: version(n) for n in ("onnxruntime", "onnxruntime-qnn")}
         return Availability(versions={**toolchain, "QAIRT": compiler().removeprefix("QAIRT ")})
 
@@ -77,6 +83,12 @@ class QnnBackend:
             advice(model, target, precision), ready.spec,
             (*ready.gates, _placed(ready), *figures(model, target, precision)),
         )  # fmt: skip
+
+
+def not_installed(*modules: str) -> str:
+    """Which of `modules` are not there, as a reason; "" when all are."""
+    missing = [m.replace("_", "-") for m in modules if importlib.util.find_spec(m) is None]
+    return f"not installed: {', '.join(missing)}" if missing else ""
 
 
 def _placed(ready: Prepared) -> Measurement:

@@ -51,9 +51,10 @@ class Prepared:
 
 def prepare(
     model: Model, precision: Precision, images: Dataset | None, wide_layers: int | None,
-    floats: Collection[str], progress: Progress,
+    floats: Collection[str], progress: Progress, elsewhere: bool = False,
 ) -> Prepared:  # fmt: skip
-    """Kept by content, since every chip gets the same.
+    """Kept by content, since every chip gets the same. `elsewhere`: it is quantised by somebody else,
+    and leaves here in float.
 
     Raises ConversionError when a gate fails or the graph cannot be what the NPU needs.
     """
@@ -67,12 +68,12 @@ def prepare(
     key = cache.key(
         graph=hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest(),
         spec=to_json(model.spec), names=model.names, precision=precision.value,
-        images=images.fingerprint() if images else "", wide_layers=wide_layers, floats=sorted(floats),
+        images=images.fingerprint() if images else "", wide_layers=wide_layers, floats=sorted(floats), elsewhere=elsewhere,
         onnxruntime=version("onnxruntime"),
     )  # fmt: skip
 
     def make(folder: Path) -> None:
-        rest = to_json(_prepared(model, precision, images, wide_layers, floats, progress))
+        rest = to_json(_prepared(model, precision, images, wide_layers, floats, progress, elsewhere))
         graph = rest.pop("graph").SerializeToString(deterministic=True)
         (folder / "graph.onnx").write_bytes(graph)
         (folder / "rest.json").write_text(json.dumps(rest))
@@ -84,16 +85,15 @@ def prepare(
 
 def _prepared(
     model: Model, precision: Precision, images: Dataset | None, wide_layers: int | None,
-    floats: Collection[str], progress: Progress,
+    floats: Collection[str], progress: Progress, elsewhere: bool,
 ) -> Prepared:  # fmt: skip
     assert model.spec is not None
-    if precision.is_float:
-        graph, spec = channels_last(flat_matmul(model.graph), model.spec)
-        gate = _equal_to_source(model, graph, spec, images)
-        return Prepared(graph, spec, model.names, gate, {"input": spec.input.layout})
-    assert images is not None
-    prepared, spec = channels_last(flat_matmul(clean(pool_to_conv(model.graph))), model.spec)
+    graph = model.graph if precision.is_float else clean(pool_to_conv(model.graph))
+    prepared, spec = channels_last(flat_matmul(graph), model.spec)
     gates = _equal_to_source(model, prepared, spec, images)
+    if precision.is_float or elsewhere:
+        return Prepared(prepared, spec, model.names, gates, {"input": spec.input.layout})
+    assert images is not None
     done = quantise(model, precision, images, wide_layers, floats, progress)
     error = Measurement("gate", "QDQ on the CPU: detection error", done.error, "1",
                         Provenance.MEASURED, done.images, note=f"{done.images} calibration images")  # fmt: skip

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +114,35 @@ def test_each_runtime_becomes_a_package_of_the_engine_that_opens_it(
     if engine in ("litert", "onnxruntime"):
         with load(made) as detector:
             assert detector(str(IMAGE), score_threshold=0.01)
+
+
+@pytest.mark.slow
+def test_it_needs_no_compiler_here(hub: Emulator, tmp_path: Path) -> None:
+    """As on a Mac, which onnxruntime-qnn is not there for."""
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['onnxruntime_qnn'] = None\n")
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "edgekit.cli.main",
+        "convert",
+        *SMALL,
+        "-p",
+        "fp16",
+        "-o",
+        tmp_path / "out",
+    ]
+    ran = subprocess.run(
+        [str(c) for c in command], env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    (made,) = (tmp_path / "out").iterdir()
+    assert manifest(made)["toolchain"]["settings"]["qairt_version"]  # the service's default
+    refused = subprocess.run(
+        [str(c) for c in command if c not in ("--via", "aihub")], env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert refused.returncode == 3 and "onnxruntime-qnn" in refused.stderr
 
 
 @pytest.mark.slow

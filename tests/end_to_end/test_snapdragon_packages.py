@@ -9,7 +9,11 @@ import pytest
 
 from edgekit.errors import DeviceError
 from edgekit.package import Package
+from edgekit.qnn.prepare import prepare
+from edgekit.reading import read_model
 from edgekit.runtime import load
+from edgekit.sources.base import SourceOptions
+from edgekit.spec import Precision
 from tests.cli.commands import IMAGE, SOURCE, Edgekit, manifest, measured, receipt
 from tests.data import SHAPES, data
 
@@ -93,6 +97,17 @@ def test_what_others_measured_is_a_warning_and_a_row(made: dict[str, Any]) -> No
     assert not [
         m for m in receipt(made["elite-fp16"])["measurements"] if m["provenance"] == "published"
     ]
+
+
+def test_pooling_is_replaced_as_well_where_somebody_else_quantises() -> None:
+    """Else what receipts say of it would not be so."""
+    model = read_model(str(SOURCE), SourceOptions(image_size=(96, 96)))
+    given = (None, None, (), lambda *_: None)
+    for precision, elsewhere, pools in ((Precision.W8A8, True, False), (Precision.FP16, False, True)):
+        ready = prepare(model, precision, *given, elsewhere=elsewhere)
+        kinds = {n.op_type for n in ready.graph.graph.node}
+        assert ("AveragePool" in kinds) is pools and "QuantizeLinear" not in kinds
+        assert [g.name.split(":")[0] for g in ready.gates] == ["float graph on the CPU"] * 2
 
 
 def test_it_runs_in_the_simulator_when_asked_and_nowhere_else_here(
