@@ -154,6 +154,12 @@ def command(
         emit("convert", packages=rows, seconds=round(time.monotonic() - start, 2))
         return 1 if refused else 0
     click.echo(_summary(outcomes))
+    said: dict[str, list[str]] = {}  # each note once, with the packages it is about
+    for o in outcomes:
+        for text in o.receipt.notes:
+            said.setdefault(text, []).append(o.name)
+    for text, names in said.items():
+        click.echo(f"\n{click.style('note', fg='yellow')} {', '.join(names)}: {text}")
     for outcome in refused:
         for trip in outcome.receipt.trips:
             click.echo(

@@ -11,6 +11,7 @@ from edgekit.report.collect import Evidence, Measured
 from edgekit.report.scatter import Point, scatter
 from edgekit.report.strips import Strip, strips
 from edgekit.report.table import Row, worst_snr
+from edgekit.target import targets
 
 WIDE, HALF, NARROW = (
     720,
@@ -31,7 +32,11 @@ class Figure:
 
 
 def profile_command(evidence: Evidence) -> str:
-    return f"edgekit profile {shlex.quote(str(evidence.path))} -d local"
+    """On the first device that its target names for measuring; a simulator measures nothing."""
+    target = targets().get(evidence.manifest.target)
+    devices = [d for d in target.devices if not d.startswith("sim:")] if target else []
+    device = shlex.quote(devices[0] if devices else "local")
+    return f"edgekit profile {shlex.quote(str(evidence.path))} -d {device}"
 
 
 def quality_figures(rows: Sequence[Row], short: dict[str, str]) -> list[Figure]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgekit import __version__
 from edgekit.errors import IntegrityError
-from edgekit.receipt import Measurement
+from edgekit.receipt import Measurement, Provenance
 from edgekit.report.collect import Evidence, Measured
 from edgekit.report.figures import Figure, launch_figures, quality_figures
 from edgekit.report.table import OF_DEVICE, OF_PACKAGE, TAGS, Column, Row, rows
@@ -35,9 +35,18 @@ class DeviceCard:
 
 @dataclass(frozen=True)
 class Step:
-    """A rung of the ladder: so many layers in float, so much error left."""
+    """A rung of the ladder: so many layers left out, so much error left."""
 
     float_layers: int
+    error: float
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """A way to choose the ranges of what is rounded, and the error with it."""
+
+    name: str
     error: float
     chosen: bool
 
@@ -53,8 +62,10 @@ class Region:
 
 @dataclass(frozen=True)
 class Search:
-    """How the quantisation was found."""
+    """How the quantisation was found. `kept`: how layers are left that cost too much."""
 
+    kept: str
+    ranges: list[Ranges]
     steps: list[Step]
     costly: list[Region]
     layers: int
@@ -158,6 +169,7 @@ def _warnings(found: Sequence[Evidence], short: dict[str, str]) -> list[str]:
     sessions: dict[str, set[str]] = {}
     for evidence in found:
         texts = [trip.message for trip in evidence.receipt.trips]
+        texts += [_published(m) for m in evidence.receipt.measurements if _is_slow_elsewhere(m)]
         for measured in evidence.measured:
             where = short[measured.label]
             texts += [f"{where}: {text}" for text in measured.result.warnings]
@@ -184,6 +196,16 @@ def _warnings(found: Sequence[Evidence], short: dict[str, str]) -> list[str]:
             f"accuracy was measured on different images ({' against '.join(sorted(images))}), so it does not compare"
         )
     return warnings
+
+
+def _is_slow_elsewhere(m: Measurement) -> bool:
+    """Whether others measured such a network to be slower than float, on this chip."""
+    ratio = m.provenance is Provenance.PUBLISHED and m.name == "published ratio to float"
+    return ratio and m.value > 1
+
+
+def _published(m: Measurement) -> str:
+    return f"published: {m.value:.0f} times as slow as float on {m.device}; not measured here"
 
 
 def _detail(row: Row) -> Detail:
@@ -215,9 +237,8 @@ def _detail(row: Row) -> Detail:
 
 def _search(evidence: Evidence) -> Search | None:
     tried = evidence.receipt.search
-    if not tried:
-        return None
     try:
+        ranges = [from_json(Ranges, s) for s in tried if s.get("kind") == "ranges"]
         steps = [from_json(Step, s) for s in tried if s.get("kind") == "step"]
         regions = [from_json(Region, s) for s in tried if s.get("kind") == "region"]
     except ValueError as error:
@@ -225,8 +246,12 @@ def _search(evidence: Evidence) -> Search | None:
         raise IntegrityError(
             f"The receipt of {name} is malformed", str(error), "convert again"
         ) from error
+    if not (ranges or steps or regions):  # jobs of AI Hub alone, say
+        return None
     regions.sort(key=lambda r: -r.cost)
-    return Search(steps, regions[:COSTLY], len(regions), [r.name for r in regions if r.float])
+    kept = str(_mapping(evidence.manifest.toolchain.get("settings")).get("kept", "in float"))
+    floats = [r.name for r in regions if r.float]
+    return Search(kept, ranges, steps, regions[:COSTLY], len(regions), floats)
 
 
 def _change(before: object, measured: Sequence[Measurement], name: str) -> str:

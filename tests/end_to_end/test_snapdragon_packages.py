@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,17 @@ def test_what_others_measured_is_a_warning_and_a_row(made: dict[str, Any]) -> No
     assert not [
         m for m in receipt(made["elite-fp16"])["measurements"] if m["provenance"] == "published"
     ]
+
+
+def test_a_report_warns_and_says_where_to_measure(
+    made: dict[str, Any], edgekit: Edgekit, tmp_path: Path
+) -> None:
+    ran = edgekit("report", made["elite-w8a16"], made["elite-fp16"], "-o", tmp_path / "report.html")
+    assert ran.code == 0, ran.err
+    page = html.unescape((tmp_path / "report.html").read_text())
+    assert "published: 35 times as slow as float on Samsung Galaxy S25 (Family)" in page
+    assert f"profile {made['elite-fp16']} -d 'aihub:Samsung Galaxy S25'" in page
+    assert "-d local" not in page
 
 
 def test_pooling_is_replaced_as_well_where_somebody_else_quantises() -> None:
