@@ -44,5 +44,6 @@ def _of_source(options: SourceOptions) -> dict[str, Any]:
         "labels": "LABELS" if options.labels else "",  # the manifest holds them
         "image_size": f"{size[0]}x{size[1]}" if size else "",
         "decoder": options.decoder,
+        "context": options.context,
         **image,
     }

@@ -28,8 +28,8 @@ def compare_outputs(
     Raises UsageError when the package was not made from `source`.
     """
     manifest = package.manifest
-    image = manifest.model.image
-    options = SourceOptions((image.height, image.width), manifest.model.labels)
+    image = manifest.detection.image
+    options = SourceOptions((image.height, image.width), manifest.detection.labels)
     model = read_model(source, options)
     if model.source.sha256 != manifest.source.get("sha256"):
         raise UsageError(

@@ -1,13 +1,15 @@
-"""edgekit's one in-memory form of a source: a float ONNX graph, its spec, where it came from."""
+"""edgekit's in-memory forms of a source: a detector is a float ONNX graph with its spec, a language
+model a checkpoint with its spec and tokenizer."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekit.spec import DetectionSpec, from_json, to_json
+from edgekit.spec import DetectionSpec, TextSpec, from_json, to_json
 
 if TYPE_CHECKING:
     import onnx
@@ -65,3 +67,39 @@ class Model:
         graph = onnx.load(str(folder / "model.onnx"))
         source = from_json(SourceInfo, data["source"])
         return cls(data["name"], graph, spec, source, names=data["names"])
+
+
+@dataclass
+class TextModel:
+    """A language model: `path` has the weights, which its source's `network` loads, and `folder` what
+    else a Hugging Face folder holds: config.json, tokenizer files, generation_config.json.
+    """
+
+    name: str
+    path: str  # of the weights, absolute: a folder or a file
+    folder: Path
+    spec: TextSpec
+    source: SourceInfo
+
+    def save(self, folder: Path) -> None:
+        """Write `model.json` and `files/` to an existing folder, for a worker or the cache."""
+        data = {"name": self.name, "path": self.path, "spec": to_json(self.spec),
+                "source": to_json(self.source)}  # fmt: skip
+        (folder / "model.json").write_text(json.dumps(data, indent=1, sort_keys=True))
+        if self.folder != folder / "files":
+            shutil.copytree(self.folder, folder / "files")
+
+    @classmethod
+    def load(cls, folder: Path) -> TextModel:
+        data = json.loads((folder / "model.json").read_text())
+        return cls(data["name"], data["path"], folder / "files", from_json(TextSpec, data["spec"]),
+                   from_json(SourceInfo, data["source"]))  # fmt: skip
+
+
+AnyModel = Model | TextModel
+
+
+def load_model(folder: Path) -> AnyModel:
+    """What either kind's `save` wrote."""
+    kind = Model if (folder / "model.onnx").exists() else TextModel
+    return kind.load(folder)

@@ -8,21 +8,29 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from edgekit.atomic import MANIFEST, new_folder
-from edgekit.errors import ConversionError, IntegrityError
-from edgekit.spec import DetectionSpec, Precision, check_detection, from_json, to_json
+from edgekit.errors import IntegrityError, UsageError
+from edgekit.spec import (
+    DetectionSpec,
+    ModelSpec,
+    Precision,
+    TextSpec,
+    check_spec,
+    from_json,
+    to_json,
+)
 
 SCHEMA = "edgekit.package/1"
 RECEIPT_SCHEMA = "edgekit.receipt/1"
 RECEIPT = "receipt.json"
-_MAX_JSON = 16 * 2**20  # no honest manifest comes near; a hostile one must not fill memory
+MAX_JSON = 16 * 2**20  # no honest manifest comes near; a hostile one must not fill memory
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class Manifest:
     target: str
     precision: Precision
     engine: EngineRequirement
-    model: DetectionSpec
+    model: ModelSpec
     source: dict[str, Any]
     toolchain: dict[str, Any]
     files: dict[str, FileEntry] = field(default_factory=dict)
@@ -63,6 +71,26 @@ class Manifest:
     @property
     def task(self) -> str:
         return self.model.task
+
+    @property
+    def detection(self) -> DetectionSpec:
+        """The spec of a detector. Raises UsageError for another kind of model."""
+        if isinstance(self.model, DetectionSpec):
+            return self.model
+        raise UsageError(
+            f"{self.name} is no detector", f"its task is {self.task}", "edgekit generate PACKAGE"
+        )
+
+    @property
+    def text(self) -> TextSpec:
+        """The spec of a language model. Raises UsageError for another kind of model."""
+        if isinstance(self.model, TextSpec):
+            return self.model
+        raise UsageError(
+            f"{self.name} is no language model",
+            f"its task is {self.task}",
+            "edgekit detect PACKAGE IMAGE",
+        )
 
 
 def canonical(value: Any) -> bytes:
@@ -81,26 +109,44 @@ class Package:
         self.folder = self.path
         if self.path.is_file():
             self._unpacked = tempfile.TemporaryDirectory(prefix="edgekit-")
+            from edgekit.archive import unpack
+
             self.folder = unpack(self.path, Path(self._unpacked.name))
         raw = _read_json(self.folder, MANIFEST)
         self.manifest_sha256 = hashlib.sha256(raw).hexdigest()
-        self.manifest = _parse_manifest(raw)
+        self.manifest = parse_manifest(raw)
         self._check_listing()
 
     def read(self, name: str) -> bytes:
         """The bytes of a listed file, once they match the manifest's hash."""
+        entry = self._entry(name)
+        data = _regular_file(self.folder, name).read_bytes()
+        self._compare(name, entry, len(data), hashlib.sha256(data).hexdigest())
+        return data
+
+    def check(self, name: str) -> int:
+        """Compare a listed file with its hash without keeping it in memory; returns its bytes."""
+        entry = self._entry(name)
+        path = _regular_file(self.folder, name)
+        with path.open("rb") as file:
+            self._compare(
+                name, entry, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
+            )
+        return entry.bytes
+
+    def _entry(self, name: str) -> FileEntry:
         entry = self.manifest.files.get(name)
         if entry is None:
             raise IntegrityError(f"{name} is not listed in the manifest of {self.path.name}")
-        path = _regular_file(self.folder, name)
-        data = path.read_bytes()
-        if len(data) != entry.bytes or hashlib.sha256(data).hexdigest() != entry.sha256:
+        return entry
+
+    def _compare(self, name: str, entry: FileEntry, size: int, sha256: str) -> None:
+        if size != entry.bytes or sha256 != entry.sha256:
             raise IntegrityError(
                 f"{name} in {self.path.name} is not the file that was packaged",
                 "its SHA-256 differs from the manifest's",
                 "copy the package again, or convert again",
             )
-        return data
 
     def receipt(self) -> dict[str, Any]:
         """The receipt, checked against its own digest and this manifest."""
@@ -127,7 +173,7 @@ class Package:
     def verify(self) -> int:
         """Check every byte; returns how many. Raises IntegrityError naming the first that differs."""
         self.receipt()
-        return sum(len(self.read(name)) for name in sorted(self.manifest.files))
+        return sum(self.check(name) for name in sorted(self.manifest.files))
 
     def _check_listing(self) -> None:
         """Nothing but listed, regular files; a receipt being written by another process apart."""
@@ -161,7 +207,7 @@ def _read_json(folder: Path, name: str) -> bytes:
     if not folder.is_dir():
         raise IntegrityError(f"There is no package at {folder}", "", "check the path")
     path = _regular_file(folder, name)
-    if path.stat().st_size > _MAX_JSON:
+    if path.stat().st_size > MAX_JSON:
         raise IntegrityError(f"{name} is larger than any real one")
     return path.read_bytes()
 
@@ -176,7 +222,7 @@ def _parse_json(raw: bytes, name: str) -> dict[str, Any]:
     return data
 
 
-def _parse_manifest(raw: bytes) -> Manifest:
+def parse_manifest(raw: bytes) -> Manifest:
     data = _parse_json(raw, MANIFEST)
     schema = str(data.get("schema", ""))
     family, _, major = schema.partition("/")
@@ -189,17 +235,17 @@ def _parse_manifest(raw: bytes) -> Manifest:
         )  # fmt: skip
     try:
         manifest = from_json(Manifest, data)
-        check_detection(manifest.model)
+        check_spec(manifest.model)
     except ValueError as error:
         raise IntegrityError(f"manifest.json is malformed: {error}", "", "convert again") from error
     for name in manifest.files:
-        _check_name(name)
+        check_name(name)
     if not manifest.engine.artifacts <= manifest.files.keys():
         raise IntegrityError("manifest.json names an artefact that it does not list")
     return manifest
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
     path = PurePosixPath(name)
     bad = path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name
     if bad or name != path.as_posix() or name in (".", "", MANIFEST, RECEIPT):
@@ -220,77 +266,30 @@ def _regular_file(folder: Path, name: str) -> Path:
     return path
 
 
+Content = bytes | Path  # of a file in a package; large ones stay on the disk
+
+
 def write_package(
-    out: Path, manifest: Manifest, files: Mapping[str, bytes], receipt: Mapping[str, Any]
+    out: Path, manifest: Manifest, files: Mapping[str, Content], receipt: Mapping[str, Any]
 ) -> Package:
     """Write `out`, replacing a package that is there. It appears complete or not at all."""
-    entries = {n: FileEntry(hashlib.sha256(d).hexdigest(), len(d)) for n, d in sorted(files.items())}
+    entries = {n: _file_entry(d) for n, d in sorted(files.items())}
     for name in entries:
-        _check_name(name)
+        check_name(name)
     with new_folder(out) as folder:
         for name, data in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(data)
+            if isinstance(data, Path):
+                shutil.copyfile(data, folder / name)
+            else:
+                (folder / name).write_bytes(data)
         (folder / MANIFEST).write_bytes(canonical(replace(manifest, files=entries)))
         Package(folder).replace_receipt(receipt)
     return Package(out)
 
 
-def pack(package: Package, out: Path) -> Path:
-    """Write the verified package as one `.edgepkg` file: a zip, uncompressed, fixed timestamps."""
-    package.verify()
-    names = sorted([*package.manifest.files, MANIFEST, RECEIPT])
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            for name in names:
-                info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-                info.external_attr = 0o644 << 16
-                archive.writestr(info, (package.folder / name).read_bytes())
-        os.replace(temporary, out)
-    except OSError as error:
-        raise ConversionError(f"{out} cannot be written", str(error.strerror or error)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return out
-
-
-def unpack(file: Path, into: Path) -> Path:
-    """Extract an `.edgepkg` below the folder `into` and return the package's folder.
-
-    Only names that its own manifest lists are written, each at the size listed.
-    """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            sizes = {i.filename: i.file_size for i in archive.infolist()}
-            if any(i.compress_type != zipfile.ZIP_STORED for i in archive.infolist()):
-                raise IntegrityError(
-                    f"{file.name} is compressed, and packages never are",
-                    "a small file could unpack to any size",
-                    "pack it with edgekit pack",
-                )
-            for name in (MANIFEST, RECEIPT):
-                if sizes.get(name, _MAX_JSON + 1) > _MAX_JSON:
-                    raise IntegrityError(f"{file.name} holds no usable {name}")
-            manifest = _parse_manifest(archive.read(MANIFEST))
-            expected = {n: e.bytes for n, e in manifest.files.items()}
-            extra = sizes.keys() - expected.keys() - {MANIFEST, RECEIPT}
-            if extra or any(sizes.get(n) != size for n, size in expected.items()):
-                raise IntegrityError(
-                    f"{file.name} does not hold what its manifest lists", "",
-                    "copy the file again, or convert again",
-                )  # fmt: skip
-            folder = into / manifest.name
-            _check_name(manifest.name)
-            with new_folder(folder) as temporary:
-                for name in (*expected, MANIFEST, RECEIPT):
-                    (temporary / name).parent.mkdir(parents=True, exist_ok=True)
-                    (temporary / name).write_bytes(archive.read(name))
-                written = Package(temporary)
-                written.path = file  # what an error names
-                written.verify()  # before it takes the place of anything
-            return folder
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise IntegrityError(
-            f"{file.name} is not a package, or it is truncated", str(error), "copy the file again"
-        ) from error
+def _file_entry(content: Content) -> FileEntry:
+    if isinstance(content, bytes):
+        return FileEntry(hashlib.sha256(content).hexdigest(), len(content))
+    with content.open("rb") as file:
+        return FileEntry(hashlib.file_digest(file, "sha256").hexdigest(), content.stat().st_size)

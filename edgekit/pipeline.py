@@ -25,8 +25,9 @@ from edgekit.citation import convert_command
 from edgekit.dataset import Dataset, match_categories, read_dataset
 from edgekit.errors import DataError, UsageError
 from edgekit.model import Model
+from edgekit.outcome import Outcome
 from edgekit.package import Manifest, Package, write_package
-from edgekit.reading import read_model, versions
+from edgekit.reading import read_model, source_for, versions
 from edgekit.receipt import Reason, Receipt
 from edgekit.sources.base import SourceOptions
 from edgekit.spec import Precision, from_json, to_json
@@ -38,22 +39,6 @@ _ATTEMPTS = 3  # with so many times as many layers spared each time, where they 
 _MORE = {"in float": 2, "on 16 bits": 4}
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one target and precision. `path` is None when the package was refused."""
-
-    name: str
-    target: str
-    precision: Precision
-    path: Path | None
-    receipt: Receipt
-    seconds: float = 0.0  # that this run took for it, compiling and checking
-
-    @property
-    def refused(self) -> bool:
-        return self.path is None
-
-
 def convert(
     source: str | Path, targets: Sequence[str] = ("cpu",), precisions: Sequence[str] = (),
     out: str | Path = "dist", calibration: str | Path | None = None, eval: str | Path | None = None,
@@ -61,7 +46,7 @@ def convert(
     reference: str | Path | None = None, calibration_images: int = 64,
     eval_images: int | None = None, float_layers: int | None = None, launches: int = 5,
     merge: bool = False, simulated_images: int = 8, via: str = "",
-    extra: Mapping[str, str] | None = None,
+    extra: Mapping[str, str] | None = None, text: Mapping[str, str] | None = None, eval_windows: int = 16,
 ) -> list[Outcome]:  # fmt: skip
     """Convert `source` for each target and precision into `out/NAME-TARGET-PRECISION`.
 
@@ -75,6 +60,9 @@ def convert(
     extra: what AI Hub is asked (backends.aihub.Wanted); with "dry_run" nothing is sent, and each
     outcome's receipt lists in `search` what would be.
 
+    Language models: calibration and eval are text files, of which 32 and `eval_windows` windows are
+    used; `text`: `bits` (a weight, the size budget of w4), `block_size`.
+
     Returns an Outcome for each package, refused ones included. Raises EdgekitError otherwise.
     """
     allowed = {asked.reason(a) for a in allow}
@@ -87,6 +75,19 @@ def convert(
     options = options or SourceOptions()
     targets = [targets] if isinstance(targets, str) else list(dict.fromkeys(targets))
     precisions = [precisions] if isinstance(precisions, str) else list(precisions)
+    if getattr(source_for(str(source)), "text", False):
+        if via or merge:
+            raise UsageError("--via and --merge are for detectors", "", "leave them out")
+        from edgekit.text_pipeline import convert_text
+
+        return convert_text(
+            str(source), targets, precisions, Path(out), _named(calibration), _named(eval), name, options, allowed,
+            eval_windows, 32, launches, text or {},
+        )  # fmt: skip
+    if text:
+        raise UsageError(
+            f"--{next(iter(text)).replace('_', '-')} is for language models", "", "leave it out"
+        )
     found = asked.targets(targets, merge, via)
     jobs = asked.jobs(found, precisions, calibration)
     extra = asked.service(found, extra or {})

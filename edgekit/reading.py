@@ -6,21 +6,23 @@ import platform
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from edgekit import cache, progress, registry
 from edgekit.errors import UsageError
 from edgekit.graph.canonical import canonicalise
-from edgekit.model import Model
-from edgekit.sources.base import Source, SourceOptions
+from edgekit.model import Model, TextModel
+from edgekit.sources.base import Source, SourceOptions, TextSource
 from edgekit.sources.files import sha256
 from edgekit.spec import to_json
 
 _TOOLS = ("edgekit", "torch", "onnx", "onnxruntime", "onnxscript", "numpy")
+_TEXT_TOOLS = (*_TOOLS, "transformers", "tokenizers", "gguf", "onnxruntime-genai")
 
 
 def read_model(path: str, options: SourceOptions) -> Model:
     """The canonical model of a source, from the cache when it was read before."""
-    source = _source_for(path)
+    source: Source = source_for(path)
     files = source.files(path)
     key = cache.key(
         source=source.name, name=Path(path).name, files=[sha256(f) for f in files],
@@ -38,22 +40,39 @@ def read_model(path: str, options: SourceOptions) -> Model:
     return Model.load(cache.step(f"model-{key}", make))
 
 
-def _source_for(path: str) -> Source:
+def source_for(path: str) -> Any:
+    """The Source or TextSource that reads a path. Raises UsageError when none does."""
     for name in registry.names("sources"):
-        source: Source = registry.load("sources", name)
+        source = registry.load("sources", name)
         if source.matches(path):
             return source
     raise UsageError(
         f"edgekit does not know what {Path(path).name} is",
-        "sources are told by their ending",
-        "pass a .pt, .pth, .ckpt, .safetensors, .onnx or .pt2 file, or module.py:function",
+        "sources are told by their ending, and language models by their config.json",
+        "pass a .pt, .pth, .ckpt, .safetensors, .onnx, .pt2 or .gguf file, a folder of Hugging Face, or "
+        "module.py:function",
     )
 
 
-def versions() -> dict[str, str]:
+def read_text_model(path: str, options: SourceOptions) -> TextModel:
+    """A language model's spec and tokenizer, from the cache when it was read before."""
+    source: TextSource = source_for(path)
+    key = cache.key(
+        source=source.name, path=str(Path(path).resolve()), files=[sha256(f) for f in source.files(path)],
+        options=to_json(options), tools=versions(text=True),
+    )  # fmt: skip
+
+    def make(folder: Path) -> None:
+        progress.note(f"reading {Path(path).name}")
+        source.read(path, options, folder / "files").save(folder)
+
+    return TextModel.load(cache.step(f"text-{key}", make))
+
+
+def versions(text: bool = False) -> dict[str, str]:
     """Of everything that decides what a conversion gives: part of cache keys and manifests."""
     found = {"python": platform.python_version()}
-    for name in _TOOLS:
+    for name in _TEXT_TOOLS if text else _TOOLS:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""What a model is, in plain data: tensors, image pre-processing, detection post-processing.
+"""What a model is, in plain data: tensors, image pre-processing, detection post-processing, text.
 
 Frozen dataclasses that turn into plain JSON and back. Both halves of edgekit read them: the
 conversion writes them into the manifest, the runtime follows them. No imports beyond the
@@ -124,6 +124,60 @@ def check_detection(spec: DetectionSpec) -> None:
         raise ValueError(f"its outputs are not {', '.join(sorted(wanted))}")
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """What a model's authors recommend (generation_config.json); temperature 0 is greedy."""
+
+    temperature: float = 0.0
+    top_k: int = 0  # 0: no limit
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+
+
+@dataclass(frozen=True)
+class TextSpec:
+    """A causal language model: what its engine needs besides ONNX Runtime GenAI's own files.
+
+    `context_length` tokens are kept, and the KV cache is allocated for as many; `kv_cache_bytes` is
+    its size then. `stop`: ids that end a text. `vocabulary` names the file of the tokens' bytes.
+    """
+
+    family: str  # the architecture, as Hugging Face names it
+    vocab_size: int  # logits a position
+    context_length: int
+    trained_context: int
+    kv_cache_bytes: int
+    stop: tuple[int, ...]
+    bos: int | None = None
+    add_bos: bool = False  # before a bare prompt; a chat template writes its own
+    chat: bool = False  # whether there is a chat template
+    sampling: Sampling = Sampling()
+    vocabulary: str = "tokens.bin"
+    task: str = "text-generation"
+
+
+ModelSpec = DetectionSpec | TextSpec
+
+
+def check_text(spec: TextSpec) -> None:
+    """Raises ValueError for what no engine should be asked to do."""
+    if spec.task != "text-generation":
+        raise ValueError(f"task {spec.task!r} is not one this edgekit knows")
+    if not 0 < spec.vocab_size <= 2**22:
+        raise ValueError(f"{spec.vocab_size} is no size of a vocabulary")
+    if not 0 < spec.context_length <= 2**22:
+        raise ValueError(f"{spec.context_length} is no length of a context")
+    ids = (*spec.stop, *(() if spec.bos is None else (spec.bos,)))
+    if not all(0 <= i < spec.vocab_size for i in ids) or (spec.add_bos and spec.bos is None):
+        raise ValueError("its special tokens are not in its vocabulary")
+
+
+def check_spec(spec: ModelSpec) -> None:
+    """Raises ValueError for what no engine should be asked to do."""
+    check_detection(spec) if isinstance(spec, DetectionSpec) else check_text(spec)
+
+
 def to_json(value: Any) -> Any:
     """Dataclasses, enums and tuples as plain JSON values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -152,7 +206,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in args:
             return None
-        return _build(next(a for a in args if a is not type(None)), value, where)
+        return _build(_alternative([a for a in args if a is not type(None)], value), value, where)
     if origin is Literal:
         if value not in args:
             raise ValueError(f"{where}: {value!r} is not one of {', '.join(map(repr, args))}")
@@ -181,6 +235,12 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ValueError(f"{where}: expected {kind.__name__}, found {type(value).__name__}")
     return value
+
+
+def _alternative(kinds: list[Any], value: Any) -> Any:
+    """Of several dataclasses the one whose `task` the value has; the first by default."""
+    task = value.get("task") if isinstance(value, dict) else None
+    return next((k for k in kinds if task is not None and getattr(k, "task", None) == task), kinds[0])
 
 
 def _build_dataclass(kind: Any, value: Any, where: str) -> Any:

@@ -20,6 +20,7 @@ class Tolerance:
 
     map_drop: float = 0.005  # mAP50-95, absolute (0.005 is 0.5 points)
     detection_error: float = 0.08  # score difference + overlap loss, where there are no boxes
+    kl: float = 0.1  # of a language model, mean nats a token
     slower: float = 1.0  # latency ratio to the float parent; trips when its whole interval is above
 
 
@@ -51,6 +52,14 @@ class Published:
 
 
 @dataclass(frozen=True)
+class TextSupport:
+    """How language models are made for a target."""
+
+    backend: str
+    precisions: tuple[Precision, ...]
+
+
+@dataclass(frozen=True)
 class Target:
     name: str
     about: str
@@ -62,6 +71,15 @@ class Target:
     integer: bool = False  # nothing in floating point, inputs and outputs included
     chips: tuple[Chip, ...] = ()  # of a Snapdragon target; several when merged
     published: tuple[Published, ...] = ()
+    text: TextSupport | None = None  # None: no language models
+
+    def for_text(self) -> Target:
+        """The same for language models. Raises UsageError where there are none."""
+        if self.text is None:
+            raise UsageError(
+                f"{self.name} takes no language models", "", "use -t cpu; edgekit targets lists what there is"
+            )  # fmt: skip
+        return replace(self, backend=self.text.backend, precisions=self.text.precisions)
 
     @property
     def simulator(self) -> str:

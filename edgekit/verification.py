@@ -132,7 +132,7 @@ class Verifier:
 
     def _simulated(self, staged: Package, target: Target, chip: Chip) -> tuple[Run, str, Provenance]:
         options = EngineOptions(simulate=True, chip=chip.soc)
-        with Detector(staged.manifest.model, open_session(staged, options)) as detector:
+        with Detector(staged.manifest.detection, open_session(staged, options)) as detector:
             what = f"simulating {staged.manifest.precision} on {chip.soc}"
             run, by = self._few.images.run(detector, what), detector.session.simulator
         return run, f"{target.simulator} {chip.soc}: {by}", Provenance.SIMULATED

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from edgekit.model import Model
+from edgekit.model import AnyModel
 from edgekit.package import EngineRequirement
 from edgekit.progress import Progress
 from edgekit.receipt import Measurement
-from edgekit.spec import DetectionSpec, Precision
+from edgekit.spec import ModelSpec, Precision
 from edgekit.target import Target
 
 
@@ -39,7 +39,7 @@ class CompileOptions:
 class Artifact:
     """What a backend leaves in its work folder. `files` are names in that folder.
 
-    `spec`: how the artefact takes images and gives boxes, where that is not the model's own way.
+    `spec`: how the artefact is used, where that is not the model's own way.
     """
 
     files: tuple[str, ...]
@@ -48,7 +48,7 @@ class Artifact:
     settings: dict[str, Any] = field(default_factory=dict)
     search: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
-    spec: DetectionSpec | None = None
+    spec: ModelSpec | None = None
     measured: tuple[Measurement, ...] = ()
 
 
@@ -60,7 +60,7 @@ class Backend(Protocol):
     def precisions(self, target: Target) -> tuple[Precision, ...]: ...
 
     def compile(
-        self, model: Model, target: Target, precision: Precision, options: CompileOptions,
+        self, model: AnyModel, target: Target, precision: Precision, options: CompileOptions,
         work: Path, progress: Progress,
     ) -> Artifact:  # fmt: skip
         """Write the artefact into `work`. Deterministic: same arguments, same bytes."""

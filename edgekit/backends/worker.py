@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from edgekit import cache, registry
 from edgekit.backends.base import Artifact, CompileOptions
 from edgekit.errors import ConversionError, CrashError, EdgekitError, from_dict
-from edgekit.model import Model
+from edgekit.model import load_model
 from edgekit.spec import Precision, from_json, to_json
 from edgekit.target import Target
 
@@ -91,7 +91,7 @@ def main(job_path: str) -> int:
     target = from_json(Target, job["target"])
     try:
         artifact = registry.load("backends", target.backend).compile(
-            Model.load(work / "source"), target, Precision(job["precision"]),
+            load_model(work / "source"), target, Precision(job["precision"]),
             from_json(CompileOptions, job["options"]), work, _report,
         )  # fmt: skip
     except EdgekitError as error:

@@ -34,6 +34,7 @@ def parse_source_options(given: dict[str, Any]) -> SourceOptions:
         labels=parse_labels(given["labels"]) if given.get("labels") else (),
         decoder=given.get("decoder") or "",
         image=image,
+        context=given.get("context"),
     )
 
 

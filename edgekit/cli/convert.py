@@ -33,10 +33,11 @@ _NEXT = {
     multiple=True,
     help="fp32, w8a8, … (default: the target's first).",
 )
-@click.option("--calibration", metavar="DATA", help="Folder of images to quantise with.")
+@click.option("--calibration", metavar="DATA", help="Folder of images, or text file, to quantise with.")
 @click.option(
-    "--eval", "eval_", metavar="DATA", help="Folder of images with boxes to measure accuracy on."
-)
+    "--eval", "eval_", metavar="DATA",
+    help="Folder of images with boxes, or text file, to measure accuracy on.",
+)  # fmt: skip
 @click.option("-o", "--out", default="dist", show_default=True, help="Folder the packages go to.")
 @click.option("--name", help="Name of the packages (default: the source's).")
 @click.option("--labels", metavar="FILE", help="Class names: a file with one a line, a,b,c or `coco`.")
@@ -112,6 +113,23 @@ _NEXT = {
 )
 @click.option("--hub-options", metavar="TEXT", help="With --via: more options of the compile job.")
 @click.option(
+    "--context", type=click.IntRange(16),
+    help="Language models: tokens to keep; the KV cache is as large (default: 2048, or the model's own).",
+)  # fmt: skip
+@click.option(
+    "--bits",
+    metavar="BITS",
+    help="Language models, w4: bits a weight in all, scales included (default: 4.85).",
+)
+@click.option(
+    "--block-size", type=click.Choice(["16", "32", "64", "128", "256"]),
+    help="Language models: weights that share a scale (default: what diverges least).",
+)  # fmt: skip
+@click.option(
+    "--eval-windows", type=click.IntRange(1), default=16, show_default=True,
+    help="Language models: windows of 512 tokens of --eval, at most.",
+)  # fmt: skip
+@click.option(
     "--allow", multiple=True, metavar="REASON", help="Write the package although: accuracy, slower."
 )
 @json_option
@@ -121,12 +139,14 @@ def command(
     """Turn SOURCE into a package for each target and precision.
 
     SOURCE: a YOLOv9 or GELAN checkpoint (.pt, .safetensors), a detector as .onnx, a torch program
-    (.pt2), or module.py:function, which runs that file's code.
+    (.pt2), or module.py:function, which runs that file's code. Or a language model: a Hugging Face
+    folder (Llama, SmolLM, Qwen, Gemma, Phi, Mistral, OLMo, Granite, BitNet …) or a .gguf file.
 
     \b
     edgekit convert yolov9-t.pt -p fp32
     edgekit convert yolov9-t.pt -p fp32 -p w8a8 --calibration photos/ --eval coco/ -o dist/
     edgekit convert yolox.onnx --labels coco
+    edgekit convert SmolLM2-135M/ -p w4 --eval text.txt --context 2048
 
     A package that is less accurate or slower than its float parent is refused, and the exit code
     is 1, unless --allow names the reason. An interrupted conversion continues where it stopped.
@@ -140,7 +160,8 @@ def command(
         source, targets, precisions, given["out"], given["calibration"], given["eval_"],
         given["name"] or "", options, given["allow"], given["reference"],
         given["calibration_images"], given["eval_images"], given["float_layers"], given["launches"],
-        given["merge"], given["simulated_images"], given["via"] or "", _hub(given),
+        given["merge"], given["simulated_images"], given["via"] or "", _hub(given), _text(given),
+        given["eval_windows"],
     )  # fmt: skip
     if given["dry_run"]:
         return _planned(outcomes, as_json)
@@ -172,6 +193,11 @@ def command(
                 f"  next: {_NEXT[trip.reason]}, or --allow {trip.reason} to write it all the same"
             )
     return 1 if refused else 0
+
+
+def _text(given: dict[str, Any]) -> dict[str, str]:
+    """What only language models are asked."""
+    return {k: str(given[k]) for k in ("bits", "block_size") if given[k]}
 
 
 def _hub(given: dict[str, Any]) -> dict[str, str]:
@@ -210,15 +236,28 @@ def _summary(outcomes: Any) -> str:
         found = [m for m in receipt.measurements if m.name == name]
         if not found:
             return "-"
-        digits = {"mAP50-95": 4, "mAP50-95 drop": 4, "ratio to float": 3}.get(name)
+        digits = {"mAP50-95": 4, "mAP50-95 drop": 4, "ratio to float": 3, "KL divergence": 4,
+                  "perplexity": 3, "decode": 1}.get(name)  # fmt: skip
         return f"{found[0].value:.{digits}f}" if digits else number(found[0].value, found[0].unit)
 
-    header = ("package", "size", "mAP", "drop", "SNR", "time/float", "verdict")
+    header = (
+        "package",
+        "size",
+        "mAP",
+        "drop",
+        "SNR",
+        "KL",
+        "perplexity",
+        "tok/s",
+        "time/float",
+        "verdict",
+    )
     rows = []
     for o in outcomes:
         r = o.receipt
         rows.append((o.name, value(r, "package"), value(r, "mAP50-95"), value(r, "mAP50-95 drop"),
-                     value(r, "scores SNR"), value(r, "ratio to float"), _verdict(o)))  # fmt: skip
+                     value(r, "scores SNR"), value(r, "KL divergence"), value(r, "perplexity"), value(r, "decode"),
+                     value(r, "ratio to float"), _verdict(o)))  # fmt: skip
     known = [i for i, column in enumerate(zip(*rows)) if set(column) != {"-"}]
     shown = table([[r[i] for i in known] for r in rows], [header[i] for i in known])
     after = [f"in {f}" for f in {str(o.path.parent) for o in outcomes if o.path}]

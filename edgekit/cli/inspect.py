@@ -9,7 +9,7 @@ import click
 from edgekit.cli.output import emit, interval, json_option, number, plain, table
 from edgekit.package import Package
 from edgekit.receipt import Measurement, Receipt
-from edgekit.spec import from_json
+from edgekit.spec import DetectionSpec, TextSpec, from_json
 
 
 @click.command()
@@ -29,20 +29,15 @@ def command(package: str, as_json: bool) -> None:
         return
     manifest, model = opened.manifest, opened.manifest.model
     source = manifest.source
-    image = model.image
     facts = [
         ("package", f"{manifest.name}  ({manifest.task}, {manifest.target}, {manifest.precision})"),
         ("verdict", receipt["verdict"]),
         ("engine", f"{manifest.engine.name} {manifest.engine.versions}: {manifest.engine.artifact}"),
-        ("input", f"{model.input.name} {model.input.dtype} {list(model.input.shape)} {model.input.layout}"),
-        ("image", f"{image.width}x{image.height} {image.resize}, {image.color}, "
-                  f"mean {list(image.mean)}, std {list(image.std)}"),
-        *[("output", f"{o.name} {o.dtype} {list(o.shape)} {o.layout}") for o in model.outputs],
-        ("labels", f"{len(model.labels)}: {', '.join(model.labels[:6])}{', …' if len(model.labels) > 6 else ''}"),
+        *(_of_text(model) if isinstance(model, TextSpec) else _of_detector(model)),
         ("source", f"{source.get('name', '')}  sha256 {source.get('sha256', '')[:16]}…"),
         ("layout", source.get("layout", "")),
         ("licence", source.get("licence") or "not stated in the source"),
-    ]  # fmt: skip
+    ]
     for name, text in facts:
         click.echo(f"{name:8} {plain(text)}")
     click.echo()
@@ -51,6 +46,32 @@ def command(package: str, as_json: bool) -> None:
         click.echo(f"\n{click.style('tripped:', fg='red')} {trip['message']}")
     for text in (*receipt["not_checked"], *receipt["notes"]):
         click.echo(f"note: {text}")
+
+
+def _of_detector(model: DetectionSpec) -> list[tuple[str, str]]:
+    image = model.image
+    return [
+        ("input", f"{model.input.name} {model.input.dtype} {list(model.input.shape)} {model.input.layout}"),
+        ("image", f"{image.width}x{image.height} {image.resize}, {image.color}, "
+                  f"mean {list(image.mean)}, std {list(image.std)}"),
+        *[("output", f"{o.name} {o.dtype} {list(o.shape)} {o.layout}") for o in model.outputs],
+        ("labels", f"{len(model.labels)}: {', '.join(model.labels[:6])}{', …' if len(model.labels) > 6 else ''}"),
+    ]  # fmt: skip
+
+
+def _of_text(model: TextSpec) -> list[tuple[str, str]]:
+    s = model.sampling
+    how = (
+        "greedy"
+        if s.temperature == 0
+        else f"temperature {s.temperature:g}, top-k {s.top_k}, top-p {s.top_p:g}"
+    )
+    return [
+        ("family", f"{model.family}, {model.vocab_size} tokens, {'with' if model.chat else 'no'} chat template"),
+        ("context", f"{model.context_length} tokens (trained for {model.trained_context}), "
+                    f"KV cache {number(model.kv_cache_bytes, 'bytes')}"),
+        ("sampling", f"{how}; ends at {', '.join(map(str, model.stop)) or 'nothing'}"),
+    ]  # fmt: skip
 
 
 def _evidence(measurements: Sequence[Measurement]) -> str:

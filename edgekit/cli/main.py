@@ -23,6 +23,9 @@ VERBS = {
     "pack": "Write a package as one .edgepkg file.",
     "unpack": "Write an .edgepkg file back as a folder.",
     "detect": "Find objects in images with a package.",
+    "generate": "Continue a text with a language model.",
+    "chat": "Talk with a language model.",
+    "serve": "Answer the OpenAI protocol on this machine, for apps that speak it.",
     "profile": "Measure latency and memory of packages on a device.",
     "compare": "Measure two packages interleaved and print their ratio.",
     "report": "Write a single-file HTML report on packages.",
@@ -64,12 +67,14 @@ class Verbs(click.Group):
 )
 @click.version_option(__version__, prog_name="edgekit")
 def cli() -> None:
-    """Trained detectors into measured packages for every target.
+    """Trained detectors and language models into measured packages for every target.
 
     \b
     edgekit convert yolov9-t.pt -t cpu -p fp32 -p w8a8 --calibration DATA --eval DATA -o dist/
     edgekit detect  dist/yolov9-t-cpu-w8a8 dog.jpg --save out/
     edgekit profile dist/yolov9-t-cpu-* -d local
+    edgekit convert SmolLM2-135M/ -p w4 --eval text.txt -o dist/
+    edgekit chat    dist/SmolLM2-135M-cpu-w4
 
     Results go to stdout, progress to stderr. Every verb takes --json.
     Exit codes: 0 ok, 1 a verdict failed, 2 usage, 3 not installed or configured, 4 device,

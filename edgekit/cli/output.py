@@ -54,6 +54,10 @@ def number(value: float, unit: str) -> str:
         return f"{value / 1e6:.2f} MB" if value < 1e9 else f"{value / 1e9:.2f} GB"
     if unit in ("ms", "dB"):
         return f"{value:.2f} {unit}"
+    if unit == "tok/s":
+        return f"{value:.1f} {unit}"
+    if unit == "nats":
+        return f"{value:.3g} {unit}"
     if unit == "px":
         return f"{value:.3g} px"
     if unit == "1" and abs(value) >= 10000:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from edgekit.archive import pack
 from edgekit.cli.output import emit, json_option, number
-from edgekit.package import Package, pack
+from edgekit.package import Package
 
 
 @click.command()

@@ -131,6 +131,8 @@ def _show(results: Any) -> None:
     lines = []
     for r in [] if simulated else results:
         low, high = r.run.interval
+        if r.launches[0].text:
+            continue
         lines.append((r.package, f"{r.run.median * 1e3:.2f}", f"{low * 1e3:.2f} to {high * 1e3:.2f}",
                      f"{r.run.p90 * 1e3:.2f}", f"{r.run.p99 * 1e3:.2f}",
                      f"{r.total.median * 1e3:.2f}" if r.whole else "-",
@@ -139,6 +141,9 @@ def _show(results: Any) -> None:
     header = ("package", "run ms", "95 %", "p90", "p99", "total", "cold/warm", "MB")
     if lines:
         click.echo(table(lines, header))
+    texts = [] if simulated else [r for r in results if r.launches[0].text]
+    if texts:
+        click.echo(_texts(texts))
     for r in results:
         units = r.launches[0].host.get("compute_units", {})
         if units:
@@ -149,5 +154,24 @@ def _show(results: Any) -> None:
         click.echo(
             "Emulated: its times are this machine's, so they are neither shown nor recorded as latency."
         )
-    else:
+    elif lines:
         click.echo("\nrun: engine alone; total: image to boxes; cold/warm: load, ms; MB: peak memory")
+
+
+def _texts(results: Any) -> str:
+    """Language models: tokens a second."""
+    from edgekit.profiling.sampler import text_speeds
+
+    rows = []
+    for r in results:
+        speeds = {name: f"{value:.1f}" for name, value, _ in text_speeds(r)}
+        low, high = (1 / s for s in reversed(r.run.interval))
+        rows.append((r.package, speeds["decode"], f"{low:.1f} to {high:.1f}", speeds.get("decode, full context", "-"),
+                     speeds["prompt"], f"{r.cold_load_s * 1e3:.0f}/{r.warm_load_s * 1e3:.0f}",
+                     f"{r.peak_memory_bytes / 1e6:.0f}"))  # fmt: skip
+    shown = table(rows, ("package", "decode", "95 %", "full", "prompt", "cold/warm", "MB"))
+    text = results[0].launches[0].text
+    return (
+        f"{shown}\n\ntokens/s: decode with an empty context, and after {text['depth']} tokens (full); prompt of "
+        f"{text['prompt_tokens']}\ncold/warm: load, ms; MB: peak memory"
+    )

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
+from edgekit.archive import unpack
 from edgekit.cli.output import emit, json_option
 from edgekit.errors import UsageError
-from edgekit.package import Package, unpack
+from edgekit.package import Package
 
 
 @click.command()

@@ -45,6 +45,7 @@ class Launch:
     engine: str
     cold_is_cold: bool = True
     host: dict[str, Any] = field(default_factory=dict)  # load before and after, warnings
+    text: dict[str, Any] = field(default_factory=dict)  # of a language model: see launch_text
 
     def totals(self) -> list[float]:
         """Seconds of each iteration, preparing and finishing included."""

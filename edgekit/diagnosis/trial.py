@@ -18,7 +18,7 @@ from edgekit.runtime import Detector, EngineOptions, open_session
 
 def main(path: str, simulate: bool) -> dict[str, Any]:
     package = Package(path)
-    engine, spec = package.manifest.engine, package.manifest.model
+    engine, spec = package.manifest.engine, package.manifest.detection
     files = {file: chip for chip, file in reversed(engine.chips.items())}
     told: dict[str, Any] = {"finite": True, "outputs": "", "simulator": ""}
     for chip in list(files.values()) if simulate else [""]:  # each chip has a context of its own

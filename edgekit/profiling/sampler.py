@@ -165,6 +165,7 @@ def measurements(result: Result, command: str) -> list[Measurement]:
     if result.device.provenance is Provenance.SIMULATED:  # whose time and memory are another machine's
         return found
     found += _times(result, one)
+    found += [one("speed", name, value, "tok/s", note) for name, value, note in text_speeds(result)]
     for stage, (low, high) in host.get("memory", {}).items():
         note = f"{stage.replace('_', ' ')}; at least {low} bytes"
         found.append(one("memory", f"{stage.replace('_', ' ')} peak", high, "bytes", note))
@@ -172,6 +173,26 @@ def measurements(result: Result, command: str) -> list[Measurement]:
         found.append(
             one("memory", "peak", result.peak_memory_bytes, "bytes", "resident, whole process")
         )
+    return found
+
+
+def text_speeds(result: Result) -> list[tuple[str, float, str]]:
+    """Tokens a second of a language model, medians over launches: name, value, what it was taken on."""
+    texts = [x.text for x in result.launches if x.text]
+    if not texts:
+        return []
+    length, depth = texts[0]["prompt_tokens"], texts[0]["depth"]
+    found = [
+        (
+            "prompt",
+            length / median(min(t["prompt_s"]) for t in texts),
+            f"{length} tokens, the best of 3 a launch",
+        ),
+        ("decode", 1 / result.run.median, "with an empty context"),
+    ]
+    deep = [median(t["deep_s"]) for t in texts if t["deep_s"]]
+    if deep:
+        found.append(("decode, full context", 1 / median(deep), f"after {depth} tokens"))
     return found
 
 

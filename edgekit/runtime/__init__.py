@@ -5,6 +5,9 @@
     for d in detector("bus.jpg"):
         print(d.label, d.score, d.box)
 
+    llm = load("dist/smol-cpu-w4")
+    print(llm.generate("Once upon a time"))
+
 Needs numpy and the one engine that the package names. Image files also need OpenCV or Pillow;
 arrays need neither.
 """
@@ -13,19 +16,26 @@ from __future__ import annotations
 
 import os
 from importlib.metadata import entry_points
+from typing import Any
 
 from edgekit.errors import MissingError
 from edgekit.package import Package
 from edgekit.runtime.detector import Detection, Detector
 from edgekit.runtime.engine import Engine, EngineOptions, Session
+from edgekit.runtime.generator import LanguageModel
+from edgekit.runtime.tokens import Tokens
+from edgekit.spec import TextSpec
 
-__all__ = ["Detection", "Detector", "EngineOptions", "Session", "load", "open_session"]
+__all__ = [
+    "Detection", "Detector", "EngineOptions", "LanguageModel", "Session", "load", "load_text", "open_session",
+]  # fmt: skip
 
 
 def load(
     path: str | os.PathLike[str] | Package, threads: int | None = None, simulate: bool = False
-) -> Detector:
-    """A detector from a package folder or `.edgepkg` file; every file is checked first.
+) -> Any:
+    """A Detector or a LanguageModel from a package folder or `.edgepkg` file; every file is checked
+    first.
 
     `threads`: for the engine; by default the free big cores this process may use.
     `simulate`: run what was compiled for a Snapdragon in Qualcomm's simulator, seconds an image.
@@ -33,15 +43,27 @@ def load(
     DeviceError when this machine lacks the processor it was compiled for.
     """
     package = path if isinstance(path, Package) else Package(path)
+    spec, options = package.manifest.model, EngineOptions(threads, simulate)
+    if isinstance(spec, TextSpec):
+        session = open_session(package, options)  # checks every file
+        return LanguageModel(spec, session, Tokens(package.read(spec.vocabulary)))
     for name in package.manifest.files:
         if name not in package.manifest.engine.artifacts:  # the engine reads those itself
             package.read(name)
-    session = open_session(package, EngineOptions(threads, simulate))
-    return Detector(package.manifest.model, session)
+    return Detector(spec, open_session(package, options))
 
 
-def open_session(package: Package, options: EngineOptions | None = None) -> Session:
-    """The engine's bare session on a package: named arrays in, named arrays out."""
+def load_text(path: str | os.PathLike[str] | Package, threads: int | None = None) -> LanguageModel:
+    """As `load`; raises UsageError for a package that is no language model, before it is opened."""
+    package = path if isinstance(path, Package) else Package(path)
+    _ = package.manifest.text
+    model: LanguageModel = load(package, threads)
+    return model
+
+
+def open_session(package: Package, options: EngineOptions | None = None) -> Any:
+    """The engine's bare session on a package: named arrays in, named arrays out (`engine.Session`),
+    or tokens in, logits out (`engines.genai.GenaiSession`)."""
     name = package.manifest.engine.name
     for entry in entry_points(group="edgekit.engines", name=name):
         engine: Engine = entry.load()

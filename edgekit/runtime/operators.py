@@ -128,7 +128,7 @@ def timed(run: Any, effort: Effort) -> list[float]:
 
 def _whole_run(package: Package, threads: int | None, effort: Effort) -> tuple[int, float]:
     """Threads used, and milliseconds of a run with nobody looking, as the runtime runs it."""
-    spec = package.manifest.model.input
+    spec = package.manifest.detection.input
     session = open_session(package, EngineOptions(threads))
     session.input(spec.name)[...] = noise(spec)
     taken = timed(session.run, effort)

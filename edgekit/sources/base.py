@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from edgekit.model import Model
+from edgekit.model import Model, TextModel
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class SourceOptions:
     labels: tuple[str, ...] = ()
     decoder: str = ""
     image: dict[str, Any] = field(default_factory=dict)  # ImageSpec fields to override
+    context: int | None = None  # tokens a language model is to keep
 
 
 class Source(Protocol):
@@ -34,4 +35,24 @@ class Source(Protocol):
 
     def read(self, path: str, options: SourceOptions) -> Model:
         """Raises SourceError when the file is not what it seems, UsageError when it is ambiguous."""
+        ...
+
+
+class TextSource(Protocol):
+    """A source of language models: told from the others by `text`."""
+
+    name: str
+    text: bool
+
+    def matches(self, path: str) -> bool: ...
+
+    def files(self, path: str) -> list[Path]: ...
+
+    def read(self, path: str, options: SourceOptions, into: Path) -> TextModel:
+        """Tokenizer and config go to the folder `into`; weights stay where they are."""
+        ...
+
+    def network(self, model: TextModel, dtype: str) -> Any:
+        """A transformers model with its weights in memory: "float32", or "auto" for as they are
+        stored. Layers that the source keeps quantised may be `quantize.packed.PackedLinear`."""
         ...

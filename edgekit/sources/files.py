@@ -13,6 +13,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def combined_sha256(paths: list[Path]) -> str:
+    """One hash for several files: of their names and hashes, in order of names."""
+    lines = sorted(f"{p.name} {sha256(p)}" for p in paths)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 def existing_file(path: str) -> Path:
     found = Path(path)
     if not found.exists():

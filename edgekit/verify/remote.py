@@ -49,7 +49,7 @@ def run_on(hub: Hub, package: Package, images: Images, device: str, chip: str = 
 
     Raises RemoteError when the job fails, IntegrityError when its outputs are not the package's.
     """
-    spec = package.manifest.model
+    spec = package.manifest.detection
     replay = _Replay(spec)
     with Detector(spec, replay) as detector:
         for index in range(len(images)):
@@ -93,7 +93,7 @@ def _as_given(spec: DetectionSpec, outputs: Mapping[str, Any]) -> DetectionSpec:
 
 
 def _check(package: Package, outputs: Mapping[str, Any], count: int) -> None:
-    for o in package.manifest.model.outputs:
+    for o in package.manifest.detection.outputs:
         found = outputs.get(o.name)
         if found is None or found.shape != (count, *o.shape):
             shape = None if found is None else list(found.shape)

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from edgekit.errors import IntegrityError
-from edgekit.package import Package, canonical, pack
+from edgekit.archive import pack
+from edgekit.package import Package, canonical
 from edgekit.runtime import load
 from tests.conftest import Ran
 

@@ -126,7 +126,7 @@ def _places(
 
 class LiteRtEngine:
     def open(self, package: Package, options: EngineOptions) -> LiteRtSession:
-        model = package.manifest.model
+        model = package.manifest.detection
         artifact = package.read(package.manifest.engine.artifact)
         return LiteRtSession(artifact, (model.input,), model.outputs, options)
 

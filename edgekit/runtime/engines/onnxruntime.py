@@ -97,7 +97,7 @@ def _compare(session: Any, inputs: set[str], outputs: set[str]) -> None:
 
 class OnnxRuntimeEngine:
     def open(self, package: Package, options: EngineOptions) -> OnnxRuntimeSession:
-        model = package.manifest.model
+        model = package.manifest.detection
         return OnnxRuntimeSession(
             package.read(package.manifest.engine.artifact),
             {model.input.name: (model.input.shape, model.input.dtype)},

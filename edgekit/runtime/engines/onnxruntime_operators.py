@@ -22,7 +22,7 @@ _SUFFIX = "_kernel_time"
 
 def look(package: Package, threads: int, effort: Effort) -> Inside:
     ort = library()
-    spec = package.manifest.model.input
+    spec = package.manifest.detection.input
     feed = {spec.name: noise(spec)}
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
         settings = ort.SessionOptions()

@@ -48,7 +48,7 @@ class QnnSession(OnnxRuntimeSession):
 class QnnEngine:
     def open(self, package: Package, options: EngineOptions) -> QnnSession:
         soc = _choose(package, options)
-        engine, model = package.manifest.engine, package.manifest.model
+        engine, model = package.manifest.engine, package.manifest.detection
         return QnnSession(
             soc, package.read(engine.chips[soc]),
             {model.input.name: (model.input.shape, model.input.dtype)},

@@ -1,0 +1,77 @@
+"""Packages as one `.edgepkg` file: a zip of the same files, never compressed. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+from edgekit.atomic import MANIFEST, new_folder
+from edgekit.errors import ConversionError, IntegrityError
+from edgekit.package import MAX_JSON, RECEIPT, Package, check_name, parse_manifest
+
+_CHUNK = 2**20
+
+
+def pack(package: Package, out: Path) -> Path:
+    """Write the verified package as one `.edgepkg` file: a zip, uncompressed, fixed timestamps."""
+    package.verify()
+    names = sorted([*package.manifest.files, MANIFEST, RECEIPT])
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            for name in names:
+                info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+                info.external_attr = 0o644 << 16
+                info.file_size = (package.folder / name).stat().st_size
+                with (package.folder / name).open("rb") as file, archive.open(info, "w") as inside:
+                    shutil.copyfileobj(file, inside, _CHUNK)
+        os.replace(temporary, out)
+    except OSError as error:
+        raise ConversionError(f"{out} cannot be written", str(error.strerror or error)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return out
+
+
+def unpack(file: Path, into: Path) -> Path:
+    """Extract an `.edgepkg` below the folder `into` and return the package's folder.
+
+    Only names that its own manifest lists are written, each at the size listed.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            sizes = {i.filename: i.file_size for i in archive.infolist()}
+            if any(i.compress_type != zipfile.ZIP_STORED for i in archive.infolist()):
+                raise IntegrityError(
+                    f"{file.name} is compressed, and packages never are",
+                    "a small file could unpack to any size",
+                    "pack it with edgekit pack",
+                )
+            for name in (MANIFEST, RECEIPT):
+                if sizes.get(name, MAX_JSON + 1) > MAX_JSON:
+                    raise IntegrityError(f"{file.name} holds no usable {name}")
+            manifest = parse_manifest(archive.read(MANIFEST))
+            expected = {n: e.bytes for n, e in manifest.files.items()}
+            extra = sizes.keys() - expected.keys() - {MANIFEST, RECEIPT}
+            if extra or any(sizes.get(n) != size for n, size in expected.items()):
+                raise IntegrityError(
+                    f"{file.name} does not hold what its manifest lists", "",
+                    "copy the file again, or convert again",
+                )  # fmt: skip
+            folder = into / manifest.name
+            check_name(manifest.name)
+            with new_folder(folder) as temporary:
+                for name in (*expected, MANIFEST, RECEIPT):
+                    (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+                    with archive.open(name) as inside, (temporary / name).open("wb") as out:
+                        shutil.copyfileobj(inside, out, _CHUNK)
+                written = Package(temporary)
+                written.path = file  # what an error names
+                written.verify()  # before it takes the place of anything
+            return folder
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise IntegrityError(
+            f"{file.name} is not a package, or it is truncated", str(error), "copy the file again"
+        ) from error

@@ -1,0 +1,125 @@
+"""edgekit chat"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgekit.cli.generation import chosen, sampling_options, show, speed, text_of
+from edgekit.errors import EdgekitError, UsageError
+
+_HELP = """/reset       forget the conversation
+/save FILE   write it as JSON
+/system TEXT begin anew with a system message
+/undo        take back the last question and answer
+/quit        leave (Ctrl-D as well); Ctrl-C ends an answer"""
+
+
+@click.command()
+@click.argument("package")
+@click.option("--system", metavar="TEXT", help="A system message to begin with.")
+@click.option("--load", "saved", metavar="FILE", help="Go on with a conversation that /save wrote.")
+@sampling_options
+def command(package: str, system: str | None, saved: str | None, **given: Any) -> None:
+    """Talk with PACKAGE. /help shows what can be typed besides questions.
+
+    The conversation stays in the model's cache: each turn reads only what is new. When stdin is no
+    terminal, each line is a question.
+    """
+    from edgekit.runtime import load_text
+
+    first = [{"role": "system", "content": system}] if system else []
+    talk = _saved(saved) if saved else list(first)
+    options = {"overflow": "truncate", **chosen(given)}
+    if (
+        click.get_current_context().get_parameter_source("overflow")
+        == click.core.ParameterSource.DEFAULT
+    ):
+        options["overflow"] = "truncate"
+    with load_text(package, given["threads"]) as llm:
+        if not llm.spec.chat:
+            raise UsageError(
+                f"{package} has no chat template", "it continues text, it was not trained to answer",
+                "edgekit generate PACKAGE -p TEXT",
+            )  # fmt: skip
+        click.echo(
+            f"{llm.spec.context_length} tokens of context, {llm.session.threads} threads; /help",
+            err=True,
+        )
+        while True:
+            line = _ask()
+            if line is None or line.strip() in ("/quit", "/exit"):
+                return
+            if line.startswith("/"):
+                talk = _obey(line.strip(), talk, first)
+            elif line.strip():
+                _answer(llm, talk, line, options)
+
+
+def _ask() -> str | None:
+    try:
+        return input(click.style("> ", fg="cyan") if click.get_text_stream("stdin").isatty() else "")
+    except EOFError:
+        return None
+
+
+def _answer(llm: Any, talk: list[dict[str, str]], question: str, options: dict[str, Any]) -> None:
+    talk.append({"role": "user", "content": question})
+    try:
+        pieces = llm.chat_stream(talk, **options)
+    except EdgekitError as error:
+        talk.pop()
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+        return
+    said: list[str] = []
+    try:
+        show(_kept(pieces, said))
+    except KeyboardInterrupt:
+        click.echo(" …", nl=False)
+    click.echo()
+    talk.append({"role": "assistant", "content": "".join(said)})
+    if llm.last:
+        click.echo(click.style(speed(llm.last), dim=True), err=True)
+
+
+def _kept(pieces: Iterable[str], said: list[str]) -> Iterator[str]:
+    for piece in pieces:
+        said.append(piece)
+        yield piece
+
+
+def _obey(line: str, talk: list[dict[str, str]], first: list[dict[str, str]]) -> list[dict[str, str]]:
+    word, _, rest = line.partition(" ")
+    if word == "/reset":
+        return list(first)
+    if word == "/system" and rest:
+        return [{"role": "system", "content": rest}]
+    if word == "/undo":
+        while talk and talk.pop()["role"] != "user":
+            pass
+        return talk
+    if word == "/save" and rest:
+        try:
+            Path(rest).write_text(json.dumps(talk, ensure_ascii=False, indent=1))
+            click.echo(f"{len(talk)} messages in {rest}", err=True)
+        except OSError as error:
+            click.echo(f"{rest} cannot be written: {error.strerror}", err=True)
+        return talk
+    click.echo(_HELP, err=True)
+    return talk
+
+
+def _saved(path: str) -> list[dict[str, str]]:
+    try:
+        talk = json.loads(text_of(path))
+        if not all(set(m) == {"role", "content"} for m in talk):
+            raise ValueError("it is no list of messages")
+        return list(talk)
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"{path} is no conversation", str(error), "pass a file that /save wrote"
+        ) from error

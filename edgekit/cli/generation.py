@@ -1,0 +1,77 @@
+"""What `generate`, `chat` and `serve` share: options of sampling, and what is shown of a text."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import click
+
+from edgekit.errors import DataError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option("-n", "--max-tokens", type=click.IntRange(1), default=256, show_default=True, help="At most."),
+    click.option("--temperature", type=float, help="0 is greedy (default: the package's own)."),
+    click.option("--top-k", type=click.IntRange(0), help="Choose among so many; 0: all."),
+    click.option("--top-p", type=float, help="Choose among the likeliest that together reach it."),
+    click.option("--min-p", type=float, help="Leave out what is less likely than this share of the likeliest."),
+    click.option("--repetition-penalty", type=float, help="Above 1: what was said becomes less likely."),
+    click.option("--seed", type=int, help="Same seed, same text."),
+    click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; may be given several times."),
+    click.option(
+        "--overflow", type=click.Choice(["error", "truncate", "shift"]), default="error", show_default=True,
+        help="When the context is full: refuse, leave out the oldest of the prompt, or of all.",
+    ),
+    click.option("--threads", type=click.IntRange(1), help="Default: the free big cores."),
+)  # fmt: skip
+SAMPLING = (
+    "max_tokens",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "repetition_penalty",
+    "seed",
+    "stop",
+    "overflow",
+)
+
+
+def sampling_options(function: F) -> F:
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def chosen(given: dict[str, Any]) -> dict[str, Any]:
+    """The options that the runtime takes."""
+    return {k: given[k] for k in SAMPLING if given.get(k) is not None}
+
+
+def show(pieces: Iterable[str]) -> str:
+    """Print text as it comes; returns all of it. What would steer a terminal is left out."""
+    said = []
+    for piece in pieces:
+        said.append(piece)
+        shown = "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in piece)
+        sys.stdout.write(shown)
+        sys.stdout.flush()
+    return "".join(said)
+
+
+def speed(done: Any) -> str:
+    """One line on how fast a text came."""
+    read = f"{done.read} of {done.prompt_tokens} prompt tokens read in {done.prompt_s:.2f} s"
+    return f"{len(done.tokens)} tokens, {done.tokens_per_second:.1f} tokens/s; {read}; ended by {done.finish}"
+
+
+def text_of(path: str) -> str:
+    """The content of a file, or of stdin for -."""
+    try:
+        data = sys.stdin.buffer.read() if path == "-" else open(path, "rb").read()  # noqa: SIM115 (read at once)
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text", str(error)) from error

@@ -1,0 +1,197 @@
+"""onnxruntime-genai's model builder, given a network in memory and layers that are already quantised.
+
+The builder knows some 35 architectures. It loads weights by itself, quantises them by itself and
+guesses which layer is the head by its size; `build` replaces these three for the process it runs in,
+which is a worker that does nothing else. Written against onnxruntime-genai 0.18.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import ConversionError, SourceError
+from edgekit.quantize.packed import PackedLinear
+
+_ACCURACY = 4  # of MatMulNBits: activations as 8-bit integers, a scale each block
+ONNX = "model.onnx"
+
+
+def build(
+    network: Any, files: Path, out: Path, context: int, accuracy: int = _ACCURACY,
+    architecture: Callable[[Any], None] | None = None,
+) -> None:  # fmt: skip
+    """Write model.onnx, model.onnx.data, genai_config.json and the tokenizer's files to `out`.
+
+    network: a transformers model whose linear layers may be PackedLinear. files: its config.json and
+    tokenizer. context: tokens that are kept. architecture: may change the builder module first.
+    Raises SourceError for an architecture that the builder does not know.
+    """
+    os.environ["TQDM_DISABLE"] = "1"
+    from onnxruntime_genai.models import builder
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    said = io.StringIO()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with contextlib.redirect_stdout(said):
+            _replace_loading(network)
+            if architecture:
+                architecture(builder)
+            asked = ["prune_lm_head=true", f"int4_accuracy_level={accuracy}",
+                     f"fuse_qkv={_word(_can_fuse(network))}", f"shared_embeddings={_word(_is_tied(network))}"]  # fmt: skip
+            options = builder.parse_extra_options(
+                None, str(files), str(out), "fp32", "cpu", str(out / ".cache"), asked
+            )
+            builder.create_model(
+                None, str(files), str(out), "fp32", "cpu", str(out / ".cache"), **options
+            )
+    except NotImplementedError as error:
+        family = (getattr(network.config, "architectures", None) or ["?"])[0]
+        raise SourceError(
+            f"onnxruntime-genai cannot build {family}", str(error), "edgekit convert --help names the families it can"
+        ) from error  # fmt: skip
+    except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
+        raise ConversionError(
+            "onnxruntime-genai's model builder failed on this model", f"{type(error).__name__}: {error}"[:300]
+        ) from error  # fmt: skip
+    _settle_config(out / "genai_config.json", context)
+
+
+def _replace_loading(network: Any) -> None:
+    from builders import base  # as onnxruntime_genai.models puts it on sys.path
+
+    Model = base.Model  # noqa: N806
+    fused_rope = Model.is_fused_rope_supported
+
+    def matmul(self: Any, layer: Any, basename: str, root_input: str, **given: Any) -> str:
+        if isinstance(layer, PackedLinear):
+            return self.make_matmul_nbits(_Nbits(layer), basename, root_input, **given)
+        return self.make_matmul_float(layer, basename, root_input, **given)
+
+    def packed_matmul(
+        self: Any, q: Any, k: Any, v: Any, basename: str, root_input: str, **given: Any
+    ) -> str:
+        if isinstance(q, PackedLinear):
+            return self.make_matmul_nbits(_Nbits(q, k, v), basename, root_input, **given)
+        return self.make_packed_matmul_float(q, k, v, basename, root_input, **given)
+
+    def packable(self: Any, layer_id: int, attention: Any) -> bool:
+        layers = (attention.q_proj, attention.k_proj, attention.v_proj)
+        kinds = {
+            (x.packed.bits, x.packed.block) if isinstance(x, PackedLinear) else None for x in layers
+        }
+        return len(kinds) == 1
+
+    def lookup(self: Any, embedding: Any, basename: str, lm_head: Any) -> str:
+        table = self.weights.get_input_embeddings()
+        if hasattr(table, "packed"):
+            return _gather_packed(self, table.packed, basename)
+        return original_lookup(self, embedding, basename, lm_head)
+
+    def unpack_attention(
+        self: Any, layer_id: int, attention: Any, fused: Any, root: str, **given: Any
+    ) -> None:
+        if not isinstance(fused, PackedLinear):
+            return original_attention(self, layer_id, attention, fused, root, **given)
+        ends = (0, self.q_size, self.q_size + self.kv_size, fused.out_features)
+        for name, low, high in zip(("q_proj", "k_proj", "v_proj"), ends, ends[1:]):
+            setattr(attention, name, fused.part(slice(low, high)))
+
+    def unpack_mlp(self: Any, layer_id: int, mlp: Any, fused: Any, root: str) -> None:
+        if not isinstance(fused, PackedLinear):
+            return original_mlp(self, layer_id, mlp, fused, root)
+        mlp.gate_proj = fused.part(slice(0, self.intermediate_size))
+        mlp.up_proj = fused.part(slice(self.intermediate_size, None))
+
+    original_attention = Model.make_attention_unpacked_regular
+    original_mlp = Model.make_mlp_unpacked_regular
+    original_lookup = Model.make_embedding_lookup
+    base.tqdm = functools.partial(base.tqdm, disable=True)
+    Model.make_attention_unpacked_regular = unpack_attention
+    Model.make_mlp_unpacked_regular = unpack_mlp
+    Model.load_weights = lambda self, path: network
+    Model.make_matmul_op = matmul
+    Model.make_packed_matmul = packed_matmul
+    Model.is_qkv_projection_packable = packable
+    Model.make_embedding_lookup = lookup
+    Model.has_lm_head = lambda self, module: module is network.get_output_embeddings()
+    # GroupQueryAttention rotates heads of a multiple of 16 only; others are rotated before it.
+    Model.is_fused_rope_supported = lambda self: fused_rope(self) and self.head_size % 16 == 0
+
+
+def _word(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _can_fuse(network: Any) -> bool:
+    config = network.config.get_text_config()
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return bool(size % 16 == 0)
+
+
+def _is_tied(network: Any) -> bool:
+    """Whether embedding and head are one float table, stored once."""
+    table, head = network.get_input_embeddings(), network.get_output_embeddings()
+    return not isinstance(head, PackedLinear) and table.weight is head.weight
+
+
+class _Nbits:
+    """Layers side by side as `make_matmul_nbits` takes them."""
+
+    def __init__(self, *layers: PackedLinear) -> None:
+        import torch
+
+        packed = [x.packed for x in layers]
+        self.bits, self.group_size = packed[0].bits, packed[0].block
+        self.in_features, self.out_features = packed[0].columns, sum(p.rows for p in packed)
+        self.qweight = torch.cat([p.weight for p in packed])
+        self.scales = torch.cat([p.scales for p in packed])
+        self.g_idx = None
+        if any(p.zeros is not None for p in packed):
+            from edgekit.quantize.packed import pack_bits
+
+            self.qzeros = torch.cat([pack_bits(p.zero_points(), p.bits) for p in packed])
+
+
+def _gather_packed(model: Any, packed: Any, basename: str) -> str:
+    """Rows of a quantised embedding, made float as they are read."""
+    import onnx_ir as ir
+
+    head = model.weights.get_output_embeddings()
+    shared = isinstance(head, PackedLinear) and head.packed is packed
+    name, node = (
+        "lm_head.MatMulNBits" if shared else "model.embed_tokens",
+        f"{basename}/GatherBlockQuantized",
+    )
+    if not shared:
+        model.make_initializer(packed.weight, f"{name}.qweight")
+        model.make_initializer(packed.scales, f"{name}.scales", to=ir.DataType.FLOAT)
+    flat = [packed.rows, packed.weight.shape[1] * packed.weight.shape[2]]
+    model.make_reshape(f"{basename}/Reshape", [f"{name}.qweight", f"/model/constants/INT64/{flat}"],
+                       dtype=ir.DataType.UINT8, shape=flat)  # fmt: skip
+    inputs = [f"{basename}/Reshape/output_0", model.input_names["input_ids"], f"{name}.scales"]
+    if packed.zeros is not None:
+        if not shared:
+            model.make_initializer(packed.zeros, f"{name}.qzeros")
+        inputs.append(f"{name}.qzeros")
+    model.make_node("GatherBlockQuantized", inputs=inputs, outputs=[f"{node}/output_0"], name=node,
+                    domain="com.microsoft", bits=packed.bits, block_size=packed.block, gather_axis=0,
+                    quantize_axis=1)  # fmt: skip
+    return f"{node}/output_0"
+
+
+def _settle_config(path: Path, context: int) -> None:
+    """The cache is allocated for `search.max_length`: no more than was asked for."""
+    config = json.loads(path.read_text())
+    config["model"]["context_length"] = context
+    config["search"]["max_length"] = context
+    config["search"]["do_sample"] = False
+    path.write_text(json.dumps(config, indent=1, sort_keys=True))

@@ -1,0 +1,43 @@
+"""Text to decide on: what the user gives, or what the model writes itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgekit.corpus import read_texts, windows_of
+from edgekit.model import TextModel
+from edgekit.progress import Progress
+from edgekit.spec import TextSpec
+
+_WRITTEN = 8  # texts, side by side
+_TOKENS = 128  # of each
+_LARGE = 1_000_000_000  # parameters from which on it writes less
+
+
+def calibration_windows(model: TextModel, path: Path, length: int, count: int) -> list[list[int]]:
+    """At most `count` windows of `length` token ids. Raises DataError for text that is too short."""
+    from edgekit.sources.tokenizer import read_tokenizer
+
+    backend = read_tokenizer(model.folder).backend_tokenizer
+    return windows_of(read_texts(path), lambda t: backend.encode(t).ids, length, count, path.name)
+
+
+def own_text(network: Any, spec: TextSpec, length: int, progress: Progress) -> Any:
+    """int64 (W, T): drawn from the model at temperature 1, from its beginning token."""
+    import torch
+
+    parameters = sum(p.numel() for p in network.parameters())
+    steps = min(length, _TOKENS if parameters < _LARGE else _TOKENS // 2)
+    start = spec.bos if spec.bos is not None else (spec.stop[0] if spec.stop else 0)
+    ids = torch.full((_WRITTEN, 1), start)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        past, step = None, ids
+        for done in range(steps - 1):
+            out = network(step, past_key_values=past, use_cache=True)
+            past = out.past_key_values
+            step = torch.multinomial(out.logits[:, -1].float().softmax(-1), 1, generator=generator)
+            ids = torch.cat([ids, step], 1)
+            progress("letting the model write text", done + 2, steps)
+    return ids

@@ -1,0 +1,117 @@
+"""What is asked of a language model, and what it gives back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from edgekit.errors import UsageError
+from edgekit.runtime.sampling import Array, check_sampling, log_softmax
+from edgekit.runtime.tokens import Tokens
+from edgekit.spec import Sampling, TextSpec
+
+_OVERFLOW = ("error", "truncate", "shift")
+Overflow = Literal["error", "truncate", "shift"]
+
+
+class TokenScore(NamedTuple):
+    """A token that was chosen, its log-probability, and the likeliest alternatives."""
+
+    token: int
+    text: str
+    logprob: float
+    alternatives: tuple[tuple[int, str, float], ...]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Options of a generation, checked."""
+
+    sampling: Sampling
+    max_tokens: int = 256
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    logprobs: int | None = None
+    schema: str = ""
+    overflow: Overflow = "error"
+    allow_special: bool = False
+
+    @property
+    def penalises(self) -> bool:
+        return self.sampling.repetition_penalty != 1.0
+
+
+@dataclass(frozen=True)
+class Generation:
+    """`finish`: stop (the model or a stop string ended it), length, or cancelled. `read`: prompt tokens
+    that were not in the cache already. Times in seconds."""
+
+    text: str
+    tokens: tuple[int, ...]
+    finish: str
+    prompt_tokens: int
+    read: int
+    prompt_s: float
+    decode_s: float
+    scores: tuple[TokenScore, ...] = ()
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of the answer, from its first token on."""
+        return (len(self.tokens) - 1) / self.decode_s if len(self.tokens) > 1 and self.decode_s else 0.0
+
+
+def request(spec: TextSpec, options: Mapping[str, Any]) -> Request:
+    """Raises UsageError for options that are not known or mean nothing."""
+    given = {k: v for k, v in options.items() if v is not None}
+    named = {f.name: given.pop(f.name) for f in fields(Sampling) if f.name in given}
+    sampling = replace(spec.sampling, **{k: _number(k, v) for k, v in named.items()})
+    check_sampling(sampling)
+    stop = given.pop("stop", ())
+    given["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
+    schema = given.pop("schema", "")
+    given["schema"] = schema if isinstance(schema, str) else json.dumps(schema)
+    unknown = given.keys() - {f.name for f in fields(Request)}
+    if unknown:
+        raise UsageError(
+            f"There is no option {sorted(unknown)[0]}", "", "see help(LanguageModel.generate)"
+        )
+    asked = Request(sampling=sampling, **given)
+    if asked.max_tokens < 1:
+        raise UsageError(f"max_tokens {asked.max_tokens} generates nothing", "", "use 1 or more")
+    if asked.overflow not in _OVERFLOW:
+        raise UsageError(f"There is no overflow {asked.overflow}", "", f"use {', '.join(_OVERFLOW)}")
+    if asked.logprobs is not None and not 0 <= asked.logprobs <= 100:
+        raise UsageError(f"logprobs {asked.logprobs} is not between 0 and 100")
+    if asked.schema and asked.sampling.min_p:
+        raise UsageError(
+            "min_p and a schema do not go together", "the engine samples where a schema constrains it",
+            "use top_p",
+        )  # fmt: skip
+    return asked
+
+
+def _number(name: str, value: Any) -> Any:
+    try:
+        return int(value) if name == "top_k" else float(value)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name} {value!r} is no number") from error
+
+
+def scores(logits: Array, token: int, count: int, tokens: Tokens) -> TokenScore:
+    """The log-probability of a token (before temperature), and of the `count` likeliest."""
+    values = log_softmax(logits)
+    best = np.argsort(-values)[:count]
+
+    def name(i: int) -> str:
+        return tokens[i].decode("utf-8", "replace")
+
+    return TokenScore(token, name(token), float(values[token]),
+                      tuple((int(i), name(int(i)), float(values[i])) for i in best))  # fmt: skip

@@ -1,0 +1,154 @@
+"""Source: a Hugging Face folder of a causal language model (config.json, safetensors, tokenizer).
+
+Nothing is downloaded and no code of the folder is run: weights are read from safetensors only.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import SourceError, UnsafeSourceError
+from edgekit.model import SourceInfo, TextModel
+from edgekit.sources.base import SourceOptions
+from edgekit.sources.files import combined_sha256
+from edgekit.sources.text import read_text_model, ready
+
+_INDEX = "model.safetensors.index.json"
+_TOKENIZER = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
+              "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json")  # fmt: skip
+
+
+class HuggingFaceSource:
+    name = "huggingface"
+    text = True
+
+    def matches(self, path: str) -> bool:
+        return Path(path).is_dir() and (Path(path) / "config.json").is_file()
+
+    def files(self, path: str) -> list[Path]:
+        folder = Path(path)
+        small = ("config.json", "generation_config.json", *_TOKENIZER)
+        return [*(folder / n for n in small if (folder / n).is_file()), *_weights(folder)]
+
+    def read(self, path: str, options: SourceOptions, into: Path) -> TextModel:
+        folder = Path(path).resolve()
+        files = self.files(path)
+        config = read_config(folder)
+        shards = _weights(folder)
+        info = SourceInfo(
+            kind=self.name, name=folder.name, sha256=combined_sha256(files),
+            bytes=sum(f.stat().st_size for f in shards), licence=_licence(folder),
+            layout=f"{config.architectures[0]}, {_quantised(config) or 'safetensors'}",
+            parameters=_parameters(shards),
+        )  # fmt: skip
+        return read_text_model(folder.name, folder, config, folder, info, options, into)
+
+    def network(self, model: TextModel, dtype: str) -> Any:
+        """The transformers model with its weights, `dtype` "float32" or "auto" (as stored)."""
+        from transformers import AutoModelForCausalLM
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
+        try:
+            network = AutoModelForCausalLM.from_pretrained(
+                model.path, dtype=dtype, trust_remote_code=False, local_files_only=True,
+                use_safetensors=True, attn_implementation="eager",
+            )  # fmt: skip
+        except Exception as error:  # the library raises whatever its parsers do
+            raise SourceError(
+                f"{model.source.name} cannot be loaded", str(error).strip().splitlines()[0][:300],
+                "check that config.json and the weights belong together",
+            ) from error  # fmt: skip
+        return ready(network)
+
+
+def read_config(folder: Path) -> Any:
+    """The transformers config. Raises SourceError for an architecture that is not known."""
+    from transformers import AutoConfig
+
+    try:
+        raw = json.loads((folder / "config.json").read_text())
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:
+        said = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+        raise SourceError(
+            f"The config.json of {folder.name} is not of a model edgekit knows", said,
+            "edgekit convert --help names the families; models that bring their own code are not run",
+        ) from error  # fmt: skip
+    if not any(a.endswith("ForCausalLM") for a in raw.get("architectures") or ()):
+        raise SourceError(
+            f"{folder.name} is no causal language model",
+            f"its architectures are {raw.get('architectures') or 'not named'}",
+            "pass the folder of a model that ends in ForCausalLM",
+        )
+    return config
+
+
+def _weights(folder: Path) -> list[Path]:
+    """Every file of weights. Raises SourceError when one is missing."""
+    single, index = folder / "model.safetensors", folder / _INDEX
+    if index.is_file():
+        try:
+            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise SourceError(
+                f"{_INDEX} of {folder.name} is malformed", str(error), "copy it again"
+            ) from error
+        if any(Path(n).name != n for n in names):
+            raise SourceError(f"{_INDEX} of {folder.name} names files outside its folder")
+        missing = [n for n in names if not (folder / n).is_file()]
+        if missing:
+            raise SourceError(
+                f"{folder.name} is not complete: {len(missing)} of {len(names)} files of weights are missing",
+                f"the first is {missing[0]}", "download or copy them",
+            )  # fmt: skip
+        return [folder / n for n in names]
+    if single.is_file():
+        return [single]
+    if list(folder.glob("pytorch_model*.bin")):
+        raise UnsafeSourceError(
+            f"{folder.name} has its weights in pickled files", "reading a pickle can run code",
+            "take the safetensors version of the model",
+        )  # fmt: skip
+    raise SourceError(
+        f"{folder.name} holds no weights", f"there is no model.safetensors and no {_INDEX}"
+    )
+
+
+def _parameters(shards: list[Path]) -> int:
+    """Elements of all tensors as stored; raises SourceError for a file that is cut short."""
+    from safetensors import SafetensorError, safe_open
+
+    total = 0
+    for shard in shards:
+        try:
+            with safe_open(str(shard), "pt") as archive:
+                for name in archive.keys():  # noqa: SIM118 (not a dictionary)
+                    total += math.prod(archive.get_slice(name).get_shape())
+        except SafetensorError as error:
+            raise SourceError(
+                f"{shard.name} is not a safetensors file, or it is truncated", str(error),
+                "download or copy it again",
+            ) from error  # fmt: skip
+    return total
+
+
+def _quantised(config: Any) -> str:
+    stated = getattr(config, "quantization_config", None)
+    stated = stated if isinstance(stated, dict) else getattr(stated, "__dict__", None)
+    return str((stated or {}).get("quant_method", ""))
+
+
+def _licence(folder: Path) -> str:
+    """As the model card's front matter states it."""
+    card = folder / "README.md"
+    if not card.is_file():
+        return ""
+    for line in card.read_text(errors="replace").splitlines()[:60]:
+        key, _, value = line.partition(":")
+        if key.strip() in ("license", "licence") and value.strip():
+            return value.strip()[:80]
+    return ""

@@ -1,0 +1,102 @@
+"""What the sources of language models share: from a config and a tokenizer to the spec."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import SourceError, UsageError
+from edgekit.model import SourceInfo, TextModel
+from edgekit.sources.base import SourceOptions
+from edgekit.sources.tokenizer import read_tokenizer, token_bytes
+from edgekit.spec import Sampling, TextSpec
+
+DEFAULT_CONTEXT = 2048
+TOKENS = "tokens.bin"
+_SMALL = 20_000_000  # parameters
+
+
+def read_text_model(
+    name: str, weights: Path, config: Any, folder: Path, info: SourceInfo, options: SourceOptions, into: Path
+) -> TextModel:  # fmt: skip
+    """`folder` has config.json and the tokenizer; what a package needs of them goes to `into`."""
+    tokenizer = read_tokenizer(folder)
+    text = config.get_text_config()
+    largest = max(tokenizer.get_vocab().values(), default=-1)
+    if largest >= text.vocab_size:
+        raise SourceError(
+            f"The tokenizer of {name} does not belong to its weights",
+            f"it has tokens up to {largest}, and the embedding has {text.vocab_size} rows",
+            "copy the tokenizer of this very model into the folder",
+        )
+    into.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(into)
+    shutil.copyfile(folder / "config.json", into / "config.json")
+    generation = _json(folder / "generation_config.json")
+    if generation:
+        shutil.copyfile(folder / "generation_config.json", into / "generation_config.json")
+    (into / TOKENS).write_bytes(token_bytes(tokenizer, text.vocab_size))
+    spec = _spec(config, text, generation, tokenizer, options.context)
+    return TextModel(name, str(weights), into, spec, info)
+
+
+def ready(network: Any) -> Any:
+    """Set to evaluate, and for a small one on a single thread: waiting for a second costs more than it
+    does, above all beside other work."""
+    import torch
+
+    if sum(p.numel() for p in network.parameters()) < _SMALL:
+        torch.set_num_threads(1)
+    return network.eval().requires_grad_(False)
+
+
+def _spec(
+    config: Any, text: Any, generation: dict[str, Any], tokenizer: Any, asked: int | None
+) -> TextSpec:
+    trained = int(getattr(text, "max_position_embeddings", 0) or DEFAULT_CONTEXT)
+    if asked is not None and asked > trained:
+        raise UsageError(
+            f"--context {asked} is longer than the model was trained for", f"it knows {trained} positions",
+            f"use --context {trained} or less",
+        )  # fmt: skip
+    context = asked or min(trained, DEFAULT_CONTEXT)
+    bos = tokenizer.bos_token_id
+    encoded = tokenizer.backend_tokenizer.encode("a").ids
+    stop = {*_ids(generation.get("eos_token_id")), *_ids(getattr(text, "eos_token_id", None)),
+            *_ids(tokenizer.eos_token_id)}  # fmt: skip
+    heads = text.num_attention_heads
+    size = getattr(text, "head_dim", None) or text.hidden_size // heads
+    keys = getattr(text, "num_key_value_heads", None) or heads
+    return TextSpec(
+        family=config.architectures[0], vocab_size=text.vocab_size, context_length=context,
+        trained_context=trained, kv_cache_bytes=2 * 4 * text.num_hidden_layers * keys * size * context,
+        stop=tuple(sorted(i for i in stop if 0 <= i < text.vocab_size)), bos=bos,
+        add_bos=bos is not None and encoded[:1] == [bos], chat=bool(tokenizer.chat_template),
+        sampling=_sampling(generation),
+    )  # fmt: skip
+
+
+def _sampling(generation: dict[str, Any]) -> Sampling:
+    if not generation.get("do_sample"):
+        return Sampling(repetition_penalty=float(generation.get("repetition_penalty") or 1.0))
+    return Sampling(
+        temperature=float(generation.get("temperature") or 1.0), top_k=int(generation.get("top_k") or 0),
+        top_p=float(generation.get("top_p") or 1.0), min_p=float(generation.get("min_p") or 0.0),
+        repetition_penalty=float(generation.get("repetition_penalty") or 1.0),
+    )  # fmt: skip
+
+
+def _ids(value: Any) -> list[int]:
+    return [int(v) for v in (value if isinstance(value, list) else [value]) if isinstance(v, int)]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        data = json.loads(path.read_text())
+    except ValueError as error:
+        raise SourceError(f"{path.name} is not JSON", str(error), "copy it again") from error
+    return data if isinstance(data, dict) else {}

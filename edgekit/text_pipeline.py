@@ -1,0 +1,137 @@
+"""convert() for language models: one package for each target and precision, each with its receipt."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+import time
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from edgekit import asked, cache, progress, registry
+from edgekit.atomic import check_replaceable
+from edgekit.backends.base import Artifact, Backend, CompileOptions
+from edgekit.backends.worker import compile_in_worker, repeat_command
+from edgekit.citation import convert_command
+from edgekit.corpus import fingerprint, read_texts
+from edgekit.model import TextModel
+from edgekit.outcome import Outcome
+from edgekit.package import Content, Manifest, Package, write_package
+from edgekit.reading import read_text_model, versions
+from edgekit.receipt import Reason
+from edgekit.sources.base import SourceOptions
+from edgekit.spec import Precision, from_json, to_json
+from edgekit.target import Target
+from edgekit.text_verification import TextVerifier
+
+_LARGE_PARENT = 500_000_000  # parameters from which on no float package is made to compare speed with
+
+
+def convert_text(
+    source: str, targets: Sequence[str], precisions: Sequence[str], out: Path, calibration: Path | None,
+    evaluation: Path | None, name: str, options: SourceOptions, allowed: Collection[Reason], windows: int,
+    calibration_windows: int, launches: int, extra: Mapping[str, str],
+) -> list[Outcome]:  # fmt: skip
+    """See `pipeline.convert`; `windows`: of the evaluation text, at most."""
+    wanted = asked.jobs(
+        [t.for_text() for t in asked.targets(targets, False, "")], precisions, calibration
+    )
+    texts = read_texts(evaluation) if evaluation else []
+    if calibration:
+        read_texts(calibration)  # says now what would fail after minutes
+    model = read_text_model(source, options)
+    title = name or model.name
+    for target, asked_for in wanted:
+        for precision in asked_for:
+            check_replaceable(out / f"{title}-{target.name}-{precision}")
+    command = convert_command(
+        source, targets, precisions, options, calibration=calibration, eval=evaluation, name=name or None,
+        **{k.replace("_", "-"): v for k, v in extra.items()},
+    )  # fmt: skip
+    verifier = TextVerifier(
+        model, texts, evaluation.name if evaluation else "", windows, launches, command, allowed
+    )
+    progress.note(
+        f"{model.name}: {model.spec.context_length} tokens of context, for which the KV cache takes "
+        f"{model.spec.kv_cache_bytes / 1e6:.0f} MB"
+    )
+    compiling = CompileOptions(
+        str(calibration.resolve()) if calibration else "", calibration_windows, None, dict(extra)
+    )  # fmt: skip
+    outcomes = []
+    try:
+        with tempfile.TemporaryDirectory(prefix="edgekit-") as staging:
+            for target, asked_for in wanted:
+                parent: Package | None = None
+                for precision in _order(model, target, asked_for):
+                    start, full = time.monotonic(), f"{title}-{target.name}-{precision}"
+                    progress.note(f"{full}: compiling")
+                    folder = _compile(model, target, precision, compiling)
+                    artifact = from_json(Artifact, json.loads((folder / "artifact.json").read_text()))
+                    manifest, files = _contents(full, model, target, precision, artifact, folder)
+                    staged = write_package(Path(staging) / full, manifest, files, {})
+                    if precision.is_float and parent is None:
+                        parent = staged
+                    if precision not in asked_for:  # compiled only to time its siblings against
+                        continue
+                    receipt = verifier.check(
+                        staged, artifact, target, None if precision.is_float else parent
+                    )
+                    steps = (
+                        repeat_command(Path("$EDGEKIT_CACHE") / "steps" / folder.name / "job.json"),
+                    )
+                    receipt = dataclasses.replace(receipt, steps=steps)
+                    refused = any(t.reason not in allowed for t in receipt.trips)
+                    path = None if refused else out / full
+                    if path is not None:
+                        write_package(path, manifest, files, receipt.to_dict())
+                    seconds = round(time.monotonic() - start, 1)
+                    progress.note(f"{full}: {'refused' if refused else 'made'} in {seconds:.0f} s")
+                    outcomes.append(Outcome(full, target.name, precision, path, receipt, seconds))
+    finally:
+        verifier.close()
+    return outcomes
+
+
+def _order(model: TextModel, target: Target, wanted: Sequence[Precision]) -> list[Precision]:
+    """Float first; a large model's float package is made only when it is asked for."""
+    if (model.source.parameters or 0) > _LARGE_PARENT:
+        return sorted(dict.fromkeys(wanted), key=lambda p: not p.is_float)
+    return asked.with_parent(target, wanted)
+
+
+def _compile(model: TextModel, target: Target, precision: Precision, options: CompileOptions) -> Path:
+    backend: Backend = registry.load("backends", target.backend)
+    quantised = not precision.is_float
+    calibration = options.calibration if quantised else ""
+    key = cache.key(
+        source=to_json(model.source), spec=to_json(model.spec), target=to_json(target), precision=precision.value,
+        text=fingerprint(read_texts(Path(calibration))) if calibration else "",
+        windows=options.calibration_images if calibration else 0, extra=options.extra if quantised else {},
+        tools={**versions(text=True), **backend.available().versions},
+    )  # fmt: skip
+
+    def make(folder: Path) -> None:
+        (folder / "source").mkdir()
+        model.save(folder / "source")
+        compile_in_worker(target, precision, options, folder)
+
+    return cache.step(f"{precision}-{key}", make)
+
+
+def _contents(
+    title: str, model: TextModel, target: Target, precision: Precision, artifact: Artifact, folder: Path
+) -> tuple[Manifest, dict[str, Content]]:
+    """The engine's own layout at the top of the package, so that its other languages open it too."""
+    files: dict[str, Content] = {n.partition("/")[2]: folder / n for n in artifact.files}
+    manifest = Manifest(
+        name=title, target=target.name, precision=precision, engine=artifact.engine,
+        model=artifact.spec or model.spec, source=to_json(model.source),
+        toolchain={
+            "versions": {**versions(text=True), **artifact.versions},
+            "backend": target.backend,
+            "settings": artifact.settings,
+        },
+    )  # fmt: skip
+    return manifest, files

@@ -1,0 +1,166 @@
+"""From a staged language model to its receipt: divergence from float, tokenizer, size, speed, verdict."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from edgekit import registry
+from edgekit.backends.base import Artifact
+from edgekit.corpus import fingerprint, windows_of
+from edgekit.devices.base import Plan
+from edgekit.model import TextModel
+from edgekit.package import Package
+from edgekit.profiling import sampler
+from edgekit.receipt import Measurement, Provenance, Reason, Receipt, Trip
+from edgekit.runtime import load
+from edgekit.store.database import Store
+from edgekit.target import Target
+from edgekit.verify import text
+from edgekit.verify.text import Reference
+from edgekit.verify.tokenizers import tokenizer_measurements
+
+_NO_SPEED = "speed against the float parent"
+_PLAN = Plan(iterations=48, warmup=4, seconds=20.0)
+
+
+class TextVerifier:
+    """Compares packages of one language model with its float original on one text."""
+
+    def __init__(
+        self, model: TextModel, texts: Sequence[str], name: str, windows: int, launches: int, command: str,
+        allowed: Collection[Reason],
+    ) -> None:  # fmt: skip
+        """`texts`: to evaluate on, from the file `name`; none: divergence is not measured."""
+        self.model, self.texts, self.launches = model, list(texts), launches
+        self.command, self.allowed = command, allowed
+        self._name, self._count = name, windows
+
+    @functools.cached_property
+    def tokenizer(self) -> object:
+        from edgekit.sources.tokenizer import read_tokenizer
+
+        return read_tokenizer(self.model.folder)
+
+    @functools.cached_property
+    def reference(self) -> Reference:
+        length = min(text.WINDOW, self.model.spec.context_length)
+        backend = self.tokenizer.backend_tokenizer  # type: ignore[attr-defined]
+        windows = windows_of(
+            self.texts, lambda t: backend.encode(t).ids, length, self._count, self._name
+        )
+        network = registry.load("sources", self.model.source.kind).network(self.model, "float32")
+        describe = f"{self._name} {fingerprint(self.texts)[:12]}, {len(windows)} windows of up to {length} tokens"
+        return Reference(network, windows, describe)
+
+    def close(self) -> None:
+        if "reference" in vars(self):
+            self.reference.close()
+
+    def check(
+        self, staged: Package, artifact: Artifact, target: Target, parent: Package | None
+    ) -> Receipt:
+        """`parent`: the float package of the same model and target, when this one is not float."""
+        measured: list[Measurement] = []
+        trips: list[Trip] = []
+        not_checked: list[str] = []
+        with load(staged) as llm:
+            measured += tokenizer_measurements(llm.session, llm.tokens, self.tokenizer, self.texts)
+            trips += _not_equal(measured)
+            if self.texts:
+                precision = staged.manifest.precision
+                scores = self.reference.compare(llm.session, f"verifying {precision}")
+                rows = text.measurements(scores, self.reference.describe)
+                measured += rows
+                trips += _too_far(rows, target)
+            else:
+                not_checked.append("divergence from float: no --eval text was given")
+        refused = any(t.reason not in self.allowed for t in trips)
+        if self.launches and "local" in target.devices and not refused:
+            speed, trip, unknown = self._speed(staged, parent, target)
+            measured += speed
+            trips += trip
+            not_checked += unknown
+        elif parent is not None:
+            not_checked.append(_NO_SPEED)
+        every = [*self._size(staged), *artifact.measured, *measured]
+        return Receipt(
+            tuple(m if m.command else replace(m, command=self.command) for m in every), tuple(trips),
+            tuple(not_checked), artifact.search, (*self.model.source.notes, *artifact.notes),
+        )  # fmt: skip
+
+    def _size(self, staged: Package) -> list[Measurement]:
+        source, spec = self.model.source, staged.manifest.text
+        size = sum(entry.bytes for entry in staged.manifest.files.values())
+        rows = [
+            ("source", "parameters", source.parameters, "1", Provenance.MEASURED, f"all of {source.name}"),
+            ("size", "source file", source.bytes, "bytes", Provenance.MEASURED, source.name),
+            ("size", "package", size, "bytes", Provenance.MEASURED, "all files"),
+            ("memory", "KV cache", spec.kv_cache_bytes, "bytes", Provenance.ESTIMATED,
+             f"taken for {spec.context_length} tokens when the first prompt is read"),
+        ]  # fmt: skip
+        return [Measurement(group, name, float(value), unit, how, note=note)
+                for group, name, value, unit, how, note in rows if value is not None]  # fmt: skip
+
+    def _speed(
+        self, staged: Package, parent: Package | None, target: Target
+    ) -> tuple[list[Measurement], list[Trip], list[str]]:
+        """The figures, a trip when it is slower than float, and what could not be told."""
+        store = Store(Path(":memory:"))
+        packages = [staged, parent] if parent else [staged]
+        results = sampler.profile(packages, "local", self.launches, _PLAN, store, record=False)
+        store.close()
+        mine = results[0]
+        measured = sampler.measurements(mine, self.command)
+        if parent is None:
+            unknown = [] if staged.manifest.precision.is_float else [_NO_SPEED]
+            return measured, [], unknown
+        floats = results[1]
+        ratio = sampler.compare(mine, floats)["run"]
+        note = f"a token, interleaved, {ratio.launches} launches each" + "".join(
+            f"; {w}" for w in mine.warnings
+        )
+        measured.append(Measurement("latency", "ratio to float", ratio.value, "1", Provenance.MEASURED,
+                                    ratio.launches, ratio.interval, sampler.label(mine), self.command, note))  # fmt: skip
+        low, high = ratio.interval
+        limit = target.tolerance.slower
+        if low > limit:
+            message = (
+                f"slower than its float parent: {mine.run.median * 1e3:.2f} ms a token against "
+                f"{floats.run.median * 1e3:.2f} ms, {ratio.value:.2f} times ({low:.2f} to {high:.2f}) "
+                f"on {mine.device.chip}"
+            )
+            return measured, [Trip(Reason.SLOWER, message)], []
+        if high > limit:
+            return (
+                measured,
+                [],
+                [f"speed: not told apart from the float parent ({low:.2f} to {high:.2f} times)"],
+            )
+        return measured, [], []
+
+
+def _too_far(rows: Sequence[Measurement], target: Target) -> list[Trip]:
+    found = {m.name: m for m in rows}
+    kl, limit = found["KL divergence"], target.tolerance.kl
+    if kl.value <= limit:
+        return []
+    message = (
+        f"far from float: KL divergence {kl.value:.3f} nats a token on {kl.samples} tokens, perplexity "
+        f"{found['perplexity'].value:.2f} against {found['float perplexity'].value:.2f}; "
+        f"{target.name} tolerates {limit:g}"
+    )
+    return [Trip(Reason.ACCURACY, message)]
+
+
+def _not_equal(rows: Sequence[Measurement]) -> list[Trip]:
+    """A tokenizer that gives other ids makes every prompt another one."""
+    trips = []
+    for m in rows:
+        if m.name in ("tokenizer equal", "chat template equal") and m.value < 1:
+            what = m.name.removesuffix(" equal")
+            trips.append(Trip(Reason.ACCURACY, f"the {what} on the device differs from its reference: "
+                                               f"{m.value:.0%} of {m.samples} agree ({m.note})"))  # fmt: skip
+    return trips
