@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekit.spec import DetectionSpec, TextSpec, from_json, to_json
+from edgekit.spec import DetectionSpec, Precision, TextSpec, from_json, to_json
 
 if TYPE_CHECKING:
     import onnx
@@ -80,11 +80,12 @@ class TextModel:
     folder: Path
     spec: TextSpec
     source: SourceInfo
+    native: Precision | None = None  # what its weights are already quantised to
 
     def save(self, folder: Path) -> None:
         """Write `model.json` and `files/` to an existing folder, for a worker or the cache."""
         data = {"name": self.name, "path": self.path, "spec": to_json(self.spec),
-                "source": to_json(self.source)}  # fmt: skip
+                "source": to_json(self.source), "native": self.native}  # fmt: skip
         (folder / "model.json").write_text(json.dumps(data, indent=1, sort_keys=True))
         if self.folder != folder / "files":
             shutil.copytree(self.folder, folder / "files")
@@ -93,7 +94,7 @@ class TextModel:
     def load(cls, folder: Path) -> TextModel:
         data = json.loads((folder / "model.json").read_text())
         return cls(data["name"], data["path"], folder / "files", from_json(TextSpec, data["spec"]),
-                   from_json(SourceInfo, data["source"]))  # fmt: skip
+                   from_json(SourceInfo, data["source"]), data["native"] and Precision(data["native"]))  # fmt: skip
 
 
 AnyModel = Model | TextModel

@@ -34,17 +34,19 @@ def convert_text(
     calibration_windows: int, launches: int, extra: Mapping[str, str],
 ) -> list[Outcome]:  # fmt: skip
     """See `pipeline.convert`; `windows`: of the evaluation text, at most."""
-    wanted = asked.jobs(
-        [t.for_text() for t in asked.targets(targets, False, "")], precisions, calibration
-    )
+    found = [t.for_text() for t in asked.targets(targets, False, "")]
     texts = read_texts(evaluation) if evaluation else []
     if calibration:
         read_texts(calibration)  # says now what would fail after minutes
+    if precisions:
+        asked.jobs(found, precisions, calibration)
     model = read_text_model(source, options)
+    natural = [model.native.value] if model.native and not precisions else precisions
+    wanted = asked.jobs(found, natural, calibration)
     title = name or model.name
     for target, asked_for in wanted:
         for precision in asked_for:
-            check_replaceable(out / f"{title}-{target.name}-{precision}")
+            check_replaceable(out / _full(title, target, precision, extra))
     command = convert_command(
         source, targets, precisions, options, calibration=calibration, eval=evaluation, name=name or None,
         **{k.replace("_", "-"): v for k, v in extra.items()},
@@ -64,8 +66,8 @@ def convert_text(
         with tempfile.TemporaryDirectory(prefix="edgekit-") as staging:
             for target, asked_for in wanted:
                 parent: Package | None = None
-                for precision in _order(model, target, asked_for):
-                    start, full = time.monotonic(), f"{title}-{target.name}-{precision}"
+                for precision in _order(model, target, asked_for, bool(launches)):
+                    start, full = time.monotonic(), _full(title, target, precision, extra)
                     progress.note(f"{full}: compiling")
                     folder = _compile(model, target, precision, compiling)
                     artifact = from_json(Artifact, json.loads((folder / "artifact.json").read_text()))
@@ -94,9 +96,16 @@ def convert_text(
     return outcomes
 
 
-def _order(model: TextModel, target: Target, wanted: Sequence[Precision]) -> list[Precision]:
+def _full(title: str, target: Target, precision: Precision, extra: Mapping[str, str]) -> str:
+    fast = precision is Precision.TERNARY and extra.get("mode") == "fast"
+    return f"{title}-{target.name}-{precision}{'-fast' if fast else ''}"
+
+
+def _order(
+    model: TextModel, target: Target, wanted: Sequence[Precision], timed: bool
+) -> list[Precision]:
     """Float first; a large model's float package is made only when it is asked for."""
-    if (model.source.parameters or 0) > _LARGE_PARENT:
+    if not timed or (model.source.parameters or 0) > _LARGE_PARENT:
         return sorted(dict.fromkeys(wanted), key=lambda p: not p.is_float)
     return asked.with_parent(target, wanted)
 

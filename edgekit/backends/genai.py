@@ -9,6 +9,7 @@ from typing import Any
 
 from edgekit import registry
 from edgekit.backends.base import Artifact, Availability, CompileOptions
+from edgekit.errors import UsageError
 from edgekit.model import AnyModel, TextModel
 from edgekit.package import EngineRequirement
 from edgekit.progress import Progress
@@ -38,16 +39,22 @@ class GenaiBackend:
         work: Path, progress: Progress,
     ) -> Artifact:  # fmt: skip
         from edgekit.genai.builder import build
+        from edgekit.quantize import language
 
         assert isinstance(model, TextModel)
         network = registry.load("sources", model.source.kind).network(model, "float32")
-        settings: dict[str, Any] = {"accuracy_level": 4}
+        mode = _mode(network, model, precision, options)
+        settings: dict[str, Any] = {"accuracy_level": 4} if precision is not Precision.FP32 else {}
         search: list[dict[str, Any]] = []
-        if precision in (Precision.W8, Precision.W4):
+        if precision is not Precision.FP32:
             choice = _quantise(network, model, precision, options, progress)
             settings, search = {**settings, **choice.settings}, choice.search
+        else:
+            language.unpack(network)
+        if precision is Precision.TERNARY:
+            settings["mode"] = mode
         out = work / "package"
-        build(network, model.folder, out, model.spec.context_length)
+        build(network, model.folder, out, model.spec.context_length, mode=mode)
         files = sorted(p.relative_to(work).as_posix() for p in out.rglob("*") if p.is_file())
         (out / model.spec.vocabulary).write_bytes((model.folder / model.spec.vocabulary).read_bytes())
         files.append(f"package/{model.spec.vocabulary}")
@@ -57,22 +64,45 @@ class GenaiBackend:
         )
 
 
+def _mode(network: Any, model: TextModel, precision: Precision, options: CompileOptions) -> Any:
+    """How BitNet's layers are written. Raises UsageError for weights that do not suit the precision."""
+    from edgekit.layers.packed import PackedLinear
+    from edgekit.layers.ternary import TernaryLinear
+
+    rounded = any(isinstance(m, TernaryLinear) for m in network.modules())
+    two_bits = any(isinstance(m, PackedLinear) and m.packed.bits == 2 for m in network.modules())
+    if precision is Precision.TERNARY and not rounded and not two_bits:
+        raise UsageError(
+            f"{model.source.name} has no ternary weights", "only a model trained for them has: BitNet b1.58",
+            "use -p w4 or -p w8",
+        )  # fmt: skip
+    if precision in (Precision.W4, Precision.W8) and rounded:
+        raise UsageError(
+            f"{model.source.name} has ternary weights, which {precision} would only make larger", "",
+            "use -p ternary, or -p fp32 to compare with",
+        )  # fmt: skip
+    return "float" if precision is Precision.FP32 else options.extra.get("mode", "exact")
+
+
 def _quantise(
     network: Any, model: TextModel, precision: Precision, options: CompileOptions, progress: Progress
 ) -> Any:
+    """Packs what is float still: every layer, or the head of a model that is quantised already."""
     from edgekit.quantize import language
     from edgekit.quantize.rounding import nearest
 
     blocks = [int(options.extra["block_size"])] if options.extra.get("block_size") else []
-    budget = float(options.extra.get("bits") or language.BUDGET)
-    if precision is Precision.W8:
-        block = blocks[0] if blocks else 32
-        packed = language.round_all(network, 8, block, progress)
-        choice = language.Choice(packed, {"block_size": block})
-    else:
+    if precision is Precision.W4 and model.native is None:
         windows, how = _windows(network, model, options, progress)
+        budget = float(options.extra.get("bits") or language.BUDGET)
         choice = language.choose(network, windows, progress, budget, blocks)
         choice.settings["decided_on"] = how
+    else:
+        block = blocks[0] if blocks else 32
+        packed = language.round_all(network, _EMBEDDING_BITS, block, progress)
+        choice = language.Choice(
+            packed, {"block_size": block} if model.native is None else {"kept": "as in the source"}
+        )
     language.apply(network, choice.packed)
     table = network.get_input_embeddings()
     if not hasattr(table, "packed"):

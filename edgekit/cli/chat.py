@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def command(package: str, system: str | None, saved: str | None, **given: Any) -
 
 def _ask() -> str | None:
     try:
-        return input(click.style("> ", fg="cyan") if click.get_text_stream("stdin").isatty() else "")
+        return input(click.style("> ", fg="cyan") if sys.stdin.isatty() else "")
     except EOFError:
         return None
 

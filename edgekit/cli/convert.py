@@ -126,6 +126,10 @@ _NEXT = {
     help="Language models: weights that share a scale (default: what diverges least).",
 )  # fmt: skip
 @click.option(
+    "--mode", type=click.Choice(["exact", "fast"]),
+    help="BitNet: exact computes with each token's inputs as in training (default), fast as the kernel likes best.",
+)  # fmt: skip
+@click.option(
     "--eval-windows", type=click.IntRange(1), default=16, show_default=True,
     help="Language models: windows of 512 tokens of --eval, at most.",
 )  # fmt: skip
@@ -197,7 +201,7 @@ def command(
 
 def _text(given: dict[str, Any]) -> dict[str, str]:
     """What only language models are asked."""
-    return {k: str(given[k]) for k in ("bits", "block_size") if given[k]}
+    return {k: str(given[k]) for k in ("bits", "block_size", "mode") if given[k]}
 
 
 def _hub(given: dict[str, Any]) -> dict[str, str]:

@@ -12,25 +12,27 @@ import functools
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from edgekit.errors import ConversionError, SourceError
-from edgekit.quantize.packed import PackedLinear
+from edgekit.genai import ternary
+from edgekit.genai.ternary import Mode
+from edgekit.layers.packed import Packed, PackedLinear
+from edgekit.layers.ternary import TernaryLinear
 
 _ACCURACY = 4  # of MatMulNBits: activations as 8-bit integers, a scale each block
 ONNX = "model.onnx"
 
 
 def build(
-    network: Any, files: Path, out: Path, context: int, accuracy: int = _ACCURACY,
-    architecture: Callable[[Any], None] | None = None,
-) -> None:  # fmt: skip
+    network: Any, files: Path, out: Path, context: int, accuracy: int = _ACCURACY, mode: Mode = "exact"
+) -> None:
     """Write model.onnx, model.onnx.data, genai_config.json and the tokenizer's files to `out`.
 
     network: a transformers model whose linear layers may be PackedLinear. files: its config.json and
-    tokenizer. context: tokens that are kept. architecture: may change the builder module first.
+    tokenizer. context: tokens that are kept. mode: of BitNet's layers, see genai.ternary.
     Raises SourceError for an architecture that the builder does not know.
     """
     os.environ["TQDM_DISABLE"] = "1"
@@ -42,14 +44,13 @@ def build(
     out.mkdir(parents=True, exist_ok=True)
     try:
         with contextlib.redirect_stdout(said):
-            _replace_loading(network)
-            if architecture:
-                architecture(builder)
+            _replace_loading(network, mode)
             asked = ["prune_lm_head=true", f"int4_accuracy_level={accuracy}",
                      f"fuse_qkv={_word(_can_fuse(network))}", f"shared_embeddings={_word(_is_tied(network))}"]  # fmt: skip
             options = builder.parse_extra_options(
                 None, str(files), str(out), "fp32", "cpu", str(out / ".cache"), asked
             )
+            _settle_architecture(options["hf_details"]["hf_config"])
             builder.create_model(
                 None, str(files), str(out), "fp32", "cpu", str(out / ".cache"), **options
             )
@@ -65,28 +66,42 @@ def build(
     _settle_config(out / "genai_config.json", context)
 
 
-def _replace_loading(network: Any) -> None:
+def _settle_architecture(config: Any) -> None:
+    """The layers in memory say what is quantised; and BitNet is a Llama but for its layers."""
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    if config.architectures[0] == "BitNetForCausalLM":
+        config.architectures = ["LlamaForCausalLM"]
+
+
+def _replace_loading(network: Any, mode: Mode) -> None:
     from builders import base  # as onnxruntime_genai.models puts it on sys.path
 
     Model = base.Model  # noqa: N806
     fused_rope = Model.is_fused_rope_supported
 
     def matmul(self: Any, layer: Any, basename: str, root_input: str, **given: Any) -> str:
+        if isinstance(layer, TernaryLinear):
+            return ternary.make(self, [layer], basename, root_input, mode)
         if isinstance(layer, PackedLinear):
-            return self.make_matmul_nbits(_Nbits(layer), basename, root_input, **given)
+            return self.make_matmul_nbits(Nbits([layer.packed]), basename, root_input, **given)
         return self.make_matmul_float(layer, basename, root_input, **given)
 
     def packed_matmul(
         self: Any, q: Any, k: Any, v: Any, basename: str, root_input: str, **given: Any
     ) -> str:
+        if isinstance(q, TernaryLinear):
+            return ternary.make(self, [q, k, v], basename, root_input, mode)
         if isinstance(q, PackedLinear):
-            return self.make_matmul_nbits(_Nbits(q, k, v), basename, root_input, **given)
+            return self.make_matmul_nbits(
+                Nbits([x.packed for x in (q, k, v)]), basename, root_input, **given
+            )
         return self.make_packed_matmul_float(q, k, v, basename, root_input, **given)
 
     def packable(self: Any, layer_id: int, attention: Any) -> bool:
         layers = (attention.q_proj, attention.k_proj, attention.v_proj)
         kinds = {
-            (x.packed.bits, x.packed.block) if isinstance(x, PackedLinear) else None for x in layers
+            (x.packed.bits, x.packed.block) if isinstance(x, PackedLinear) else type(x) for x in layers
         }
         return len(kinds) == 1
 
@@ -143,20 +158,19 @@ def _is_tied(network: Any) -> bool:
     return not isinstance(head, PackedLinear) and table.weight is head.weight
 
 
-class _Nbits:
-    """Layers side by side as `make_matmul_nbits` takes them."""
+class Nbits:
+    """Packed weights side by side as `make_matmul_nbits` takes them."""
 
-    def __init__(self, *layers: PackedLinear) -> None:
+    def __init__(self, packed: Sequence[Packed]) -> None:
         import torch
 
-        packed = [x.packed for x in layers]
         self.bits, self.group_size = packed[0].bits, packed[0].block
         self.in_features, self.out_features = packed[0].columns, sum(p.rows for p in packed)
         self.qweight = torch.cat([p.weight for p in packed])
         self.scales = torch.cat([p.scales for p in packed])
         self.g_idx = None
         if any(p.zeros is not None for p in packed):
-            from edgekit.quantize.packed import pack_bits
+            from edgekit.layers.packed import pack_bits
 
             self.qzeros = torch.cat([pack_bits(p.zero_points(), p.bits) for p in packed])
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from edgekit.errors import UsageError
+from edgekit.layers.packed import Packed, PackedLinear
 from edgekit.progress import Progress
-from edgekit.quantize.packed import Packed, PackedLinear
 from edgekit.quantize.rounding import searched
 
 BUDGET = 4.85  # bits a weight, scales included: what llama.cpp's Q4_K_M takes
@@ -226,3 +226,18 @@ def apply(network: Any, packed: dict[str, Packed]) -> None:
         setattr(owner, own, PackedLinear(weight, bias))
     if tied:
         table.packed = network.get_output_embeddings().packed
+
+
+def unpack(network: Any) -> None:
+    """Packed layers become float ones again, of the same values."""
+    for name, layer in [(n, m) for n, m in network.named_modules() if isinstance(m, PackedLinear)]:
+        made = nn.Linear(
+            layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta"
+        )
+        made.weight = nn.Parameter(layer.weight, requires_grad=False)
+        if layer.bias is not None:
+            made.bias = nn.Parameter(layer.bias, requires_grad=False)
+        network.set_submodule(name, made)
+    table = network.get_input_embeddings()
+    if hasattr(table, "packed"):
+        del table.packed

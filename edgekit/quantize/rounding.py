@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from edgekit.quantize.packed import Packed, blocks_of
+from edgekit.layers.packed import Packed, blocks_of
 
 _TRIED = 20  # scales a block
 

@@ -54,5 +54,5 @@ class TextSource(Protocol):
 
     def network(self, model: TextModel, dtype: str) -> Any:
         """A transformers model with its weights in memory: "float32", or "auto" for as they are
-        stored. Layers that the source keeps quantised may be `quantize.packed.PackedLinear`."""
+        stored. Layers that the source keeps quantised may be `layers.packed.PackedLinear`."""
         ...

@@ -15,6 +15,7 @@ from edgekit.model import SourceInfo, TextModel
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.files import combined_sha256
 from edgekit.sources.text import read_text_model, ready
+from edgekit.spec import Precision
 
 _INDEX = "model.safetensors.index.json"
 _TOKENIZER = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
@@ -44,14 +45,24 @@ class HuggingFaceSource:
             layout=f"{config.architectures[0]}, {_quantised(config) or 'safetensors'}",
             parameters=_parameters(shards),
         )  # fmt: skip
-        return read_text_model(folder.name, folder, config, folder, info, options, into)
+        from edgekit.sources.bitnet import is_bitnet
+
+        return read_text_model(folder.name, folder, config, folder, info, options, into,
+                               Precision.TERNARY if is_bitnet(config) else None)  # fmt: skip
 
     def network(self, model: TextModel, dtype: str) -> Any:
         """The transformers model with its weights, `dtype` "float32" or "auto" (as stored)."""
         from transformers import AutoModelForCausalLM
         from transformers.utils.logging import disable_progress_bar
 
+        from edgekit.sources.bitnet import is_bitnet
+        from edgekit.sources.bitnet import network as bitnet_network
+
         disable_progress_bar()
+        folder = Path(model.path)
+        config = read_config(folder)
+        if is_bitnet(config):
+            return ready(bitnet_network(folder, config))
         try:
             network = AutoModelForCausalLM.from_pretrained(
                 model.path, dtype=dtype, trust_remote_code=False, local_files_only=True,

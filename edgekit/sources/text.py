@@ -11,7 +11,7 @@ from edgekit.errors import SourceError, UsageError
 from edgekit.model import SourceInfo, TextModel
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.tokenizer import read_tokenizer, token_bytes
-from edgekit.spec import Sampling, TextSpec
+from edgekit.spec import Precision, Sampling, TextSpec
 
 DEFAULT_CONTEXT = 2048
 TOKENS = "tokens.bin"
@@ -19,7 +19,8 @@ _SMALL = 20_000_000  # parameters
 
 
 def read_text_model(
-    name: str, weights: Path, config: Any, folder: Path, info: SourceInfo, options: SourceOptions, into: Path
+    name: str, weights: Path, config: Any, folder: Path, info: SourceInfo, options: SourceOptions, into: Path,
+    native: Precision | None = None,
 ) -> TextModel:  # fmt: skip
     """`folder` has config.json and the tokenizer; what a package needs of them goes to `into`."""
     tokenizer = read_tokenizer(folder)
@@ -39,7 +40,7 @@ def read_text_model(
         shutil.copyfile(folder / "generation_config.json", into / "generation_config.json")
     (into / TOKENS).write_bytes(token_bytes(tokenizer, text.vocab_size))
     spec = _spec(config, text, generation, tokenizer, options.context)
-    return TextModel(name, str(weights), into, spec, info)
+    return TextModel(name, str(weights), into, spec, info, native)
 
 
 def ready(network: Any) -> Any:

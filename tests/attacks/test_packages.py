@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from edgekit.errors import IntegrityError
 from edgekit.archive import pack
+from edgekit.errors import IntegrityError
 from edgekit.package import Package, canonical
 from edgekit.runtime import load
 from tests.conftest import Ran

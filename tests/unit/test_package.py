@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.errors import ConversionError, IntegrityError
 from edgekit.archive import pack, unpack
+from edgekit.errors import ConversionError, IntegrityError
 from edgekit.package import Package, canonical, new_folder
 
 

@@ -1,0 +1,1 @@
+"""Linear layers of language models whose weights are small integers."""
