@@ -154,6 +154,7 @@ class TextSpec:
     chat: bool = False  # whether there is a chat template
     sampling: Sampling = Sampling()
     vocabulary: str = "tokens.bin"
+    tokenizer: Literal["genai", "tokenizers"] = "genai"  # what makes ids of text
     task: str = "text-generation"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from edgekit.errors import UsageError
 from edgekit.model import AnyModel, TextModel
 from edgekit.package import EngineRequirement
 from edgekit.progress import Progress
-from edgekit.spec import Precision
+from edgekit.spec import Precision, TextSpec
 from edgekit.target import Target
 
 _NEEDS = ("torch", "transformers", "onnxruntime_genai", "onnx_ir", "tokenizers", "gguf")
@@ -59,9 +60,9 @@ class GenaiBackend:
         (out / model.spec.vocabulary).write_bytes((model.folder / model.spec.vocabulary).read_bytes())
         files.append(f"package/{model.spec.vocabulary}")
         engine = EngineRequirement("genai", ">=0.18,<1", "model.onnx")
-        return Artifact(
-            tuple(sorted(files)), engine, self.available().versions, settings, tuple(search)
-        )
+        spec, notes = _tokenizer(out, model)
+        found = self.available().versions
+        return Artifact(tuple(sorted(files)), engine, found, settings, tuple(search), notes, spec)
 
 
 def _mode(network: Any, model: TextModel, precision: Precision, options: CompileOptions) -> Any:
@@ -108,6 +109,22 @@ def _quantise(
     if not hasattr(table, "packed"):
         table.packed = nearest(table.weight.detach().float(), _EMBEDDING_BITS, 32)
     return choice
+
+
+def _tokenizer(out: Path, model: TextModel) -> tuple[TextSpec, tuple[str, ...]]:
+    """Which tokenizer the device takes: the engine's own, where it gives what the reference gives."""
+    from edgekit.genai.agreement import disagreements
+    from edgekit.runtime.engines.genai_tokenizer import GenaiTokenizer
+    from edgekit.sources.tokenizer import read_tokenizer
+
+    count, other = disagreements(GenaiTokenizer(out).encode, read_tokenizer(model.folder))
+    if not other:
+        return model.spec, ()
+    note = (
+        f"ONNX Runtime GenAI's own tokenizer differs from the model's on {len(other)} of {count} texts (the first: "
+        f"{other[0][:40]!r}): edgekit's runtime takes the tokenizers library, other languages must as well"
+    )
+    return replace(model.spec, tokenizer="tokenizers"), (note,)
 
 
 def _windows(

@@ -104,11 +104,11 @@ class LanguageModel:
                 "This model has no chat template", "it continues text, it was not trained to answer",
                 "use generate or stream",
             )  # fmt: skip
-        return self._run(fit_messages(self.session, self.spec, messages, asked), asked)
+        return self._run(fit_messages(self.session.tokenizer, self.spec, messages, asked), asked)
 
     def count(self, text: str) -> int:
         """How many tokens a text is."""
-        return len(self.session.encode_plain(text))
+        return len(self.session.tokenizer.encode_plain(text))
 
     def cancel(self) -> None:
         """End the running generation after its current token; may be called from another thread."""
@@ -119,7 +119,7 @@ class LanguageModel:
         self.session.reset()
 
     def _prompt(self, text: str, asked: Request) -> list[int]:
-        encoded = message_tokens(self.session, text, asked.allow_special)
+        encoded = message_tokens(self.session.tokenizer, text, asked.allow_special)
         bos = [self.spec.bos] if self.spec.add_bos and self.spec.bos is not None else []
         if encoded[:1] == bos:
             bos = []

@@ -13,9 +13,9 @@ from edgekit.spec import TextSpec
 Message = dict[str, str]
 
 
-def message_tokens(session: Any, text: str, allow_special: bool) -> list[int]:
+def message_tokens(tokenizer: Any, text: str, allow_special: bool) -> list[int]:
     """The ids of a text; special tokens in it are plain characters unless allowed."""
-    ids: list[int] = session.encode(text) if allow_special else session.encode_plain(text)
+    ids: list[int] = tokenizer.encode(text) if allow_special else tokenizer.encode_plain(text)
     return ids
 
 
@@ -32,7 +32,7 @@ def fit_tokens(bos: list[int], encoded: list[int], spec: TextSpec, asked: Reques
 
 
 def fit_messages(
-    session: Any, spec: TextSpec, messages: Sequence[Message], asked: Request
+    tokenizer: Any, spec: TextSpec, messages: Sequence[Message], asked: Request
 ) -> list[int]:
     """The tokens of a conversation. With `truncate` and `shift` the oldest turns go, the system
     message and the last turn stay."""
@@ -40,7 +40,7 @@ def fit_messages(
     if not kept:
         raise UsageError("There are no messages", "", 'pass [{"role": "user", "content": "…"}]')
     while True:
-        ids = chat_tokens(session, kept, asked.allow_special)
+        ids = chat_tokens(tokenizer, kept, asked.allow_special)
         if len(ids) < spec.context_length:
             return ids
         head = 1 if kept[0]["role"] == "system" else 0
@@ -49,23 +49,23 @@ def fit_messages(
         del kept[head : head + (2 if len(kept) - head > 2 else 1)]  # a question goes with its answer
 
 
-def chat_tokens(session: Any, messages: Sequence[Message], allow_special: bool) -> list[int]:
+def chat_tokens(tokenizer: Any, messages: Sequence[Message], allow_special: bool) -> list[int]:
     """The template's own special tokens count as such, those inside contents do not."""
-    marks = session.special_tokens()
+    marks = tokenizer.special_tokens()
     suspect = not allow_special and any(mark in m["content"] for m in messages for mark in marks)
     if not suspect:
-        ids: list[int] = session.encode(session.render(messages))
+        ids: list[int] = tokenizer.encode(tokenizer.render(messages))
         return ids
     places, stood_in = {}, []
     for m in messages:
         word = f"edgekit{secrets.token_hex(8)}"
         places[word] = m["content"]
         stood_in.append({**m, "content": word})
-    rendered, found = session.render(stood_in), []
+    rendered, found = tokenizer.render(stood_in), []
     for word, content in places.items():
         before, _, rendered = rendered.partition(word)
-        found += session.encode(before) + session.encode_plain(content)
-    return found + list(session.encode(rendered))
+        found += tokenizer.encode(before) + tokenizer.encode_plain(content)
+    return found + list(tokenizer.encode(rendered))
 
 
 def _checked(message: Any) -> Message:

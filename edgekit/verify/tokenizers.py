@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from edgekit.errors import UsageError
+from edgekit.genai.agreement import TEXTS, disagreements
 from edgekit.receipt import Measurement, Provenance
 from edgekit.runtime.tokens import Tokens
 
-_TEXTS = (
-    "Hello, world!", "  two leading spaces", "trailing space ", "a\n\nb\tc\r\n", "1234567890 3.14e-10",
-    "naïve café — ‘quotes’ “double”", "日本語のテキスト、中文文本", "Привет, мир", "مرحبا بالعالم", "हिन्दी पाठ",
-    "👍🏽 👩‍👩‍👧‍👦 🇩🇪", "def f(x):\n    return x ** 2  # code", "https://example.org/a?b=c&d=%20", "ALL CAPS and MiXeD",
-    "I'm, you're, they'll; don't", "x" * 200, "\u00a0\u200b\ufeff", "e\u0301 vs \u00e9", "a  b   c    d", "∑∫√ ≤ ≥ ≠",
-)  # fmt: skip
 _TALKS = (
     [{"role": "user", "content": "Hello"}],
     [{"role": "user", "content": "Where is\nthe station?"}, {"role": "assistant", "content": "Over there."},
@@ -26,33 +22,27 @@ def tokenizer_measurements(
     session: Any, tokens: Tokens, reference: Any, texts: Sequence[str]
 ) -> list[Measurement]:
     """`session`: of the package; `reference`: the transformers tokenizer. Shares of texts that agree."""
-    tried = [*_TEXTS, *(p for t in texts for p in _paragraphs(t))]
+    count, other = disagreements(session.tokenizer.encode, reference, texts)
+    first = f"; the first that differs: {other[0][:40]!r}" if other else ""
     backend = reference.backend_tokenizer
-    same = returned = 0
-    first = ""
-    for text in tried:
-        expected = backend.encode(text, add_special_tokens=False).ids
-        found = session.encode(text)
-        same += found == expected
-        first = first or ("" if found == expected else text)
-        whole = tokens.text(expected, special=True)
-        returned += (
-            whole in (text, " " + text)
-            or whole.strip() == backend.decode(expected, skip_special_tokens=False).strip()
-        )
-    note = f"{len(tried)} texts, against tokenizers" + (
-        f"; the first that differs: {first[:40]!r}" if first else ""
-    )
+    kept = sum(_returns(t, tokens, backend) for t in TEXTS)
     made = [
-        Measurement("text", "tokenizer equal", same / len(tried), "1", Provenance.MEASURED, len(tried), note=note),
-        Measurement("text", "text returns from tokens", returned / len(tried), "1", Provenance.MEASURED, len(tried)),
+        Measurement("text", "tokenizer equal", 1 - len(other) / count, "1", Provenance.MEASURED, count,
+                    note=f"{count} texts, {session.spec.tokenizer} against tokenizers{first}"),
+        Measurement("text", "text returns from tokens", kept / len(TEXTS), "1", Provenance.MEASURED, len(TEXTS)),
     ]  # fmt: skip
     if reference.chat_template:
-        made.append(_template(session, reference))
+        made.append(_template(session.tokenizer, reference))
     return made
 
 
-def _template(session: Any, reference: Any) -> Measurement:
+def _returns(text: str, tokens: Tokens, backend: Any) -> bool:
+    ids = backend.encode(text, add_special_tokens=False).ids
+    whole, expected = tokens.text(ids, special=True), backend.decode(ids, skip_special_tokens=False)
+    return whole in (text, " " + text) or whole.strip() == expected.strip()
+
+
+def _template(tokenizer: Any, reference: Any) -> Measurement:
     same = tried = 0
     for talk in _TALKS:
         try:
@@ -61,12 +51,8 @@ def _template(session: Any, reference: Any) -> Measurement:
             continue
         tried += 1
         try:
-            same += session.render(talk) == expected
-        except Exception:
+            same += tokenizer.render(talk) == expected
+        except UsageError:
             continue
     return Measurement("text", "chat template equal", same / max(tried, 1), "1", Provenance.MEASURED, tried,
                        note="conversations, against transformers' rendering")  # fmt: skip
-
-
-def _paragraphs(text: str) -> list[str]:
-    return [p for p in text[:20000].split("\n\n") if p.strip()][:40]

@@ -3,82 +3,40 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgekit.errors import IntegrityError, MissingError, UsageError
+from edgekit.errors import IntegrityError, UsageError
 from edgekit.package import Package
 from edgekit.runtime.cores import default_threads
 from edgekit.runtime.engine import Array, EngineOptions
+from edgekit.runtime.engines.genai_tokenizer import library, open_tokenizer
 from edgekit.spec import TextSpec
 
 
 class GenaiSession:
-    """A model, its tokenizer, and the tokens its cache holds. Not for concurrent use."""
+    """A model, its `tokenizer`, and the tokens its cache holds. Not for concurrent use."""
 
     def __init__(self, folder: Path, spec: TextSpec, options: EngineOptions) -> None:
         og = library()
         self.spec, self.threads = spec, options.threads or default_threads()
-        self._og, self._folder = og, folder
+        self._og = og
         try:
             config = og.Config(str(folder))
             threads = {"intra_op_num_threads": self.threads, "inter_op_num_threads": 1}
             config.overlay(json.dumps({"model": {"decoder": {"session_options": threads}}}))
             self._model = og.Model(config)
-            self._tokenizer = og.Tokenizer(self._model)
         except Exception as error:  # the library raises RuntimeError for everything
             raise IntegrityError(
                 f"ONNX Runtime GenAI {og.__version__} cannot open this package",
                 str(error).splitlines()[0][:300], "use the version its manifest names, or convert again",
             ) from error  # fmt: skip
+        self.tokenizer = open_tokenizer(folder, spec)
         self._generator: Any = None
         self._held: list[int] = []  # what the cache holds
-        self._special: dict[str, int] | None = None
-
-    # --- text and tokens
-
-    def encode(self, text: str) -> list[int]:
-        """The ids of a text, special tokens in it as such, and without a beginning token."""
-        return [int(i) for i in self._tokenizer.encode(text)] if text else []
-
-    def encode_plain(self, text: str) -> list[int]:
-        """The ids of a text in which special tokens are nothing but characters."""
-        if not any(mark in text for mark in self.special_tokens()):
-            return self.encode(text)
-        with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
-            _without_special_tokens(self._folder, Path(folder))
-            return [int(i) for i in self._og.Tokenizer(folder).encode(text)]
-
-    def special_tokens(self) -> dict[str, int]:
-        """The texts that stand for special tokens."""
-        if self._special is None:
-            definition = json.loads((self._folder / "tokenizer.json").read_text())
-            added = definition.get("added_tokens") or []
-            self._special = {
-                t["content"]: int(t["id"]) for t in added if t.get("special") and t["content"]
-            }
-        return self._special
-
-    def render(self, messages: Sequence[dict[str, str]], answering: bool = True) -> str:
-        """The prompt that the model's chat template makes. Raises UsageError when it refuses."""
-        try:
-            text: str = self._tokenizer.apply_chat_template(
-                json.dumps(list(messages)), add_generation_prompt=answering
-            )
-            return text
-        except Exception as error:
-            raise UsageError(
-                "The chat template of this package does not take these messages",
-                str(error).splitlines()[0][:300],
-                "most take user and assistant in turn, some a system message first",
-            ) from error
-
-    # --- the model
 
     def start(self, tokens: Sequence[int]) -> int:
         """Make the cache hold exactly `tokens`, reading only what it lacks; returns how many were read."""
@@ -146,8 +104,7 @@ class GenaiSession:
 
     def close(self) -> None:
         self.reset()
-        for name in ("_tokenizer", "_model"):  # a second time is harmless
-            vars(self).pop(name, None)
+        vars(self).pop("_model", None)  # a second time is harmless
 
 
 class GenaiBatch:
@@ -178,30 +135,6 @@ class GenaiBatch:
             self._forced[row, 0, self._waiting[row].pop() if self._waiting[row] else token] = 0.0
         self._generator.set_logits(self._forced)
         self._generator.generate_next_token()
-
-
-def library() -> Any:
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    try:
-        import onnxruntime_genai
-    except ImportError as error:
-        raise MissingError(
-            "This package runs on ONNX Runtime GenAI, which is not installed", str(error),
-            "pip install 'edgekit[genai]'",
-        ) from error  # fmt: skip
-    return onnxruntime_genai
-
-
-def _without_special_tokens(source: Path, into: Path) -> None:
-    """The tokenizer's files, with no text that stands for a special token."""
-    for name in ("genai_config.json", "tokenizer_config.json"):
-        if (source / name).exists():
-            (into / name).write_bytes((source / name).read_bytes())
-    definition = json.loads((source / "tokenizer.json").read_text())
-    definition["added_tokens"] = [
-        t for t in definition.get("added_tokens") or [] if not t.get("special")
-    ]
-    (into / "tokenizer.json").write_text(json.dumps(definition))
 
 
 class GenaiEngine:
