@@ -15,6 +15,7 @@ from edgekit.backends.base import Artifact, Backend, CompileOptions
 from edgekit.backends.worker import compile_in_worker, repeat_command
 from edgekit.citation import convert_command
 from edgekit.corpus import fingerprint, read_texts
+from edgekit.errors import UsageError
 from edgekit.model import TextModel
 from edgekit.outcome import Outcome
 from edgekit.package import Content, Manifest, Package, write_package
@@ -34,6 +35,7 @@ def convert_text(
     calibration_windows: int, launches: int, extra: Mapping[str, str],
 ) -> list[Outcome]:  # fmt: skip
     """See `pipeline.convert`; `windows`: of the evaluation text, at most."""
+    _check(options, extra)
     found = [t.for_text() for t in asked.targets(targets, False, "")]
     texts = read_texts(evaluation) if evaluation else []
     if calibration:
@@ -94,6 +96,21 @@ def convert_text(
     finally:
         verifier.close()
     return outcomes
+
+
+def _check(options: SourceOptions, extra: Mapping[str, str]) -> None:
+    """Raises UsageError for what only detectors are asked, and for sizes that mean nothing."""
+    if options.labels or options.decoder or options.image or options.image_size:
+        raise UsageError(
+            "Labels, image sizes and decoders are for detectors", "this source is a language model", "leave them out"
+        )  # fmt: skip
+    bits = extra.get("bits")
+    try:
+        good = bits is None or 4 < float(bits) <= 9
+    except ValueError:
+        good = False
+    if not good:
+        raise UsageError(f"--bits {bits} is no size budget", "", "use 4.25 to 9 bits a weight")
 
 
 def _full(title: str, target: Target, precision: Precision, extra: Mapping[str, str]) -> str:

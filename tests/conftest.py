@@ -91,3 +91,27 @@ def tflite_packages(
             name = "integer" if package["target"] == "tflite-int8" else package["precision"]
             found[name] = Path(package["path"])
     return found
+
+
+@pytest.fixture(scope="session")
+def text_packages(
+    tmp_path_factory: pytest.TempPathFactory, edgekit: Callable[..., Ran]
+) -> dict[str, Path]:
+    """Tiny language models with random weights as packages for the CPU: `fp32`, `w4` of a Llama,
+    `ternary` and `fast` of a BitNet. Do not change them."""
+    from tests import language
+
+    out = tmp_path_factory.mktemp("text")
+    text = language.write_text(out / "text.txt")
+    llama, bitnet = language.folder(out / "llama"), language.bitnet(out / "bitnet")
+    common = ("--eval", text, "--eval-windows", 2, "--launches", 0, "-o", out / "dist", "--json")
+    found = {}
+    for words in (
+        (llama, "-p", "fp32", "-p", "w4", "--context", 128), (bitnet,), (bitnet, "--mode", "fast")
+    ):  # fmt: skip
+        ran = edgekit("convert", *words, *common)
+        assert ran.code == 0, ran.err + ran.out
+        for package in ran.json["packages"]:
+            name = "fast" if package["name"].endswith("-fast") else package["precision"]
+            found[name] = Path(package["path"])
+    return found

@@ -24,6 +24,7 @@ _WINDOW = 256
 
 class GenaiBackend:
     name = "genai"
+    text = True
 
     def available(self) -> Availability:
         missing = [n for n in _NEEDS if importlib.util.find_spec(n) is None]

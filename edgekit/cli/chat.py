@@ -11,7 +11,9 @@ from typing import Any
 import click
 
 from edgekit.cli.generation import chosen, sampling_options, show, speed, text_of
+from edgekit.cli.output import emit, json_option
 from edgekit.errors import EdgekitError, UsageError
+from edgekit.package import Package
 
 _HELP = """/reset       forget the conversation
 /save FILE   write it as JSON
@@ -25,11 +27,12 @@ _HELP = """/reset       forget the conversation
 @click.option("--system", metavar="TEXT", help="A system message to begin with.")
 @click.option("--load", "saved", metavar="FILE", help="Go on with a conversation that /save wrote.")
 @sampling_options
-def command(package: str, system: str | None, saved: str | None, **given: Any) -> None:
+@json_option
+def command(package: str, system: str | None, saved: str | None, as_json: bool, **given: Any) -> None:
     """Talk with PACKAGE. /help shows what can be typed besides questions.
 
     The conversation stays in the model's cache: each turn reads only what is new. When stdin is no
-    terminal, each line is a question.
+    terminal, each line is a question; with --json the conversation is printed at the end.
     """
     from edgekit.runtime import load_text
 
@@ -41,12 +44,13 @@ def command(package: str, system: str | None, saved: str | None, **given: Any) -
         == click.core.ParameterSource.DEFAULT
     ):
         options["overflow"] = "truncate"
-    with load_text(package, given["threads"]) as llm:
-        if not llm.spec.chat:
-            raise UsageError(
-                f"{package} has no chat template", "it continues text, it was not trained to answer",
-                "edgekit generate PACKAGE -p TEXT",
-            )  # fmt: skip
+    opened = Package(package)
+    if not opened.manifest.text.chat:
+        raise UsageError(
+            f"{package} has no chat template", "it continues text, it was not trained to answer",
+            "edgekit generate PACKAGE -p TEXT",
+        )  # fmt: skip
+    with load_text(opened, given["threads"]) as llm:
         click.echo(
             f"{llm.spec.context_length} tokens of context, {llm.session.threads} threads; /help",
             err=True,
@@ -54,11 +58,13 @@ def command(package: str, system: str | None, saved: str | None, **given: Any) -
         while True:
             line = _ask()
             if line is None or line.strip() in ("/quit", "/exit"):
-                return
+                break
             if line.startswith("/"):
                 talk = _obey(line.strip(), talk, first)
             elif line.strip():
-                _answer(llm, talk, line, options)
+                _answer(llm, talk, line, options, quiet=as_json)
+    if as_json:
+        emit("chat", package=package, messages=talk)
 
 
 def _ask() -> str | None:
@@ -68,7 +74,9 @@ def _ask() -> str | None:
         return None
 
 
-def _answer(llm: Any, talk: list[dict[str, str]], question: str, options: dict[str, Any]) -> None:
+def _answer(
+    llm: Any, talk: list[dict[str, str]], question: str, options: dict[str, Any], quiet: bool
+) -> None:
     talk.append({"role": "user", "content": question})
     try:
         pieces = llm.chat_stream(talk, **options)
@@ -78,10 +86,14 @@ def _answer(llm: Any, talk: list[dict[str, str]], question: str, options: dict[s
         return
     said: list[str] = []
     try:
-        show(_kept(pieces, said))
+        if quiet:
+            said.extend(pieces)
+        else:
+            show(_kept(pieces, said))
     except KeyboardInterrupt:
         click.echo(" …", nl=False)
-    click.echo()
+    if not quiet:
+        click.echo()
     talk.append({"role": "assistant", "content": "".join(said)})
     if llm.last:
         click.echo(click.style(speed(llm.last), dim=True), err=True)

@@ -34,13 +34,16 @@ def command(
 
     Boxes are x1 y1 x2 y2 in pixels of each image.
     """
+    from edgekit.package import Package
     from edgekit.runtime import load
     from edgekit.runtime.image import read_image
 
+    opened = Package(package)
+    _ = opened.manifest.detection  # says so when it is no detector
     results: list[dict[str, Any]] = []
     files = _files(images)
     taken = {f.resolve() for f in files}
-    with load(package, options["threads"], options["device"] == "sim:htp") as detector:
+    with load(opened, options["threads"], options["device"] == "sim:htp") as detector:
         for path in files:
             image = read_image(path)
             found = detector(

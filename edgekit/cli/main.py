@@ -25,7 +25,7 @@ VERBS = {
     "detect": "Find objects in images with a package.",
     "generate": "Continue a text with a language model.",
     "chat": "Talk with a language model.",
-    "serve": "Answer the OpenAI protocol on this machine, for apps that speak it.",
+    "serve": "Answer the OpenAI protocol, for apps that speak it.",
     "profile": "Measure latency and memory of packages on a device.",
     "compare": "Measure two packages interleaved and print their ratio.",
     "report": "Write a single-file HTML report on packages.",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
 
 import click
 
+from edgekit.cli.output import emit, json_option
 from edgekit.errors import MissingError, UsageError
 
 
@@ -20,7 +22,10 @@ from edgekit.errors import MissingError, UsageError
 )
 @click.option("--api-key", envvar="EDGEKIT_API_KEY", help="Ask for this key (also EDGEKIT_API_KEY).")
 @click.option("--threads", type=click.IntRange(1), help="Default: the free big cores.")
-def command(package: str, host: str, port: int, api_key: str | None, threads: int | None) -> None:
+@json_option
+def command(
+    package: str, host: str, port: int, api_key: str | None, threads: int | None, as_json: bool
+) -> None:
     """Answer the OpenAI protocol with PACKAGE: /v1/chat/completions, /v1/completions, /v1/models.
 
     \b
@@ -50,7 +55,12 @@ def command(package: str, host: str, port: int, api_key: str | None, threads: in
         )
         with _listen(host, port) as listening:  # with port 0 only now it is known
             where = f"[{host}]" if ":" in host else host
-            click.echo(f"http://{where}:{listening.getsockname()[1]}/v1")
+            url = f"http://{where}:{listening.getsockname()[1]}/v1"
+            if as_json:
+                emit("serve", url=url, model=Path(package).name)
+            else:
+                click.echo(url)
+            sys.stdout.flush()
             click.echo("Ctrl-C ends it", err=True)
             uvicorn.Server(config).run(sockets=[listening])
 

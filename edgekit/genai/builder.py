@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import ConversionError, SourceError
-from edgekit.genai import ternary
+from edgekit.genai import families, ternary
 from edgekit.genai.ternary import Mode
 from edgekit.layers.packed import Packed, PackedLinear
 from edgekit.layers.ternary import TernaryLinear
@@ -45,12 +45,13 @@ def build(
     try:
         with contextlib.redirect_stdout(said):
             _replace_loading(network, mode)
+            families.mend_builders(builder)
             asked = ["prune_lm_head=true", f"int4_accuracy_level={accuracy}",
                      f"fuse_qkv={_word(_can_fuse(network))}", f"shared_embeddings={_word(_is_tied(network))}"]  # fmt: skip
             options = builder.parse_extra_options(
                 None, str(files), str(out), "fp32", "cpu", str(out / ".cache"), asked
             )
-            _settle_architecture(options["hf_details"]["hf_config"])
+            families.settle_config(options["hf_details"]["hf_config"], context)
             builder.create_model(
                 None, str(files), str(out), "fp32", "cpu", str(out / ".cache"), **options
             )
@@ -64,14 +65,6 @@ def build(
             "onnxruntime-genai's model builder failed on this model", f"{type(error).__name__}: {error}"[:300]
         ) from error  # fmt: skip
     _settle_config(out / "genai_config.json", context)
-
-
-def _settle_architecture(config: Any) -> None:
-    """The layers in memory say what is quantised; and BitNet is a Llama but for its layers."""
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    if config.architectures[0] == "BitNetForCausalLM":
-        config.architectures = ["LlamaForCausalLM"]
 
 
 def _replace_loading(network: Any, mode: Mode) -> None:

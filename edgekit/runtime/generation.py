@@ -75,9 +75,9 @@ def request(spec: TextSpec, options: Mapping[str, Any]) -> Request:
     sampling = replace(spec.sampling, **{k: _number(k, v) for k, v in named.items()})
     check_sampling(sampling)
     stop = given.pop("stop", ())
-    given["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
+    given["stop"] = _stops(stop)
     schema = given.pop("schema", "")
-    given["schema"] = schema if isinstance(schema, str) else json.dumps(schema)
+    given["schema"] = _compact(schema) if schema else ""
     unknown = given.keys() - {f.name for f in fields(Request)}
     if unknown:
         raise UsageError(
@@ -96,6 +96,29 @@ def request(spec: TextSpec, options: Mapping[str, Any]) -> Request:
             "use top_p",
         )  # fmt: skip
     return asked
+
+
+def _stops(stop: Any) -> tuple[str, ...]:
+    stops = (
+        (stop,)
+        if isinstance(stop, str)
+        else tuple(stop)
+        if isinstance(stop, (list, tuple))
+        else (stop,)
+    )
+    if not all(isinstance(s, str) for s in stops):
+        raise UsageError(f"stop {stop!r} is no text and no list of texts")
+    return stops
+
+
+def _compact(schema: Any) -> str:
+    """The schema, with no white space between what it asks for unless it says so itself."""
+    try:
+        found = json.loads(schema) if isinstance(schema, str) else dict(schema)
+        found.setdefault("x-guidance", {"whitespace_flexible": False})
+        return json.dumps(found)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UsageError("The schema is no JSON object", str(error)) from error
 
 
 def _number(name: str, value: Any) -> Any:

@@ -64,15 +64,22 @@ class HuggingFaceSource:
         if is_bitnet(config):
             return ready(bitnet_network(folder, config))
         try:
-            network = AutoModelForCausalLM.from_pretrained(
+            network, found = AutoModelForCausalLM.from_pretrained(
                 model.path, dtype=dtype, trust_remote_code=False, local_files_only=True,
-                use_safetensors=True, attn_implementation="eager",
+                use_safetensors=True, attn_implementation="eager", output_loading_info=True,
             )  # fmt: skip
         except Exception as error:  # the library raises whatever its parsers do
             raise SourceError(
                 f"{model.source.name} cannot be loaded", str(error).strip().splitlines()[0][:300],
                 "check that config.json and the weights belong together",
             ) from error  # fmt: skip
+        missing = sorted(found["missing_keys"])
+        if missing:  # the library only warns, and makes some up
+            raise SourceError(
+                f"{model.source.name} lacks {missing[0]}",
+                f"{len(missing)} tensors that its config.json asks for are missing",
+                "check that config.json and the weights belong together",
+            )
         return ready(network)
 
 

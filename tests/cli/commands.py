@@ -22,8 +22,9 @@ HASTY = (
 )  # fmt: skip
 
 
-def good_commands(package: Path, folder: Path) -> dict[str, list[object]]:
-    """For each verb a quick command line that succeeds. What it writes goes to `folder`."""
+def good_commands(package: Path, folder: Path, text: Path | None = None) -> dict[str, list[object]]:
+    """For each verb a quick command line that succeeds. What it writes goes to `folder`. `text`: a
+    package of a language model."""
     packed = folder / "example.edgepkg"
     return {
         "convert": ["convert", SOURCE, "-o", folder],
@@ -31,6 +32,9 @@ def good_commands(package: Path, folder: Path) -> dict[str, list[object]]:
         "verify": ["verify", package],
         "pack": ["pack", package, "-o", packed],
         "unpack": ["unpack", packed, "-o", folder],
+        "generate": ["generate", text, "-p", "Once", "-n", 3],
+        "chat": ["chat", text, "-n", 3],
+        "serve": ["serve", text, "--port", 0],
         "detect": ["detect", package, IMAGE],
         "profile": ["profile", package, "-d", "null:12", "--no-record"],
         "compare": ["compare", package, package, "-d", "null:12"],

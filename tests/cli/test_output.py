@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -16,8 +17,18 @@ from tests.cli.commands import SOURCE, Edgekit, good_commands
 from tests.emulator import client_or_skip
 
 
-def prepared(verb: str, edgekit: Edgekit, package: Path, folder: Path) -> list[object]:
-    commands = good_commands(package, folder)
+@pytest.fixture(autouse=True)
+def questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is typed; and a server ends as soon as it would listen."""
+    uvicorn = pytest.importorskip("uvicorn")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("Hello\n"))
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: None)
+
+
+def prepared(
+    verb: str, edgekit: Edgekit, package: Path, folder: Path, texts: dict[str, Path]
+) -> list[object]:
+    commands = good_commands(package, folder, texts["fp32"])
     if verb == "unpack":
         assert edgekit(*commands["pack"]).code == 0
     if verb == "hub-emulator":
@@ -27,18 +38,18 @@ def prepared(verb: str, edgekit: Edgekit, package: Path, folder: Path) -> list[o
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_json_is_one_document_and_nothing_else(
-    verb: str, edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path
-) -> None:
-    ran = edgekit(*prepared(verb, edgekit, packages["fp32"], tmp_path), "--json")
+    verb: str, edgekit: Edgekit, packages: dict[str, Path], text_packages: dict[str, Path], tmp_path: Path
+) -> None:  # fmt: skip
+    ran = edgekit(*prepared(verb, edgekit, packages["fp32"], tmp_path, text_packages), "--json")
     assert ran.code == 0, ran.err
     assert json.loads(ran.out)["schema"] == f"edgekit.{verb}/1"
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_people_get_text_without_escape_codes(
-    verb: str, edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path
-) -> None:
-    ran = edgekit(*prepared(verb, edgekit, packages["fp32"], tmp_path))
+    verb: str, edgekit: Edgekit, packages: dict[str, Path], text_packages: dict[str, Path], tmp_path: Path
+) -> None:  # fmt: skip
+    ran = edgekit(*prepared(verb, edgekit, packages["fp32"], tmp_path, text_packages))
     assert ran.code == 0, ran.err
     said = ran.err if verb == "hub-emulator" else ran.out  # stdout is its command's
     assert said.strip()

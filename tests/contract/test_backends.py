@@ -114,6 +114,8 @@ def test_it_compiles_the_same_bytes_twice_and_they_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     ready(name)
+    if getattr(registry.load("backends", name), "text", False):
+        pytest.skip("it takes language models: tests/end_to_end/test_language_models.py")
     if name == "aihub":
         pytest.skip("it needs a service: tests/end_to_end/test_aihub.py")
     monkeypatch.setenv("EDGEKIT_CACHE", str(caches[0]))
