@@ -24,6 +24,14 @@ if [ "$(uname -sm)" = "Linux x86_64" ]; then  # where Qualcomm's simulator runs
     step detect $out/shapes-snapdragon-8-elite-fp16 $shapes/eval/images/9002-0003.jpg -d sim:htp
     packages+=($out/shapes-snapdragon-8-elite-fp16)
 fi
+relief=samples/relief
+step convert $relief/model --name relief -p fp32 -p ternary --eval $relief/heldout.txt -o $out \
+    --allow slower --allow accuracy
+step generate $out/relief-cpu-ternary -n 24 --chat \
+    -p "[1] The clinic at Harrow School opens at 08:00 [1]. It closes at 18:30 [1].
+
+When does the clinic at Harrow School open?"
+packages+=($out/relief-cpu-fp32 $out/relief-cpu-ternary)
 step report "${packages[@]}" -o $out/report.html
 
 printf '\npackages:  %s\n' "$PWD/$out"

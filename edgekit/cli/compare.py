@@ -46,7 +46,10 @@ def command(a: str, b: str, as_json: bool, **options: Any) -> None:
              ratios=ratios, warnings=sorted({w for r in results for w in r.warnings}))  # fmt: skip
         return
     first, second = results
-    for name, what in (("run", "engine alone"), ("total", "image to boxes")):
+    both = (("run", "engine alone"), ("total", "image to boxes"))
+    for name, what in (
+        both if first.whole else (("run", "a token" if first.launches[0].text else "engine alone"),)
+    ):
         r = ratios[name]
         low, high = r.interval
         x, y = (getattr(s, name).median * 1e3 for s in results)

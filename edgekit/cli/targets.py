@@ -52,6 +52,8 @@ def _facts(t: Target) -> Iterable[tuple[str, str]]:
     yield "about", t.about
     yield "backend", t.backend
     yield "precisions", " ".join(t.precisions)
+    if t.text is not None:
+        yield "language models", f"{t.text.backend}: {' '.join(t.text.precisions)}"
     yield "run on", ", ".join(t.devices)
     tolerated = t.tolerance
     yield (

@@ -18,6 +18,7 @@ from edgekit.package import EngineRequirement, Package
 _LIBRARIES = {
     "qnn": (("onnxruntime-qnn",), "qnn"),
     "onnxruntime": (("onnxruntime",), "runtime"),
+    "genai": (("onnxruntime-genai",), "genai"),
     "litert": (("ai-edge-litert", "tflite-runtime"), "litert"),
 }
 _PATIENCE = 1800  # seconds: a large network in a simulator, on a slow machine

@@ -1,4 +1,4 @@
-"""Open a package, run one image of noise, print what came out as JSON on the last line.
+"""Open a package, run one image of noise or write a token, print what came out as JSON on the last line.
 
 python -P -m edgekit.diagnosis.trial PACKAGE [--simulate]
 """
@@ -13,11 +13,14 @@ import numpy as np
 
 from edgekit.errors import EdgekitError
 from edgekit.package import Package
-from edgekit.runtime import Detector, EngineOptions, open_session
+from edgekit.runtime import Detector, EngineOptions, load, open_session
+from edgekit.spec import TextSpec
 
 
 def main(path: str, simulate: bool) -> dict[str, Any]:
     package = Package(path)
+    if isinstance(package.manifest.model, TextSpec):
+        return _write(package, simulate)
     engine, spec = package.manifest.engine, package.manifest.detection
     files = {file: chip for chip, file in reversed(engine.chips.items())}
     told: dict[str, Any] = {"finite": True, "outputs": "", "simulator": ""}
@@ -32,6 +35,18 @@ def main(path: str, simulate: bool) -> dict[str, Any]:
             shapes = (f"{n} {'×'.join(map(str, a.shape))}" for n, a in detector.outputs.items())
             told["outputs"] = ", ".join(shapes)
     return told
+
+
+def _write(package: Package, simulate: bool) -> dict[str, Any]:
+    with load(package, simulate=simulate) as llm:
+        llm.session.start([llm.spec.bos or 0])
+        logits = llm.session.logits()
+        simulator = getattr(llm.session, "simulator", "")
+    return {
+        "finite": bool(np.isfinite(logits).all()),
+        "outputs": f"{len(logits)} logits",
+        "simulator": simulator,
+    }
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from edgekit.errors import IntegrityError
 from edgekit.receipt import Measurement, Provenance
 from edgekit.report.collect import Evidence, Measured
 from edgekit.report.figures import Figure, launch_figures, quality_figures
-from edgekit.report.table import OF_DEVICE, OF_PACKAGE, TAGS, Column, Row, rows
+from edgekit.report.table import TAGS, Column, Row, device_columns, package_columns, rows
 from edgekit.spec import from_json
 
 COSTLY = 12  # layers shown; a detector has some two hundred
@@ -114,8 +114,8 @@ def build(found: Sequence[Evidence], made: datetime | None = None) -> Page:
         devices=_devices(found, short),
         short=short,
         warnings=_warnings(found, short),
-        package_columns=OF_PACKAGE,
-        device_columns=OF_DEVICE,
+        package_columns=package_columns(found),
+        device_columns=device_columns(found),
         tags={letter: provenance.value for provenance, letter in TAGS.items()},
         rows=table,
         quality=quality_figures(table, short),

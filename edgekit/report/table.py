@@ -61,9 +61,11 @@ class Row:
     devices: list[DeviceRow]
 
 
-OF_PACKAGE = (
+_SIZES = (
     Column("size", "package", "Size", "MB", "all files of the package", "low", 1e-6),
     Column("size", "parameters", "Params", "M", "parameters in the package", "low", 1e-6),
+)
+_DETECTORS = (
     Column("accuracy", "mAP50-95", "mAP50-95", "0–1", "COCO mean average precision, of the artefact itself",
            "high", decimals=3),
     Column("accuracy", "mAP50-95 drop", "Drop", "0–1", "mAP50-95 of the float original minus that of the package",
@@ -71,32 +73,77 @@ OF_PACKAGE = (
     Column("parity", "SNR", "SNR", "dB", "signal to noise against the float original, of the worst output",
            "high", decimals=1),
 )  # fmt: skip
-OF_DEVICE = (
-    Column("latency", "run median", "Median", "ms", "the engine alone, one image", "low"),
-    Column("latency", "run p90", "p90", "ms", "nine of ten images take less", "low"),
-    Column("latency", "run p99", "p99", "ms", "99 of 100 images take less", "low"),
+_TEXTS = (
+    Column("accuracy", "KL divergence", "KL", "nats", "divergence from the float original's predictions, a token",
+           "low", decimals=4),
+    Column("accuracy", "perplexity", "Perplexity", "", "of the artefact itself on the text", "low", decimals=3),
+    Column("accuracy", "same top token", "Same top", "0–1", "how often float finds the same token likeliest",
+           "high", decimals=3),
+)  # fmt: skip
+_LATENCIES = (
+    Column("latency", "run median", "Median", "ms", "the engine alone, one image or token", "low"),
+    Column("latency", "run p90", "p90", "ms", "nine of ten take less", "low"),
+    Column("latency", "run p99", "p99", "ms", "99 of 100 take less", "low"),
+)
+_IMAGES = (
     Column("latency", "total median", "Whole image", "ms",
            "median with preparing the image and finishing the boxes", "low"),
+)  # fmt: skip
+_SPEEDS = (
+    Column(
+        "speed",
+        "decode",
+        "Decode",
+        "tok/s",
+        "tokens written a second, with an empty context",
+        "high",
+        1.0,
+        1,
+    ),
+    Column(
+        "speed", "decode, full context", "Full", "tok/s", "the same with a full context", "high", 1.0, 1
+    ),
+    Column("speed", "prompt", "Prompt", "tok/s", "tokens of a prompt read a second", "high", 1.0, 1),
+)
+_LOADS = (
     Column("latency", "cold load", "Cold", "ms", "opening the package, files not in the page cache", "low"),
     Column("latency", "warm load", "Warm", "ms", "opening the package again", "low"),
     Column("memory", "peak", "Memory", "MB", "peak resident memory of the whole process", "low", 1e-6, 1),
 )  # fmt: skip
 
 
+def package_columns(found: Sequence[Evidence]) -> tuple[Column, ...]:
+    """What is asked of packages: of detectors, language models, or both."""
+    tasks = {e.manifest.task for e in found}
+    return (
+        *_SIZES,
+        *(_DETECTORS if "detection" in tasks else ()),
+        *(_TEXTS if "text-generation" in tasks else ()),
+    )
+
+
+def device_columns(found: Sequence[Evidence]) -> tuple[Column, ...]:
+    """What is measured of them on a device."""
+    tasks = {e.manifest.task for e in found}
+    images, texts = "detection" in tasks, "text-generation" in tasks
+    return (*_LATENCIES, *(_IMAGES if images else ()), *(_SPEEDS if texts else ()), *_LOADS)
+
+
 def rows(found: Sequence[Evidence]) -> list[Row]:
     """A row a package, with a line for each device it was measured on; the best cells marked."""
+    of_package, of_device = package_columns(found), device_columns(found)
     made = []
     for number, evidence in enumerate(found):
         measured = evidence.receipt.measurements
-        cells = [_cell(c, _find(measured, c, None)) for c in OF_PACKAGE]
+        cells = [_cell(c, _find(measured, c, None)) for c in of_package]
         devices = [
-            DeviceRow(label, [_cell(c, _find(measured, c, label)) for c in OF_DEVICE])
+            DeviceRow(label, [_cell(c, _find(measured, c, label)) for c in of_device])
             for label in evidence.labels or [""]
         ]
         made.append(Row(number, evidence, cells, devices))
-    for i, column in enumerate(OF_PACKAGE):
+    for i, column in enumerate(of_package):
         _mark_best(column, [row.cells[i] for row in made])
-    for i, column in enumerate(OF_DEVICE):
+    for i, column in enumerate(of_device):
         _mark_best(column, [d.cells[i] for row in made for d in row.devices])
     return made
 

@@ -28,7 +28,9 @@ def test_generate_shows_text_on_stdout_and_speed_on_stderr(
         "generate", text_packages["fp32"], "-p", "the cat", "-n", 5, "--json", "--logprobs", 1
     ).json
     result = as_json["results"][0]
-    assert len(ran.out.rstrip("\n")) == len(result["text"].rstrip("\n"))  # marks stand for what is not shown
+    assert len(ran.out.rstrip("\n")) == len(
+        result["text"].rstrip("\n")
+    )  # marks stand for what is not shown
     assert len(result["tokens"]) == 5 == len(result["scores"])
 
 
