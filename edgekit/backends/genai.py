@@ -62,6 +62,7 @@ class GenaiBackend:
         files.append(f"package/{model.spec.vocabulary}")
         engine = EngineRequirement("genai", ">=0.18,<1", "model.onnx")
         spec, notes = _tokenizer(out, model)
+        notes = (*getattr(network, "reading_notes", ()), *notes)
         found = self.available().versions
         return Artifact(tuple(sorted(files)), engine, found, settings, tuple(search), notes, spec)
 
@@ -94,7 +95,7 @@ def _quantise(
     from edgekit.quantize.rounding import nearest
 
     blocks = [int(options.extra["block_size"])] if options.extra.get("block_size") else []
-    if precision is Precision.W4 and model.native is None:
+    if precision is Precision.W4 and not _keeps_integers(network):
         windows, how = _windows(network, model, options, progress)
         budget = float(options.extra.get("bits") or language.BUDGET)
         choice = language.choose(network, windows, progress, budget, blocks)
@@ -103,13 +104,21 @@ def _quantise(
         block = blocks[0] if blocks else 32
         packed = language.round_all(network, _EMBEDDING_BITS, block, progress)
         choice = language.Choice(
-            packed, {"block_size": block} if model.native is None else {"kept": "as in the source"}
+            packed, {"kept": "as in the source"} if _keeps_integers(network) else {"block_size": block}
         )
     language.apply(network, choice.packed)
     table = network.get_input_embeddings()
     if not hasattr(table, "packed"):
         table.packed = nearest(table.weight.detach().float(), _EMBEDDING_BITS, 32)
     return choice
+
+
+def _keeps_integers(network: Any) -> bool:
+    """Whether the source quantised it already."""
+    from edgekit.layers.packed import PackedLinear
+    from edgekit.layers.ternary import TernaryLinear
+
+    return any(isinstance(m, (PackedLinear, TernaryLinear)) for m in network.modules())
 
 
 def _tokenizer(out: Path, model: TextModel) -> tuple[TextSpec, tuple[str, ...]]:

@@ -45,24 +45,26 @@ class HuggingFaceSource:
             layout=f"{config.architectures[0]}, {_quantised(config) or 'safetensors'}",
             parameters=_parameters(shards),
         )  # fmt: skip
-        from edgekit.sources.bitnet import is_bitnet
-
         return read_text_model(folder.name, folder, config, folder, info, options, into,
-                               Precision.TERNARY if is_bitnet(config) else None)  # fmt: skip
+                               _native(config))  # fmt: skip
 
     def network(self, model: TextModel, dtype: str) -> Any:
         """The transformers model with its weights, `dtype` "float32" or "auto" (as stored)."""
         from transformers import AutoModelForCausalLM
         from transformers.utils.logging import disable_progress_bar
 
-        from edgekit.sources.bitnet import is_bitnet
-        from edgekit.sources.bitnet import network as bitnet_network
+        from edgekit.sources import bitnet, quantised
 
         disable_progress_bar()
         folder = Path(model.path)
         config = read_config(folder)
-        if is_bitnet(config):
-            return ready(bitnet_network(folder, config))
+        if bitnet.is_bitnet(config):
+            return ready(bitnet.network(folder, config))
+        if quantised.is_quantised(config):
+            reader = quantised.Reader(config, model.source.name)
+            network = ready(reader.network(folder, config))
+            network.reading_notes = reader.notes()
+            return network
         try:
             network, found = AutoModelForCausalLM.from_pretrained(
                 model.path, dtype=dtype, trust_remote_code=False, local_files_only=True,
@@ -103,6 +105,15 @@ def read_config(folder: Path) -> Any:
             "pass the folder of a model that ends in ForCausalLM",
         )
     return config
+
+
+def _native(config: Any) -> Precision | None:
+    """What the weights are quantised to already."""
+    from edgekit.sources import bitnet, quantised
+
+    if bitnet.is_bitnet(config):
+        return Precision.TERNARY
+    return quantised.precision(config) if quantised.is_quantised(config) else None
 
 
 def _weights(folder: Path) -> list[Path]:

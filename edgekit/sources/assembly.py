@@ -1,0 +1,101 @@
+"""A transformers model put together from the tensors of a folder, some of its layers by our own: strictly,
+and without the code that the library has for each kind of quantisation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgekit.errors import SourceError
+
+Tensors = dict[str, torch.Tensor]
+Replace = Callable[[str, nn.Linear, Tensors], nn.Module | None]
+
+
+def stated(config: Any) -> dict[str, Any]:
+    """What a config says of its quantisation; {} when nothing."""
+    found = getattr(config, "quantization_config", None) or {}
+    return found if isinstance(found, dict) else dict(found.to_dict())
+
+
+def assemble(folder: Path, config: Any, replace: Replace) -> Any:
+    """The model in float32. `replace` takes a layer's tensors out of the rest and returns the layer that
+    stands for it, or None to leave it float. Raises SourceError when a tensor is missing."""
+    from transformers import AutoModelForCausalLM
+
+    kept = {k: v for k, v in config.to_dict().items() if k != "quantization_config"}
+    plain = type(config).from_dict(kept)
+    plain._attn_implementation = "eager"
+    with torch.device("meta"):  # without memory: nothing random is ever there to be left in
+        model = AutoModelForCausalLM.from_config(plain, dtype=torch.float32)
+    tensors = dict(_tensors(folder))
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, nn.Linear):
+            made = replace(name, layer, tensors)
+            if made is not None:
+                model.set_submodule(name, made)
+    model.to_empty(device="cpu")
+    _restore(model, tensors, plain)
+    return model
+
+
+def take(tensors: Tensors, name: str) -> torch.Tensor:
+    """A tensor, out of the rest. Raises SourceError when it is missing."""
+    found = tensors.pop(name, None)
+    if found is None:
+        raise SourceError(f"The checkpoint lacks {name}", "", "download or copy it again")
+    return found
+
+
+def _tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    from safetensors import safe_open
+
+    index, names = folder / "model.safetensors.index.json", ["model.safetensors"]
+    if index.is_file():
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    for file in names:
+        with safe_open(str(folder / file), "pt") as archive:
+            for name in archive.keys():  # noqa: SIM118 (not a dictionary)
+                yield name, archive.get_tensor(name)
+
+
+def _restore(model: Any, tensors: Tensors, config: Any) -> None:
+    """Every parameter from a tensor. Buffers are computed again: a model without memory has none."""
+    fresh = type(model)._from_config(_small(config), dtype=torch.float32)
+    for name, buffer in fresh.named_buffers():
+        owner, _, own = name.rpartition(".")
+        model.get_submodule(owner).register_buffer(own, buffer.clone(), persistent=False)
+    wanted = {n for n, p in model.named_parameters() if p is not None}
+    state = {n: t.float() for n, t in tensors.items() if n in wanted and t.is_floating_point()}
+    tied = config.tie_word_embeddings and "lm_head.weight" not in state
+    missing = sorted(wanted - state.keys() - ({"lm_head.weight"} if tied else set()))
+    if missing or ("lm_head.weight" in wanted and "lm_head.weight" not in state and not tied):
+        raise SourceError(
+            f"The checkpoint lacks {missing[0] if missing else 'lm_head.weight'}", "", "download or copy it again"
+        )  # fmt: skip
+    try:
+        model.load_state_dict(state, strict=False, assign=True)
+    except RuntimeError as error:
+        raise SourceError(
+            "The checkpoint's tensors do not fit its config.json", str(error).splitlines()[-1].strip()[:300],
+            "check that config.json and the weights belong together",
+        ) from error  # fmt: skip
+    if tied:
+        model.tie_weights()
+
+
+def _small(config: Any) -> Any:
+    """The same config with next to no weights: its buffers (rotary frequencies) are those of the whole."""
+    small = {
+        "num_hidden_layers": 1,
+        "vocab_size": 8,
+        "intermediate_size": 8,
+        "layer_types": None,
+        "pad_token_id": None,
+    }
+    return type(config).from_dict({**config.to_dict(), **small})
