@@ -130,6 +130,11 @@ _NEXT = {
     help="BitNet: exact computes with each token's inputs as in training (default), fast as the kernel likes best.",
 )  # fmt: skip
 @click.option(
+    "--download",
+    is_flag=True,
+    help="SOURCE is a model of the Hugging Face hub, OWNER/NAME: download it.",
+)
+@click.option(
     "--eval-windows", type=click.IntRange(1), default=16, show_default=True,
     help="Language models: windows of 512 tokens of --eval, at most.",
 )  # fmt: skip
@@ -157,8 +162,14 @@ def command(
     """
     from edgekit.cli.arguments import parse_source_options
     from edgekit.pipeline import convert
+    from edgekit.sources.hub import fetch, is_hub_id, refuse
 
     options = parse_source_options(given)
+    if is_hub_id(source):
+        if not given["download"]:
+            raise refuse(source)
+        given["name"] = given["name"] or source.partition("/")[2]
+        source = fetch(source)
     start = time.monotonic()
     outcomes = convert(
         source, targets, precisions, given["out"], given["calibration"], given["eval_"],

@@ -1,0 +1,42 @@
+"""Models of the Hugging Face hub, only when the user says so: config, tokenizer and safetensors, no code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from edgekit.errors import MissingError, RemoteError, UsageError
+
+_WANTED = ("*.json", "*.safetensors", "tokenizer.model", "*.txt", "*.jinja", "README.md", "LICENSE*")
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether a source that is no file could be a model's name there: OWNER/NAME."""
+    return not Path(source).exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", source) is not None
+
+
+def fetch(source: str) -> str:
+    """The folder of a model, downloaded to the library's own cache; what is there is not downloaded
+    again. Raises RemoteError when the hub refuses or cannot be reached."""
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise MissingError(
+            "Downloading needs huggingface_hub", str(error), "pip install 'edgekit[llm]'"
+        ) from error
+    try:
+        return str(snapshot_download(source, allow_patterns=list(_WANTED)))
+    except Exception as error:  # the library's errors share no base class with those of HTTP
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RemoteError(
+            f"{source} cannot be downloaded", said[:300],
+            "check the name and the network; for a gated model set HF_TOKEN",
+        ) from error  # fmt: skip
+
+
+def refuse(source: str) -> UsageError:
+    """There is no such folder, and nothing is downloaded unasked."""
+    return UsageError(
+        f"There is no file or folder {source}", "edgekit downloads nothing unless it is told to",
+        "check the path; if it is a model of the Hugging Face hub, add --download",
+    )  # fmt: skip
