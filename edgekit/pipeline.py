@@ -76,13 +76,11 @@ def convert(
     targets = [targets] if isinstance(targets, str) else list(dict.fromkeys(targets))
     precisions = [precisions] if isinstance(precisions, str) else list(precisions)
     if getattr(source_for(str(source)), "text", False):
-        if via or merge:
-            raise UsageError("--via and --merge are for detectors", "", "leave them out")
         from edgekit.text_pipeline import convert_text
 
         return convert_text(
             str(source), targets, precisions, Path(out), _named(calibration), _named(eval), name, options, allowed,
-            eval_windows, 32, launches, text or {},
+            eval_windows, 32, launches, text or {}, merge, via, extra or {},
         )  # fmt: skip
     if text:
         raise UsageError(

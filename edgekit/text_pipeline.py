@@ -20,7 +20,7 @@ from edgekit.model import TextModel
 from edgekit.outcome import Outcome
 from edgekit.package import Content, Manifest, Package, write_package
 from edgekit.reading import read_text_model, versions
-from edgekit.receipt import Reason
+from edgekit.receipt import Reason, Receipt
 from edgekit.sources.base import SourceOptions
 from edgekit.spec import Precision, from_json, to_json
 from edgekit.target import Target
@@ -32,11 +32,13 @@ _LARGE_PARENT = 500_000_000  # parameters from which on no float package is made
 def convert_text(
     source: str, targets: Sequence[str], precisions: Sequence[str], out: Path, calibration: Path | None,
     evaluation: Path | None, name: str, options: SourceOptions, allowed: Collection[Reason], windows: int,
-    calibration_windows: int, launches: int, extra: Mapping[str, str],
+    calibration_windows: int, launches: int, extra: Mapping[str, str], merge: bool = False,
+    via: str = "", hub: Mapping[str, str] | None = None,
 ) -> list[Outcome]:  # fmt: skip
     """See `pipeline.convert`; `windows`: of the evaluation text, at most."""
     _check(options, extra)
-    found = [t.for_text() for t in asked.targets(targets, False, "")]
+    sent = asked.targets(targets, merge, via)
+    found, service = [t.for_text() for t in sent], asked.service(sent, hub or {})
     texts = read_texts(evaluation) if evaluation else []
     if calibration:
         read_texts(calibration)  # says now what would fail after minutes
@@ -51,7 +53,7 @@ def convert_text(
             check_replaceable(out / _full(title, target, precision, extra))
     command = convert_command(
         source, targets, precisions, options, calibration=calibration, eval=evaluation, name=name or None,
-        **{k.replace("_", "-"): v for k, v in extra.items()},
+        via=via or None, **{k.replace("_", "-"): v for k, v in extra.items()},
     )  # fmt: skip
     verifier = TextVerifier(
         model, texts, evaluation.name if evaluation else "", windows, launches, command, allowed
@@ -61,7 +63,7 @@ def convert_text(
         f"{model.spec.kv_cache_bytes / 1e6:.0f} MB"
     )
     compiling = CompileOptions(
-        str(calibration.resolve()) if calibration else "", calibration_windows, None, dict(extra)
+        str(calibration.resolve()) if calibration else "", calibration_windows, None, {**extra, **service}
     )  # fmt: skip
     outcomes = []
     try:
@@ -73,6 +75,10 @@ def convert_text(
                     progress.note(f"{full}: compiling")
                     folder = _compile(model, target, precision, compiling)
                     artifact = from_json(Artifact, json.loads((folder / "artifact.json").read_text()))
+                    if service.get("dry_run"):
+                        listed = Receipt((), search=artifact.search)
+                        outcomes.append(Outcome(full, target.name, precision, None, listed))
+                        continue
                     manifest, files = _contents(full, model, target, precision, artifact, folder)
                     staged = write_package(Path(staging) / full, manifest, files, {})
                     if precision.is_float and parent is None:
@@ -134,7 +140,7 @@ def _compile(model: TextModel, target: Target, precision: Precision, options: Co
     key = cache.key(
         source=to_json(model.source), spec=to_json(model.spec), target=to_json(target), precision=precision.value,
         text=fingerprint(read_texts(Path(calibration))) if calibration else "",
-        windows=options.calibration_images if calibration else 0, extra=options.extra if quantised else {},
+        windows=options.calibration_images if calibration else 0, extra=options.extra if quantised or target.chips else {},
         tools={**versions(text=True), **backend.available().versions},
     )  # fmt: skip
 

@@ -15,10 +15,12 @@ from edgekit.model import TextModel
 from edgekit.package import Package
 from edgekit.profiling import sampler
 from edgekit.receipt import Measurement, Provenance, Reason, Receipt, Trip
-from edgekit.runtime import load
+from edgekit.runtime import EngineOptions, load, open_session
+from edgekit.runtime.tokens import Tokens
 from edgekit.store.database import Store
 from edgekit.target import Target
 from edgekit.verify import text
+from edgekit.verify.simulated_text import FewTokens, length_for
 from edgekit.verify.text import Reference
 from edgekit.verify.tokenizers import tokenizer_measurements
 
@@ -55,14 +57,30 @@ class TextVerifier:
         describe = f"{self._name} {fingerprint(self.texts)[:12]}, {len(windows)} windows of up to {length} tokens"
         return Reference(network, windows, describe)
 
+    @functools.cached_property
+    def few(self) -> FewTokens:
+        """What a simulator can be asked."""
+        spec = self.model.spec
+        backend = self.tokenizer.backend_tokenizer  # type: ignore[attr-defined]
+        parameters = self.model.source.parameters
+        length = length_for(spec, parameters)
+        windows = (
+            windows_of(self.texts, lambda t: backend.encode(t).ids, length, 1, self._name) if self.texts else []
+        )  # fmt: skip
+        network = registry.load("sources", self.model.source.kind).network(self.model, "float32")
+        name = f"{self._name} {fingerprint(self.texts)[:12]}"
+        return FewTokens(network, spec, windows, name, parameters)
+
     def close(self) -> None:
-        if "reference" in vars(self):
-            self.reference.close()
+        for name in {"reference", "few"} & vars(self).keys():
+            getattr(self, name).close()
 
     def check(
         self, staged: Package, artifact: Artifact, target: Target, parent: Package | None
     ) -> Receipt:
         """`parent`: the float package of the same model and target, when this one is not float."""
+        if target.simulator:
+            return self._simulated(staged, artifact, target)
         measured: list[Measurement] = []
         trips: list[Trip] = []
         not_checked: list[str] = []
@@ -85,6 +103,36 @@ class TextVerifier:
             not_checked += unknown
         elif parent is not None:
             not_checked.append(_NO_SPEED)
+        return self._receipt(staged, artifact, measured, trips, not_checked)
+
+    def _simulated(self, staged: Package, artifact: Artifact, target: Target) -> Receipt:
+        """Each chip's own graphs, in numbers and not in time."""
+        measured: list[Measurement] = []
+        trips: list[Trip] = []
+        for chip in target.chips:
+            session = open_session(staged, EngineOptions(simulate=True, chip=chip.soc))
+            try:
+                if not measured:
+                    tokens = Tokens(staged.read(staged.manifest.text.vocabulary))
+                    measured += tokenizer_measurements(session, tokens, self.tokenizer, self.texts)
+                    trips += _not_equal(measured)
+                rows = self.few.measure(session, f"{target.simulator} {chip.soc}: {session.simulator}")
+            finally:
+                session.close()
+            measured += rows
+            kl = next(m for m in rows if m.name == "KL divergence")
+            if kl.interval is None or kl.interval[0] > target.tolerance.kl:  # on few tokens, be certain
+                trips += _too_far(rows, target)
+        not_checked = [
+            "divergence on more text: a simulator is slow",
+            "speed: no device has measured it",
+        ]
+        return self._receipt(staged, artifact, measured, trips, not_checked)
+
+    def _receipt(
+        self, staged: Package, artifact: Artifact, measured: Sequence[Measurement], trips: Sequence[Trip],
+        not_checked: Sequence[str],
+    ) -> Receipt:  # fmt: skip
         every = [*self._size(staged), *artifact.measured, *measured]
         return Receipt(
             tuple(m if m.command else replace(m, command=self.command) for m in every), tuple(trips),

@@ -50,7 +50,7 @@ def command(package: str, system: str | None, saved: str | None, as_json: bool, 
             f"{package} has no chat template", "it continues text, it was not trained to answer",
             "edgekit generate PACKAGE -p TEXT",
         )  # fmt: skip
-    with load_text(opened, given["threads"]) as llm:
+    with load_text(opened, given["threads"], given["device"] == "sim:htp") as llm:
         click.echo(
             f"{llm.spec.context_length} tokens of context, {llm.session.threads} threads; /help",
             err=True,

@@ -51,7 +51,7 @@ def command(
         options["schema"] = text_of(schema)
     if chat and len(prompts) > 1:
         raise UsageError("--chat takes one prompt", "", "pass one -p")
-    with load_text(package, given["threads"]) as llm:
+    with load_text(package, given["threads"], given["device"] == "sim:htp") as llm:
         if as_json or len(prompts) > 1:
             results = (
                 [llm.chat([{"role": "user", "content": prompts[0]}], **options)]

@@ -26,6 +26,10 @@ _OPTIONS = (
         help="When the context is full: refuse, leave out the oldest of the prompt, or of all.",
     ),
     click.option("--threads", type=click.IntRange(1), help="Default: the free big cores."),
+    click.option(
+        "-d", "--device", type=click.Choice(["local", "sim:htp"]), default="local", show_default=True,
+        help="sim:htp: Qualcomm's simulator, for packages of a Snapdragon; seconds a token.",
+    ),
 )  # fmt: skip
 SAMPLING = (
     "max_tokens",

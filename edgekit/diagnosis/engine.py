@@ -19,6 +19,7 @@ _LIBRARIES = {
     "qnn": (("onnxruntime-qnn",), "qnn"),
     "onnxruntime": (("onnxruntime",), "runtime"),
     "genai": (("onnxruntime-genai",), "genai"),
+    "qnn-text": (("onnxruntime-qnn",), "qnn"),
     "litert": (("ai-edge-litert", "tflite-runtime"), "litert"),
 }
 _PATIENCE = 1800  # seconds: a large network in a simulator, on a slow machine

@@ -53,11 +53,13 @@ def load(
     return Detector(spec, open_session(package, options))
 
 
-def load_text(path: str | os.PathLike[str] | Package, threads: int | None = None) -> LanguageModel:
+def load_text(
+    path: str | os.PathLike[str] | Package, threads: int | None = None, simulate: bool = False
+) -> LanguageModel:
     """As `load`; raises UsageError for a package that is no language model, before it is opened."""
     package = path if isinstance(path, Package) else Package(path)
     _ = package.manifest.text
-    model: LanguageModel = load(package, threads)
+    model: LanguageModel = load(package, threads, simulate)
     return model
 
 

@@ -30,24 +30,12 @@ class QnnSession(OnnxRuntimeSession):
         super().__init__(*arguments)
 
     def _create(self, ort: Any, model: bytes, settings: Any) -> Any:
-        device = provider()
-        settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        performance = {} if simulated() else {"htp_performance_mode": "burst"}
-        settings.add_provider_for_devices([device], {"backend_type": "htp", **performance})
-        try:
-            with output_to():  # the simulator greets on stdout
-                return ort.InferenceSession(model, settings)
-        except Exception as error:  # onnxruntime's exceptions share no base class
-            raise DeviceError(
-                f"The NPU does not open this package, which was compiled for {self._soc}",
-                str(error).splitlines()[0][-300:],
-                "edgekit doctor --package PACKAGE says what is wrong",
-            ) from error
+        return open_context(ort, model, settings, self._soc)
 
 
 class QnnEngine:
     def open(self, package: Package, options: EngineOptions) -> QnnSession:
-        soc = _choose(package, options)
+        soc = choose(package, options)
         engine, model = package.manifest.engine, package.manifest.detection
         return QnnSession(
             soc, package.read(engine.chips[soc]),
@@ -56,7 +44,7 @@ class QnnEngine:
         )  # fmt: skip
 
 
-def _choose(package: Package, options: EngineOptions) -> str:
+def choose(package: Package, options: EngineOptions) -> str:
     """Which of the package's chips to open it for: the one asked for, or this machine's."""
     have, name = package.manifest.engine.chips, package.path.name
     if not have:
@@ -77,6 +65,22 @@ def _choose(package: Package, options: EngineOptions) -> str:
             "convert it for this chip as well",
         )  # fmt: skip
     return next(iter(have))  # an unknown name: the context itself tells whether it fits
+
+
+def open_context(ort: Any, model: bytes, settings: Any, soc: str) -> Any:
+    """ONNX Runtime's session on a context that was compiled for `soc`. Raises DeviceError."""
+    device = provider()
+    settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    performance = {} if simulated() else {"htp_performance_mode": "burst"}
+    settings.add_provider_for_devices([device], {"backend_type": "htp", **performance})
+    try:
+        with output_to():  # the simulator greets on stdout
+            return ort.InferenceSession(model, settings)
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise DeviceError(
+            f"The NPU does not open this package, which was compiled for {soc}",
+            str(error).splitlines()[0][-300:], "edgekit doctor --package PACKAGE says what is wrong",
+        ) from error  # fmt: skip
 
 
 def simulated() -> bool:

@@ -1,0 +1,154 @@
+"""Backend: language models on Snapdragon NPUs, in two graphs of fixed sizes: prompts, and token by token.
+
+Weights become small integers as they do for CPUs (genai.py, whose graph is taken here); activations
+are float16 in the NPU.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from edgekit import cache
+from edgekit.backends import qnn_text_hub
+from edgekit.backends.aihub import Wanted
+from edgekit.backends.base import Artifact, Availability, CompileOptions
+from edgekit.backends.genai import GenaiBackend
+from edgekit.backends.qnn import QnnBackend
+from edgekit.backends.qnn_text_hub import Sender
+from edgekit.corpus import fingerprint, read_texts
+from edgekit.errors import UsageError
+from edgekit.model import AnyModel, TextModel
+from edgekit.package import EngineRequirement
+from edgekit.progress import Progress
+from edgekit.receipt import Measurement, Provenance
+from edgekit.spec import Precision, from_json, to_json
+from edgekit.target import Chip, Target
+
+_AS_BUILT = {Precision.FP16: Precision.FP32}  # the NPU makes float16 of it
+_PROMPT = 128  # tokens read at once, as in Qualcomm's own recipes
+_PART = 1_500_000_000  # bytes of weights in a context; a protobuf holds 2^31
+# Of CompileOptions.extra, what changes the graphs.
+_MINE = ("bits", "block_size", "part_bytes", "prompt_step")
+_UNSHARED = "each graph holds the weights: the compiler can share them, and its simulator cannot open the result"
+
+
+class QnnTextBackend:
+    name = "qnn-text"
+    text = True
+
+    def available(self) -> Availability:
+        both = [b.available() for b in (QnnBackend(), GenaiBackend())]
+        missing = next((a for a in both if a.missing), None)
+        return missing or Availability(versions={k: v for a in both for k, v in a.versions.items()})
+
+    def precisions(self, target: Target) -> tuple[Precision, ...]:
+        mine = (Precision.FP16, Precision.W4, Precision.W8)
+        floats = all(c.fp16 for c in target.chips)
+        return tuple(p for p in target.precisions if p in mine and floats)
+
+    def compile(
+        self, model: AnyModel, target: Target, precision: Precision, options: CompileOptions,
+        work: Path, progress: Progress,
+    ) -> Artifact:  # fmt: skip
+        assert isinstance(model, TextModel)
+        wanted = Wanted.of(options.extra)
+        service = options.extra.get("service", "")
+        if service:
+            qnn_text_hub.check(wanted)
+        ready, made = _prepared(model, target, precision, options, progress)
+        out, graphs = work / "package", sorted((ready / "graphs").iterdir())
+        if wanted.dry_run:
+            return replace(made, files=(), search=qnn_text_hub.said(graphs, target, service))
+        shutil.copytree(ready / "package", out)
+        chips: dict[str, str] = {}
+        with qnn_text_hub.sending(model.name, target, precision, wanted, service, progress) as sender:
+            for chip in target.chips:
+                _compiled(graphs, chip, out / chip.soc, progress, sender)
+                chips.update(dict.fromkeys((chip.soc, *chip.android), f"{chip.soc}/token-0.onnx"))
+        nodes = sum(_nodes(g) for g in graphs)
+        placed = Measurement("gate", "compiled: nodes on the NPU", float(nodes), "1", Provenance.MEASURED,
+                             note="all but the lookup of tokens: the compiler may leave none to the CPU")  # fmt: skip
+        kept = sorted(p.relative_to(work).as_posix() for p in out.rglob("*") if p.is_file())
+        notes = (*made.notes, *sender.notes, *(n for c in target.chips for n in c.notes), _UNSHARED)
+        return replace(
+            made, files=tuple(kept), notes=notes, search=(*made.search, *sender.rows),
+            versions={**self.available().versions, **sender.versions},
+            settings={**made.settings, "chips": [c.soc for c in target.chips]}, measured=(*made.measured, placed),
+            engine=EngineRequirement("qnn-text", ">=2,<3", f"{target.chips[0].soc}/token-0.onnx", chips),
+        )  # fmt: skip
+
+
+def _prepared(
+    model: TextModel, target: Target, precision: Precision, options: CompileOptions, progress: Progress
+) -> tuple[Path, Artifact]:  # fmt: skip
+    """A folder with the package but for its contexts, and the graphs to compile; and the CPU backend's
+    account of it, with the gate of these graphs. Kept by content, since every chip gets the same."""
+    context = model.spec.context_length
+    step = min(_number(options, "prompt_step", _PROMPT), context // 2)
+    limit = _number(options, "part_bytes", _PART)
+    text = fingerprint(read_texts(Path(options.calibration))) if options.calibration else ""
+    key = cache.key(
+        source=to_json(model.source), spec=to_json(model.spec), precision=precision.value, text=text,
+        windows=options.calibration_images, extra={k: v for k, v in options.extra.items() if k in _MINE},
+        tools=GenaiBackend().available().versions,
+    )  # fmt: skip
+
+    def make(folder: Path) -> None:
+        import onnx
+
+        from edgekit.qnn.half_cache import half_cache
+        from edgekit.qnn.text_prepare import prepare_text
+
+        out, graphs = folder / "package", folder / "graphs"
+        made = GenaiBackend().compile(
+            model, target, _AS_BUILT.get(precision, precision), options, folder, progress
+        )
+        graphs.mkdir()
+        ready = prepare_text(out, graphs, context, step, limit, precision.is_float, progress)
+        for path in (*ready.prompt, *ready.token):
+            onnx.save(half_cache(onnx.load(str(path))), str(path))
+        shutil.move(ready.host, out)
+        for name in ("model.onnx", "model.onnx.data"):  # the builder's own graph
+            (out / name).unlink()
+        settings = {k: v for k, v in made.settings.items() if k != "accuracy_level"}  # a CPU's
+        settings |= {"context_length": context, "prompt_step": step, "parts": len(ready.token)}
+        made = replace(made, settings=settings, measured=(ready.gate,))
+        (folder / "artifact.json").write_text(json.dumps(to_json(made)))
+
+    folder = cache.step(f"prepared-text-{key}", make)
+    return folder, from_json(Artifact, json.loads((folder / "artifact.json").read_text()))
+
+
+def _compiled(
+    files: Sequence[Path], chip: Chip, into: Path, progress: Progress, sender: Sender
+) -> None:  # fmt: skip
+    """Contexts of the same names in `into`, made here or by AI Hub."""
+    import onnx
+
+    from edgekit.qnn.context import compile_context
+
+    into.mkdir()
+    for index, path in enumerate(files):
+        progress(f"compiling for {chip.soc}", index, len(files))
+        context = sender.compiled(path, chip) or compile_context(onnx.load(str(path)), chip)
+        (into / path.name).write_bytes(context)
+    progress(f"compiling for {chip.soc}", len(files), len(files))
+
+
+def _nodes(path: Path) -> int:
+    import onnx
+
+    return len(onnx.load(str(path)).graph.node)
+
+
+def _number(options: CompileOptions, name: str, default: int) -> int:
+    given = options.extra.get(name, "") or str(default)
+    if not given.isdigit() or int(given) < 1:
+        raise UsageError(
+            f"{name} {given} is no number of at least one", "", f"the default is {default}"
+        )
+    return int(given)
