@@ -50,9 +50,7 @@ def command(
         application = Server(
             llm, Path(package).name.removesuffix(".edgepkg"), api_key or ""
         ).application(hosts)
-        config = uvicorn.Config(
-            application, host=host, port=port, log_level="warning", access_log=False
-        )
+        config = uvicorn.Config(application, log_level="warning", access_log=False, log_config=None)
         with _listen(host, port) as listening:  # with port 0 only now it is known
             where = f"[{host}]" if ":" in host else host
             url = f"http://{where}:{listening.getsockname()[1]}/v1"
