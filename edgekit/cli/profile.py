@@ -164,9 +164,9 @@ def _texts(results: Any) -> str:
 
     rows = []
     for r in results:
-        speeds = {name: f"{value:.1f}" for name, value, _ in text_speeds(r)}
+        speeds = {name: _speed(value) for name, value, _ in text_speeds(r)}
         low, high = (1 / s for s in reversed(r.run.interval))
-        rows.append((r.package, speeds["decode"], f"{low:.1f} to {high:.1f}", speeds.get("decode, full context", "-"),
+        rows.append((r.package, speeds["decode"], f"{_speed(low)} to {_speed(high)}", speeds.get("decode, full context", "-"),
                      speeds["prompt"], f"{r.cold_load_s * 1e3:.0f}/{r.warm_load_s * 1e3:.0f}",
                      f"{r.peak_memory_bytes / 1e6:.0f}"))  # fmt: skip
     shown = table(rows, ("package", "decode", "95 %", "full", "prompt", "cold/warm", "MB"))
@@ -175,3 +175,8 @@ def _texts(results: Any) -> str:
         f"{shown}\n\ntokens/s: decode with an empty context, and after {text['depth']} tokens (full); prompt of "
         f"{text['prompt_tokens']}\ncold/warm: load, ms; MB: peak memory"
     )
+
+
+def _speed(value: float) -> str:
+    """Four digits are enough of tokens a second."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
