@@ -172,8 +172,8 @@ def _texts(results: Any) -> str:
     shown = table(rows, ("package", "decode", "95 %", "full", "prompt", "cold/warm", "MB"))
     text = results[0].launches[0].text
     return (
-        f"{shown}\n\ntokens/s: decode with an empty context, and after {text['depth']} tokens (full); prompt of "
-        f"{text['prompt_tokens']}\ncold/warm: load, ms; MB: peak memory"
+        f"{shown}\n\ntokens/s: decode with an empty context; full: after {text['depth']} tokens\n"
+        f"prompt: of {text['prompt_tokens']} tokens; cold/warm: load, ms; MB: peak memory"
     )
 
 
