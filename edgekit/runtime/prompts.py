@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from edgekit.errors import UsageError
@@ -36,7 +37,8 @@ def fit_messages(
 ) -> list[int]:
     """The tokens of a conversation. With `truncate` and `shift` the oldest turns go, the system
     message and the last turn stay."""
-    kept = [_checked(m) for m in messages]
+    marks = tokenizer.special_tokens()
+    kept = [_checked(m, () if asked.allow_special else marks) for m in messages]
     if not kept:
         raise UsageError("There are no messages", "", 'pass [{"role": "user", "content": "…"}]')
     while True:
@@ -52,28 +54,27 @@ def fit_messages(
 def chat_tokens(tokenizer: Any, messages: Sequence[Message], allow_special: bool) -> list[int]:
     """The template's own special tokens count as such, those inside contents do not."""
     marks = tokenizer.special_tokens()
-    suspect = not allow_special and any(mark in m["content"] for m in messages for mark in marks)
-    if not suspect:
+    if allow_special or not any(mark in m["content"] for m in messages for mark in marks):
         ids: list[int] = tokenizer.encode(tokenizer.render(messages))
         return ids
-    places, stood_in = {}, []
-    for m in messages:
-        word = f"edgekit{secrets.token_hex(8)}"
-        places[word] = m["content"]
-        stood_in.append({**m, "content": word})
-    rendered, found = tokenizer.render(stood_in), []
-    for word, content in places.items():
-        before, _, rendered = rendered.partition(word)
-        found += tokenizer.encode(before) + tokenizer.encode_plain(content)
-    return found + list(tokenizer.encode(rendered))
+    words = {f"edgekit{secrets.token_hex(8)}": m["content"] for m in messages}
+    stood_in = [{**m, "content": word} for m, word in zip(messages, words)]
+    found: list[int] = []  # a template may leave contents out, or use them twice
+    for part in re.split(f"({'|'.join(words)})", tokenizer.render(stood_in)):
+        found += tokenizer.encode_plain(words[part]) if part in words else tokenizer.encode(part)
+    return found
 
 
-def _checked(message: Any) -> Message:
+def _checked(message: Any, marks: Collection[str]) -> Message:
     if not isinstance(message, dict) or not all(
         isinstance(message.get(k), str) for k in ("role", "content")
     ):
         raise UsageError(
             "A message has a role and a content, both text", "", 'as {"role": "user", "content": "…"}'
+        )
+    if any(mark in message["role"] for mark in marks):
+        raise UsageError(
+            f"{message['role'][:40]!r} is no role", "it holds a special token", "use user or assistant"
         )
     return {"role": message["role"], "content": message["content"]}
 

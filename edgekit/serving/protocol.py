@@ -15,8 +15,11 @@ from edgekit.runtime.generation import Generation
 
 _SAME = {"temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p", "seed": "seed",
          "repetition_penalty": "repetition_penalty"}  # fmt: skip
-_IGNORED = {"model", "messages", "prompt", "stream", "stream_options", "user", "store", "metadata", "logit_bias",
-            "service_tier", "parallel_tool_calls", "echo", "best_of", "suffix"}  # fmt: skip
+_IGNORED = {"model", "messages", "prompt", "stream", "stream_options", "user", "store", "metadata",
+            "service_tier", "parallel_tool_calls"}  # fmt: skip
+# Not supported, and what apps send that do not use it.
+_NOTHING: dict[str, Any] = {"n": 1, "best_of": 1, "frequency_penalty": 0, "presence_penalty": 0, "tools": [],
+                            "logit_bias": {}, "echo": False, "suffix": ""}  # fmt: skip
 _FINISH = {"stop": "stop", "length": "length", "cancelled": "stop"}
 
 
@@ -32,11 +35,11 @@ def options(body: dict[str, Any], default_tokens: int) -> dict[str, Any]:
         chat = body["logprobs"] is True
         taken["logprobs"] = int(body.get("top_logprobs") or 0) if chat else int(body["logprobs"])
     taken.update(_format(body.get("response_format")))
-    for name, none in (("n", 1), ("frequency_penalty", 0), ("presence_penalty", 0), ("tools", None)):
-        if body.get(name) not in (None, none, []):
-            raise UsageError(f"{name} is not supported", f"this server takes {name} {none} only")
+    for name, none in _NOTHING.items():
+        if body.get(name) not in (None, none):
+            raise UsageError(f"{name} is not supported", f"this server takes {name} {none!r} only")
     known = {*_SAME, *_IGNORED, "max_tokens", "max_completion_tokens", "stop", "logprobs", "top_logprobs",
-             "response_format", "n", "frequency_penalty", "presence_penalty", "tools", "tool_choice"}  # fmt: skip
+             "response_format", "tool_choice", *_NOTHING}  # fmt: skip
     unknown = sorted(body.keys() - known)
     if unknown:
         raise UsageError(f"{unknown[0]} is not supported")

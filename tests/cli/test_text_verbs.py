@@ -184,6 +184,7 @@ def test_an_app_that_speaks_the_protocol_gets_answers(
         {"frequency_penalty": 1.0},
         {"tools": [{"type": "function"}]},
         {"temperature": -1},
+        {"logit_bias": {"5": 10}},
     ):
         with pytest.raises(openai.BadRequestError):
             client.chat.completions.create(model="m", messages=talk, max_tokens=4, **wrong)
