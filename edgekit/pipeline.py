@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import math
 import tempfile
 import time
@@ -17,20 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgekit import asked, cache, progress, registry
+from edgekit import asked, progress
 from edgekit.atomic import check_replaceable
-from edgekit.backends.base import Artifact, Backend, CompileOptions
-from edgekit.backends.worker import compile_in_worker, repeat_command
+from edgekit.backends.base import Artifact, CompileOptions
 from edgekit.citation import convert_command
+from edgekit.compiling import compiled, described, repeats
 from edgekit.dataset import Dataset, match_categories, read_dataset
 from edgekit.errors import DataError, UsageError
 from edgekit.model import Model
 from edgekit.outcome import Outcome
-from edgekit.package import Manifest, Package, write_package
-from edgekit.reading import read_model, source_for, versions
+from edgekit.package import Package, write_package
+from edgekit.reading import read_model, source_for
 from edgekit.receipt import Reason, Receipt
 from edgekit.sources.base import SourceOptions
-from edgekit.spec import Precision, from_json, to_json
+from edgekit.spec import Precision
 from edgekit.target import Target
 from edgekit.verification import Verifier
 
@@ -202,62 +201,26 @@ class _Step:
 
     def compiled(self, options: CompileOptions) -> tuple[Artifact, Path]:
         progress.note(f"{self.stage.name}: compiling")
-        folder = _compile(self.model, self.target, self.precision, options, self.calibrating)
-        return from_json(Artifact, json.loads((folder / "artifact.json").read_text())), folder
+        quantised = self.calibrating is not None and not self.precision.is_float
+        graph = self.model.graph.SerializeToString(deterministic=True)
+        return compiled(
+            self.model, self.target, self.precision, options, graph=hashlib.sha256(graph).hexdigest(),
+            images=self.calibrating.fingerprint() if quantised and self.calibrating else "",
+            float_layers=options.float_layers, extra=options.extra,
+        )  # fmt: skip
 
     def attempt(self, options: CompileOptions, tried: Sequence[dict[str, Any]] = ()) -> _Candidate:
         artifact, folder = self.compiled(options)
-        manifest, files = _contents(
-            self.stage.name, self.model, self.target, self.precision, artifact, folder
-        )
+        files = {name: (folder / name).read_bytes() for name in artifact.files}
+        assert self.model.spec is not None
+        files["labels.txt"] = ("\n".join(self.model.spec.labels) + "\n").encode()
+        manifest = described(self.stage.name, self.model, self.target, self.precision, artifact)
         staged = write_package(self.stage, manifest, files, {})
         receipt = self.verifier.check(staged, artifact, self.target, self.parent)
-        steps = (repeat_command(Path("$EDGEKIT_CACHE") / "steps" / folder.name / "job.json"),)
-        receipt = dataclasses.replace(receipt, steps=steps, search=(*tried, *receipt.search))
+        receipt = dataclasses.replace(
+            receipt, steps=(repeats(folder),), search=(*tried, *receipt.search)
+        )
         return _Candidate(staged, files, receipt, artifact)
-
-
-def _compile(
-    model: Model,
-    target: Target,
-    precision: Precision,
-    options: CompileOptions,
-    calibrating: Dataset | None,
-) -> Path:
-    images = calibrating.fingerprint() if calibrating and not precision.is_float else ""
-    graph = model.graph.SerializeToString(deterministic=True)
-    backend: Backend = registry.load("backends", target.backend)
-    key = cache.key(
-        graph=hashlib.sha256(graph).hexdigest(), spec=to_json(model.spec), target=to_json(target),
-        precision=precision.value, images=images, float_layers=options.float_layers,
-        extra=options.extra,
-        tools={**versions(), **backend.available().versions},
-    )  # fmt: skip
-
-    def make(folder: Path) -> None:
-        (folder / "source").mkdir()
-        model.save(folder / "source")
-        compile_in_worker(target, precision, options, folder)
-
-    return cache.step(f"{precision}-{key}", make)
-
-
-def _contents(
-    title: str, model: Model, target: Target, precision: Precision, artifact: Artifact, folder: Path
-) -> tuple[Manifest, dict[str, bytes]]:
-    assert model.spec is not None
-    files = {name: (folder / name).read_bytes() for name in artifact.files}
-    files["labels.txt"] = ("\n".join(model.spec.labels) + "\n").encode()
-    manifest = Manifest(
-        name=title, target=target.name, precision=precision, engine=artifact.engine,
-        model=artifact.spec or model.spec, source=to_json(model.source),
-        toolchain={
-            "versions": {**versions(), **artifact.versions},
-            "backend": target.backend,
-            "settings": artifact.settings,
-        },
-    )  # fmt: skip
-    return manifest, files
 
 
 def _named(path: str | Path | None) -> Path | None:

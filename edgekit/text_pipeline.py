@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from edgekit import asked, cache, progress, registry
+from edgekit import asked, progress
 from edgekit.atomic import check_replaceable
-from edgekit.backends.base import Artifact, Backend, CompileOptions
-from edgekit.backends.worker import compile_in_worker, repeat_command
+from edgekit.backends.base import CompileOptions
 from edgekit.citation import convert_command
+from edgekit.compiling import compiled, described, repeats
 from edgekit.corpus import fingerprint, read_texts
 from edgekit.errors import UsageError
 from edgekit.model import TextModel
 from edgekit.outcome import Outcome
-from edgekit.package import Content, Manifest, Package, write_package
-from edgekit.reading import read_text_model, versions
+from edgekit.package import Content, Package, write_package
+from edgekit.reading import read_text_model
 from edgekit.receipt import Reason, Receipt
 from edgekit.sources.base import SourceOptions
-from edgekit.spec import Precision, from_json, to_json
+from edgekit.spec import Precision, to_json
 from edgekit.target import Target
 from edgekit.text_verification import TextVerifier
 
@@ -59,7 +59,7 @@ def convert_text(
         model, texts, evaluation.name if evaluation else "", windows, launches, command, allowed
     )
     progress.note(
-        f"{model.name}: {model.spec.context_length} tokens of context, for which the KV cache takes "
+        f"{title}: {model.spec.context_length} tokens of context, for which the KV cache takes "
         f"{model.spec.kv_cache_bytes / 1e6:.0f} MB"
     )
     compiling = CompileOptions(
@@ -73,13 +73,17 @@ def convert_text(
                 for precision in _order(model, target, asked_for, bool(launches)):
                     start, full = time.monotonic(), _full(title, target, precision, extra)
                     progress.note(f"{full}: compiling")
-                    folder = _compile(model, target, precision, compiling)
-                    artifact = from_json(Artifact, json.loads((folder / "artifact.json").read_text()))
+                    content = _content(model, target, precision, compiling)
+                    artifact, folder = compiled(model, target, precision, compiling, **content)
                     if service.get("dry_run"):
                         listed = Receipt((), search=artifact.search)
                         outcomes.append(Outcome(full, target.name, precision, None, listed))
                         continue
-                    manifest, files = _contents(full, model, target, precision, artifact, folder)
+                    manifest = described(full, model, target, precision, artifact)
+                    # the engine's own layout at the top, so that its other languages open it too
+                    files: dict[str, Content] = {
+                        n.partition("/")[2]: folder / n for n in artifact.files
+                    }
                     staged = write_package(Path(staging) / full, manifest, files, {})
                     if precision.is_float and parent is None:
                         parent = staged
@@ -88,10 +92,7 @@ def convert_text(
                     receipt = verifier.check(
                         staged, artifact, target, None if precision.is_float else parent
                     )
-                    steps = (
-                        repeat_command(Path("$EDGEKIT_CACHE") / "steps" / folder.name / "job.json"),
-                    )
-                    receipt = dataclasses.replace(receipt, steps=steps)
+                    receipt = dataclasses.replace(receipt, steps=(repeats(folder),))
                     refused = any(t.reason not in allowed for t in receipt.trips)
                     path = None if refused else out / full
                     if path is not None:
@@ -133,37 +134,14 @@ def _order(
     return asked.with_parent(target, wanted)
 
 
-def _compile(model: TextModel, target: Target, precision: Precision, options: CompileOptions) -> Path:
-    backend: Backend = registry.load("backends", target.backend)
-    quantised = not precision.is_float
-    calibration = options.calibration if quantised else ""
-    key = cache.key(
-        source=to_json(model.source), spec=to_json(model.spec), target=to_json(target), precision=precision.value,
-        text=fingerprint(read_texts(Path(calibration))) if calibration else "",
-        windows=options.calibration_images if calibration else 0, extra=options.extra if quantised or target.chips else {},
-        tools={**versions(text=True), **backend.available().versions},
-    )  # fmt: skip
-
-    def make(folder: Path) -> None:
-        (folder / "source").mkdir()
-        model.save(folder / "source")
-        compile_in_worker(target, precision, options, folder)
-
-    return cache.step(f"{precision}-{key}", make)
-
-
-def _contents(
-    title: str, model: TextModel, target: Target, precision: Precision, artifact: Artifact, folder: Path
-) -> tuple[Manifest, dict[str, Content]]:
-    """The engine's own layout at the top of the package, so that its other languages open it too."""
-    files: dict[str, Content] = {n.partition("/")[2]: folder / n for n in artifact.files}
-    manifest = Manifest(
-        name=title, target=target.name, precision=precision, engine=artifact.engine,
-        model=artifact.spec or model.spec, source=to_json(model.source),
-        toolchain={
-            "versions": {**versions(text=True), **artifact.versions},
-            "backend": target.backend,
-            "settings": artifact.settings,
-        },
-    )  # fmt: skip
-    return manifest, files
+def _content(
+    model: TextModel, target: Target, precision: Precision, options: CompileOptions
+) -> dict[str, Any]:
+    """What an artefact is made of: text to decide on and options, where they have a part in it."""
+    calibration = "" if precision.is_float else options.calibration
+    return {
+        "source": to_json(model.source),
+        "text": fingerprint(read_texts(Path(calibration))) if calibration else "",
+        "windows": options.calibration_images if calibration else 0,
+        "extra": {} if precision.is_float and not target.chips else options.extra,
+    }

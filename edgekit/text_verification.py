@@ -14,6 +14,7 @@ from edgekit.devices.base import Plan
 from edgekit.model import TextModel
 from edgekit.package import Package
 from edgekit.profiling import sampler
+from edgekit.profiling.against_float import against_float
 from edgekit.receipt import Measurement, Provenance, Reason, Receipt, Trip
 from edgekit.runtime import EngineOptions, load, open_session
 from edgekit.runtime.tokens import Tokens
@@ -156,38 +157,17 @@ class TextVerifier:
         self, staged: Package, parent: Package | None, target: Target
     ) -> tuple[list[Measurement], list[Trip], list[str]]:
         """The figures, a trip when it is slower than float, and what could not be told."""
+        if parent is not None:
+            limit = target.tolerance.slower
+            measured, trip, unknown = against_float(
+                staged, parent, self.launches, _PLAN, limit, self.command, " a token"
+            )
+            return measured, [trip] if trip else [], [unknown] if unknown else []
         store = Store(Path(":memory:"))
-        packages = [staged, parent] if parent else [staged]
-        results = sampler.profile(packages, "local", self.launches, _PLAN, store, record=False)
+        (mine,) = sampler.profile([staged], "local", self.launches, _PLAN, store, record=False)
         store.close()
-        mine = results[0]
-        measured = sampler.measurements(mine, self.command)
-        if parent is None:
-            unknown = [] if staged.manifest.precision.is_float else [_NO_SPEED]
-            return measured, [], unknown
-        floats = results[1]
-        ratio = sampler.compare(mine, floats)["run"]
-        note = f"a token, interleaved, {ratio.launches} launches each" + "".join(
-            f"; {w}" for w in mine.warnings
-        )
-        measured.append(Measurement("latency", "ratio to float", ratio.value, "1", Provenance.MEASURED,
-                                    ratio.launches, ratio.interval, sampler.label(mine), self.command, note))  # fmt: skip
-        low, high = ratio.interval
-        limit = target.tolerance.slower
-        if low > limit:
-            message = (
-                f"slower than its float parent: {mine.run.median * 1e3:.2f} ms a token against "
-                f"{floats.run.median * 1e3:.2f} ms, {ratio.value:.2f} times ({low:.2f} to {high:.2f}) "
-                f"on {mine.device.chip}"
-            )
-            return measured, [Trip(Reason.SLOWER, message)], []
-        if high > limit:
-            return (
-                measured,
-                [],
-                [f"speed: not told apart from the float parent ({low:.2f} to {high:.2f} times)"],
-            )
-        return measured, [], []
+        unknowns = [] if staged.manifest.precision.is_float else [_NO_SPEED]
+        return sampler.measurements(mine, self.command), [], unknowns
 
 
 def _too_far(rows: Sequence[Measurement], target: Target) -> list[Trip]:

@@ -7,7 +7,6 @@ import shlex
 import time
 from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -18,10 +17,9 @@ from edgekit.errors import SourceError
 from edgekit.graph import count
 from edgekit.model import Model
 from edgekit.package import Package
-from edgekit.profiling import sampler
+from edgekit.profiling.against_float import against_float
 from edgekit.receipt import Measurement, Provenance, Reason, Receipt, Trip
 from edgekit.runtime import Detector, EngineOptions, load, open_session
-from edgekit.store.database import Store
 from edgekit.target import Chip, Target
 from edgekit.verify import evidence
 from edgekit.verify.evidence import Images, Run
@@ -254,28 +252,5 @@ class Verifier:
         """The figures, a trip when it is slower, and what could not be told."""
         if not self._can_time(target):
             return [], None, _NO_SPEED
-        store = Store(Path(":memory:"))
-        mine, floats = sampler.profile(
-            [staged, parent], "local", self.launches, _TRIPWIRE, store, record=False
-        )
-        store.close()
-        ratio = sampler.compare(mine, floats)["run"]
         limit = target.tolerance.slower
-        note = f"interleaved, {ratio.launches} launches each" + "".join(f"; {w}" for w in mine.warnings)
-        measured = [
-            *sampler.measurements(mine, self.command),
-            Measurement("latency", "ratio to float", ratio.value, "1", Provenance.MEASURED,
-                        ratio.launches, ratio.interval, sampler.label(mine), self.command, note),
-        ]  # fmt: skip
-        if ratio.interval[1] <= limit:
-            return measured, None, ""
-        if ratio.interval[0] <= limit:
-            low, high = ratio.interval
-            unknown = f"speed: not told apart from the float parent ({low:.2f} to {high:.2f} times)"
-            return measured, None, unknown
-        message = (
-            f"slower than its float parent: {mine.run.median * 1e3:.1f} ms against "
-            f"{floats.run.median * 1e3:.1f} ms, {ratio.value:.2f} times "
-            f"({ratio.interval[0]:.2f} to {ratio.interval[1]:.2f}) on {mine.device.chip}"
-        )
-        return measured, Trip(Reason.SLOWER, message), ""
+        return against_float(staged, parent, self.launches, _TRIPWIRE, limit, self.command)
