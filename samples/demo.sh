@@ -31,8 +31,8 @@ step generate $out/relief-cpu-ternary -n 24 --chat \
     -p "[1] The clinic at Harrow School opens at 08:00 [1]. It closes at 18:30 [1].
 
 When does the clinic at Harrow School open?"
-packages+=($out/relief-cpu-fp32 $out/relief-cpu-ternary)
 step report "${packages[@]}" -o $out/report.html
+step report $out/relief-cpu-fp32 $out/relief-cpu-ternary -o $out/relief.html
 
 printf '\npackages:  %s\n' "$PWD/$out"
 printf 'picture:   %s\nreport:    %s\n' "$PWD/$out/9002-0003-boxes.jpg" "$PWD/$out/report.html"

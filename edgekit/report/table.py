@@ -140,6 +140,8 @@ def rows(found: Sequence[Evidence]) -> list[Row]:
             DeviceRow(label, [_cell(c, _find(measured, c, label)) for c in of_device])
             for label in evidence.labels or [""]
         ]
+        for cell in (*cells, *(c for d in devices for c in d.cells)):
+            cell.same = f"{evidence.manifest.task} {cell.same}"  # an image is no token
         made.append(Row(number, evidence, cells, devices))
     for i, column in enumerate(of_package):
         _mark_best(column, [row.cells[i] for row in made])

@@ -23,7 +23,7 @@ from edgekit.report.page import build, short_names
 from edgekit.report.render import render, write_report
 from edgekit.report.scatter import Point, scatter
 from edgekit.report.svg import padded, shortened, ticks
-from edgekit.report.table import rows
+from edgekit.report.table import package_columns, rows
 from edgekit.spec import DetectionSpec, ImageSpec, Precision, TensorSpec
 from edgekit.store.database import Store
 
@@ -267,3 +267,17 @@ def test_a_malformed_search_is_an_integrity_error(tmp_path: Path) -> None:
 def test_without_jinja2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
     assert run(["report", str(package(tmp_path).path), "-o", str(tmp_path / "r.html")]) == 3
+
+
+def test_what_is_best_is_asked_of_one_kind_of_model_at_a_time(
+    packages: dict[str, Path], text_packages: dict[str, Path]
+) -> None:
+    """An image is no token, and a detector's size says nothing of a language model's."""
+    found = collect([packages["fp32"], packages["w8a8"], text_packages["fp32"], text_packages["w4"]])
+    table = rows(found)
+    size = [row.cells[0] for row in table]
+    assert [c.best for c in size] == [False, True, False, True]
+    titles = [c.title for c in package_columns(found)]
+    assert {"mAP50-95", "KL"} <= set(titles) and "KL" not in [
+        c.title for c in package_columns(found[:2])
+    ]
