@@ -60,7 +60,7 @@ class GenaiBackend:
         files = sorted(p.relative_to(work).as_posix() for p in out.rglob("*") if p.is_file())
         (out / model.spec.vocabulary).write_bytes((model.folder / model.spec.vocabulary).read_bytes())
         files.append(f"package/{model.spec.vocabulary}")
-        engine = EngineRequirement("genai", ">=0.18,<1", "model.onnx")
+        engine = EngineRequirement("genai", ">=0.18,<0.19", "model.onnx")
         spec, notes = _tokenizer(out, model)
         notes = (*getattr(network, "reading_notes", ()), *notes)
         found = self.available().versions
@@ -83,6 +83,11 @@ def _mode(network: Any, model: TextModel, precision: Precision, options: Compile
         raise UsageError(
             f"{model.source.name} has ternary weights, which {precision} would only make larger", "",
             "use -p ternary, or -p fp32 to compare with",
+        )  # fmt: skip
+    if _keeps_integers(network) and precision not in (Precision.FP32, Precision.TERNARY, model.native):
+        raise UsageError(
+            f"{model.source.name} is quantised to {model.native} already", "its integers are kept, not rounded again",
+            f"use -p {model.native}, or convert the float original to {precision}",
         )  # fmt: skip
     return "float" if precision is Precision.FP32 else options.extra.get("mode", "exact")
 

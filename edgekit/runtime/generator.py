@@ -49,7 +49,13 @@ class _Running:
             self.why = "stop"
         elif len(self.tokens) >= self.request.max_tokens:
             self.why = "length"
+        self.text.append(piece)
         return piece
+
+    def rest(self) -> str:
+        """The text that was held back, at the end."""
+        self.text.append(self.pieces.finish())
+        return self.text[-1]
 
 
 class LanguageModel:
@@ -145,15 +151,12 @@ class LanguageModel:
             if self._cancelled:
                 run.why = "cancelled"
             if piece:
-                run.text.append(piece)
                 yield piece
             if not run.why:
                 self._make_room(run)
             if not run.why:
                 session.append([token])
-        rest = run.pieces.finish()
-        if rest:
-            run.text.append(rest)
+        if rest := run.rest():
             yield rest
         self.last = self._ended(run, read, timed, time.perf_counter() - first)
 
@@ -189,18 +192,17 @@ class LanguageModel:
             if self._cancelled:
                 run.why = "cancelled"
             if piece:
-                run.text.append(piece)
                 yield piece
-        rest = run.pieces.finish()
-        if rest:
-            run.text.append(rest)
+        if rest := run.rest():
             yield rest
         self.last = self._ended(run, len(prompt), timed, time.perf_counter() - first)
 
     def _batch(self, prompts: list[list[int]], asked: Request) -> list[Generation]:
         stop = set(self.spec.stop)
         shortest = min((len(p) for p in prompts), default=0)
-        alone = asked.schema or asked.overflow == "shift" or len(prompts) < 2
+        alone = (
+            asked.schema or asked.overflow == "shift" or len(prompts) < 2 or not self.session.batches
+        )
         if alone or any(stop & set(p[shortest:]) for p in prompts):  # the engine ends at such a token
             return [self._alone(p, asked) for p in prompts]
         start = time.perf_counter()
@@ -219,7 +221,7 @@ class LanguageModel:
                     token = run.sampler(
                         logits[row], (run.prompt + run.tokens) if asked.penalises else ()
                     )
-                    run.text.append(run.take(token, logits[row], self.spec.stop, self.tokens))
+                    run.take(token, logits[row], self.spec.stop, self.tokens)
                 chosen.append(token)
             position += 1
             for run in runs:
@@ -228,7 +230,7 @@ class LanguageModel:
             if not all(r.why for r in runs):
                 batch.append(chosen)
         for run in runs:
-            run.text.append(run.pieces.finish())
+            run.rest()
         spent = time.perf_counter() - first
         return [self._ended(r, len(r.prompt), timed, spent) for r in runs]
 

@@ -1,7 +1,7 @@
 """Trains the sample language model: a BitNet b1.58 on text that write.py makes up on the fly.
 
-    python samples/relief/train.py --checkpoint /tmp/relief.pt            # about 75 minutes, one core
-    python samples/relief/train.py --checkpoint /tmp/relief.pt --resume   # goes on after an interruption
+    python samples/relief/train.py --checkpoint relief.pt            # about 75 minutes, one core
+    python samples/relief/train.py --checkpoint relief.pt --resume   # goes on after an interruption
 
 Copying has to be learnt first, and is learnt fastest from short text: the rows get longer by stages.
 They start in floating point; the roundings are blended in later. Several questions about the same

@@ -20,6 +20,8 @@ from edgekit.spec import TextSpec
 class GenaiSession:
     """A model, its `tokenizer`, and the tokens its cache holds. Not for concurrent use."""
 
+    batches = True  # reads several texts side by side
+
     def __init__(self, folder: Path, spec: TextSpec, options: EngineOptions) -> None:
         og = library()
         self.spec, self.threads = spec, options.threads or default_threads()

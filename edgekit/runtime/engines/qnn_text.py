@@ -27,6 +27,8 @@ class QnnTextSession:
 
     simulator = ""
 
+    batches = False
+
     def __init__(self, package: Package, options: EngineOptions) -> None:
         soc = choose(package, options)
         for name in package.manifest.files:  # the tokenizer's library reads its files itself
@@ -68,11 +70,11 @@ class QnnTextSession:
     def held(self) -> int:
         return len(self._held)
 
-    def batch(self, prompts: Sequence[Sequence[int]]) -> NoReturn:
-        raise _one_at_a_time("Several prompts at once are", "generate them one after another")
-
     def constrained(self, tokens: Sequence[int], kind: str, grammar: str, search: Any) -> NoReturn:
-        raise _one_at_a_time("A schema is", "ask for JSON in the prompt and check it, or use -t cpu")
+        raise UsageError(
+            "A schema is not available on an NPU", "its graphs read one text, and edgekit chooses its tokens",
+            "ask for JSON in the prompt and check it, or use -t cpu",
+        )  # fmt: skip
 
     def reset(self) -> None:
         """Forget the cache."""
@@ -80,12 +82,6 @@ class QnnTextSession:
 
     def close(self) -> None:
         vars(self).pop("_decoder", None)  # a second time is harmless
-
-
-def _one_at_a_time(what: str, then: str) -> UsageError:
-    return UsageError(
-        f"{what} not available on an NPU", "its graphs read one text, and edgekit chooses its tokens", then
-    )  # fmt: skip
 
 
 def _settings(ort: Any) -> Any:
