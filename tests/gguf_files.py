@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
+from edgekit.layers.ternary import ternarised
 from edgekit.model import TextModel
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.gguf import GgufSource
@@ -123,11 +126,11 @@ def write(
     changed: metadata to set, or to leave out where None. leave_out, extra: tensors."""
     config = model.config
     writer = GGUFWriter(path, NAMES.get(config.model_type, config.model_type))
-    metadata = {**_metadata(config), **_tokenizer(tokenizer, pre), **(changed or {})}
+    metadata = {**_metadata(config), **tokenizer_metadata(tokenizer, pre), **(changed or {})}
     for key, value in metadata.items():
         _add(writer, key, value)
-    tensors = {n: t for n, t in hf_tensors(model).items() if n not in leave_out}
-    for name, array in {**tensors, **(extra or {})}.items():
+    kept = ((n, t) for n, t in _tensors(model) if n not in leave_out and n not in (extra or {}))
+    for name, array in chain(kept, (extra or {}).items()):
         asked = (kinds or {}).get(name) or (kind if array.ndim == 2 else "F32")
         number = GGMLQuantizationType[asked]
         if array.shape[-1] % GGML_QUANT_SIZES[number][0]:
@@ -164,11 +167,15 @@ def blocks(array: np.ndarray[Any, Any], number: GGMLQuantizationType) -> np.ndar
 
 def hf_tensors(model: Any) -> dict[str, np.ndarray[Any, Any]]:
     """Float32, with llama.cpp's names and its changes of order and of norms."""
+    return dict(_tensors(model))
+
+
+def _tensors(model: Any) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    """One at a time: a large model need not be held twice."""
     config, kind = model.config, model.config.model_type
     architecture = NAMES.get(kind, kind)
     number = next(k for k, v in MODEL_ARCH_NAMES.items() if v == architecture)
     table = get_tensor_name_map(number, config.num_hidden_layers)
-    found = {}
     for name, parameter in model.named_parameters():
         array = parameter.detach().float().numpy()
         if kind in ("llama", "smollm3", "granite") and ".q_proj." in name:
@@ -177,9 +184,11 @@ def hf_tensors(model: Any) -> dict[str, np.ndarray[Any, Any]]:
             array = _permuted(array, config.num_key_value_heads)
         if kind.startswith("gemma") and "norm" in name:
             array = array + np.float32(1)
+        if kind == "bitnet" and "_proj." in name:
+            ternary, scale = ternarised(parameter.detach())
+            array = ternary.float().numpy() * np.float32(scale)
         stem, _, suffix = name.rpartition(".")
-        found[f"{table.get_name(stem)}.{suffix}"] = array
-    return found
+        yield f"{table.get_name(stem)}.{suffix}", array
 
 
 def _permuted(array: np.ndarray[Any, Any], heads: int) -> np.ndarray[Any, Any]:
@@ -223,7 +232,7 @@ def _metadata(config: Any) -> dict[str, Any]:
     return found
 
 
-def _tokenizer(tokenizer: Any, pre: str) -> dict[str, Any]:
+def tokenizer_metadata(tokenizer: Any, pre: str) -> dict[str, Any]:
     definition = json.loads(tokenizer.backend_tokenizer.to_str())
     vocabulary = tokenizer.get_vocab()
     tokens = sorted(vocabulary, key=lambda t: vocabulary[t])

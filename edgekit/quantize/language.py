@@ -1,16 +1,18 @@
 """Which linear layers of a language model become 4 and which 8 bits, and in what blocks.
 
-One forward and one backward pass give, for each layer, how large its inputs are and how much the
-predictions depend on its outputs (the diagonal of the Fisher information). With both, half of
-Σ F·E[Δy²] estimates the KL divergence that rounding a layer causes; layers become 8 bits where that
-buys most for a byte, until the size budget is used. The block sizes are then compared by the KL
-divergence that is measured, and the best is taken.
+Rounding to 4 bits is compensated (feedback.py). One forward and one backward pass give how much the
+predictions depend on each layer's outputs (the diagonal F of the Fisher information); with the second
+moments H of its inputs, half of Σ F·eHeᵀ over the rows e of the rounding error estimates the KL
+divergence that it causes. Layers become 8 bits where that buys most for a byte, until the size budget
+is used. The block sizes, and the best of them without compensation, are then compared by the KL
+divergence that is measured, on texts that nothing was fitted to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,19 +21,13 @@ from torch import Tensor, nn
 from edgekit.errors import UsageError
 from edgekit.layers.packed import Packed, PackedLinear
 from edgekit.progress import Progress
-from edgekit.quantize.rounding import searched
+from edgekit.quantize.feedback import Compensation, moments
+from edgekit.quantize.rounding import nearest, searched
 
-BUDGET = 4.85  # bits a weight, scales included: what llama.cpp's Q4_K_M takes
+BUDGET = 5.0  # bits a weight: 4, and a float32 scale for each 32
 _BLOCKS = (32, 64, 128)
+_SPARE = 1.01  # of the budget: a row may end within a block
 _TOGETHER = ("q_proj", "k_proj", "v_proj")  # one layer in the package, so of one kind
-
-
-@dataclass
-class Sensitivity:
-    """`inputs` (K,): mean square of each. `outputs` (N,): mean square of the gradient at each."""
-
-    inputs: Tensor
-    outputs: Tensor
 
 
 @dataclass
@@ -43,21 +39,75 @@ class Choice:
     search: list[dict[str, Any]] = field(default_factory=list)
 
 
+@dataclass
+class Rounded:
+    """`cost`: estimated KL divergence it causes, nats a token."""
+
+    packed: Packed
+    cost: float
+
+
+@dataclass
+class Trial:
+    """All layers in one way. `kl`: measured, nats a token."""
+
+    block: int
+    packed: dict[str, Packed]
+    kl: float
+    compensated: bool
+
+    def row(self) -> dict[str, Any]:
+        eight = sorted(n for n, p in self.packed.items() if p.bits == 8)
+        return {"kind": "blocks", "block": self.block, "compensated": self.compensated, "kl": self.kl,
+                "bits": _bits(self.packed.values()), "eight_bit_layers": eight}  # fmt: skip
+
+
 def linears(network: nn.Module) -> dict[str, nn.Linear]:
     """The layers that can be packed, in order; those already packed are left out."""
     return {n: m for n, m in network.named_modules() if isinstance(m, nn.Linear)}
 
 
-def sensitivities(
-    network: nn.Module, windows: Sequence[Tensor], progress: Progress
-) -> dict[str, Sensitivity]:
-    """`windows`: token ids, int64 (T,) each; next tokens are drawn from the network itself."""
+def choose(
+    network: nn.Module, windows: Sequence[Tensor], progress: Progress, budget: float = BUDGET,
+    blocks: Sequence[int] = (),
+) -> Choice:  # fmt: skip
+    """Round every linear layer of a float32 network to 4 bits, some to 8. `windows`: texts to decide on,
+    int64 (T,) each; of four or more, a quarter is kept to measure on. The network is left as it was.
+    """
+    held = windows[::4] if len(windows) > 3 else windows
+    learning = [w for i, w in enumerate(windows) if i % 4] or windows
+    fisher = fishers(network, learning, progress)
+    four, plain, eight = _rounded(network, learning, fisher, blocks or _BLOCKS, progress)
+    reference = reference_logits(network, held)
+
+    def tried(made: dict[str, Rounded], block: int, compensated: bool) -> Trial:
+        packed = _spend(made, eight, budget)
+        return Trial(block, packed, divergence(network, packed, reference, held), compensated)
+
+    trials = [tried(made, block, True) for block, made in four.items()
+              if blocks or _bits(r.packed for r in made.values()) <= budget * _SPARE]  # fmt: skip
+    if not trials:
+        raise UsageError(
+            f"No way to 4 bits stays within {budget:g} bits a weight", "scales and 8-bit layers count as well",
+            "use --bits 5",
+        )  # fmt: skip
+    block = min(trials, key=lambda t: t.kl).block
+    trials.append(tried(plain[block], block, False))
+    best = min(trials, key=lambda t: t.kl)
+    settings = {
+        "block_size": best.block, "rounding": "compensated" if best.compensated else "each weight by itself",
+        "kl": round(best.kl, 6), "bits_per_weight": round(_bits(best.packed.values()), 3),
+        "eight_bit_layers": sum(p.bits == 8 for p in best.packed.values()), "layers": len(best.packed),
+    }  # fmt: skip
+    return Choice(best.packed, settings, [{**t.row(), "chosen": t is best} for t in trials])
+
+
+def fishers(network: nn.Module, windows: Sequence[Tensor], progress: Progress) -> dict[str, Tensor]:
+    """For each linear layer the mean square of the gradient at its outputs, float32 (N,); the next
+    tokens are drawn from the network itself. `windows`: token ids, int64 (T,) each."""
     layers = linears(network)
-    found = {
-        n: Sensitivity(torch.zeros(m.in_features), torch.zeros(m.out_features))
-        for n, m in layers.items()
-    }
-    hooks = [h for n, m in layers.items() for h in _watch(m, found[n])]
+    found = {n: torch.zeros(m.out_features) for n, m in layers.items()}
+    hooks = [m.register_forward_hook(_watching(found[n])) for n, m in layers.items()]
     generator = torch.Generator().manual_seed(0)
     for p in network.parameters():
         p.requires_grad_(False)
@@ -73,98 +123,80 @@ def sensitivities(
         for hook in hooks:
             hook.remove()
     total = sum(len(w) for w in windows)
-    for s in found.values():
-        s.inputs /= total
-        s.outputs /= total
-    return found
+    return {n: f / total for n, f in found.items()}
 
 
-def _watch(layer: nn.Linear, seen: Sensitivity) -> list[Any]:
+def _watching(total: Tensor) -> Any:
+    def backward(gradient: Tensor) -> None:
+        total.add_(gradient.detach().float().flatten(0, -2).square().sum(0))
+
     def forward(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        seen.inputs += inputs[0].detach().float().flatten(0, -2).square().sum(0)
         output.register_hook(backward)  # type: ignore[no-untyped-call]
 
-    def backward(gradient: Tensor) -> None:
-        seen.outputs += gradient.detach().float().flatten(0, -2).square().sum(0)
-
-    return [layer.register_forward_hook(forward)]
+    return forward
 
 
-def choose(
-    network: nn.Module, windows: Sequence[Tensor], progress: Progress, budget: float = BUDGET,
-    blocks: Sequence[int] = (),
-) -> Choice:  # fmt: skip
-    """Round every linear layer of a float32 network to 4 bits, some to 8. `windows`: texts to decide on,
-    int64 (T,) each. The network is left as it was.
-    """
-    sensitive = sensitivities(network, windows, progress)
-    reference = reference_logits(network, windows)
-    eight: dict[str, Packed] = {}
-    tried: list[tuple[float, int, dict[str, Packed]]] = []
-    search: list[dict[str, Any]] = []
-    for block in blocks or _BLOCKS:
-        four = round_all(network, 4, block, progress, sensitive)
-        if _bits(four.values()) > budget and not blocks:
-            continue
-        eight = eight or round_all(network, 8, 32, progress, sensitive)
-        mixed, upgraded = _spend(network, sensitive, four, eight, budget)
-        kl = divergence(network, mixed, reference, windows)
-        tried.append((kl, block, mixed))
-        search.append({"kind": "blocks", "block": block, "kl": kl, "bits": _bits(mixed.values()),
-                       "eight_bit_layers": upgraded})  # fmt: skip
-    if not tried:
-        raise UsageError(
-            f"No way to 4 bits stays within {budget:g} bits a weight", "scales and 8-bit layers count as well",
-            "use --bits 5",
-        )  # fmt: skip
-    kl, block, packed = min(tried, key=lambda t: t[0])
-    for row in search:
-        row["chosen"] = row["block"] == block
-    settings = {"block_size": block, "kl": round(kl, 6), "bits_per_weight": round(_bits(packed.values()), 3),
-                "eight_bit_layers": sum(p.bits == 8 for p in packed.values()), "layers": len(packed)}  # fmt: skip
-    return Choice(packed, settings, search)
-
-
-def round_all(
-    network: nn.Module,
-    bits: int,
-    block: int,
+def _rounded(
+    network: nn.Module, windows: Sequence[Tensor], fisher: dict[str, Tensor], blocks: Sequence[int],
     progress: Progress,
-    sensitive: dict[str, Sensitivity] | None = None,
-) -> dict[str, Packed]:
-    """Every linear layer rounded alike; with `sensitive`, by how large its inputs are."""
+) -> tuple[dict[int, dict[str, Rounded]], dict[int, dict[str, Rounded]], dict[str, Rounded]]:  # fmt: skip
+    """Every layer in 4 bits by block size, with compensation and without, and in 8 bits."""
+    layers = linears(network)
+    four: dict[int, dict[str, Rounded]] = {b: {} for b in blocks}
+    plain: dict[int, dict[str, Rounded]] = {b: {} for b in blocks}
+    eight: dict[str, Rounded] = {}
+    for done, (name, moment) in enumerate(moments(network, layers, windows)):
+        weight = layers[name].weight.detach().float()
+        compensation, importance = Compensation(moment), moment.diagonal()
+        costed = partial(_costed, weight, moment, fisher[name])
+        for block in blocks:
+            size = _fitting(block, weight.shape[1])
+            four[block][name] = costed(compensation.round(weight, 4, size))
+            plain[block][name] = costed(searched(weight, 4, size, importance))
+        eight[name] = costed(nearest(weight, 8, _fitting(32, weight.shape[1])))
+        progress("rounding to 4 bits", done + 1, len(layers))
+    return four, plain, eight
+
+
+def _costed(weight: Tensor, moment: Tensor, fisher: Tensor, packed: Packed) -> Rounded:
+    error = packed.dequantised() - weight
+    return Rounded(packed, float(0.5 * (fisher * ((error @ moment) * error).sum(-1)).sum()))
+
+
+def round_all(network: nn.Module, bits: int, block: int, progress: Progress) -> dict[str, Packed]:
+    """Every linear layer rounded alike, without texts."""
     layers, packed = linears(network), {}
     for i, (name, layer) in enumerate(layers.items()):
-        size = block
-        while size > 16 and size >= 2 * layer.in_features:  # a block longer than the row is padding
-            size //= 2
-        packed[name] = searched(
-            layer.weight.detach().float(), bits, size, sensitive[name].inputs if sensitive else None
-        )
+        rounding = (
+            nearest if bits == 8 else searched
+        )  # a scale that is searched for gains 8 bits nothing
+        packed[name] = rounding(layer.weight.detach().float(), bits, _fitting(block, layer.in_features))
         progress(f"rounding to {bits} bits, blocks of {block}", i + 1, len(layers))
     return packed
 
 
-def _spend(
-    network: nn.Module, sensitive: dict[str, Sensitivity], four: dict[str, Packed],
-    eight: dict[str, Packed], budget: float,
-) -> tuple[dict[str, Packed], list[str]]:  # fmt: skip
-    """8 bits where they buy most for a byte, within the budget; returns what was upgraded as well."""
-    weights = sum(p.rows * p.columns for p in four.values())
-    left = budget * weights / 8 - sum(p.bytes for p in four.values())
+def _fitting(block: int, columns: int) -> int:
+    """A block longer than the row is padding."""
+    while block > 16 and block >= 2 * columns:
+        block //= 2
+    return block
+
+
+def _spend(four: dict[str, Rounded], eight: dict[str, Rounded], budget: float) -> dict[str, Packed]:
+    """8 bits where they buy most for a byte, within the budget."""
+    mixed = {n: r.packed for n, r in four.items()}
+    weights = sum(p.rows * p.columns for p in mixed.values())
+    left = budget * weights / 8 - sum(p.bytes for p in mixed.values())
     offers = []
     for unit in _units(four):
-        gain = sum(_cost(network, n, sensitive[n], four[n]) - _cost(network, n, sensitive[n], eight[n])
-                   for n in unit)  # fmt: skip
-        price = sum(eight[n].bytes - four[n].bytes for n in unit)
+        gain = sum(four[n].cost - eight[n].cost for n in unit)
+        price = sum(eight[n].packed.bytes - four[n].packed.bytes for n in unit)
         offers.append((gain / max(price, 1), price, unit))
-    mixed, upgraded = dict(four), []
     for _, price, unit in sorted(offers, key=lambda o: -o[0]):
         if price <= left:
             left -= price
-            upgraded += unit
-            mixed.update({n: eight[n] for n in unit})
-    return mixed, sorted(upgraded)
+            mixed.update({n: eight[n].packed for n in unit})
+    return mixed
 
 
 def _units(names: Any) -> list[list[str]]:
@@ -173,12 +205,6 @@ def _units(names: Any) -> list[list[str]]:
         parent, _, own = name.rpartition(".")
         units.setdefault(f"{parent}.qkv" if own in _TOGETHER else name, []).append(name)
     return list(units.values())
-
-
-def _cost(network: nn.Module, name: str, sensitive: Sensitivity, packed: Packed) -> float:
-    weight = linears(network)[name].weight.detach().float()
-    error = (packed.dequantised() - weight).square() @ sensitive.inputs
-    return float(0.5 * (sensitive.outputs * error).sum())
 
 
 def _bits(packed: Any) -> float:

@@ -13,6 +13,7 @@ from torch import Tensor
 from edgekit.layers.packed import Packed, blocks_of
 
 _TRIED = 20  # scales a block
+_TOGETHER = 2**17  # weights that are searched at once: what a processor's cache holds
 
 
 def nearest(weight: Tensor, bits: int, block: int, symmetric: bool = True) -> Packed:
@@ -30,6 +31,15 @@ def searched(
 
     For each block the scale whose rounding costs least, refined by least squares.
     """
+    rows = max(1, _TOGETHER // weight.shape[1])
+    parts = [_searched(w, bits, block, importance, symmetric) for w in torch.split(weight, rows)]
+    integers, scales, zeros = (torch.cat(p) for p in zip(*parts))
+    return Packed.of(integers, scales, zeros, bits, weight.shape[1])
+
+
+def _searched(
+    weight: Tensor, bits: int, block: int, importance: Tensor | None, symmetric: bool
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     x = blocks_of(weight, block)
     w = _weights(x, importance, block)
     start, zero = _symmetric(x, bits) if symmetric else _asymmetric(x, bits)
@@ -42,7 +52,7 @@ def searched(
         cost = _cost(x, w, fitted, zero, bits)
         better = cost < best
         best, best_scale = torch.where(better, cost, best), torch.where(better, fitted, best_scale)
-    return Packed.of(_integers(x, best_scale, zero, bits), best_scale, zero, bits, weight.shape[1])
+    return _integers(x, best_scale, zero, bits).to(torch.uint8), best_scale, zero
 
 
 def _symmetric(x: Tensor, bits: int) -> tuple[Tensor, Tensor]:

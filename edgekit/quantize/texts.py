@@ -10,9 +10,9 @@ from edgekit.model import TextModel
 from edgekit.progress import Progress
 from edgekit.spec import TextSpec
 
-_WRITTEN = 8  # texts, side by side
-_TOKENS = 128  # of each
-_LARGE = 1_000_000_000  # parameters from which on it writes less
+_WRITTEN = 16  # texts, side by side
+_WORK = 4e11  # parameters times tokens: a model of 100 million parameters writes 4096
+_LEAST, _MOST = 64, 256  # tokens of each
 
 
 def calibration_windows(model: TextModel, path: Path, length: int, count: int) -> list[list[int]]:
@@ -28,7 +28,7 @@ def own_text(network: Any, spec: TextSpec, length: int, progress: Progress) -> A
     import torch
 
     parameters = sum(p.numel() for p in network.parameters())
-    steps = min(length, _TOKENS if parameters < _LARGE else _TOKENS // 2)
+    steps = min(length, max(_LEAST, min(_MOST, int(_WORK / parameters / _WRITTEN))))
     start = spec.bos if spec.bos is not None else (spec.stop[0] if spec.stop else 0)
     ids = torch.full((_WRITTEN, 1), start)
     generator = torch.Generator().manual_seed(0)

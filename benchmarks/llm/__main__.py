@@ -1,0 +1,203 @@
+"""edgekit's language models against llama.cpp, OpenVINO GenAI and bare onnxruntime-genai, in one run.
+
+    python benchmarks/llm                               # SmolLM2-135M's shape, random weights, one thread
+    python benchmarks/llm --shape qwen2-0.5b --threads 2 --rounds 7
+    python benchmarks/llm --shape bitnet-2b             # ternary, against llama.cpp's TQ2_0
+    python benchmarks/llm --model FOLDER                # a Hugging Face folder of your own
+
+Every engine gets the same weights, quantised its own way. Each round launches each engine once, in a
+process of its own, in turns: it loads, reads a prompt of 128 tokens and writes 64. Tokens a second,
+load and memory are medians over rounds. KL: mean divergence of next-token distributions from
+transformers in float32, in nats, over 4 windows of 64 tokens. llama.cpp (compiled here) and OpenVINO
+are installed into an environment of their own; one that cannot be is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+import models
+
+from edgekit.settings import cache_folder
+
+_CHILD = Path(__file__).with_name("child.py")
+_PEERS = {
+    "llama": ("llama-cpp-python==0.3.36",),
+    "openvino_pipeline": ("openvino-genai==2026.4.1.0", "nncf==3.4.0"),
+}
+_PROMPT, _WRITTEN, _CONTEXT = 128, 64, 512
+
+
+@dataclass
+class Contender:
+    name: str
+    engine: str  # a module beside this one
+    python: str
+    model: Path
+    seen: list[dict[str, float]] = field(default_factory=list)
+    kl: float | None = None
+
+    def run(self, threads: int, **more: Any) -> str:
+        given = {
+            "threads": threads,
+            "context": _CONTEXT,
+            "prompt": _PROMPT,
+            "written": _WRITTEN,
+            **more,
+        }
+        return child(self.python, self.engine, self.model, given)
+
+    def middle(self, what: str) -> float:
+        return statistics.median(s[what] for s in self.seen)
+
+    @property
+    def size(self) -> int:
+        files = self.model.rglob("*") if self.model.is_dir() else [self.model]
+        return sum(f.stat().st_size for f in files)
+
+
+def child(python: str, engine: str, model: Path, given: dict[str, Any]) -> str:
+    ran = subprocess.run([python, str(_CHILD), engine, str(model), json.dumps(given)], capture_output=True, text=True,
+                         env={**os.environ, "OMP_NUM_THREADS": str(given.get("threads", 2))})  # fmt: skip
+    if ran.returncode:
+        raise RuntimeError(f"{engine}: {(ran.stderr.strip().splitlines() or ['no message'])[-1]}")
+    return ran.stdout
+
+
+def peer(engine: str) -> str:
+    """The interpreter of an environment that holds it, made when it is not there: "" where that fails."""
+    folder = cache_folder() / f"peer-{engine}"
+    python = folder / "bin" / "python"
+    if not (folder / "ready").exists():
+        print(f"installing {' '.join(_PEERS[engine])} into {folder}", file=sys.stderr)
+        venv.create(folder, with_pip=True, clear=True)
+        ran = subprocess.run([str(python), "-m", "pip", "install", "--quiet", *_PEERS[engine]])
+        if ran.returncode:
+            print(f"{engine} is left out: it could not be installed", file=sys.stderr)
+            return ""
+        (folder / "ready").touch()
+    return str(python)
+
+
+def contenders(folder: Path, work: Path, options: argparse.Namespace) -> list[Contender]:
+    """Each with its file ready."""
+    here = sys.executable
+    words = options.convert.split()
+    if ternary := json.loads((folder / "config.json").read_text())["model_type"] == "bitnet":
+        made = {f"ternary, {m}": models.package(folder, work / m, _CONTEXT, "-p", "ternary", "--mode", m, *words)
+                for m in ("fast", "exact")}  # fmt: skip
+    else:
+        made = {"w4": models.package(folder, work, _CONTEXT, "-p", "w4", *words)}
+    found = [Contender(f"edgekit {n}", "edgekit_runtime", here, p) for n, p in made.items()]
+    found.insert(
+        1, Contender(f"onnxruntime-genai, {next(iter(made))}", "genai_loop", here, found[0].model)
+    )
+    source = models.gguf(folder, work / "source.gguf", "TQ2_0" if ternary else "F16")
+    for kind in ("TQ2_0",) if ternary else ("Q4_0", "Q4_K_M"):
+        if python := peer("llama"):
+            out = work / f"{kind}.gguf"
+            child(python, "llama", source, {"prepare": kind, "out": str(out)})
+            found.append(Contender(f"llama.cpp {kind}", "llama", python, out))
+    if not ternary and (python := peer("openvino_pipeline")):
+        out = work / "openvino"
+        child(python, "openvino_pipeline", source, {"prepare": "INT4_SYM", "out": str(out)})
+        found.append(Contender("OpenVINO GenAI int4", "openvino_pipeline", python, out))
+    return found
+
+
+def divergences(found: list[Contender], folder: Path, work: Path) -> None:
+    """Fills in `kl`."""
+    vocabulary = json.loads((folder / "config.json").read_text())["vocab_size"]
+    windows = np.random.default_rng(0).integers(0, vocabulary, (4, 64))
+    np.save(work / "windows.npy", windows)
+    models.reference(folder, windows, work / "reference.npy")
+    p = _log_softmax(np.load(work / "reference.npy"))
+    for contender in found:
+        if contender.engine != "genai_loop":
+            out = work / "logits.npy"
+            contender.run(2, windows=str(work / "windows.npy"), logits=str(out))
+            contender.kl = float((np.exp(p) * (p - _log_softmax(np.load(out)))).sum(-1).mean())
+
+
+def _log_softmax(logits: Any) -> Any:
+    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+def bandwidth(threads: int) -> float:
+    """Bytes a second that `threads` threads read of memory: the best of ten sums over 512 MB."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    parts, best = np.array_split(np.ones(2**26), threads), 0.0
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(10):
+            start = time.perf_counter()
+            list(pool.map(np.sum, parts))
+            best = max(best, sum(p.nbytes for p in parts) / (time.perf_counter() - start))
+    return best
+
+
+def show(found: list[Contender], threads: int, read: float) -> None:
+    first = found[0]
+    print(
+        f"{threads} threads, medians of {len(first.seen)} launches each, in turns; memory is read at {read / 1e9:.1f} GB/s"
+    )
+    print(
+        f"{'':28}{'KL':>9}{'prompt/s':>10}{'write/s':>9}{'load s':>8}{'peak MB':>9}{'file MB':>9}   first / it: prompt, write"
+    )
+    for c in found:
+        ratios = f"{first.middle('prompt') / c.middle('prompt'):.2f}, {first.middle('decode') / c.middle('decode'):.2f}"
+        kl = "" if c.kl is None else f"{c.kl:.5f}"
+        print(f"{c.name:28}{kl:>9}{c.middle('prompt'):10.1f}{c.middle('decode'):9.1f}{c.middle('load'):8.2f}"
+              f"{c.middle('memory') / 1e6:9.0f}{c.size / 1e6:9.1f}   {ratios}")  # fmt: skip
+    if found[1].engine == "genai_loop":
+        wrapped = [a["decode"] / b["decode"] for a, b in zip(found[1].seen, first.seen)]
+        print(
+            f"edgekit's runtime takes {statistics.median(wrapped) - 1:+.1%} of onnxruntime-genai's own loop a token"
+        )
+    weights = (first.model / "model.onnx.data").stat().st_size
+    print(
+        f"{first.name} writes at {first.middle('decode') * weights / read:.0%} of the memory's bandwidth"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--shape", choices=models.SHAPES, default="smollm2-135m")
+    parser.add_argument("--model", type=Path, help="A Hugging Face folder instead of a shape.")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--convert", default="", help="More options of edgekit convert, as one word.")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        folder = options.model or models.random_model(options.shape, work / "source")
+        found = contenders(folder, work, options)
+        divergences(found, folder, work)
+        for threads in options.threads:
+            for contender in found:
+                contender.seen = []
+            for turn in range(options.rounds):
+                for contender in found if turn % 2 == 0 else reversed(found):
+                    contender.seen.append(json.loads(contender.run(threads).strip().splitlines()[-1]))
+            show(found, threads, bandwidth(threads))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""The same weights for every engine: a shape with random values, or a Hugging Face folder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))  # tests/gguf_files.py writes models
+
+_WIDTHS = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+           "vocab_size")  # fmt: skip
+SHAPES = {
+    "tiny": (256, 512, 2, 4, 2, 1024),
+    "smollm2-135m": (576, 1536, 30, 9, 3, 49152),
+    "qwen2-0.5b": (896, 4864, 24, 14, 2, 151936),
+    "bitnet-tiny": (256, 512, 2, 4, 2, 1024),
+    "bitnet-0.7b": (1536, 4096, 24, 16, 16, 32002),
+    "bitnet-2b": (2560, 6912, 30, 20, 5, 128256),
+}
+
+
+def random_model(shape: str, folder: Path) -> Path:
+    """A Llama, or a BitNet, as a Hugging Face folder. Its logits are spread as a trained model's are, so
+    that divergences say something about rounding."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from tests.gguf_files import byte_level
+
+    torch.manual_seed(0)
+    tokenizer = byte_level()
+    config = AutoConfig.for_model(
+        "bitnet" if shape.startswith("bitnet") else "llama", **dict(zip(_WIDTHS, SHAPES[shape])),
+        max_position_embeddings=2048, rms_norm_eps=1e-5, tie_word_embeddings=True,
+        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=None,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    with torch.no_grad():
+        model.model.norm.weight.fill_(3 / (config.hidden_size**0.5 * config.initializer_range))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def package(folder: Path, out: Path, context: int, *words: str) -> Path:
+    """edgekit's, by its command line; nothing is evaluated, and so nothing refused."""
+    command = [sys.executable, "-m", "edgekit.cli.main", "convert", str(folder), "--name", "model", "--launches", "0",
+               "--context", str(context), "-o", str(out), "--json", *words]  # fmt: skip
+    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return Path(json.loads(ran.stdout)["packages"][0]["path"])
+
+
+def gguf(folder: Path, out: Path, kind: str) -> Path:
+    """As llama.cpp's converter writes it; kind: of the matrices but the table."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from tests.gguf_files import tokenizer_metadata, write
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    changed = {
+        "general.file_type": 1,
+        **_padded(tokenizer_metadata(tokenizer, "qwen2"), model.config.vocab_size),
+    }
+    table = {"token_embd.weight": "F16"}
+    return write(out, model, tokenizer, kind, changed=changed, kinds=table)
+
+
+def _padded(metadata: dict[str, Any], size: int) -> dict[str, Any]:
+    """A vocabulary as long as the table: llama.cpp opens no other."""
+    more = range(len(metadata["tokenizer.ggml.tokens"]), size)
+    named = {
+        "tokenizer.ggml.tokens": [f"<unused{i}>" for i in more],
+        "tokenizer.ggml.token_type": [5] * len(more),
+    }
+    return {key: metadata[key] + rest for key, rest in named.items()}
+
+
+def reference(folder: Path, windows: Any, out: Path) -> None:
+    """transformers' logits in float32 for the second half of each window, float32 (N, T/2, V)."""
+    import numpy as np
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()
+    half = windows.shape[1] // 2
+    with torch.no_grad():
+        logits = [
+            model(torch.tensor(w[None])).logits[0, half - 1 : -1].float().numpy() for w in windows
+        ]
+    np.save(out, np.array(logits))
