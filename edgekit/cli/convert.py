@@ -119,7 +119,7 @@ _NEXT = {
 @click.option(
     "--bits",
     metavar="BITS",
-    help="Language models, w4: bits a weight in all, scales included (default: 4.85).",
+    help="Language models, w4: bits a weight in all, scales included (default: 5).",
 )
 @click.option(
     "--block-size", type=click.Choice(["16", "32", "64", "128", "256"]),

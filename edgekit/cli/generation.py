@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -12,6 +12,13 @@ from edgekit.errors import DataError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_ENGINE = (
+    click.option("--threads", type=click.IntRange(1), help="Default: the free big cores."),
+    click.option(
+        "-d", "--device", type=click.Choice(["local", "sim:htp"]), default="local", show_default=True,
+        help="sim:htp: Qualcomm's simulator, for packages of a Snapdragon; seconds a token.",
+    ),
+)  # fmt: skip
 _OPTIONS = (
     click.option("-n", "--max-tokens", type=click.IntRange(1), default=256, show_default=True, help="At most."),
     click.option("--temperature", type=float, help="0 is greedy (default: the package's own)."),
@@ -25,11 +32,7 @@ _OPTIONS = (
         "--overflow", type=click.Choice(["error", "truncate", "shift"]), default="error", show_default=True,
         help="When the context is full: refuse, leave out the oldest of the prompt, or of all.",
     ),
-    click.option("--threads", type=click.IntRange(1), help="Default: the free big cores."),
-    click.option(
-        "-d", "--device", type=click.Choice(["local", "sim:htp"]), default="local", show_default=True,
-        help="sim:htp: Qualcomm's simulator, for packages of a Snapdragon; seconds a token.",
-    ),
+    *_ENGINE,
 )  # fmt: skip
 SAMPLING = (
     "max_tokens",
@@ -45,7 +48,15 @@ SAMPLING = (
 
 
 def sampling_options(function: F) -> F:
-    for option in reversed(_OPTIONS):
+    return _with(_OPTIONS, function)
+
+
+def engine_options(function: F) -> F:
+    return _with(_ENGINE, function)
+
+
+def _with(options: Sequence[Callable[[F], F]], function: F) -> F:
+    for option in reversed(options):
         function = option(function)
     return function
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from edgekit.cli.generation import engine_options
 from edgekit.cli.output import emit, json_option
 from edgekit.errors import MissingError, UsageError
 
@@ -21,10 +22,16 @@ from edgekit.errors import MissingError, UsageError
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any free one."
 )
 @click.option("--api-key", envvar="EDGEKIT_API_KEY", help="Ask for this key (also EDGEKIT_API_KEY).")
-@click.option("--threads", type=click.IntRange(1), help="Default: the free big cores.")
+@engine_options
 @json_option
 def command(
-    package: str, host: str, port: int, api_key: str | None, threads: int | None, as_json: bool
+    package: str,
+    host: str,
+    port: int,
+    api_key: str | None,
+    threads: int | None,
+    device: str,
+    as_json: bool,
 ) -> None:
     """Answer the OpenAI protocol with PACKAGE: /v1/chat/completions, /v1/completions, /v1/models.
 
@@ -45,7 +52,7 @@ def command(
         ) from error
     from edgekit.runtime import load_text
 
-    with load_text(package, threads) as llm:
+    with load_text(package, threads, device == "sim:htp") as llm:
         hosts = LOCAL if host in LOCAL else ("*",)
         application = Server(
             llm, Path(package).name.removesuffix(".edgepkg"), api_key or ""
