@@ -130,6 +130,14 @@ _NEXT = {
     help="BitNet: exact computes with each token's inputs as in training (default), fast as the kernel likes best.",
 )  # fmt: skip
 @click.option(
+    "--prompt-step", type=click.IntRange(1), metavar="TOKENS",
+    help="Language models on a Snapdragon: tokens of a prompt read at once (default: 128).",
+)  # fmt: skip
+@click.option(
+    "--part-bytes", type=click.IntRange(1), metavar="BYTES",
+    help="Language models on a Snapdragon: weights in one context, at most (default: 1500000000).",
+)  # fmt: skip
+@click.option(
     "--download",
     is_flag=True,
     help="SOURCE is a model of the Hugging Face hub, OWNER/NAME: download it.",
@@ -212,7 +220,11 @@ def command(
 
 def _text(given: dict[str, Any]) -> dict[str, str]:
     """What only language models are asked."""
-    return {k: str(given[k]) for k in ("bits", "block_size", "mode") if given[k]}
+    return {
+        k: str(given[k])
+        for k in ("bits", "block_size", "mode", "prompt_step", "part_bytes")
+        if given[k]
+    }
 
 
 def _hub(given: dict[str, Any]) -> dict[str, str]:
