@@ -46,7 +46,8 @@ def build(
         with contextlib.redirect_stdout(said):
             _replace_loading(network, mode)
             families.mend_builders(builder)
-            asked = ["prune_lm_head=true", f"int4_accuracy_level={accuracy}",
+            # A cache as short as its window cannot be rewound past it, and Mistral's cannot be read past it.
+            asked = ["windowed_kv_cache=false", "prune_lm_head=true", f"int4_accuracy_level={accuracy}",
                      f"fuse_qkv={_word(_can_fuse(network))}", f"shared_embeddings={_word(_is_tied(network))}"]  # fmt: skip
             options = builder.parse_extra_options(
                 None, str(files), str(out), "fp32", "cpu", str(out / ".cache"), asked
