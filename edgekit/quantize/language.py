@@ -9,7 +9,7 @@ divergence that is measured, and the best is taken.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,10 +92,11 @@ def _watch(layer: nn.Linear, seen: Sensitivity) -> list[Any]:
 
 def choose(
     network: nn.Module, windows: Sequence[Tensor], progress: Progress, budget: float = BUDGET,
-    blocks: Sequence[int] = (),
+    blocks: Sequence[int] = (), fixed: Mapping[str, int] = {},
 ) -> Choice:  # fmt: skip
     """Round every linear layer of a float32 network to 4 bits, some to 8. `windows`: texts to decide on,
-    int64 (T,) each. The network is left as it was.
+    int64 (T,) each. `fixed`: bits of layers about which nothing is decided; they are not in the budget.
+    The network is left as it was.
     """
     sensitive = sensitivities(network, windows, progress)
     reference = reference_logits(network, windows)
@@ -103,11 +104,13 @@ def choose(
     tried: list[tuple[float, int, dict[str, Packed]]] = []
     search: list[dict[str, Any]] = []
     for block in blocks or _BLOCKS:
-        four = round_all(network, 4, block, progress, sensitive)
-        if _bits(four.values()) > budget and not blocks:
+        four = round_all(network, 4, block, progress, sensitive, fixed)
+        open_ = {n: p for n, p in four.items() if n not in fixed}
+        if _bits(open_.values()) > budget and not blocks:
             continue
-        eight = eight or round_all(network, 8, 32, progress, sensitive)
-        mixed, upgraded = _spend(network, sensitive, four, eight, budget)
+        eight = eight or round_all(network, 8, 32, progress, sensitive, fixed)
+        mixed, upgraded = _spend(network, sensitive, open_, eight, budget)
+        mixed |= {n: p for n, p in four.items() if n in fixed}
         kl = divergence(network, mixed, reference, windows)
         tried.append((kl, block, mixed))
         search.append({"kind": "blocks", "block": block, "kl": kl, "bits": _bits(mixed.values()),
@@ -131,15 +134,20 @@ def round_all(
     block: int,
     progress: Progress,
     sensitive: dict[str, Sensitivity] | None = None,
+    fixed: Mapping[str, int] = {},
 ) -> dict[str, Packed]:
-    """Every linear layer rounded alike; with `sensitive`, by how large its inputs are."""
+    """Every linear layer rounded alike, but those that `fixed` gives bits of their own, 32 for none; with
+    `sensitive`, by how large its inputs are."""
     layers, packed = linears(network), {}
     for i, (name, layer) in enumerate(layers.items()):
-        size = block
+        own = fixed.get(name, bits)
+        if own == 32:
+            continue
+        size = block if own == bits else 32
         while size > 16 and size >= 2 * layer.in_features:  # a block longer than the row is padding
             size //= 2
         packed[name] = searched(
-            layer.weight.detach().float(), bits, size, sensitive[name].inputs if sensitive else None
+            layer.weight.detach().float(), own, size, sensitive[name].inputs if sensitive else None
         )
         progress(f"rounding to {bits} bits, blocks of {block}", i + 1, len(layers))
     return packed
@@ -224,8 +232,8 @@ def apply(network: Any, packed: dict[str, Packed]) -> None:
         layer = getattr(owner, own)
         bias = None if layer.bias is None else layer.bias.detach().float()
         setattr(owner, own, PackedLinear(weight, bias))
-    if tied:
-        table.packed = network.get_output_embeddings().packed
+    if tied and isinstance(head := network.get_output_embeddings(), PackedLinear):
+        table.packed = head.packed
 
 
 def unpack(network: Any) -> None:
