@@ -35,7 +35,7 @@ class GenaiBackend:
         return Availability(versions={n: version(n) for n in ("onnxruntime-genai", "transformers")})
 
     def precisions(self, target: Target) -> tuple[Precision, ...]:
-        mine = (Precision.FP32, Precision.W8, Precision.W4, Precision.TERNARY)
+        mine = (Precision.FP32, Precision.FP16, Precision.W8, Precision.W4, Precision.TERNARY)
         return tuple(p for p in target.precisions if p in mine)
 
     def compile(
@@ -47,14 +47,14 @@ class GenaiBackend:
 
         assert isinstance(model, TextModel)
         network = registry.load("sources", model.source.kind).network(model, "float32")
-        mode = _mode(network, model, precision, options)
-        settings: dict[str, Any] = {"accuracy_level": 4} if precision is not Precision.FP32 else {}
+        mode, context = _mode(network, model, precision, options), model.spec.context_length
+        settings: dict[str, Any] = {} if precision.is_float else {"accuracy_level": 4}
         search: list[dict[str, Any]] = []
         cache = None
-        if precision is not Precision.FP32:
+        if not precision.is_float:
             windows = functools.cache(lambda: _windows(network, model, options, progress))
             if options.extra.get("kv_cache") == "int8":  # while the weights are the source's
-                cache = kv_cache.scales(network, windows()[0], model.spec.context_length, progress)
+                cache = kv_cache.scales(network, windows()[0], context, progress)
                 settings["kv_cache"] = {"holds": "int8, a scale a channel", "decided_on": windows()[1]}
             choice = _quantise(network, model, precision, options, windows, progress)
             settings, search = {**settings, **choice.settings}, choice.search
@@ -63,7 +63,8 @@ class GenaiBackend:
         if precision is Precision.TERNARY:
             settings["mode"] = mode
         out = work / "package"
-        build(network, model.folder, out, model.spec.context_length, mode=mode, cache=cache)
+        half = precision is Precision.FP16
+        build(network, model.folder, out, context, mode=mode, cache=cache, store_half=half)
         files = sorted(p.relative_to(work).as_posix() for p in out.rglob("*") if p.is_file())
         (out / model.spec.vocabulary).write_bytes((model.folder / model.spec.vocabulary).read_bytes())
         files.append(f"package/{model.spec.vocabulary}")
@@ -92,12 +93,13 @@ def _mode(network: Any, model: TextModel, precision: Precision, options: Compile
             f"{model.source.name} has ternary weights, which {precision} would only make larger", "",
             "use -p ternary, or -p fp32 to compare with",
         )  # fmt: skip
-    if _keeps_integers(network) and precision not in (Precision.FP32, Precision.TERNARY, model.native):
+    kept = precision.is_float or precision in (Precision.TERNARY, model.native)
+    if _keeps_integers(network) and not kept:
         raise UsageError(
             f"{model.source.name} is quantised to {model.native} already", "its integers are kept, not rounded again",
             f"use -p {model.native}, or convert the float original to {precision}",
         )  # fmt: skip
-    return "float" if precision is Precision.FP32 else options.extra.get("mode", "exact")
+    return "float" if precision.is_float else options.extra.get("mode", "exact")
 
 
 def _quantise(

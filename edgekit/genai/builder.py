@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import ConversionError, SourceError
-from edgekit.genai import families, kv_cache, ternary
+from edgekit.genai import families, half, kv_cache, ternary
 from edgekit.genai.ternary import Mode
 from edgekit.layers.packed import Packed, PackedLinear
 from edgekit.layers.ternary import TernaryLinear
@@ -29,13 +29,13 @@ ONNX = "model.onnx"
 
 def build(
     network: Any, files: Path, out: Path, context: int, accuracy: int = _ACCURACY, mode: Mode = "exact",
-    cache: CacheScales | None = None,
+    cache: CacheScales | None = None, store_half: bool = False,
 ) -> None:  # fmt: skip
     """Write model.onnx, model.onnx.data, genai_config.json and the tokenizer's files to `out`.
 
     network: a transformers model whose linear layers may be PackedLinear. files: its config.json and
     tokenizer. context: tokens that are kept. mode: of BitNet's layers, see genai.ternary. cache: of an
-    int8 KV cache; without them it is float32.
+    int8 KV cache; without them it is float32. store_half: float weights take 16 bits, see genai.half.
     Raises SourceError for an architecture that the builder does not know.
     """
     os.environ["TQDM_DISABLE"] = "1"
@@ -49,6 +49,8 @@ def build(
         with contextlib.redirect_stdout(said), kv_cache.asked(cache) as of_cache:
             _replace_loading(network, mode)
             families.mend_builders(builder)
+            if store_half:
+                half.store_half(builder.Model)
             # A cache as short as its window cannot be rewound past it, and Mistral's cannot be read past it.
             asked = ["windowed_kv_cache=false", "prune_lm_head=true", f"int4_accuracy_level={accuracy}",
                      f"fuse_qkv={_word(_can_fuse(network))}", f"shared_embeddings={_word(_is_tied(network))}",

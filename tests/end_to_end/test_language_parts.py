@@ -255,6 +255,41 @@ def test_ternary_packages_take_a_smaller_head(text_packages: dict[str, Path], ed
     assert (settings["head"], settings["embedding"]) == ("w4", "w4, the head's")
 
 
+def test_fp16_is_half_the_size_and_the_same_text(edgekit: Edgekit, tmp_path: Path) -> None:
+    ran = edgekit(
+        "convert", models.stories(), "-p", "fp32", "-p", "fp16", "--eval", models.stories_text(), "--eval-windows", 1,
+        "--launches", 0, "-o", tmp_path, "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err + ran.out
+    fp32, fp16 = (Path(p["path"]) for p in ran.json["packages"])
+    sizes = [(p / "model.onnx.data").stat().st_size for p in (fp32, fp16)]
+    assert sizes[1] < 0.52 * sizes[0]
+    divergence = measured(receipt(fp16), "accuracy")["KL divergence"]["value"]
+    assert 0 < divergence < 1e-5
+    texts = []
+    for package in (fp32, fp16):
+        with load_text(package) as llm:
+            texts.append(llm.generate("Once upon a time", max_tokens=60).text)
+    assert texts[0] == texts[1]
+
+
+def test_weights_beyond_16_bits_stay_as_they_are(tmp_path: Path) -> None:
+    source = HuggingFaceSource()
+    model = source.read(
+        str(models.folder(tmp_path / "m")), SourceOptions(context=64), tmp_path / "files"
+    )
+    network = source.network(model, "float32")
+    with torch.no_grad():  # of the same function, with one matrix far larger and the next far smaller
+        network.model.layers[0].mlp.up_proj.weight.mul_(2.0**22)
+        network.model.layers[0].mlp.down_proj.weight.mul_(2.0**-22)
+        ids = np.random.default_rng(0).integers(4, 300, 30).tolist()
+        expected = network(torch.tensor([ids])).logits[0, -1].numpy()
+    build(network, model.folder, tmp_path / "package", 64, store_half=True)
+    session = GenaiSession(tmp_path / "package", model.spec, EngineOptions(1))
+    session.start(ids)
+    assert np.abs(session.logits() - expected).max() < 0.01 * np.abs(expected).max()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
