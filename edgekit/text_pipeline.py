@@ -136,7 +136,7 @@ def _check_quantised(wanted: Sequence[asked.Job], extra: Mapping[str, str]) -> N
     for target, precisions in wanted if given else ():
         if target.chips:
             raise UsageError(
-                f"{given[0]} is for CPUs", f"on {target.name} the cache is float16 and so is the embedding",
+                f"{given[0]} is for CPUs", f"on {target.name} cache and embedding are float16, and the head is like the layers",
                 "leave it out, or use -t cpu",
             )  # fmt: skip
         if all(p.is_float for p in precisions):
