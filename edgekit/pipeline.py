@@ -60,7 +60,8 @@ def convert(
     outcome's receipt lists in `search` what would be.
 
     Language models: calibration and eval are text files, of which 32 and `eval_windows` windows are
-    used; `text`: `bits` (a weight, the size budget of w4), `block_size`.
+    used; `text`: `bits` (a weight, the size budget of w4), `block_size`, `mode`, `head`, `embedding`,
+    `kv_cache`, as `edgekit convert --help` explains them.
 
     Returns an Outcome for each package, refused ones included. Raises EdgekitError otherwise.
     """

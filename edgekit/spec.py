@@ -140,7 +140,8 @@ class TextSpec:
     """A causal language model: what its engine needs besides ONNX Runtime GenAI's own files.
 
     `context_length` tokens are kept, and the KV cache is allocated for as many; `kv_cache_bytes` is
-    its size then. `stop`: ids that end a text. `vocabulary` names the file of the tokens' bytes.
+    its size then, `kv_cache` what it holds. `stop`: ids that end a text. `vocabulary` names the file
+    of the tokens' bytes.
     """
 
     family: str  # the architecture, as Hugging Face names it
@@ -155,6 +156,7 @@ class TextSpec:
     sampling: Sampling = Sampling()
     vocabulary: str = "tokens.bin"
     tokenizer: Literal["genai", "tokenizers"] = "genai"  # what makes ids of text
+    kv_cache: Literal["float32", "float16", "int8"] = "float32"
     task: str = "text-generation"
 
 

@@ -19,6 +19,7 @@ from edgekit.errors import UsageError
 from edgekit.model import TextModel
 from edgekit.outcome import Outcome
 from edgekit.package import Content, Package, write_package
+from edgekit.quantize.kv_cache import in_int8
 from edgekit.reading import read_text_model
 from edgekit.receipt import Reason, Receipt
 from edgekit.sources.base import SourceOptions
@@ -26,6 +27,7 @@ from edgekit.spec import Precision, to_json
 from edgekit.target import Target
 from edgekit.text_verification import TextVerifier
 
+_KINDS = {"kv_cache": ("fp32", "int8"), "head": ("w4", "w8", "fp32"), "embedding": ("w4", "w8", "fp32")}
 _LARGE_PARENT = 500_000_000  # parameters from which on no float package is made to compare speed with
 
 
@@ -36,6 +38,7 @@ def convert_text(
     via: str = "", hub: Mapping[str, str] | None = None,
 ) -> list[Outcome]:  # fmt: skip
     """See `pipeline.convert`; `windows`: of the evaluation text, at most."""
+    extra = {k: v for k, v in extra.items() if (k, v) != ("kv_cache", "fp32")}  # what it is anyway
     _check(options, extra)
     sent = asked.targets(targets, merge, via)
     found, service = [t.for_text() for t in sent], asked.service(sent, hub or {})
@@ -47,6 +50,7 @@ def convert_text(
     model = read_text_model(source, options)
     natural = [model.native.value] if model.native and not precisions else precisions
     wanted = asked.jobs(found, natural, calibration)
+    _check_quantised(wanted, extra)
     title = name or model.name
     for target, asked_for in wanted:
         for precision in asked_for:
@@ -58,9 +62,10 @@ def convert_text(
     verifier = TextVerifier(
         model, texts, evaluation.name if evaluation else "", windows, launches, command, allowed
     )
+    kept = in_int8(model.spec) if extra.get("kv_cache") else model.spec
     progress.note(
-        f"{title}: {model.spec.context_length} tokens of context, for which the KV cache takes "
-        f"{model.spec.kv_cache_bytes / 1e6:.0f} MB"
+        f"{title}: {kept.context_length} tokens of context, for which the KV cache takes "
+        f"{kept.kv_cache_bytes / 1e6:.0f} MB"
     )
     compiling = CompileOptions(
         str(calibration.resolve()) if calibration else "", calibration_windows, None, {**extra, **service}
@@ -118,11 +123,36 @@ def _check(options: SourceOptions, extra: Mapping[str, str]) -> None:
         good = False
     if not good:
         raise UsageError(f"--bits {bits} is no size budget", "", "use 4.25 to 9 bits a weight")
+    for name, kinds in _KINDS.items():
+        if extra.get(name, kinds[0]) not in kinds:
+            raise UsageError(
+                f"{_flag(name)} {extra[name]} is not known", "", f"use {' or '.join(kinds)}"
+            )
+
+
+def _check_quantised(wanted: Sequence[asked.Job], extra: Mapping[str, str]) -> None:
+    """Raises UsageError where what is asked of the parts of a quantised package would change nothing."""
+    given = [_flag(n) for n in _KINDS if extra.get(n)]
+    for target, precisions in wanted if given else ():
+        if target.chips:
+            raise UsageError(
+                f"{given[0]} is for CPUs", f"on {target.name} cache and embedding are float16, and the head is like the layers",
+                "leave it out, or use -t cpu",
+            )  # fmt: skip
+        if all(p.is_float for p in precisions):
+            raise UsageError(
+                f"{given[0]} is for quantised packages", "in a float one everything is float", "add -p w4 or -p w8"
+            )  # fmt: skip
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _full(title: str, target: Target, precision: Precision, extra: Mapping[str, str]) -> str:
     fast = precision is Precision.TERNARY and extra.get("mode") == "fast"
-    return f"{title}-{target.name}-{precision}{'-fast' if fast else ''}"
+    small = extra.get("kv_cache") == "int8" and not precision.is_float
+    return f"{title}-{target.name}-{precision}{'-fast' if fast else ''}{'-kv8' if small else ''}"
 
 
 def _order(

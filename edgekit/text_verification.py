@@ -148,7 +148,7 @@ class TextVerifier:
             ("size", "source file", source.bytes, "bytes", Provenance.MEASURED, source.name),
             ("size", "package", size, "bytes", Provenance.MEASURED, "all files"),
             ("memory", "KV cache", spec.kv_cache_bytes, "bytes", Provenance.ESTIMATED,
-             f"taken for {spec.context_length} tokens when the first prompt is read"),
+             f"{spec.kv_cache}, taken for {spec.context_length} tokens when the first prompt is read"),
         ]  # fmt: skip
         return [Measurement(group, name, float(value), unit, how, note=note)
                 for group, name, value, unit, how, note in rows if value is not None]  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +20,7 @@ from edgekit.spec import Precision, TextSpec
 from edgekit.target import Target
 
 _NEEDS = ("torch", "transformers", "onnxruntime_genai", "onnx_ir", "tokenizers", "gguf")
-_EMBEDDING_BITS = 8
+_HEAD_BITS = 8  # of w8, and of a head that is float among layers that are not
 _WINDOW = 256
 
 
@@ -33,7 +35,7 @@ class GenaiBackend:
         return Availability(versions={n: version(n) for n in ("onnxruntime-genai", "transformers")})
 
     def precisions(self, target: Target) -> tuple[Precision, ...]:
-        mine = (Precision.FP32, Precision.W8, Precision.W4, Precision.TERNARY)
+        mine = (Precision.FP32, Precision.FP16, Precision.W8, Precision.W4, Precision.TERNARY)
         return tuple(p for p in target.precisions if p in mine)
 
     def compile(
@@ -41,27 +43,34 @@ class GenaiBackend:
         work: Path, progress: Progress,
     ) -> Artifact:  # fmt: skip
         from edgekit.genai.builder import build
-        from edgekit.quantize import language
+        from edgekit.quantize import kv_cache, language
 
         assert isinstance(model, TextModel)
         network = registry.load("sources", model.source.kind).network(model, "float32")
-        mode = _mode(network, model, precision, options)
-        settings: dict[str, Any] = {"accuracy_level": 4} if precision is not Precision.FP32 else {}
+        mode, context = _mode(network, model, precision, options), model.spec.context_length
+        settings: dict[str, Any] = {} if precision.is_float else {"accuracy_level": 4}
         search: list[dict[str, Any]] = []
-        if precision is not Precision.FP32:
-            choice = _quantise(network, model, precision, options, progress)
+        cache = None
+        if not precision.is_float:
+            windows = functools.cache(lambda: _windows(network, model, options, progress))
+            if options.extra.get("kv_cache") == "int8":  # while the weights are the source's
+                cache = kv_cache.scales(network, windows()[0], context, progress)
+                settings["kv_cache"] = {"holds": "int8, a scale a channel", "decided_on": windows()[1]}
+            choice = _quantise(network, model, precision, options, windows, progress)
             settings, search = {**settings, **choice.settings}, choice.search
         else:
             language.unpack(network)
         if precision is Precision.TERNARY:
             settings["mode"] = mode
         out = work / "package"
-        build(network, model.folder, out, model.spec.context_length, mode=mode)
+        half = precision is Precision.FP16
+        build(network, model.folder, out, context, mode=mode, cache=cache, store_half=half)
         files = sorted(p.relative_to(work).as_posix() for p in out.rglob("*") if p.is_file())
         (out / model.spec.vocabulary).write_bytes((model.folder / model.spec.vocabulary).read_bytes())
         files.append(f"package/{model.spec.vocabulary}")
         engine = EngineRequirement("genai", ">=0.18,<0.19", "model.onnx")
         spec, notes = _tokenizer(out, model)
+        spec = kv_cache.in_int8(spec) if cache else spec
         notes = (*getattr(network, "reading_notes", ()), *notes)
         found = self.available().versions
         return Artifact(tuple(sorted(files)), engine, found, settings, tuple(search), notes, spec)
@@ -84,37 +93,39 @@ def _mode(network: Any, model: TextModel, precision: Precision, options: Compile
             f"{model.source.name} has ternary weights, which {precision} would only make larger", "",
             "use -p ternary, or -p fp32 to compare with",
         )  # fmt: skip
-    if _keeps_integers(network) and precision not in (Precision.FP32, Precision.TERNARY, model.native):
+    kept = precision.is_float or precision in (Precision.TERNARY, model.native)
+    if _keeps_integers(network) and not kept:
         raise UsageError(
             f"{model.source.name} is quantised to {model.native} already", "its integers are kept, not rounded again",
             f"use -p {model.native}, or convert the float original to {precision}",
         )  # fmt: skip
-    return "float" if precision is Precision.FP32 else options.extra.get("mode", "exact")
+    return "float" if precision.is_float else options.extra.get("mode", "exact")
 
 
 def _quantise(
-    network: Any, model: TextModel, precision: Precision, options: CompileOptions, progress: Progress
-) -> Any:
+    network: Any, model: TextModel, precision: Precision, options: CompileOptions,
+    windows: Callable[[], tuple[list[Any], str]], progress: Progress,
+) -> Any:  # fmt: skip
     """Packs what is float still: every layer, or the head of a model that is quantised already."""
-    from edgekit.quantize import language
-    from edgekit.quantize.rounding import nearest
+    from edgekit.quantize import language, tables
 
-    blocks = [int(options.extra["block_size"])] if options.extra.get("block_size") else []
+    extra = options.extra
+    blocks = [int(extra["block_size"])] if extra.get("block_size") else []
+    fixed = tables.head_bits(network, extra)
+    tied = network.get_input_embeddings().weight is network.get_output_embeddings().weight
     if precision is Precision.W4 and not _keeps_integers(network):
-        windows, how = _windows(network, model, options, progress)
-        budget = float(options.extra.get("bits") or language.BUDGET)
-        choice = language.choose(network, windows, progress, budget, blocks)
+        texts, how = windows()
+        budget = float(extra.get("bits") or language.BUDGET)
+        choice = language.choose(network, texts, progress, budget, blocks, fixed)
         choice.settings["decided_on"] = how
     else:
         block = blocks[0] if blocks else 32
-        packed = language.round_all(network, _EMBEDDING_BITS, block, progress)
+        packed = language.round_all(network, _HEAD_BITS, block, progress, fixed=fixed)
         choice = language.Choice(
             packed, {"kept": "as in the source"} if _keeps_integers(network) else {"block_size": block}
         )
     language.apply(network, choice.packed)
-    table = network.get_input_embeddings()
-    if not hasattr(table, "packed"):
-        table.packed = nearest(table.weight.detach().float(), _EMBEDDING_BITS, 32)
+    choice.settings |= tables.settle_embedding(network, extra.get("embedding", ""), tied)
     return choice
 
 

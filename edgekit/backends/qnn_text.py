@@ -25,7 +25,7 @@ from edgekit.model import AnyModel, TextModel
 from edgekit.package import EngineRequirement
 from edgekit.progress import Progress
 from edgekit.receipt import Measurement, Provenance
-from edgekit.spec import Precision, from_json, to_json
+from edgekit.spec import Precision, TextSpec, from_json, to_json
 from edgekit.target import Chip, Target
 
 _AS_BUILT = {Precision.FP16: Precision.FP32}  # the NPU makes float16 of it
@@ -116,7 +116,10 @@ def _prepared(
             (out / name).unlink()
         settings = {k: v for k, v in made.settings.items() if k != "accuracy_level"}  # a CPU's
         settings |= {"context_length": context, "prompt_step": step, "parts": len(ready.token)}
-        made = replace(made, settings=settings, measured=(ready.gate,))
+        spec = made.spec or model.spec
+        assert isinstance(spec, TextSpec)
+        spec = replace(spec, kv_cache="float16", kv_cache_bytes=spec.kv_cache_bytes // 2)
+        made = replace(made, settings=settings, measured=(ready.gate,), spec=spec)
         (folder / "artifact.json").write_text(json.dumps(to_json(made)))
 
     folder = cache.step(f"prepared-text-{key}", make)

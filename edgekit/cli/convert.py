@@ -138,6 +138,21 @@ _NEXT = {
     help="Language models on a Snapdragon: weights in one context, at most (default: 1500000000).",
 )  # fmt: skip
 @click.option(
+    "--head", type=click.Choice(["w4", "w8", "fp32"]),
+    help="Language models: weights of the last layer, as long as the vocabulary (default: w8; among w4 what it "
+    "costs decides). One that is named is outside the budget of --bits.",
+)  # fmt: skip
+@click.option(
+    "--embedding", type=click.Choice(["w4", "w8", "fp32"]),
+    help="Language models: the table of tokens (default: the head's own where the model ties them, then stored "
+    "once; else w8).",
+)  # fmt: skip
+@click.option(
+    "--kv-cache", type=click.Choice(["fp32", "int8"]), default="fp32", show_default=True,
+    help="Language models on CPUs: what is kept of the tokens read. int8 takes a quarter of the memory and reads "
+    "long prompts more slowly; float packages keep fp32.",
+)  # fmt: skip
+@click.option(
     "--download",
     is_flag=True,
     help="SOURCE is a model of the Hugging Face hub, OWNER/NAME: download it.",
@@ -220,11 +235,12 @@ def command(
 
 def _text(given: dict[str, Any]) -> dict[str, str]:
     """What only language models are asked."""
-    return {
+    named = {
         k: str(given[k])
-        for k in ("bits", "block_size", "mode", "prompt_step", "part_bytes")
+        for k in ("bits", "block_size", "mode", "head", "embedding", "prompt_step", "part_bytes")
         if given[k]
     }
+    return named | ({"kv_cache": "int8"} if given["kv_cache"] == "int8" else {})
 
 
 def _hub(given: dict[str, Any]) -> dict[str, str]:

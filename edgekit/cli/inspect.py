@@ -69,7 +69,7 @@ def _of_text(model: TextSpec) -> list[tuple[str, str]]:
     return [
         ("family", f"{model.family}, {model.vocab_size} tokens, {'with' if model.chat else 'no'} chat template"),
         ("context", f"{model.context_length} tokens (trained for {model.trained_context}), "
-                    f"KV cache {number(model.kv_cache_bytes, 'bytes')}"),
+                    f"KV cache {number(model.kv_cache_bytes, 'bytes')} of {model.kv_cache}"),
         ("sampling", f"{how}; ends at {', '.join(map(str, model.stop)) or 'nothing'}"),
     ]  # fmt: skip
 

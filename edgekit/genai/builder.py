@@ -17,22 +17,25 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import ConversionError, SourceError
-from edgekit.genai import families, ternary
+from edgekit.genai import families, half, kv_cache, ternary
 from edgekit.genai.ternary import Mode
 from edgekit.layers.packed import Packed, PackedLinear
 from edgekit.layers.ternary import TernaryLinear
+from edgekit.quantize.kv_cache import CacheScales
 
 _ACCURACY = 4  # of MatMulNBits: activations as 8-bit integers, a scale each block
 ONNX = "model.onnx"
 
 
 def build(
-    network: Any, files: Path, out: Path, context: int, accuracy: int = _ACCURACY, mode: Mode = "exact"
-) -> None:
+    network: Any, files: Path, out: Path, context: int, accuracy: int = _ACCURACY, mode: Mode = "exact",
+    cache: CacheScales | None = None, store_half: bool = False,
+) -> None:  # fmt: skip
     """Write model.onnx, model.onnx.data, genai_config.json and the tokenizer's files to `out`.
 
     network: a transformers model whose linear layers may be PackedLinear. files: its config.json and
-    tokenizer. context: tokens that are kept. mode: of BitNet's layers, see genai.ternary.
+    tokenizer. context: tokens that are kept. mode: of BitNet's layers, see genai.ternary. cache: of an
+    int8 KV cache; without them it is float32. store_half: float weights take 16 bits, see genai.half.
     Raises SourceError for an architecture that the builder does not know.
     """
     os.environ["TQDM_DISABLE"] = "1"
@@ -43,11 +46,15 @@ def build(
     said = io.StringIO()
     out.mkdir(parents=True, exist_ok=True)
     try:
-        with contextlib.redirect_stdout(said):
+        with contextlib.redirect_stdout(said), kv_cache.asked(cache) as of_cache:
             _replace_loading(network, mode)
             families.mend_builders(builder)
-            asked = ["prune_lm_head=true", f"int4_accuracy_level={accuracy}",
-                     f"fuse_qkv={_word(_can_fuse(network))}", f"shared_embeddings={_word(_is_tied(network))}"]  # fmt: skip
+            if store_half:
+                half.store_half(builder.Model)
+            # A cache as short as its window cannot be rewound past it, and Mistral's cannot be read past it.
+            asked = ["windowed_kv_cache=false", "prune_lm_head=true", f"int4_accuracy_level={accuracy}",
+                     f"fuse_qkv={_word(_can_fuse(network))}", f"shared_embeddings={_word(_is_tied(network))}",
+                     *of_cache]  # fmt: skip
             options = builder.parse_extra_options(
                 None, str(files), str(out), "fp32", "cpu", str(out / ".cache"), asked
             )
@@ -64,7 +71,7 @@ def build(
         raise ConversionError(
             "onnxruntime-genai's model builder failed on this model", f"{type(error).__name__}: {error}"[:300]
         ) from error  # fmt: skip
-    _settle_config(out / "genai_config.json", context)
+    _settle_config(out / "genai_config.json", context, cache is not None)
 
 
 def _replace_loading(network: Any, mode: Mode) -> None:
@@ -148,7 +155,8 @@ def _can_fuse(network: Any) -> bool:
 def _is_tied(network: Any) -> bool:
     """Whether embedding and head are one float table, stored once."""
     table, head = network.get_input_embeddings(), network.get_output_embeddings()
-    return not isinstance(head, PackedLinear) and table.weight is head.weight
+    packed = isinstance(head, PackedLinear) or hasattr(table, "packed")
+    return not packed and table.weight is head.weight
 
 
 class Nbits:
@@ -195,10 +203,12 @@ def _gather_packed(model: Any, packed: Any, basename: str) -> str:
     return f"{node}/output_0"
 
 
-def _settle_config(path: Path, context: int) -> None:
+def _settle_config(path: Path, context: int, int8: bool) -> None:
     """The cache is allocated for `search.max_length`: no more than was asked for."""
     config = json.loads(path.read_text())
     config["model"]["context_length"] = context
     config["search"]["max_length"] = context
+    if int8:  # the builder has one of int8 copied at every token, though the kernel appends in place
+        config["search"]["past_present_share_buffer"] = True
     config["search"]["do_sample"] = False
     path.write_text(json.dumps(config, indent=1, sort_keys=True))

@@ -22,6 +22,8 @@ def settle_config(config: Any, context: int) -> None:
     window = getattr(config, "sliding_window", None)
     if window and window > context:  # the kernel wants a cache at least as long as its window
         config.sliding_window = context
+    if window and getattr(config, "layer_types", None) is None:  # Mistral, Phi-3: every layer has it
+        config.layer_types = ["sliding_attention"] * config.num_hidden_layers
 
 
 def mend_builders(builder: Any) -> None:

@@ -10,7 +10,7 @@ divergence that is measured, on texts that nothing was fitted to.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -69,23 +69,24 @@ def linears(network: nn.Module) -> dict[str, nn.Linear]:
 
 def choose(
     network: nn.Module, windows: Sequence[Tensor], progress: Progress, budget: float = BUDGET,
-    blocks: Sequence[int] = (),
+    blocks: Sequence[int] = (), fixed: Mapping[str, int] = {},
 ) -> Choice:  # fmt: skip
     """Round every linear layer of a float32 network to 4 bits, some to 8. `windows`: texts to decide on,
-    int64 (T,) each; of four or more, a quarter is kept to measure on. The network is left as it was.
+    int64 (T,) each; of four or more, a quarter is kept to measure on. `fixed`: bits of layers about which
+    nothing is decided, 32 for float ones; they are not in the budget. The network is left as it was.
     """
     held = windows[::4] if len(windows) > 3 else windows
     learning = [w for i, w in enumerate(windows) if i % 4] or windows
     fisher = fishers(network, learning, progress)
-    four, plain, eight = _rounded(network, learning, fisher, blocks or _BLOCKS, progress)
+    four, plain, eight = _rounded(network, learning, fisher, blocks or _BLOCKS, fixed, progress)
     reference = reference_logits(network, held)
 
     def tried(made: dict[str, Rounded], block: int, compensated: bool) -> Trial:
-        packed = _spend(made, eight, budget)
+        packed = _spend(made, eight, budget, fixed)
         return Trial(block, packed, divergence(network, packed, reference, held), compensated)
 
     trials = [tried(made, block, True) for block, made in four.items()
-              if blocks or _bits(r.packed for r in made.values()) <= budget * _SPARE]  # fmt: skip
+              if blocks or _bits(r.packed for n, r in made.items() if n not in fixed) <= budget * _SPARE]  # fmt: skip
     if not trials:
         raise UsageError(
             f"No way to 4 bits stays within {budget:g} bits a weight", "scales and 8-bit layers count as well",
@@ -138,10 +139,10 @@ def _watching(total: Tensor) -> Any:
 
 def _rounded(
     network: nn.Module, windows: Sequence[Tensor], fisher: dict[str, Tensor], blocks: Sequence[int],
-    progress: Progress,
+    fixed: Mapping[str, int], progress: Progress,
 ) -> tuple[dict[int, dict[str, Rounded]], dict[int, dict[str, Rounded]], dict[str, Rounded]]:  # fmt: skip
     """Every layer in 4 bits by block size, with compensation and without, and in 8 bits."""
-    layers = linears(network)
+    layers = {n: m for n, m in linears(network).items() if fixed.get(n) != 32}
     four: dict[int, dict[str, Rounded]] = {b: {} for b in blocks}
     plain: dict[int, dict[str, Rounded]] = {b: {} for b in blocks}
     eight: dict[str, Rounded] = {}
@@ -163,14 +164,20 @@ def _costed(weight: Tensor, moment: Tensor, fisher: Tensor, packed: Packed) -> R
     return Rounded(packed, float(0.5 * (fisher * ((error @ moment) * error).sum(-1)).sum()))
 
 
-def round_all(network: nn.Module, bits: int, block: int, progress: Progress) -> dict[str, Packed]:
-    """Every linear layer rounded alike, without texts."""
+def round_all(
+    network: nn.Module, bits: int, block: int, progress: Progress, fixed: Mapping[str, int] = {}
+) -> dict[str, Packed]:  # fmt: skip
+    """Every linear layer rounded alike, without texts, but those that `fixed` gives bits of their own, 32
+    for none."""
     layers, packed = linears(network), {}
     for i, (name, layer) in enumerate(layers.items()):
-        rounding = (
-            nearest if bits == 8 else searched
-        )  # a scale that is searched for gains 8 bits nothing
-        packed[name] = rounding(layer.weight.detach().float(), bits, _fitting(block, layer.in_features))
+        own = fixed.get(name, bits)
+        if own < 32:
+            size = _fitting(block if own == bits else 32, layer.in_features)
+            rounding = (
+                searched if own < 8 else nearest
+            )  # a scale that is searched for gains 8 bits nothing
+            packed[name] = rounding(layer.weight.detach().float(), own, size)
         progress(f"rounding to {bits} bits, blocks of {block}", i + 1, len(layers))
     return packed
 
@@ -182,16 +189,20 @@ def _fitting(block: int, columns: int) -> int:
     return block
 
 
-def _spend(four: dict[str, Rounded], eight: dict[str, Rounded], budget: float) -> dict[str, Packed]:
-    """8 bits where they buy most for a byte, within the budget."""
-    mixed = {n: r.packed for n, r in four.items()}
-    weights = sum(p.rows * p.columns for p in mixed.values())
-    left = budget * weights / 8 - sum(p.bytes for p in mixed.values())
+def _spend(
+    four: dict[str, Rounded], eight: dict[str, Rounded], budget: float, fixed: Mapping[str, int]
+) -> dict[str, Packed]:  # fmt: skip
+    """8 bits where they buy most for a byte, within the budget, and what is `fixed`."""
+    free = {n: r.packed for n, r in four.items() if n not in fixed}
+    left = budget * sum(p.rows * p.columns for p in free.values()) / 8 - sum(
+        p.bytes for p in free.values()
+    )
     offers = []
-    for unit in _units(four):
+    for unit in _units(free):
         gain = sum(four[n].cost - eight[n].cost for n in unit)
         price = sum(eight[n].packed.bytes - four[n].packed.bytes for n in unit)
         offers.append((gain / max(price, 1), price, unit))
+    mixed = {n: (eight if fixed.get(n) == 8 else four)[n].packed for n in four}
     for _, price, unit in sorted(offers, key=lambda o: -o[0]):
         if price <= left:
             left -= price
@@ -250,8 +261,8 @@ def apply(network: Any, packed: dict[str, Packed]) -> None:
         layer = getattr(owner, own)
         bias = None if layer.bias is None else layer.bias.detach().float()
         setattr(owner, own, PackedLinear(weight, bias))
-    if tied:
-        table.packed = network.get_output_embeddings().packed
+    if tied and isinstance(head := network.get_output_embeddings(), PackedLinear):
+        table.packed = head.packed
 
 
 def unpack(network: Any) -> None:
