@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 import venv
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def child(python: str, engine: str, model: Path, given: dict[str, Any]) -> str:
 
 
 def peer(engine: str) -> str:
-    """The interpreter of an environment that holds it, made when it is not there: "" where that fails."""
+    """The interpreter of an environment that holds it, made when it is not there. Raises RuntimeError."""
     folder = cache_folder() / f"peer-{engine}"
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
@@ -87,42 +88,52 @@ def peer(engine: str) -> str:
         venv.create(folder, with_pip=True, clear=True)
         ran = subprocess.run([str(python), "-m", "pip", "install", "--quiet", *_PEERS[engine]])
         if ran.returncode:
-            print(f"{engine} is left out: it could not be installed", file=sys.stderr)
-            return ""
+            raise RuntimeError("it could not be installed")
         (folder / "ready").touch()
     return str(python)
 
 
 def contenders(folder: Path, work: Path, options: argparse.Namespace) -> list[Contender]:
     """Each with its file ready."""
-    here = sys.executable
+    ternary = json.loads((folder / "config.json").read_text())["model_type"] == "bitnet"
     words = options.convert.split()
-    if ternary := json.loads((folder / "config.json").read_text())["model_type"] == "bitnet":
-        made = {f"ternary, {m}": models.package(folder, work / m, _CONTEXT, "-p", "ternary", "--mode", m, *words)
-                for m in ("fast", "exact")}  # fmt: skip
-    else:
-        made = {"w4": models.package(folder, work, _CONTEXT, "-p", "w4", *words)}
-    found = [Contender(f"edgekit {n}", "edgekit_runtime", here, p) for n, p in made.items()]
-    found.insert(
-        1, Contender(f"onnxruntime-genai, {next(iter(made))}", "genai_loop", here, found[0].model)
-    )
-    source = models.gguf(folder, work / "source.gguf", "TQ2_0" if ternary else "F16")
-    for kind in ("TQ2_0",) if ternary else ("Q4_0", "Q4_K_M"):
-        if python := peer("llama"):
-            out = work / f"{kind}.gguf"
-            child(python, "llama", source, {"prepare": kind, "out": str(out)})
-            found.append(Contender(f"llama.cpp {kind}", "llama", python, out))
-    if not ternary and (python := peer("openvino_pipeline")):
-        out = work / "openvino"
-        child(python, "openvino_pipeline", source, {"prepare": "INT4_SYM", "out": str(out)})
-        found.append(Contender("OpenVINO GenAI int4", "openvino_pipeline", python, out))
+    ways = {f"ternary, {m}": (m, "-p", "ternary", "--mode", m) for m in ("fast", "exact")}
+    found = []
+    for name, (where, *asked) in (ways if ternary else {"w4": ("w4", "-p", "w4")}).items():
+        made = once(work / where, models.package, folder, _CONTEXT, *asked, *words)
+        found.append(
+            Contender(f"edgekit {name}", "edgekit_runtime", sys.executable, next(made.iterdir()))
+        )
+    bare = Contender("onnxruntime-genai, same", "genai_loop", sys.executable, found[0].model)
+    found.insert(1, bare)
+    source = once(work / "source.gguf", models.gguf, folder, "TQ2_0" if ternary else "F16")
+    peers = [("llama.cpp", "llama", k) for k in (("TQ2_0",) if ternary else ("Q4_0", "Q4_K_M"))]
+    for name, engine, kind in (
+        peers if ternary else [*peers, ("OpenVINO GenAI", "openvino_pipeline", "INT4_SYM")]
+    ):
+        try:
+            python = peer(engine)
+            file = once(work / kind, prepared, python, engine, source, kind)
+        except RuntimeError as error:
+            print(f"{name} {kind} is left out: {error}", file=sys.stderr)
+        else:
+            found.append(Contender(f"{name} {kind}", engine, python, file))
     return found
 
 
-def divergences(found: list[Contender], folder: Path, work: Path) -> None:
+def once(out: Path, make: Callable[..., Any], *given: Any) -> Path:
+    if not out.exists():
+        make(out, *given)
+    return out
+
+
+def prepared(out: Path, python: str, engine: str, source: Path, kind: str) -> None:
+    child(python, engine, source, {"prepare": kind, "out": str(out)})
+
+
+def divergences(found: list[Contender], folder: Path, work: Path, text: Path | None) -> None:
     """Fills in `kl`."""
-    vocabulary = json.loads((folder / "config.json").read_text())["vocab_size"]
-    windows = np.random.default_rng(0).integers(0, vocabulary, (4, 64))
+    windows = models.windows(folder, text)
     np.save(work / "windows.npy", windows)
     models.reference(folder, windows, work / "reference.npy")
     p = _log_softmax(np.load(work / "reference.npy"))
@@ -181,15 +192,22 @@ def main() -> None:
     )
     parser.add_argument("--shape", choices=models.SHAPES, default="smollm2-135m")
     parser.add_argument("--model", type=Path, help="A Hugging Face folder instead of a shape.")
+    parser.add_argument("--text", type=Path, help="Measure KL on it instead of random tokens.")
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--convert", default="", help="More options of edgekit convert, as one word.")
+    parser.add_argument(
+        "--work", type=Path, help="Make the models in this folder; those there are used again."
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        work = Path(temporary)
-        folder = options.model or models.random_model(options.shape, work / "source")
+        work = options.work or Path(temporary)
+        work.mkdir(parents=True, exist_ok=True)
+        folder = options.model or once(
+            work / "source", lambda out: models.random_model(options.shape, out)
+        )
         found = contenders(folder, work, options)
-        divergences(found, folder, work)
+        divergences(found, folder, work, options.text)
         for threads in options.threads:
             for contender in found:
                 contender.seen = []

@@ -23,7 +23,7 @@ SHAPES = {
 }
 
 
-def random_model(shape: str, folder: Path) -> Path:
+def random_model(folder: Path, shape: str) -> None:
     """A Llama, or a BitNet, as a Hugging Face folder. Its logits are spread as a trained model's are, so
     that divergences say something about rounding."""
     import torch
@@ -43,18 +43,16 @@ def random_model(shape: str, folder: Path) -> Path:
         model.model.norm.weight.fill_(3 / (config.hidden_size**0.5 * config.initializer_range))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return folder
 
 
-def package(folder: Path, out: Path, context: int, *words: str) -> Path:
+def package(out: Path, folder: Path, context: int, *words: str) -> None:
     """edgekit's, by its command line; nothing is evaluated, and so nothing refused."""
     command = [sys.executable, "-m", "edgekit.cli.main", "convert", str(folder), "--name", "model", "--launches", "0",
                "--context", str(context), "-o", str(out), "--json", *words]  # fmt: skip
-    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return Path(json.loads(ran.stdout)["packages"][0]["path"])
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
 
 
-def gguf(folder: Path, out: Path, kind: str) -> Path:
+def gguf(out: Path, folder: Path, kind: str) -> None:
     """As llama.cpp's converter writes it; kind: of the matrices but the table."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -68,7 +66,7 @@ def gguf(folder: Path, out: Path, kind: str) -> Path:
         **_padded(tokenizer_metadata(tokenizer, "qwen2"), model.config.vocab_size),
     }
     table = {"token_embd.weight": "F16"}
-    return write(out, model, tokenizer, kind, changed=changed, kinds=table)
+    write(out, model, tokenizer, kind, changed=changed, kinds=table)
 
 
 def _padded(metadata: dict[str, Any], size: int) -> dict[str, Any]:
@@ -79,6 +77,19 @@ def _padded(metadata: dict[str, Any], size: int) -> dict[str, Any]:
         "tokenizer.ggml.token_type": [5] * len(more),
     }
     return {key: metadata[key] + rest for key, rest in named.items()}
+
+
+def windows(folder: Path, text: Path | None) -> Any:
+    """Token ids to compare on, int64 (N, 64)."""
+    import numpy as np
+    from transformers import AutoTokenizer
+
+    vocabulary = json.loads((folder / "config.json").read_text())["vocab_size"]
+    if text is None:
+        return np.random.default_rng(0).integers(0, vocabulary, (4, 64))
+    ids = AutoTokenizer.from_pretrained(folder)(text.read_text(), add_special_tokens=False).input_ids
+    count = min(len(ids) // 64, 16)
+    return np.array(ids[: 64 * count], np.int64).reshape(count, 64)
 
 
 def reference(folder: Path, windows: Any, out: Path) -> None:
