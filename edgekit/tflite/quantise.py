@@ -29,6 +29,7 @@ from edgekit.tflite.lowering import lower
 from edgekit.tflite.writer import SIGNATURE, unpack
 
 Array = np.ndarray[Any, Any]
+_WEIGHTED = ("CONV_2D", "CONV_2D_TRANSPOSE", "FULLY_CONNECTED", "BATCH_MATMUL", "EMBEDDING_LOOKUP")
 _ACTIVATION_BITS = {Precision.W8A8: 8, Precision.W8A16: 16}
 
 
@@ -56,7 +57,7 @@ def byte_weights(data: bytes, nodes: Collection[str] | None = None) -> bytes:
     Not of depthwise convolutions: they have few weights, and XNNPACK has no such kernel for them.
     """
     recipe = _recipe(data)
-    for kind in ("CONV_2D", "CONV_2D_TRANSPOSE", "FULLY_CONNECTED", "BATCH_MATMUL"):
+    for kind in _WEIGHTED:
         recipe.add_dynamic_config(_scope(nodes), kind, 8)
     return _written(recipe)
 
