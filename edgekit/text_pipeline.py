@@ -45,8 +45,10 @@ def convert_text(
     if precisions:
         asked.jobs(found, precisions, calibration)
     model = read_text_model(source, options)
-    natural = [model.native.value] if model.native and not precisions else precisions
-    wanted = asked.jobs(found, natural, calibration)
+    wanted = [
+        job for t in found
+        for job in asked.jobs([t], precisions or _natural(model, t), calibration)
+    ]  # fmt: skip
     title = name or model.name
     for target, asked_for in wanted:
         for precision in asked_for:
@@ -118,6 +120,11 @@ def _check(options: SourceOptions, extra: Mapping[str, str]) -> None:
         good = False
     if not good:
         raise UsageError(f"--bits {bits} is no size budget", "", "use 4.25 to 9 bits a weight")
+
+
+def _natural(model: TextModel, target: Target) -> list[str]:
+    """What the source is quantised to, where the target has it; else the target's own choice."""
+    return [model.native.value] if model.native in target.precisions else []
 
 
 def _full(title: str, target: Target, precision: Precision, extra: Mapping[str, str]) -> str:

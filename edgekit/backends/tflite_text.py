@@ -17,7 +17,7 @@ from edgekit.spec import Precision
 from edgekit.target import Target
 
 _ARTIFACT = "model.tflite"
-_WEIGHTS = {Precision.FP16: "float16", Precision.W8: "int8 a channel"}
+_PRECISIONS = (Precision.FP32, Precision.FP16, Precision.W8, Precision.W4)
 
 
 class TfliteTextBackend:
@@ -30,14 +30,14 @@ class TfliteTextBackend:
         return missing or Availability(versions={k: v for a in both for k, v in a.versions.items()})
 
     def precisions(self, target: Target) -> tuple[Precision, ...]:
-        mine = (Precision.FP32, *_WEIGHTS)
-        return tuple(p for p in target.precisions if p in mine)
+        return tuple(p for p in target.precisions if p in _PRECISIONS)
 
     def compile(
         self, model: AnyModel, target: Target, precision: Precision, options: CompileOptions,
         work: Path, progress: Progress,
     ) -> Artifact:  # fmt: skip
         from edgekit.tflite.text import text_file
+        from edgekit.tflite.text_weights import NAMES
 
         assert isinstance(model, TextModel)
         if 4 * (model.source.parameters or 0) > LARGEST:
@@ -51,7 +51,7 @@ class TfliteTextBackend:
         file = text_file(out, context, step, precision, progress)
         (out / _ARTIFACT).write_bytes(file.data)
         made = without_graph(
-            made, out, context_length=context, prompt_step=step, weights=_WEIGHTS.get(precision, "float32")
+            made, out, context_length=context, prompt_step=step, weights=NAMES[precision]
         )  # fmt: skip
         kept = sorted(p.relative_to(work).as_posix() for p in out.rglob("*") if p.is_file())
         engine = EngineRequirement("litert-text", ">=1.2,<3", _ARTIFACT)

@@ -18,9 +18,9 @@ from edgekit.progress import Progress
 from edgekit.receipt import Measurement
 from edgekit.runtime.engines.litert_text import open_decoder
 from edgekit.spec import Precision
-from edgekit.tflite import quantise
 from edgekit.tflite.lowering import lower
 from edgekit.tflite.merge import merge
+from edgekit.tflite.text_weights import rounded
 
 _IDS = ("input_ids", "position_ids")
 _THREADS = 1  # of the gate: the order of additions is the same on any machine
@@ -49,8 +49,7 @@ def text_file(
     vocabulary = source.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
     gate = equal(exact, open_decoder(data, _THREADS), vocabulary, head, step, "in LiteRT, in float")
     exact.unlink()
-    rounding = {Precision.FP16: quantise.half_weights, Precision.W8: quantise.byte_weights}
-    if precision in rounding:
-        data = merge({name: rounding[precision](file) for name, file in files.items()})
+    if precision is not Precision.FP32:
+        data = merge({name: rounded(file, precision, vocabulary) for name, file in files.items()})
     progress("writing TFLite", 2, 2)
     return TextFile(data, gate)

@@ -62,14 +62,15 @@ class LiteRtSession:
 
 
 @contextmanager
-def opened(model: bytes, threads: int) -> Iterator[Any]:
-    """An interpreter with its memory, to be looked at. Raises IntegrityError for what the library cannot
-    open, and for names in it that are none."""
+def opened(model: bytes, threads: int, path: str = "") -> Iterator[Any]:
+    """An interpreter with its memory, to be looked at. `path`: a file of these bytes, to be mapped and not
+    held. Raises IntegrityError for what the library cannot open, and for names in it that are none."""
     library = _library()
     try:
         check(model)  # on some broken files the library ends the process
         with quiet():
-            interpreter = library.Interpreter(model_content=model, num_threads=threads)
+            source = {"model_path": path} if path else {"model_content": model}
+            interpreter = library.Interpreter(**source, num_threads=threads)
             interpreter.allocate_tensors()
         yield interpreter
     except (RuntimeError, ValueError) as error:

@@ -35,9 +35,9 @@ class Signature:
         return made
 
 
-def open_decoder(model: bytes, threads: int) -> Decoder:
-    """Raises IntegrityError for a file that is no language model."""
-    with opened(model, threads) as interpreter:
+def open_decoder(model: bytes, threads: int, path: str = "") -> Decoder:
+    """`path`: of a file of these bytes, if there is one. Raises IntegrityError for a file that is no language model."""
+    with opened(model, threads, path) as interpreter:
         prompt, token = (Signature(interpreter, name) for name in ("prompt", "token"))
     if not all(any(n.startswith("mask") for n in s.inputs) for s in (prompt, token)):
         raise IntegrityError(
@@ -53,7 +53,8 @@ class LiteRtTextEngine:
         for name in package.manifest.files:  # the tokenizer's library reads its files itself
             package.check(name)
         spec, threads = package.manifest.text, options.threads or default_threads()
-        decoder = open_decoder(package.read(package.manifest.engine.artifact), threads)
+        name = package.manifest.engine.artifact
+        decoder = open_decoder(package.read(name), threads, str(package.folder / name))
         return FixedTextSession(decoder, open_tokenizer(package.folder, spec), spec, threads)
 
 
