@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 
 from edgekit.errors import ConversionError
-from edgekit.graph.view import attribute
 from edgekit.receipt import Measurement, Provenance
 from edgekit.runtime.engine import Array
 from edgekit.runtime.engines.fixed_text_decoder import Decoder
@@ -19,19 +18,20 @@ from edgekit.runtime.sampling import log_softmax
 
 _BUILT = "model.onnx"
 _EXACT = "exact.onnx"
+_FOR_SPEED = ("accuracy_level", "sliding_window_cache")
 _EQUAL = 1e-4  # of the largest logit: the order of additions
 _NEAR = 0.05  # nats; two correct BitNets are 0.001 to 0.002 apart
 _ONE_BY_ONE = 6  # tokens of the probe, after those that the prompt graph reads
 
 
 def write_exact(built: Path) -> Path:
-    """The builder's graph with inputs that are not rounded: a file beside it."""
+    """The builder's graph as a reference that has no cache: a file beside it. Inputs are not rounded, and
+    windows need no room of their size."""
     model = onnx.load(str(built / _BUILT), load_external_data=False)
     for node in model.graph.node:
-        if attribute(node, "accuracy_level") is not None:
-            kept = [a for a in node.attribute if a.name != "accuracy_level"]
-            del node.attribute[:]
-            node.attribute.extend(kept)
+        kept = [a for a in node.attribute if a.name not in _FOR_SPEED]
+        del node.attribute[:]
+        node.attribute.extend(kept)
     onnx.save(model, str(built / _EXACT))
     return built / _EXACT
 

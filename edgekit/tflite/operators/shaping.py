@@ -136,7 +136,8 @@ def gather(to: Lowering, node: onnx.NodeProto) -> None:
         _picked(to, x, result, axis, int(picks) % to.shape(x)[axis])
         return
     tensor = _indices(to, indices, to.shape(x)[axis])
-    if picks is None and (axis, rank) == (0, 2) and to.constant(x) is not None:
+    table = to.constant(x)
+    if picks is None and (axis, rank) == (0, 2) and table is not None and table.dtype == np.float32:
         _looked_up(to, x, result, tensor, math.prod(to.shape(indices)))
         return
     to.put(result, "GATHER", [to.take(x, order), tensor], tuple(spread), options)
