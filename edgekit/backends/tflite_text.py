@@ -54,7 +54,8 @@ class TfliteTextBackend:
             made, out, context_length=context, prompt_step=step, weights=NAMES[precision]
         )  # fmt: skip
         kept = sorted(p.relative_to(work).as_posix() for p in out.rglob("*") if p.is_file())
-        engine = EngineRequirement("litert-text", ">=1.2,<3", _ARTIFACT)
+        versions = ">=1.4,<3" if precision is Precision.W4 else ">=1.2,<3"  # 1.2 gets blocks wrong
+        engine = EngineRequirement("litert-text", versions, _ARTIFACT)
         return replace(
             made,
             files=tuple(kept),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from edgekit.errors import ConversionError, IntegrityError, UsageError
+from edgekit.backends.base import CompileOptions
+from edgekit.backends.tflite_text import TfliteTextBackend
+from edgekit.errors import ConversionError, IntegrityError, MissingError, UsageError
+from edgekit.reading import read_text_model
 from edgekit.runtime import load
 from edgekit.sources.base import SourceOptions
+from edgekit.spec import Precision
+from edgekit.target import find_target
 from tests.cli.commands import Edgekit, manifest, measured, receipt
 from tests.data import ROOT
 from tests.language import folder, stories, stories_text, write_text
@@ -96,13 +102,13 @@ def test_what_this_engine_lacks_is_said(llm: Any) -> None:
 def test_the_command_line_and_a_conversation(edgekit: Edgekit, tmp_path: Path) -> None:
     """A model with a chat template of its own, timed as well."""
     source, text = folder(tmp_path / "qwen", "qwen2"), write_text(tmp_path / "text.txt")
-    ran = edgekit("convert", source, "-t", "tflite", "-p", "fp32", "--context", 128, "--launches", 1,
+    ran = edgekit("convert", source, "-t", "tflite", "-p", "fp32", "--context", 128, "--launches", 2,
                   "--eval", text, "--eval-windows", 1, "--name", "qwen", "-o", tmp_path)  # fmt: skip
     assert ran.code == 0, ran.err
     package = tmp_path / "qwen-tflite-fp32"
-    assert any("tokens/s" in m["unit"] for m in receipt(package)["measurements"])
+    assert any(m["group"] == "speed" for m in receipt(package)["measurements"])
     ran = edgekit("generate", package, "-p", "Once", "-n", 5, "--temperature", 0, "--json")
-    assert ran.code == 0 and len(ran.json["tokens"]) == 5
+    assert ran.code == 0 and len(ran.json["results"][0]["tokens"]) == 5
     with load(package) as llm:
         answer = llm.chat([{"role": "user", "content": "Hello"}], max_tokens=5, temperature=0)
         assert len(answer.tokens) == 5
@@ -133,17 +139,15 @@ def test_a_changed_file_is_not_opened(made: dict[str, Path], tmp_path: Path) -> 
         load(copy)
 
 
-def test_a_model_beyond_two_gigabytes_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_library_that_is_too_old_is_not_believed(
+    made: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import dataclasses
+    monkeypatch.setattr("edgekit.runtime.engines.litert_text.version", lambda _: "1.1.2")
+    with pytest.raises(MissingError, match=r"LiteRT 1\.2 or later"):
+        load(made["w8"])
 
-    from edgekit.backends.base import CompileOptions
-    from edgekit.backends.tflite_text import TfliteTextBackend
-    from edgekit.reading import read_text_model
-    from edgekit.spec import Precision
-    from edgekit.target import find_target
 
+def test_a_model_beyond_two_gigabytes_is_refused(tmp_path: Path) -> None:
     model = read_text_model(str(stories()), SourceOptions())
     large = dataclasses.replace(model, source=dataclasses.replace(model.source, parameters=600_000_000))
     with pytest.raises(ConversionError, match="too large for TFLite"):
