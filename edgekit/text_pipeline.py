@@ -28,6 +28,7 @@ from edgekit.target import Target
 from edgekit.text_verification import TextVerifier
 
 _KINDS = {"kv_cache": ("fp32", "int8"), "head": ("w4", "w8", "fp32"), "embedding": ("w4", "w8", "fp32")}
+_KNOWN = ("bits", "block_size", "mode", "prompt_step", "part_bytes", *_KINDS)
 _LARGE_PARENT = 500_000_000  # parameters from which on no float package is made to compare speed with
 
 
@@ -48,8 +49,10 @@ def convert_text(
     if precisions:
         asked.jobs(found, precisions, calibration)
     model = read_text_model(source, options)
-    natural = [model.native.value] if model.native and not precisions else precisions
-    wanted = asked.jobs(found, natural, calibration)
+    wanted = [
+        job for t in found
+        for job in asked.jobs([t], precisions or _natural(model, t), calibration)
+    ]  # fmt: skip
     _check_quantised(wanted, extra)
     title = name or model.name
     for target, asked_for in wanted:
@@ -123,6 +126,10 @@ def _check(options: SourceOptions, extra: Mapping[str, str]) -> None:
         good = False
     if not good:
         raise UsageError(f"--bits {bits} is no size budget", "", "use 4.25 to 9 bits a weight")
+    if unknown := sorted(set(extra) - set(_KNOWN)):
+        raise UsageError(
+            f"{unknown[0]} is no option of language models", "", f"there are {', '.join(_KNOWN)}"
+        )
     for name, kinds in _KINDS.items():
         if extra.get(name, kinds[0]) not in kinds:
             raise UsageError(
@@ -134,10 +141,10 @@ def _check_quantised(wanted: Sequence[asked.Job], extra: Mapping[str, str]) -> N
     """Raises UsageError where what is asked of the parts of a quantised package would change nothing."""
     given = [_flag(n) for n in _KINDS if extra.get(n)]
     for target, precisions in wanted if given else ():
-        if target.chips:
+        if target.backend != "genai":
             raise UsageError(
-                f"{given[0]} is for CPUs", f"on {target.name} cache and embedding are float16, and the head is like the layers",
-                "leave it out, or use -t cpu",
+                f"{given[0]} is for CPUs through ONNX Runtime",
+                f"on {target.name} the cache is float and both tables are like the layers", "leave it out, or use -t cpu",
             )  # fmt: skip
         if all(p.is_float for p in precisions):
             raise UsageError(
@@ -147,6 +154,11 @@ def _check_quantised(wanted: Sequence[asked.Job], extra: Mapping[str, str]) -> N
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def _natural(model: TextModel, target: Target) -> list[str]:
+    """What the source is quantised to, where the target has it; else the target's own choice."""
+    return [model.native.value] if model.native in target.precisions else []
 
 
 def _full(title: str, target: Target, precision: Precision, extra: Mapping[str, str]) -> str:

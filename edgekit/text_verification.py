@@ -102,7 +102,7 @@ class TextVerifier:
             measured += speed
             trips += trip
             not_checked += unknown
-        elif parent is not None:
+        elif not staged.manifest.precision.is_float:
             not_checked.append(_NO_SPEED)
         return self._receipt(staged, artifact, measured, trips, not_checked)
 

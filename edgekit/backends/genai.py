@@ -91,7 +91,7 @@ def _mode(network: Any, model: TextModel, precision: Precision, options: Compile
     if precision in (Precision.W4, Precision.W8) and rounded:
         raise UsageError(
             f"{model.source.name} has ternary weights, which {precision} would only make larger", "",
-            "use -p ternary, or -p fp32 to compare with",
+            "use -t cpu -p ternary, or a float precision",
         )  # fmt: skip
     kept = precision.is_float or precision in (Precision.TERNARY, model.native)
     if _keeps_integers(network) and not kept:

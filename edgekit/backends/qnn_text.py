@@ -16,11 +16,11 @@ from edgekit import cache
 from edgekit.backends import qnn_text_hub
 from edgekit.backends.aihub import Wanted
 from edgekit.backends.base import Artifact, Availability, CompileOptions
+from edgekit.backends.fixed_text import number, prompt_step, without_graph
 from edgekit.backends.genai import GenaiBackend
 from edgekit.backends.qnn import QnnBackend
 from edgekit.backends.qnn_text_hub import Sender
 from edgekit.corpus import fingerprint, read_texts
-from edgekit.errors import UsageError
 from edgekit.model import AnyModel, TextModel
 from edgekit.package import EngineRequirement
 from edgekit.progress import Progress
@@ -29,7 +29,6 @@ from edgekit.spec import Precision, TextSpec, from_json, to_json
 from edgekit.target import Chip, Target
 
 _AS_BUILT = {Precision.FP16: Precision.FP32}  # the NPU makes float16 of it
-_PROMPT = 128  # tokens read at once, as in Qualcomm's own recipes
 _PART = 1_500_000_000  # bytes of weights in a context; a protobuf holds 2^31
 # Of CompileOptions.extra, what changes the graphs.
 _MINE = ("bits", "block_size", "part_bytes", "prompt_step")
@@ -88,8 +87,8 @@ def _prepared(
     """A folder with the package but for its contexts, and the graphs to compile; and the CPU backend's
     account of it, with the gate of these graphs. Kept by content, since every chip gets the same."""
     context = model.spec.context_length
-    step = min(_number(options, "prompt_step", _PROMPT), context // 2)
-    limit = _number(options, "part_bytes", _PART)
+    step = prompt_step(options, context)
+    limit = number(options, "part_bytes", _PART)
     text = fingerprint(read_texts(Path(options.calibration))) if options.calibration else ""
     key = cache.key(
         source=to_json(model.source), spec=to_json(model.spec), precision=precision.value, text=text,
@@ -112,14 +111,13 @@ def _prepared(
         for path in (*ready.prompt, *ready.token):
             onnx.save(half_cache(onnx.load(str(path))), str(path))
         shutil.move(ready.host, out)
-        for name in ("model.onnx", "model.onnx.data"):  # the builder's own graph
-            (out / name).unlink()
-        settings = {k: v for k, v in made.settings.items() if k != "accuracy_level"}  # a CPU's
-        settings |= {"context_length": context, "prompt_step": step, "parts": len(ready.token)}
+        made = without_graph(
+            made, out, context_length=context, prompt_step=step, parts=len(ready.token)
+        )
         spec = made.spec or model.spec
         assert isinstance(spec, TextSpec)
         spec = replace(spec, kv_cache="float16", kv_cache_bytes=spec.kv_cache_bytes // 2)
-        made = replace(made, settings=settings, measured=(ready.gate,), spec=spec)
+        made = replace(made, measured=(ready.gate,), spec=spec)
         (folder / "artifact.json").write_text(json.dumps(to_json(made)))
 
     folder = cache.step(f"prepared-text-{key}", make)
@@ -146,12 +144,3 @@ def _nodes(path: Path) -> int:
     import onnx
 
     return len(onnx.load(str(path)).graph.node)
-
-
-def _number(options: CompileOptions, name: str, default: int) -> int:
-    given = options.extra.get(name, "") or str(default)
-    if not given.isdigit() or int(given) < 1:
-        raise UsageError(
-            f"{name} {given} is no number of at least one", "", f"the default is {default}"
-        )
-    return int(given)

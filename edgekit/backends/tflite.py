@@ -21,7 +21,7 @@ _NEEDS = {
     "onnx": "onnx", "onnxruntime": "onnxruntime", "ai_edge_litert": "ai-edge-litert",
     "ai_edge_quantizer": "ai-edge-quantizer", "flatbuffers": "flatbuffers",
 }  # fmt: skip
-_LARGEST = 2**31 - 2**24  # bytes: offsets in a flatbuffer are signed and 32 bits wide
+LARGEST = 2**31 - 2**24  # bytes: offsets in a flatbuffer are signed and 32 bits wide
 _ARTIFACT = "model.tflite"
 
 
@@ -55,7 +55,7 @@ class TfliteBackend:
         from edgekit.tflite.metadata import attach_metadata
 
         assert model.spec is not None
-        if model.graph.ByteSize() > _LARGEST:
+        if model.graph.ByteSize() > LARGEST:
             raise ConversionError(
                 f"{model.name} is too large for TFLite", "a .tflite holds no more than 2 GB",
                 "convert it for a target that takes it (-t cpu)",

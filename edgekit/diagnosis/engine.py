@@ -20,6 +20,7 @@ _LIBRARIES = {
     "onnxruntime": (("onnxruntime",), "runtime"),
     "genai": (("onnxruntime-genai",), "genai"),
     "qnn-text": (("onnxruntime-qnn",), "qnn"),
+    "litert-text": (("ai-edge-litert",), "litert"),
     "litert": (("ai-edge-litert", "tflite-runtime"), "litert"),
 }
 _PATIENCE = 1800  # seconds: a large network in a simulator, on a slow machine

@@ -62,30 +62,30 @@ class Lowered:
 
 
 def lower(
-    model: onnx.ModelProto, images: Collection[str] = (), names: Mapping[str, str] | None = None
-) -> Lowered:
+    model: onnx.ModelProto, images: Collection[str] = (), names: Mapping[str, str] | None = None,
+    ids: Collection[str] = (),
+) -> Lowered:  # fmt: skip
     """Requires fixed shapes and weights as initializers. Outputs stay as they are.
 
-    images: inputs that are NCHW, and become NHWC.
+    images: inputs that are NCHW, and become NHWC. ids: inputs that are int64, and become int32.
     names: what the user's own file calls each node, for errors.
     Raises ConversionError naming the first node that TFLite has no equivalent of.
     """
     import edgekit.tflite.operators  # noqa: F401  (registers the handlers)
 
-    return Lowering(model, images, names or {}).run()
+    return Lowering(model, images, names or {}, ids).run()
 
 
 class Lowering:
     """The state of one conversion: what has been written, and where each ONNX value is."""
 
-    def __init__(
-        self, model: onnx.ModelProto, images: Collection[str], names: Mapping[str, str]
-    ) -> None:
+    def __init__(self, model: onnx.ModelProto, images: Collection[str], names: Mapping[str, str],
+                 ids: Collection[str]) -> None:  # fmt: skip
         self.view = GraphView(model)
         self.writer = Writer()
         self.node = onnx.NodeProto()
         self.done: set[str] = set()  # values of nodes that were written together with an earlier one
-        self._names, self._images = names, images
+        self._names, self._images, self._ids = names, images, ids
         self._values: dict[str, Stored] = {}
         self._moved: dict[tuple[int, Order], int] = {}  # by tensor and how it is permuted
         self._inputs: dict[str, tuple[int, ...]] = {}
@@ -108,7 +108,7 @@ class Lowering:
 
     def _input(self, name: str) -> None:
         shape, dtype = self.shape(name), self.view.types[name]
-        if dtype not in (onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8):
+        if dtype not in (onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8) and name not in self._ids:
             kind = onnx.TensorProto.DataType.Name(dtype).lower()
             raise SourceError(
                 f"The input {name} is {kind}, and TFLite packages take float32 images",

@@ -41,13 +41,13 @@ class Quantised:
 
 def half_weights(data: bytes) -> bytes:
     """Weights as float16; they are widened again when the file is loaded, and computing is as before."""
-    recipe = _recipe(data)
+    recipe = recipe_for(data)
     from ai_edge_quantizer import algorithm_manager
 
     recipe.add_weight_only_config(
         ".*", "*", 16, algorithm_key=algorithm_manager.AlgorithmName.FLOAT_CASTING
     )
-    return _written(recipe)
+    return written(recipe)
 
 
 def byte_weights(data: bytes, nodes: Collection[str] | None = None) -> bytes:
@@ -55,10 +55,10 @@ def byte_weights(data: bytes, nodes: Collection[str] | None = None) -> bytes:
 
     Not of depthwise convolutions: they have few weights, and XNNPACK has no such kernel for them.
     """
-    recipe = _recipe(data)
+    recipe = recipe_for(data)
     for kind in ("CONV_2D", "CONV_2D_TRANSPOSE", "FULLY_CONNECTED", "BATCH_MATMUL"):
         recipe.add_dynamic_config(_scope(nodes), kind, 8)
-    return _written(recipe)
+    return written(recipe)
 
 
 def quantise(
@@ -101,7 +101,7 @@ def quantise(
     return Quantised(result, settings, tried)
 
 
-def _recipe(data: bytes) -> Any:
+def recipe_for(data: bytes) -> Any:
     from ai_edge_quantizer import quantizer
 
     return quantizer.Quantizer(bytearray(data))
@@ -112,7 +112,7 @@ def _scope(nodes: Collection[str] | None) -> str:
     return ".*" if nodes is None else f"^(?:{'|'.join(map(re.escape, sorted(nodes)))})[:/]"
 
 
-def _written(recipe: Any, ranges: dict[str, Any] | None = None) -> bytes:
+def written(recipe: Any, ranges: dict[str, Any] | None = None) -> bytes:
     with contextlib.redirect_stderr(io.StringIO()), quiet():  # it has progress bars of its own
         done = recipe.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     return bytes(done.quantized_model)
@@ -121,7 +121,7 @@ def _written(recipe: Any, ranges: dict[str, Any] | None = None) -> bytes:
 def _static(
     data: bytes, ranges: dict[str, Range], nodes: Collection[str], bits: int, integer: bool
 ) -> bytes:
-    recipe = _recipe(data)
+    recipe = recipe_for(data)
     if integer:
         recipe.add_static_config(".*", "*", 16, 8)
         recipe.add_static_config(_scope(nodes), "*", bits, 8)
@@ -133,7 +133,7 @@ def _static(
         for name, rank in _activations(data).items()
         for low, high in [ranges[name]]
     }  # fmt: skip
-    return _written(recipe, values)
+    return written(recipe, values)
 
 
 def _activations(data: bytes) -> dict[str, int]:

@@ -71,6 +71,10 @@ REDUCTIONS = {
         IMAGE, one("LayerNormalization", random(7, 6), random(7, 6), axis=2, epsilon=0.1), tolerance=1e-4
     ),
     "LayerNormalization row": Case(IMAGE, one("LayerNormalization", random(6), random(6), axis=-1), tolerance=1e-4),
+    "RMSNormalization": Case(ROWS, one("RMSNormalization", random(6)), opset=23, tolerance=1e-4),
+    "RMSNormalization 2 axes": Case(
+        IMAGE, one("RMSNormalization", random(7, 6), axis=2, epsilon=0.1), opset=23, tolerance=1e-4
+    ),
     "InstanceNormalization": Case(
         IMAGE, one("InstanceNormalization", random(4), random(4, seed=2)), tolerance=1e-4
     ),

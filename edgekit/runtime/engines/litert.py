@@ -9,8 +9,8 @@ LiteRT's CompiledModel is not used: it runs the same kernels at the same speed.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,19 +37,9 @@ class LiteRtSession:
         self, model: bytes, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...],
         options: EngineOptions,
     ) -> None:  # fmt: skip
-        library = _library()
         self.threads = options.threads or default_threads()
-        try:
-            check(model)  # on some broken files the library ends the process
-            with quiet():
-                self._interpreter = library.Interpreter(model_content=model, num_threads=self.threads)
-                self._interpreter.allocate_tensors()
+        with opened(model, self.threads) as self._interpreter:
             self._at = _places(self._interpreter, inputs, outputs)
-        except (RuntimeError, ValueError) as error:
-            raise IntegrityError(
-                f"{library.__name__.split('.')[0]} cannot open this package", _first_line(error),
-                "use the version its manifest names, or convert again",
-            ) from error  # fmt: skip
         self._inputs = {t.name: np.zeros(t.shape, t.dtype) for t in inputs}
         self._outputs = {t.name: np.zeros(t.shape, t.dtype) for t in outputs}
 
@@ -61,18 +51,44 @@ class LiteRtSession:
             np.copyto(self._inputs[name], array)
         for name, array in self._inputs.items():
             self._interpreter.set_tensor(self._at[name], array)
-        try:
+        with running():  # also an output that turns out in another shape
             self._interpreter.invoke()
             for name, array in self._outputs.items():
                 np.copyto(array, self._interpreter.tensor(self._at[name])())
-        except (RuntimeError, ValueError) as error:  # also an output that turns out in another shape
-            raise IntegrityError(
-                "The model in this package fails when it runs", _first_line(error), "convert again"
-            ) from error
         return self._outputs
 
     def close(self) -> None:
         vars(self).pop("_interpreter", None)  # a second time is harmless
+
+
+@contextmanager
+def opened(model: bytes, threads: int, path: str = "") -> Iterator[Any]:
+    """An interpreter with its memory, to be looked at. `path`: a file of these bytes, to be mapped and not
+    held. Raises IntegrityError for what the library cannot open, and for names in it that are none."""
+    library = _library()
+    try:
+        check(model)  # on some broken files the library ends the process
+        with quiet():
+            source = {"model_path": path} if path else {"model_content": model}
+            interpreter = library.Interpreter(**source, num_threads=threads)
+            interpreter.allocate_tensors()
+        yield interpreter
+    except (RuntimeError, ValueError) as error:
+        raise IntegrityError(
+            f"{library.__name__.split('.')[0]} cannot open this package", _first_line(error),
+            "use the version its manifest names, or convert again",
+        ) from error  # fmt: skip
+
+
+@contextmanager
+def running() -> Iterator[None]:
+    """What the library raises while it runs, as IntegrityError."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        raise IntegrityError(
+            "The model in this package fails when it runs", _first_line(error), "convert again"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -120,6 +120,15 @@ def layer_norm(to: Lowering, node: onnx.NodeProto) -> None:
     _affine(to, node, _normal(to, node, to.take(x), shape, places), order, 0)
 
 
+@lowers("RMSNormalization")
+def root_mean_square_norm(to: Lowering, node: onnx.NodeProto) -> None:
+    x, order = node.input[0], to.order(node.input[0])
+    axes = range(attribute(node, "axis", -1) % len(order), len(order))
+    stored = arrange(to.shape(x), order)
+    places, tensor = [order.index(a) for a in axes], to.take(x)
+    _affine(to, node, _unit(to, node, tensor, stored, places), order, 0)
+
+
 @lowers("InstanceNormalization")
 def instance_norm(to: Lowering, node: onnx.NodeProto) -> None:
     x, order = node.input[0], to.order(node.input[0])
@@ -155,20 +164,28 @@ def _normal(
         ]
         if len(sizes) <= LONGEST_BROADCAST and inside:
             return to.reshape(_normal(to, node, to.reshape(tensor, sizes), sizes, inside), shape)
+    mean = _mean(to, tensor, shape, places)
+    centred = to.temporary("SUB", [tensor, mean], shape, options=schema.SubOptionsT())
+    return _unit(to, node, centred, shape, places)
+
+
+def _unit(
+    to: Lowering, node: onnx.NodeProto, tensor: int, shape: Sequence[int], places: Sequence[int]
+) -> int:
+    """x / sqrt(mean of x² + epsilon) along these dimensions of the tensor."""
     small = [1 if p in places else d for p, d in enumerate(shape)]
-    along = to.ints(places)
-
-    def mean(of: int) -> int:
-        options = schema.ReducerOptionsT()
-        options.keepDims = True
-        return to.temporary("MEAN", [of, along], small, options=options)
-
-    centred = to.temporary("SUB", [tensor, mean(tensor)], shape, options=schema.SubOptionsT())
-    squared = to.temporary("MUL", [centred, centred], shape, options=schema.MulOptionsT())
-    inputs = [mean(squared), to.floats([attribute(node, "epsilon", 1e-5)])]
+    squared = to.temporary("MUL", [tensor, tensor], shape, options=schema.MulOptionsT())
+    inputs = [_mean(to, squared, shape, places), to.floats([attribute(node, "epsilon", 1e-5)])]
     variance = to.temporary("ADD", inputs, small, options=schema.AddOptionsT())
     inverse = to.temporary("RSQRT", [variance], small)
-    return to.temporary("MUL", [centred, inverse], shape, options=schema.MulOptionsT())
+    return to.temporary("MUL", [tensor, inverse], shape, options=schema.MulOptionsT())
+
+
+def _mean(to: Lowering, tensor: int, shape: Sequence[int], places: Sequence[int]) -> int:
+    options = schema.ReducerOptionsT()
+    options.keepDims = True
+    small = [1 if p in places else d for p, d in enumerate(shape)]
+    return to.temporary("MEAN", [tensor, to.ints(places)], small, options=options)
 
 
 def _affine(to: Lowering, node: onnx.NodeProto, tensor: int, order: Order, after: int) -> None:

@@ -136,7 +136,21 @@ def gather(to: Lowering, node: onnx.NodeProto) -> None:
         _picked(to, x, result, axis, int(picks) % to.shape(x)[axis])
         return
     tensor = _indices(to, indices, to.shape(x)[axis])
+    table = to.constant(x)
+    if picks is None and (axis, rank) == (0, 2) and table is not None and table.dtype == np.float32:
+        _looked_up(to, x, result, tensor, math.prod(to.shape(indices)))
+        return
     to.put(result, "GATHER", [to.take(x, order), tensor], tuple(spread), options)
+
+
+def _looked_up(to: Lowering, table: str, result: str, indices: int, count: int) -> None:
+    """Rows of a table of weights: the one operator that reads them from small integers."""
+    flat = to.reshape(indices, (count,), np.int32)
+    rows = [flat, to.take(table)]
+    width, dtype = to.shape(table)[1], to.dtype(table)
+    found = to.temporary("EMBEDDING_LOOKUP", rows, (count, width), dtype)
+    shape = to.shape(result)
+    to.alias(result, to.reshape(found, shape, dtype), identity(len(shape)))
 
 
 def _indices(to: Lowering, name: str, sizes: Any) -> int:

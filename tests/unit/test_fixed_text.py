@@ -14,12 +14,13 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from edgekit.errors import ConversionError
+from edgekit.fixed_text.graphs import decoder, host
+from edgekit.fixed_text.lowering import _PLAIN
 from edgekit.genai.builder import build
 from edgekit.qnn.half_cache import half_cache
-from edgekit.qnn.text_graphs import decoder, host
-from edgekit.qnn.text_lowering import _PLAIN
 from edgekit.quantize import language
-from edgekit.runtime.engines.qnn_text_decoder import Chain, Decoder
+from edgekit.runtime.engines.fixed_text_decoder import Decoder
+from edgekit.runtime.engines.onnxruntime_chain import Chain
 from tests.language import folder, stories
 
 pytest.importorskip("onnxruntime_genai")
@@ -57,7 +58,8 @@ def graphs(source: onnx.ModelProto, head: int, limit: float = float("inf")) -> l
 
 def opened(source: onnx.ModelProto, head: int, limit: float = float("inf")) -> Decoder:
     prompt, token, beside = graphs(source, head, limit)
-    return Decoder(on_cpu(beside[0]), *(Chain([on_cpu(p) for p in g]) for g in (prompt, token)))
+    lookup = on_cpu(beside[0])
+    return Decoder(*(Chain(lookup, [on_cpu(p) for p in g]) for g in (prompt, token)))
 
 
 def expected(network: Any, ids: list[int]) -> np.ndarray[Any, Any]:
@@ -153,7 +155,8 @@ def test_a_part_holds_no_more_than_it_must(small: tuple[onnx.ModelProto, int, An
 def test_a_cache_in_16_bits_moves_the_logits_by_rounding_only(small: tuple[onnx.ModelProto, int, Any]) -> None:  # fmt: skip
     source, head, network = small
     prompt, token, beside = graphs(source, head)
-    reader = Decoder(on_cpu(beside[0]), *(Chain([on_cpu(half_cache(p)) for p in g]) for g in (prompt, token)))  # fmt: skip
+    lookup = on_cpu(beside[0])
+    reader = Decoder(*(Chain(lookup, [on_cpu(half_cache(p)) for p in g]) for g in (prompt, token)))  # fmt: skip
     assert all(a.dtype == np.float16 for a in reader._past.values())
     check(reader, network, 5e-3)
 

@@ -1,7 +1,7 @@
-"""One operator after another, from what onnxruntime-genai's builder writes to what the NPU takes.
+"""One operator after another, from what onnxruntime-genai's builder writes to what NPUs and LiteRT take.
 
 Requires fixed sizes: `step` tokens read at once, `context` tokens seen. Ensures plain ONNX operators
-and MatMulNBits, for which the compiler has a form of its own, and nothing of more than four axes.
+and MatMulNBits, for which a compiler has a form of its own, and nothing of more than four axes.
 
 Heads that share keys stand in rows below each other, so that no key is repeated; keys lie as columns,
 as the product with them wants them. The caller rotates nothing and masks nothing in the graph: cosines,
@@ -25,7 +25,7 @@ from edgekit.graph.view import Editor, attribute
 
 _PLAIN = {
     "Abs", "Add", "Cast", "Clip", "Concat", "Cos", "Div", "Exp", "Gelu", "LayerNormalization", "MatMul", "Max",
-    "Min", "Mul", "Neg", "Pow", "ReduceMax", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Sigmoid", "Sin",
+    "Min", "Mul", "Neg", "Pow", "ReduceMax", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Round", "Sigmoid", "Sin",
     "Slice", "Softmax", "Split", "Sqrt", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
 }  # fmt: skip
 
@@ -56,14 +56,14 @@ class Lowering(Editor):
     half: int = 1  # columns in the tables
 
     def take(self, node: onnx.NodeProto) -> None:
-        """Write `node` in the NPU's operators. Raises ConversionError for one that has no form there."""
+        """Write `node` in plain operators. Raises ConversionError for one that has no such form."""
         rule = _RULES.get(node.op_type)
         if rule is not None:
             rule(self, node)
         elif node.op_type in _PLAIN and node.domain in ("", "ai.onnx"):
             self.model.graph.node.append(node)
         else:
-            raise refused(node, "no rule says what it is in the NPU's operators")
+            raise refused(node, "no rule says what it is in plain operators")
 
     def named(self, kind: str, output: str, *inputs: str, **attributes: Any) -> None:
         """A node that gives a tensor of the source."""
@@ -90,8 +90,8 @@ class Lowering(Editor):
 
 def refused(node: onnx.NodeProto, why: str) -> ConversionError:
     return ConversionError(
-        f"{node.name or node.op_type} ({node.op_type}) cannot be lowered for an NPU", why,
-        "convert the model for -t cpu or -t android-cpu",
+        f"{node.name or node.op_type} ({node.op_type}) cannot be written for fixed sizes", why,
+        "convert the model for -t cpu",
     )  # fmt: skip
 
 

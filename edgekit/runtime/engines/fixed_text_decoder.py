@@ -1,13 +1,13 @@
 """A decoder of fixed sizes, run step by step: the KV cache, masks and positions are kept here.
 
-What the graphs take and give is written in edgekit/qnn/text_graphs.py. Numpy only; a graph is
-anything with the `run` and `get_inputs` of ONNX Runtime's sessions.
+What the graphs take and give is written in edgekit/fixed_text/graphs.py. Numpy only; who runs a graph is
+the engine's affair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,40 +17,36 @@ _UNSEEN = -1e4  # added to a score: its exponential is zero, and it is a number 
 _PAYS = 8  # reading a whole prompt step is taken to cost as much as this many single tokens
 
 
-class Chain:
-    """The parts of one graph, which follow one another."""
+class Graph(Protocol):
+    """One graph that reads a step of tokens. It is given `input_ids` and `position_ids` besides what
+    `inputs` lists, and takes of all that what it needs."""
 
-    def __init__(self, parts: Sequence[Any]) -> None:
-        self._parts = [(p, [i.name for i in p.get_inputs()]) for p in parts]
-        inputs = {i.name: i for p in parts for i in p.get_inputs()}
-        self.step = int(inputs["hidden"].shape[1])
+    @property
+    def inputs(self) -> Mapping[str, tuple[tuple[int, ...], Any]]:
+        """Shape and type of each."""
+        ...
+
+    def run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]: ...
+
+
+class _Sized:
+    """A graph, and what the shapes of its inputs say."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.run, inputs = graph.run, graph.inputs
         self.windows = {n: int(n[5:] or 0) for n in inputs if n.startswith("mask")}
-        self.context = int(inputs[next(iter(self.windows))].shape[3])
-        self.past = {
-            n: (tuple(i.shape), np.float16 if "float16" in i.type else np.float32)
-            for n, i in inputs.items() if n.startswith("past_")
-        }  # fmt: skip
-
-    def run(self, feeds: dict[str, Array]) -> dict[str, Array]:
-        made: dict[str, Array] = {}
-        for part, names in self._parts:
-            outputs = [o.name for o in part.get_outputs()]
-            made |= zip(outputs, part.run(None, {n: feeds[n] for n in names}))
-            feeds["hidden"] = made.get("hidden_out", feeds["hidden"])
-        return made
+        self.step, self.context = inputs[next(iter(self.windows))][0][2:]
+        self.past = {n: i for n, i in inputs.items() if n.startswith("past_")}
 
 
 class Decoder:
-    """Reads tokens after those it holds. `host` turns ids into vectors, `prompt` reads many at once,
-    `token` one."""
+    """Reads tokens after those it holds. `prompt` reads many at once, `token` one."""
 
-    def __init__(self, host: Any, prompt: Chain, token: Chain) -> None:
-        self._host, self._prompt, self._token = host, prompt, token
-        self._host_inputs = {i.name for i in host.get_inputs()}
-        self._host_outputs = [o.name for o in host.get_outputs()]
-        self.context, self.held = token.context, 0
+    def __init__(self, prompt: Graph, token: Graph) -> None:
+        self._prompt, self._token = _Sized(prompt), _Sized(token)
+        self.context, self.held = self._token.context, 0
         self.logits = np.zeros(0, np.float32)
-        self._past = {n: np.zeros(shape, dtype) for n, (shape, dtype) in token.past.items()}
+        self._past = {n: np.zeros(shape, dtype) for n, (shape, dtype) in self._token.past.items()}
 
     def read(self, tokens: Sequence[int]) -> None:
         at = 0
@@ -62,15 +58,13 @@ class Decoder:
             self._step(chain, part)
             at += len(part)
 
-    def _step(self, chain: Chain, tokens: Sequence[int]) -> None:
+    def _step(self, chain: _Sized, tokens: Sequence[int]) -> None:
         """Tokens stand at the end of a step; what is before them in it is seen by none of them."""
         blank = chain.step - len(tokens)
         positions = self.held + np.arange(chain.step) - blank
         ids = np.zeros((1, chain.step), np.int64)
         ids[0, blank:] = tokens
-        given = {"input_ids": ids, "position_ids": positions.clip(0)[None]}
-        feeds = dict(zip(self._host_outputs, self._host.run(
-            None, {n: a for n, a in given.items() if n in self._host_inputs})))  # fmt: skip
+        feeds: dict[str, Array] = {"input_ids": ids, "position_ids": positions.clip(0)[None]}
         feeds |= {n: self._mask(chain, positions, blank, w) for n, w in chain.windows.items()}
         for name, (shape, _) in chain.past.items():
             past = self._past[name]
@@ -87,7 +81,7 @@ class Decoder:
         self.held += len(tokens)
         self.logits = made["logits"][0, 0].astype(np.float32, copy=False)
 
-    def _mask(self, chain: Chain, positions: Array, blank: int, window: int) -> Array:
+    def _mask(self, chain: _Sized, positions: Array, blank: int, window: int) -> Array:
         earlier = np.arange(chain.context - chain.step)
         keys = np.concatenate([earlier, positions])
         real = np.concatenate([earlier < self.held, np.arange(chain.step) >= blank])

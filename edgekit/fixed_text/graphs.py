@@ -1,4 +1,4 @@
-"""From the graph of onnxruntime-genai's builder to those a Snapdragon runs.
+"""From the graph of onnxruntime-genai's builder to graphs of fixed sizes.
 
 `decoder` makes a graph of fixed sizes that reads `step` tokens: one to read prompts, one for each
 token that follows. What it takes and gives is float32:
@@ -13,9 +13,9 @@ token that follows. What it takes and gives is float32:
     value_i      (groups, 1, step, head)
     logits       (1, 1, vocabulary)            after the last of them
 
-`host` makes the graph for the processor beside the NPU: `input_ids` and `position_ids` to `hidden`,
-`cos` and `sin`. It looks up rows of tables. The NPU has no operator for that where they are quantised,
-and would hold them in floating point.
+`host` makes the graph for a processor beside: `input_ids` and `position_ids`, (1, step) each, to `hidden`,
+`cos` and `sin`. It looks up rows of tables. An NPU has no operator for that where they are quantised, and
+would hold them in floating point. `whole` is both in one graph.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekit.errors import ConversionError
+from edgekit.fixed_text.lowering import Lowering
 from edgekit.graph.view import attribute
-from edgekit.qnn.text_lowering import Lowering
 
 _OPSETS = (("", 23), ("com.microsoft", 1))  # 23 is the first with RMSNormalization
 _NORMS = ("SimplifiedLayerNormalization", "LayerNormalization")
@@ -88,7 +88,7 @@ class Decoder:
 
 
 def decoder(source: onnx.ModelProto, head: int, step: int, context: int) -> Decoder:
-    """`head`: how many values a head has. Raises ConversionError for what has no form on the NPU."""
+    """`head`: how many values a head has. Raises ConversionError for what has no plain form."""
     hidden, width = _embedded(source.graph)
     constants = _constants(source.graph)
     low = Lowering(onnx.ModelProto(), 0, constants, step, context, head)
@@ -113,8 +113,8 @@ def decoder(source: onnx.ModelProto, head: int, step: int, context: int) -> Deco
     foreign = sorted({i for n in nodes for i in n.input} - known)
     if foreign:
         raise ConversionError(
-            "This network needs more than its tokens on the NPU", f"a layer reads {', '.join(foreign[:3])}",
-            "convert it for -t cpu or -t android-cpu",
+            "This network needs more than its tokens", f"a layer reads {', '.join(foreign[:3])}",
+            "convert it for -t cpu",
         )  # fmt: skip
     return Decoder(tuple(nodes), constants, shapes, tuple(low.residuals), low.tables)
 
@@ -123,18 +123,35 @@ def host(
     source: onnx.ModelProto, tables: dict[tuple[str, str], tuple[str, str]], context: int, half: bool
 ) -> onnx.ModelProto:
     """`tables`: as the decoder names them. `half`: keep the embedding in 16 bits."""
+    nodes, shapes, constants = _lookups(source, tables, context, half)
+    width = _embedded(source.graph)[1]
+    return _model(nodes, {**_ids_of("step"), "hidden": (1, "step", width), **shapes}, constants)
+
+
+def whole(source: onnx.ModelProto, head: int, step: int, context: int) -> onnx.ModelProto:
+    """From ids and positions to logits: the lookup and the decoder in one."""
+    made = decoder(source, head, step, context)
+    nodes, inner, constants = _lookups(source, made.tables, context, False)
+    ports = {n: s for n, s in made.shapes.items() if n != "hidden" and n not in inner}
+    return _model([*nodes, *made.nodes], {**_ids_of(step), **ports}, {**made.constants, **constants})
+
+
+def _ids_of(step: int | str) -> Shapes:
+    return {"input_ids": (1, step), "position_ids": (1, step)}
+
+
+def _lookups(
+    source: onnx.ModelProto, tables: dict[tuple[str, str], tuple[str, str]], context: int, half: bool
+) -> tuple[list[onnx.NodeProto], Shapes, dict[str, onnx.TensorProto]]:
+    """Nodes from ids to `hidden`, from positions to rows of `tables`, whose shapes come with them."""
     graph, constants = source.graph, _constants(source.graph)
-    hidden, width = _embedded(graph)
+    hidden, _ = _embedded(graph)
     nodes = _folded(_alive(graph.node, {hidden}), constants)
     if half:
         nodes = list(_halved(nodes, constants))
     nodes = [_renamed(n, {hidden: "hidden"}) for n in nodes]
     constants["axis"] = numpy_helper.from_array(np.array([1], np.int64), "axis")
-    shapes: Shapes = {
-        "input_ids": (1, "step"),
-        "position_ids": (1, "step"),
-        "hidden": (1, "step", width),
-    }
+    shapes: Shapes = {}
     for pair, names in tables.items():
         for table, name in zip(pair, names):
             rows = numpy_helper.to_array(constants[table])[:context]
@@ -144,7 +161,7 @@ def host(
             )
             nodes.append(helper.make_node("Unsqueeze", [f"{name}/rows", "axis"], [name], name))
             shapes[name] = (1, 1, "step", rows.shape[1])
-    return _model(nodes, shapes, constants)
+    return nodes, shapes, constants
 
 
 def _embedded(graph: onnx.GraphProto) -> tuple[str, int]:
@@ -160,7 +177,7 @@ def _embedded(graph: onnx.GraphProto) -> tuple[str, int]:
         inside |= set(node.output)
     raise ConversionError(
         "This network does not begin with an embedding and a normalisation", "so it cannot be cut between them",
-        "convert it for -t cpu or -t android-cpu",
+        "convert it for -t cpu",
     )  # fmt: skip
 
 
@@ -213,7 +230,7 @@ def _folded(
 def _halved(
     nodes: Iterable[onnx.NodeProto], constants: dict[str, onnx.TensorProto]
 ) -> Iterator[onnx.NodeProto]:
-    """Tables in float16, as the NPU has its numbers anyway; what is read from them becomes float32."""
+    """Tables in float16, as an NPU has its numbers anyway; what is read from them becomes float32."""
     for node in nodes:
         table = constants.get(node.input[0])
         if node.op_type != "Gather" or table is None or table.data_type != TensorProto.FLOAT:

@@ -1,0 +1,34 @@
+"""What backends of fixed sizes have in common: the CPU's package without its graph, and how long a step is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edgekit.backends.base import Artifact, CompileOptions
+from edgekit.errors import UsageError
+
+_PROMPT = 128  # tokens read at once, as in Qualcomm's own recipes
+_GRAPH = ("model.onnx", "model.onnx.data")  # the builder's own
+
+
+def prompt_step(options: CompileOptions, context: int) -> int:
+    return min(number(options, "prompt_step", _PROMPT), context // 2)
+
+
+def without_graph(made: Artifact, out: Path, **settings: Any) -> Artifact:
+    """Removes the CPU's graph from the package in `out`, and what is said of it from `made`."""
+    for name in _GRAPH:
+        (out / name).unlink(missing_ok=True)
+    kept = {k: v for k, v in made.settings.items() if k != "accuracy_level"}
+    return replace(made, settings={**kept, **settings})
+
+
+def number(options: CompileOptions, name: str, default: int) -> int:
+    given = options.extra.get(name, "") or str(default)
+    if not given.isdigit() or int(given) < 1:
+        raise UsageError(
+            f"{name} {given} is no number of at least one", "", f"the default is {default}"
+        )
+    return int(given)

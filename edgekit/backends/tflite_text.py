@@ -1,0 +1,65 @@
+"""Backend: small language models for LiteRT, in one file with two graphs of fixed sizes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from edgekit.backends.base import Artifact, Availability, CompileOptions
+from edgekit.backends.fixed_text import prompt_step, without_graph
+from edgekit.backends.genai import GenaiBackend
+from edgekit.backends.tflite import LARGEST, TfliteBackend
+from edgekit.errors import ConversionError
+from edgekit.model import AnyModel, TextModel
+from edgekit.package import EngineRequirement
+from edgekit.progress import Progress
+from edgekit.spec import Precision
+from edgekit.target import Target
+
+_ARTIFACT = "model.tflite"
+_PRECISIONS = (Precision.FP32, Precision.FP16, Precision.W8, Precision.W4)
+
+
+class TfliteTextBackend:
+    name = "tflite-text"
+    text = True
+
+    def available(self) -> Availability:
+        both = [b.available() for b in (TfliteBackend(), GenaiBackend())]
+        missing = next((a for a in both if a.missing), None)
+        return missing or Availability(versions={k: v for a in both for k, v in a.versions.items()})
+
+    def precisions(self, target: Target) -> tuple[Precision, ...]:
+        return tuple(p for p in target.precisions if p in _PRECISIONS)
+
+    def compile(
+        self, model: AnyModel, target: Target, precision: Precision, options: CompileOptions,
+        work: Path, progress: Progress,
+    ) -> Artifact:  # fmt: skip
+        from edgekit.tflite.text import text_file
+        from edgekit.tflite.text_weights import NAMES
+
+        assert isinstance(model, TextModel)
+        if 4 * (model.source.parameters or 0) > LARGEST:
+            raise ConversionError(
+                f"{model.name} is too large for TFLite", "its weights pass through a file in float32, of no more than 2 GB",
+                "convert it for -t cpu",
+            )  # fmt: skip
+        context = model.spec.context_length
+        step, out = prompt_step(options, context), work / "package"
+        made = GenaiBackend().compile(model, target, Precision.FP32, options, work, progress)
+        file = text_file(out, context, step, precision, progress)
+        (out / _ARTIFACT).write_bytes(file.data)
+        made = without_graph(
+            made, out, context_length=context, prompt_step=step, weights=NAMES[precision]
+        )  # fmt: skip
+        kept = sorted(p.relative_to(work).as_posix() for p in out.rglob("*") if p.is_file())
+        versions = ">=1.4,<3" if precision is Precision.W4 else ">=1.2,<3"  # 1.2 gets blocks wrong
+        engine = EngineRequirement("litert-text", versions, _ARTIFACT)
+        return replace(
+            made,
+            files=tuple(kept),
+            engine=engine,
+            versions=self.available().versions,
+            measured=(file.gate,),
+        )

@@ -1,0 +1,1 @@
+"""Language models as graphs of fixed sizes, for compilers that know no others."""

@@ -1,0 +1,42 @@
+"""Several .tflite files as one with a signature for each, in which equal weights are stored once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from edgekit.tflite.writer import pack, unpack
+
+
+def merge(files: Mapping[str, bytes]) -> bytes:
+    """`files`: by the name that the signature gets; each has one graph with one signature."""
+    models = {name: unpack(data) for name, data in files.items()}
+    result = next(iter(models.values()))
+    known: dict[bytes, int] = {}
+    kept, codes, graphs, signatures = list[Any](), list[Any](), list[Any](), list[Any]()
+    for name, model in models.items():
+        (graph,), (signature,) = model.subgraphs, model.signatureDefs
+        places = [_place(b, kept, known) for b in model.buffers]
+        for tensor in graph.tensors:
+            tensor.buffer = places[tensor.buffer]
+        for operator in graph.operators:
+            operator.opcodeIndex += len(codes)
+        codes += model.operatorCodes
+        signature.signatureKey, signature.subgraphIndex = name, len(graphs)
+        graph.name = name
+        graphs.append(graph)
+        signatures.append(signature)
+    result.buffers, result.operatorCodes = kept, codes
+    result.subgraphs, result.signatureDefs = graphs, signatures
+    result.metadata = []  # each says something of its own buffers
+    return pack(result)
+
+
+def _place(buffer: Any, kept: list[Any], known: dict[bytes, int]) -> int:
+    """Where this content stands among the buffers that are kept."""
+    content = hashlib.sha256(b"" if buffer.data is None else buffer.data).digest()
+    if content not in known:
+        known[content] = len(kept)
+        kept.append(buffer)
+    return known[content]
