@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from edgekit.layers.packed import Packed
-from edgekit.quantize.rounding import searched
+from edgekit.quantize.rounding import searched_blocks
 
 _DAMPING = 0.01  # of the mean moment, added to all: few texts do not say all about correlations
+_ROWS = 2048  # that are rounded at once: what a processor's cache holds
 _MEMORY = 2**31  # bytes of moments that are held at once
 
 
@@ -77,31 +78,40 @@ class Compensation:
 
     def round(self, weight: Tensor, bits: int, block: int, symmetric: bool = True) -> Packed:
         """Round (N, K) float32."""
+        rows = [self._rows(w, bits, block, symmetric) for w in torch.split(weight, _ROWS)]
+        integers, scales, zeros = (torch.cat(r) for r in zip(*rows))
+        return Packed.of(integers, scales, None if symmetric else zeros, bits, weight.shape[1])
+
+    def _rows(
+        self, weight: Tensor, bits: int, block: int, symmetric: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Integers (N, blocks, block), scales and zero points (N, blocks)."""
         columns = weight.shape[1]
         short = -columns % block
-        left = nn.functional.pad(weight, (0, short))
+        left = nn.functional.pad(
+            weight, (0, short)
+        ).T.contiguous()  # a column of weights is a row of it
         importance = nn.functional.pad(self.importance, (0, short))
         factor = nn.functional.pad(self._factor, (0, short, 0, short))
         factor.diagonal()[columns:] = 1.0
-        parts = [
-            self._block(left, importance, factor, slice(s, s + block), bits, symmetric)
-            for s in range(0, columns, block)
-        ]
-        integers, scales, zeros = (torch.stack(p, 1) for p in zip(*parts))
-        return Packed.of(integers, scales, None if symmetric else zeros, bits, columns)
+        parts = []
+        for start in range(0, columns, block):
+            now, at = left[start : start + block], slice(start, start + block)
+            _, scale, zero = searched_blocks(
+                now.T.contiguous()[:, None], bits, importance[at], symmetric
+            )
+            integers = self._block(now, factor[at, at], scale[:, 0], zero[:, 0], bits)
+            # `now` holds the errors, each by what it weighs in the columns to come
+            left[at.stop :].addmm_(factor[at, at.stop :].T, now, alpha=-1)
+            parts.append((integers, scale[:, 0], zero[:, 0]))
+        return tuple(torch.stack(p, 1) for p in zip(*parts))  # type: ignore[return-value]
 
-    def _block(
-        self, left: Tensor, importance: Tensor, factor: Tensor, at: slice, bits: int, symmetric: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Round the columns `at` of `left`, and let those after it make up for the errors."""
-        now, size = left[:, at].clone(), at.stop - at.start
-        chosen = searched(now, bits, size, importance[at], symmetric)
-        scale, zero = chosen.scales[:, 0], chosen.zero_points()[:, 0].float()
-        integers, errors = torch.empty_like(now), torch.empty_like(now)
-        for i in range(size):
-            row = factor[at.start + i, at]
-            integers[:, i] = (now[:, i] / scale + zero).round().clamp(0, 2**bits - 1)
-            errors[:, i] = (now[:, i] - (integers[:, i] - zero) * scale) / row[i]
-            now[:, i + 1 :] -= errors[:, i, None] * row[i + 1 :]
-        left[:, at.stop :] -= errors @ factor[at, at.stop :]
-        return integers, scale, zero
+    def _block(self, now: Tensor, factor: Tensor, scale: Tensor, zero: Tensor, bits: int) -> Tensor:
+        """Integers (N, block) of the columns `now` (block, N), which become their errors."""
+        integers = torch.empty(now.shape[::-1], dtype=torch.uint8)
+        for i, row in enumerate(factor):
+            q = (now[i] / scale + zero).round_().clamp_(0, 2**bits - 1)
+            integers[:, i] = q
+            now[i] = (now[i] - (q - zero) * scale) / row[i]
+            now[i + 1 :].addr_(row[i + 1 :], now[i], alpha=-1)
+        return integers

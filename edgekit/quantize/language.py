@@ -25,7 +25,7 @@ from edgekit.quantize.feedback import Compensation, moments
 from edgekit.quantize.rounding import nearest, searched
 
 BUDGET = 5.0  # bits a weight: 4, and a float32 scale for each 32
-_BLOCKS = (32, 64, 128)
+_BLOCKS = (32, 64)
 _SPARE = 1.01  # of the budget: a row may end within a block
 _TOGETHER = ("q_proj", "k_proj", "v_proj")  # one layer in the package, so of one kind
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from edgekit.layers.packed import Packed, blocks_of
 
-_TRIED = 20  # scales a block
-_TOGETHER = 2**17  # weights that are searched at once: what a processor's cache holds
+_TRIED, _FIRST, _LAST = 11, 0.72, 1.32  # scales a block, times the plain one
+_TOGETHER = 2**18  # weights that are searched at once: what a processor's cache holds
 
 
 def nearest(weight: Tensor, bits: int, block: int, symmetric: bool = True) -> Packed:
@@ -31,27 +31,31 @@ def searched(
 
     For each block the scale whose rounding costs least, refined by least squares.
     """
-    rows = max(1, _TOGETHER // weight.shape[1])
-    parts = [_searched(w, bits, block, importance, symmetric) for w in torch.split(weight, rows)]
+    parts = [
+        searched_blocks(blocks_of(w, block), bits, importance, symmetric)
+        for w in torch.split(weight, max(1, _TOGETHER // weight.shape[1]))
+    ]
     integers, scales, zeros = (torch.cat(p) for p in zip(*parts))
     return Packed.of(integers, scales, zeros, bits, weight.shape[1])
 
 
-def _searched(
-    weight: Tensor, bits: int, block: int, importance: Tensor | None, symmetric: bool
+def searched_blocks(
+    x: Tensor, bits: int, importance: Tensor | None, symmetric: bool
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    x = blocks_of(weight, block)
-    w = _weights(x, importance, block)
+    """Of weights (N, blocks, block): integers uint8 of that shape, scales and zero points (N, blocks)."""
+    w = _weights(x, importance)
     start, zero = _symmetric(x, bits) if symmetric else _asymmetric(x, bits)
-    best_scale, best = start, _cost(x, w, start, zero, bits)
-    for step in range(_TRIED + 1):
-        scale = start * (0.72 + 0.03 * step * 20 / _TRIED)
-        q = _integers(x, scale, zero, bits).float() - zero[..., None]
-        fitted = (w * x * q).sum(-1) / (w * q * q).sum(-1).clamp_min(1e-30)
-        fitted = torch.where(fitted == 0, scale, fitted)
-        cost = _cost(x, w, fitted, zero, bits)
-        better = cost < best
-        best, best_scale = torch.where(better, cost, best), torch.where(better, fitted, best_scale)
+    wx, best_scale = w * x, start
+    best = torch.full_like(start, -torch.inf)
+    for step in range(_TRIED):
+        scale = start * (_FIRST + (_LAST - _FIRST) * step / (_TRIED - 1))
+        q = _integers(x, scale, zero, bits).sub_(zero[..., None])
+        along, square = (wx * q).sum(-1), (w * q).mul_(q).sum(-1)
+        # with the scale along / square the cost is what all weights cost at 0, less this
+        gain = along.square() / square.clamp_min(1e-30)
+        better = (gain > best) & (along != 0)
+        best = torch.where(better, gain, best)
+        best_scale = torch.where(better, along / square.clamp_min(1e-30), best_scale)
     return _integers(x, best_scale, zero, bits).to(torch.uint8), best_scale, zero
 
 
@@ -77,14 +81,9 @@ def _integers(x: Tensor, scale: Tensor, zero: Tensor, bits: int) -> Tensor:
     return (x / scale[..., None] + zero[..., None]).round_().clamp_(0, 2**bits - 1)
 
 
-def _weights(x: Tensor, importance: Tensor | None, block: int) -> Tensor:
+def _weights(x: Tensor, importance: Tensor | None) -> Tensor:
     if importance is None:
         return x * x
-    known = blocks_of(importance[None], block)
+    known = blocks_of(importance[None], x.shape[-1])
     # llama.cpp's blend: an input that is hardly ever large still guards the block's large weights
     return known * (x * x + x.square().mean(-1, keepdim=True)).sqrt()
-
-
-def _cost(x: Tensor, w: Tensor, scale: Tensor, zero: Tensor, bits: int) -> Tensor:
-    q = _integers(x, scale, zero, bits) - zero[..., None]
-    return (w * (q * scale[..., None] - x).square()).sum(-1)
