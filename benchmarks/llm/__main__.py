@@ -8,7 +8,8 @@
 Every engine gets the same weights, quantised its own way. Each round launches each engine once, in a
 process of its own, in turns: it loads, reads a prompt of 128 tokens and writes 64. Tokens a second,
 load and memory are medians over rounds. KL: mean divergence of next-token distributions from
-transformers in float32, in nats, over 4 windows of 64 tokens. llama.cpp (compiled here) and OpenVINO
+transformers in float32, in nats, over windows of 64 tokens, of --text or drawn from the model.
+llama.cpp (compiled here) and OpenVINO
 are installed into an environment of their own; one that cannot be is left out.
 """
 
@@ -192,7 +193,7 @@ def main() -> None:
     )
     parser.add_argument("--shape", choices=models.SHAPES, default="smollm2-135m")
     parser.add_argument("--model", type=Path, help="A Hugging Face folder instead of a shape.")
-    parser.add_argument("--text", type=Path, help="Measure KL on it instead of random tokens.")
+    parser.add_argument("--text", type=Path, help="Measure KL on it instead of what the model writes.")
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--convert", default="", help="More options of edgekit convert, as one word.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -80,13 +79,17 @@ def _padded(metadata: dict[str, Any], size: int) -> dict[str, Any]:
 
 
 def windows(folder: Path, text: Path | None) -> Any:
-    """Token ids to compare on, int64 (N, 64)."""
+    """Token ids to compare on, int64 (N, 64): of the text, or drawn from the model itself."""
     import numpy as np
-    from transformers import AutoTokenizer
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    vocabulary = json.loads((folder / "config.json").read_text())["vocab_size"]
     if text is None:
-        return np.random.default_rng(0).integers(0, vocabulary, (4, 64))
+        model = AutoModelForCausalLM.from_pretrained(folder)
+        torch.manual_seed(1)
+        starts = torch.randint(5, model.config.vocab_size, (4, 1))
+        drawn = model.generate(starts, max_new_tokens=63, min_new_tokens=63, do_sample=True, top_k=0)
+        return drawn.numpy()
     ids = AutoTokenizer.from_pretrained(folder)(text.read_text(), add_special_tokens=False).input_ids
     count = min(len(ids) // 64, 16)
     return np.array(ids[: 64 * count], np.int64).reshape(count, 64)

@@ -27,6 +27,7 @@ from edgekit.quantize.rounding import nearest, searched
 BUDGET = 5.0  # bits a weight: 4, and a float32 scale for each 32
 _BLOCKS = (32, 64)
 _SPARE = 1.01  # of the budget: a row may end within a block
+EMBEDDING = "embedding"  # among the layers' names: a table that is the head's too
 _TOGETHER = ("q_proj", "k_proj", "v_proj")  # one layer in the package, so of one kind
 
 
@@ -68,7 +69,7 @@ def linears(network: nn.Module) -> dict[str, nn.Linear]:
 
 
 def choose(
-    network: nn.Module, windows: Sequence[Tensor], progress: Progress, budget: float = BUDGET,
+    network: Any, windows: Sequence[Tensor], progress: Progress, budget: float = BUDGET,
     blocks: Sequence[int] = (), fixed: Mapping[str, int] = {},
 ) -> Choice:  # fmt: skip
     """Round every linear layer of a float32 network to 4 bits, some to 8. `windows`: texts to decide on,
@@ -103,18 +104,22 @@ def choose(
     return Choice(best.packed, settings, [{**t.row(), "chosen": t is best} for t in trials])
 
 
-def fishers(network: nn.Module, windows: Sequence[Tensor], progress: Progress) -> dict[str, Tensor]:
-    """For each linear layer the mean square of the gradient at its outputs, float32 (N,); the next
-    tokens are drawn from the network itself. `windows`: token ids, int64 (T,) each."""
+def fishers(network: Any, windows: Sequence[Tensor], progress: Progress) -> dict[str, Tensor]:
+    """For each linear layer the mean square of the gradient at its outputs, float32 (N,), and of that at
+    the embedding's under `EMBEDDING`; the next tokens are drawn from the network itself. `windows`: token
+    ids, int64 (T,) each."""
     layers = linears(network)
     found = {n: torch.zeros(m.out_features) for n, m in layers.items()}
+    table = network.get_input_embeddings()
+    found[EMBEDDING] = torch.zeros(table.weight.shape[1])
     hooks = [m.register_forward_hook(_watching(found[n])) for n, m in layers.items()]
     generator = torch.Generator().manual_seed(0)
     for p in network.parameters():
         p.requires_grad_(False)
     try:
         for i, window in enumerate(windows):
-            embedded = network.get_input_embeddings()(window[None]).requires_grad_(True)  # type: ignore[operator]
+            embedded = table(window[None]).requires_grad_(True)
+            embedded.register_hook(partial(_add_squares, found[EMBEDDING]))
             logits = network(inputs_embeds=embedded, use_cache=False).logits[0].float()
             with torch.no_grad():
                 drawn = torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
@@ -128,28 +133,31 @@ def fishers(network: nn.Module, windows: Sequence[Tensor], progress: Progress) -
 
 
 def _watching(total: Tensor) -> Any:
-    def backward(gradient: Tensor) -> None:
-        total.add_(gradient.detach().float().flatten(0, -2).square().sum(0))
-
     def forward(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        output.register_hook(backward)  # type: ignore[no-untyped-call]
+        output.register_hook(partial(_add_squares, total))  # type: ignore[no-untyped-call]
 
     return forward
 
 
+def _add_squares(total: Tensor, gradient: Tensor) -> None:
+    total.add_(gradient.detach().float().flatten(0, -2).square().sum(0))
+
+
 def _rounded(
-    network: nn.Module, windows: Sequence[Tensor], fisher: dict[str, Tensor], blocks: Sequence[int],
+    network: Any, windows: Sequence[Tensor], fisher: dict[str, Tensor], blocks: Sequence[int],
     fixed: Mapping[str, int], progress: Progress,
 ) -> tuple[dict[int, dict[str, Rounded]], dict[int, dict[str, Rounded]], dict[str, Rounded]]:  # fmt: skip
     """Every layer in 4 bits by block size, with compensation and without, and in 8 bits."""
     layers = {n: m for n, m in linears(network).items() if fixed.get(n) != 32}
+    table = network.get_input_embeddings()
     four: dict[int, dict[str, Rounded]] = {b: {} for b in blocks}
     plain: dict[int, dict[str, Rounded]] = {b: {} for b in blocks}
     eight: dict[str, Rounded] = {}
     for done, (name, moment) in enumerate(moments(network, layers, windows)):
         weight = layers[name].weight.detach().float()
         compensation, importance = Compensation(moment), moment.diagonal()
-        costed = partial(_costed, weight, moment, fisher[name])
+        looked_up = fisher[EMBEDDING] if layers[name].weight is table.weight else None
+        costed = partial(_costed, weight, moment, fisher[name], looked_up)
         for block in blocks:
             size = _fitting(block, weight.shape[1])
             four[block][name] = costed(compensation.round(weight, 4, size))
@@ -159,9 +167,15 @@ def _rounded(
     return four, plain, eight
 
 
-def _costed(weight: Tensor, moment: Tensor, fisher: Tensor, packed: Packed) -> Rounded:
+def _costed(
+    weight: Tensor, moment: Tensor, fisher: Tensor, looked_up: Tensor | None, packed: Packed
+) -> Rounded:  # fmt: skip
+    """`looked_up`: the mean square of the gradient where the rows are the embedding's as well."""
     error = packed.dequantised() - weight
-    return Rounded(packed, float(0.5 * (fisher * ((error @ moment) * error).sum(-1)).sum()))
+    cost = 0.5 * (fisher * ((error @ moment) * error).sum(-1)).sum()
+    if looked_up is not None:
+        cost += 0.5 * (looked_up * error.square().mean(0)).sum()
+    return Rounded(packed, float(cost))
 
 
 def round_all(
@@ -231,15 +245,19 @@ def reference_logits(network: nn.Module, windows: Sequence[Tensor]) -> list[Tens
 
 @torch.no_grad()
 def divergence(
-    network: nn.Module, packed: dict[str, Packed], reference: list[Tensor], windows: Sequence[Tensor]
+    network: Any, packed: dict[str, Packed], reference: list[Tensor], windows: Sequence[Tensor]
 ) -> float:
     """Mean KL(reference ‖ network with packed weights) in nats a token; the network is restored."""
     layers = {n: m for n, m in linears(network).items() if n in packed}
     originals = {n: m.weight for n, m in layers.items()}
+    table = network.get_input_embeddings()
+    rows = table.weight
     try:
         for name, layer in layers.items():
             value = packed[name].dequantised().to(originals[name].dtype)
             layer.weight = nn.Parameter(value, requires_grad=False)
+            if originals[name] is rows:
+                table.weight = layer.weight
         total, count = 0.0, 0
         for window, expected in zip(windows, reference):
             seen = network(window[None], use_cache=False).logits[0].float().log_softmax(-1)
@@ -247,6 +265,7 @@ def divergence(
             count += len(window)
         return total / count
     finally:
+        table.weight = rows
         for name, layer in layers.items():
             layer.weight = originals[name]
 
