@@ -22,6 +22,10 @@ from edgekit.sources.base import SourceOptions
 from edgekit.sources.gguf import GgufSource
 
 NAMES = {"gemma3_text": "gemma3"}  # of architectures, where transformers has another
+_OLDER = {
+    "attn_sub_norm": "inner_attn_ln",
+    "ffn_sub_norm": "ffn_layernorm",
+}  # of BitNet, in llama.cpp's table
 WORDS = [
     "once upon a time there was a little red fox",
     "the cat sat on 1234 mats!",
@@ -188,6 +192,8 @@ def _tensors(model: Any) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
             ternary, scale = ternarised(parameter.detach())
             array = ternary.float().numpy() * np.float32(scale)
         stem, _, suffix = name.rpartition(".")
+        for theirs, ours in _OLDER.items():
+            stem = stem.replace(theirs, ours)
         yield f"{table.get_name(stem)}.{suffix}", array
 
 

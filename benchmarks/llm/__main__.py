@@ -204,9 +204,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
-        folder = options.model or once(
-            work / "source", lambda out: models.random_model(options.shape, out)
-        )
+        folder = options.model or once(work / "source", models.random_model, options.shape)
         found = contenders(folder, work, options)
         divergences(found, folder, work, options.text)
         for threads in options.threads:

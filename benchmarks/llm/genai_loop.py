@@ -20,9 +20,11 @@ class Loop(Engine):
         self._tokenizer = og.Tokenizer(self._model)
 
     def timed(self, tokens: list[int], count: int) -> tuple[float, float]:
-        generator = og.Generator(self._model, og.GeneratorParams(self._model))
         stream, text, written = self._tokenizer.create_stream(), "", 0
         start = time.perf_counter()
+        generator = og.Generator(
+            self._model, og.GeneratorParams(self._model)
+        )  # its KV cache is made here
         generator.append_tokens(np.array(tokens, np.int32))
         generator.generate_next_token()
         text += stream.decode(generator.get_next_tokens()[0])

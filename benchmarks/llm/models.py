@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def random_model(folder: Path, shape: str) -> None:
         "bitnet" if shape.startswith("bitnet") else "llama", **dict(zip(_WIDTHS, SHAPES[shape])),
         max_position_embeddings=2048, rms_norm_eps=1e-5, tie_word_embeddings=True,
         bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=None,
+        hidden_act="silu",  # of BitNet as well, where llama.cpp knows nothing else
     )  # fmt: skip
     model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     with torch.no_grad():
@@ -82,10 +84,10 @@ def windows(folder: Path, text: Path | None) -> Any:
     """Token ids to compare on, int64 (N, 64): of the text, or drawn from the model itself."""
     import numpy as np
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
     if text is None:
-        model = AutoModelForCausalLM.from_pretrained(folder)
+        model = _network(folder)
         torch.manual_seed(1)
         starts = torch.randint(5, model.config.vocab_size, (4, 1))
         drawn = model.generate(starts, max_new_tokens=63, min_new_tokens=63, do_sample=True, top_k=0)
@@ -95,13 +97,24 @@ def windows(folder: Path, text: Path | None) -> Any:
     return np.array(ids[: 64 * count], np.int64).reshape(count, 64)
 
 
+def _network(folder: Path) -> Any:
+    """In float32, BitNet's layers as they are trained (tests compare them with transformers' own)."""
+    from edgekit.sources.base import SourceOptions
+    from edgekit.sources.huggingface import HuggingFaceSource
+
+    source = HuggingFaceSource()
+    with tempfile.TemporaryDirectory() as files:
+        return source.network(
+            source.read(str(folder), SourceOptions(), Path(files) / "files"), "float32"
+        )
+
+
 def reference(folder: Path, windows: Any, out: Path) -> None:
     """transformers' logits in float32 for the second half of each window, float32 (N, T/2, V)."""
     import numpy as np
     import torch
-    from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()
+    model = _network(folder)
     half = windows.shape[1] // 2
     with torch.no_grad():
         logits = [
