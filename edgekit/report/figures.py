@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from edgekit.receipt import Measurement
@@ -39,10 +40,42 @@ def profile_command(evidence: Evidence) -> str:
     return f"edgekit profile {shlex.quote(str(evidence.path))} -d {device}"
 
 
+@dataclass(frozen=True)
+class _Quality:
+    """What the vertical axis shows. `shown`: how a value is written; `ceiling`: what stands for more."""
+
+    title: str
+    axis: str
+    find: Callable[[Evidence], Measurement | None]
+    shown: str
+    missing: str
+    better: str = "Up and to the left is better."
+    time: str = "engine alone, median ms"
+    ceiling: float = math.inf
+
+
+_ACCURACY = _Quality(
+    "Accuracy", "mAP50-95", lambda e: _one(e, "accuracy", "mAP50-95"), "{:.4f} mAP50-95", "accuracy not measured"
+)  # fmt: skip
+_PARITY = _Quality(
+    "Parity with float", "SNR, dB", lambda e: worst_snr(e.receipt.measurements), "{:.1f} dB", "parity not measured",
+    ceiling=_SNR_CEILING,
+)  # fmt: skip
+_DIVERGENCE = _Quality(
+    "Divergence from float", "KL, nats a token", lambda e: _one(e, "accuracy", "KL divergence"), "{:.4f} nats",
+    "divergence not measured", "Down and to the left is better.", "writing a token, median ms",
+)  # fmt: skip
+
+
 def quality_figures(rows: Sequence[Row], short: dict[str, str]) -> list[Figure]:
-    """Quality against latency, one plot a device: times of different devices do not compare."""
-    devices = dict.fromkeys(label for row in rows for label in row.evidence.labels)
-    return [_quality(rows, label, short[label]) for label in devices] or [_nothing_measured(rows)]
+    """Quality against latency, one plot a device and kind of model: others do not compare."""
+    found = []
+    for label in dict.fromkeys(label for row in rows for label in row.evidence.labels):
+        here = [row for row in rows if label in row.evidence.labels]
+        for task in dict.fromkeys(row.evidence.manifest.task for row in here):
+            alike = [row for row in here if row.evidence.manifest.task == task]
+            found.append(_quality(alike, label, short[label]))
+    return found or [_nothing_measured(rows)]
 
 
 def _nothing_measured(rows: Sequence[Row]) -> Figure:
@@ -52,53 +85,46 @@ def _nothing_measured(rows: Sequence[Row]) -> Figure:
     )
 
 
+def _kind(rows: Sequence[Row]) -> _Quality:
+    if rows[0].evidence.manifest.task == "text-generation":
+        return _DIVERGENCE
+    return _ACCURACY if any(_ACCURACY.find(row.evidence) for row in rows) else _PARITY
+
+
 def _quality(rows: Sequence[Row], device: str, device_name: str) -> Figure:
-    accurate = any(
-        _one(row.evidence, "accuracy", "mAP50-95") for row in rows if device in row.evidence.labels
-    )
+    kind = _kind(rows)
     points, missing = [], []
     for row in rows:
-        evidence = row.evidence
-        time = _one(evidence, "latency", "run median", device)
-        quality = (
-            _one(evidence, "accuracy", "mAP50-95")
-            if accurate
-            else worst_snr(evidence.receipt.measurements)
-        )
+        time = _one(row.evidence, "latency", "run median", device)
+        quality = kind.find(row.evidence)
         if time is None:
-            missing.append(f"{evidence.manifest.name}: latency not measured here")
+            missing.append(f"{row.evidence.manifest.name}: latency not measured here")
         elif quality is None:
-            missing.append(
-                f"{evidence.manifest.name}: {'accuracy' if accurate else 'parity'} not measured"
-            )
+            missing.append(f"{row.evidence.manifest.name}: {kind.missing}")
         else:
-            points.append(_point(row, time, quality, accurate))
-    name, y_title = ("Accuracy", "mAP50-95") if accurate else ("Parity with float", "SNR, dB")
-    title = f"{name} against latency on {device_name}"
+            points.append(_point(row, time, quality, kind))
+    title = f"{kind.title} against latency on {device_name}"
     if not points:
         return Figure(title, (), "Nothing to draw.", tuple(missing))
     label = f"{title}: " + "; ".join(p.title for p in points)
-    drawn = tuple(scatter(points, "engine alone, median ms", y_title, label, w)
-                  for w in (WIDE, NARROW))  # fmt: skip
+    drawn = tuple(scatter(points, kind.time, kind.axis, label, w) for w in (WIDE, NARROW))
     caption = (
-        "Up and to the left is better. The area of a bubble is the size of the package, the largest "
+        f"{kind.better} The area of a bubble is the size of the package, the largest "
         f"{max(p.size for p in points) / 1e6:.2f} MB; bars are 95 % intervals. The vertical axis does not start at zero."
     )
-    if not accurate:
+    if kind is _PARITY:
         caption += f" {_SNR_CEILING:g} dB stands for that and more, identical outputs included."
     return Figure(title, drawn, caption, tuple(missing))
 
 
-def _point(row: Row, time: Measurement, quality: Measurement, accurate: bool) -> Point:
+def _point(row: Row, time: Measurement, quality: Measurement, kind: _Quality) -> Point:
     manifest = row.evidence.manifest
     size = sum(entry.bytes for entry in manifest.files.values())
-    value = quality.value if accurate else min(quality.value, _SNR_CEILING)
     stem = manifest.name.removesuffix(f"-{manifest.target}-{manifest.precision}")
-    shown = f"{quality.value:.4f} mAP50-95" if accurate else f"{quality.value:.1f} dB"
     return Point(
         (stem, f"{manifest.target} {manifest.precision}"),
-        f"{manifest.name}: {shown}, {time.value:.2f} ms, {size / 1e6:.2f} MB",
-        time.value, value, size, row.number, time.interval, quality.interval,
+        f"{manifest.name}: {kind.shown.format(quality.value)}, {time.value:.2f} ms, {size / 1e6:.2f} MB",
+        time.value, min(quality.value, kind.ceiling), size, row.number, time.interval, quality.interval,
     )  # fmt: skip
 
 
