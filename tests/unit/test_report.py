@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -281,3 +282,15 @@ def test_what_is_best_is_asked_of_one_kind_of_model_at_a_time(
     assert {"mAP50-95", "KL"} <= set(titles) and "KL" not in [
         c.title for c in package_columns(found[:2])
     ]
+
+
+def test_language_models_have_a_plot_of_their_own(
+    packages: dict[str, Path], text_packages: dict[str, Path], tmp_path: Path
+) -> None:
+    given = [packages["fp32"], text_packages["fp32"], text_packages["w4"]]
+    copies = [Path(shutil.copytree(p, tmp_path / p.name)) for p in given]
+    measure(tmp_path / "s.sqlite", *map(Package, copies))
+    detectors, texts = build(collect(copies, tmp_path / "s.sqlite")).quality
+    assert detectors.title.startswith("Accuracy") and texts.title.startswith("Divergence from float")
+    assert "KL, nats a token" in texts.svgs[0] and "writing a token" in texts.svgs[0]
+    assert copies[1].name in texts.svgs[0] and copies[0].name not in texts.svgs[0]
