@@ -138,8 +138,8 @@ def _replace_loading(network: Any, mode: Mode) -> None:
     Model.is_qkv_projection_packable = packable
     Model.make_embedding_lookup = lookup
     Model.has_lm_head = lambda self, module: module is network.get_output_embeddings()
-    # GroupQueryAttention rotates heads of a multiple of 16 only; others are rotated before it.
-    Model.is_fused_rope_supported = lambda self: fused_rope(self) and self.head_size % 16 == 0
+    # GroupQueryAttention rotates multiples of 16 only; other heads are rotated before it.
+    Model.is_fused_rope_supported = lambda self: fused_rope(self) and _can_fuse(network)
 
 
 def _word(value: bool) -> str:
@@ -149,7 +149,8 @@ def _word(value: bool) -> str:
 def _can_fuse(network: Any) -> bool:
     config = network.config.get_text_config()
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return bool(size % 16 == 0)
+    share = (getattr(config, "rope_parameters", None) or {}).get("partial_rotary_factor") or 1.0
+    return int(size * share) % 16 == 0
 
 
 def _is_tied(network: Any) -> bool:

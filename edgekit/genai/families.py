@@ -15,6 +15,10 @@ def settle_config(config: Any, context: int) -> None:
         del config.quantization_config
     if config.architectures[0] == "BitNetForCausalLM":  # a Llama but for its layers
         config.architectures = ["LlamaForCausalLM"]
+    if not hasattr(config, "rms_norm_eps") and hasattr(
+        config, "layer_norm_eps"
+    ):  # Phi: one name for both
+        config.rms_norm_eps = config.layer_norm_eps
     nested = getattr(config, "rope_parameters", None) or {}
     if "full_attention" in nested:  # Gemma 3: the builder knows the older, flat form
         config.rope_parameters = dict(nested["full_attention"])

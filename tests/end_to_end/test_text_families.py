@@ -20,7 +20,7 @@ from tests import language
 
 FAMILIES: list[tuple[str, dict[str, Any]]] = [
     ("qwen2", {}), ("qwen3", {}), ("mistral", {}), ("gemma2", {}), ("gemma3_text", {}), ("granite", {}), ("smollm3", {}),
-    ("olmo", {}), ("phi3", {"original_max_position_embeddings": 256}), ("llama", {"tie_word_embeddings": True}),
+    ("olmo", {}), ("phi", {"layer_norm_eps": 0.1}), ("phi3", {"original_max_position_embeddings": 256}), ("llama", {"tie_word_embeddings": True}),
     ("llama", {"head_dim": 8}), ("llama", {"intermediate_size": 311, "tie_word_embeddings": True}),
     ("mistral", {"sliding_window": 12}), ("gemma2", {"sliding_window": 12}), ("gemma3_text", {"sliding_window": 12}),
 ]  # fmt: skip
