@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edgekit.cli.output import emit, json_option, number, table
+from edgekit.cli.text_options import text_given, text_options
 
 _NEXT = {
     "accuracy": "more calibration images like those it will see, more --float-layers",
@@ -112,46 +113,7 @@ _NEXT = {
     "--qairt-version", metavar="VERSION", help="With --via: default is the one installed here."
 )
 @click.option("--hub-options", metavar="TEXT", help="With --via: more options of the compile job.")
-@click.option(
-    "--context", type=click.IntRange(16),
-    help="Language models: tokens to keep; the KV cache is as large (default: 2048, or the model's own).",
-)  # fmt: skip
-@click.option(
-    "--bits",
-    metavar="BITS",
-    help="Language models, w4: bits a weight in all, scales included (default: 5).",
-)
-@click.option(
-    "--block-size", type=click.Choice(["16", "32", "64", "128", "256"]),
-    help="Language models: weights that share a scale (default: what diverges least).",
-)  # fmt: skip
-@click.option(
-    "--mode", type=click.Choice(["exact", "fast"]),
-    help="BitNet: exact computes with each token's inputs as in training (default), fast as the kernel likes best.",
-)  # fmt: skip
-@click.option(
-    "--prompt-step", type=click.IntRange(1), metavar="TOKENS",
-    help="Language models on a Snapdragon: tokens of a prompt read at once (default: 128).",
-)  # fmt: skip
-@click.option(
-    "--part-bytes", type=click.IntRange(1), metavar="BYTES",
-    help="Language models on a Snapdragon: weights in one context, at most (default: 1500000000).",
-)  # fmt: skip
-@click.option(
-    "--head", type=click.Choice(["w4", "w8", "fp32"]),
-    help="Language models: weights of the last layer, as long as the vocabulary (default: w8; among w4 what it "
-    "costs decides). One that is named is outside the budget of --bits.",
-)  # fmt: skip
-@click.option(
-    "--embedding", type=click.Choice(["w4", "w8", "fp32"]),
-    help="Language models: the table of tokens (default: the head's own where the model ties them, then stored "
-    "once; else w8).",
-)  # fmt: skip
-@click.option(
-    "--kv-cache", type=click.Choice(["fp32", "int8"]), default="fp32", show_default=True,
-    help="Language models on CPUs: what is kept of the tokens read. int8 takes a quarter of the memory and reads "
-    "long prompts more slowly; float packages keep fp32.",
-)  # fmt: skip
+@text_options
 @click.option(
     "--download",
     is_flag=True,
@@ -198,7 +160,7 @@ def command(
         source, targets, precisions, given["out"], given["calibration"], given["eval_"],
         given["name"] or "", options, given["allow"], given["reference"],
         given["calibration_images"], given["eval_images"], given["float_layers"], given["launches"],
-        given["merge"], given["simulated_images"], given["via"] or "", _hub(given), _text(given),
+        given["merge"], given["simulated_images"], given["via"] or "", _hub(given), text_given(given),
         given["eval_windows"],
     )  # fmt: skip
     if given["dry_run"]:
@@ -231,16 +193,6 @@ def command(
                 f"  next: {_NEXT[trip.reason]}, or --allow {trip.reason} to write it all the same"
             )
     return 1 if refused else 0
-
-
-def _text(given: dict[str, Any]) -> dict[str, str]:
-    """What only language models are asked."""
-    named = {
-        k: str(given[k])
-        for k in ("bits", "block_size", "mode", "head", "embedding", "prompt_step", "part_bytes")
-        if given[k]
-    }
-    return named | ({"kv_cache": "int8"} if given["kv_cache"] == "int8" else {})
 
 
 def _hub(given: dict[str, Any]) -> dict[str, str]:

@@ -12,7 +12,7 @@ import functools
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ def build(
     said = io.StringIO()
     out.mkdir(parents=True, exist_ok=True)
     try:
-        with contextlib.redirect_stdout(said), kv_cache.asked(cache) as of_cache:
+        changed = _changed_back(builder.Model, builder.OLMoModel)
+        with contextlib.redirect_stdout(said), kv_cache.asked(cache) as of_cache, changed:
             _replace_loading(network, mode)
             families.mend_builders(builder)
             if store_half:
@@ -72,6 +73,19 @@ def build(
             "onnxruntime-genai's model builder failed on this model", f"{type(error).__name__}: {error}"[:300]
         ) from error  # fmt: skip
     _settle_config(out / "genai_config.json", context, cache is not None)
+
+
+@contextlib.contextmanager
+def _changed_back(*classes: Any) -> Iterator[None]:
+    """What is replaced serves one network, and a process may build several."""
+    before = [dict(vars(c)) for c in classes]
+    try:
+        yield
+    finally:
+        for changed, old in zip(classes, before):
+            for name, value in dict(vars(changed)).items():
+                if old.get(name) is not value and not name.startswith("__"):
+                    setattr(changed, name, old[name]) if name in old else delattr(changed, name)
 
 
 def _replace_loading(network: Any, mode: Mode) -> None:

@@ -22,7 +22,7 @@ from edgekit.errors import UsageError
 from edgekit.layers.packed import Packed, PackedLinear
 from edgekit.progress import Progress
 from edgekit.quantize.feedback import Compensation, moments
-from edgekit.quantize.rounding import nearest, searched
+from edgekit.quantize.rounding import searched
 
 BUDGET = 5.0  # bits a weight: 4, and a float32 scale for each 32
 _BLOCKS = (32, 64)
@@ -162,7 +162,7 @@ def _rounded(
             size = _fitting(block, weight.shape[1])
             four[block][name] = costed(compensation.round(weight, 4, size))
             plain[block][name] = costed(searched(weight, 4, size, importance))
-        eight[name] = costed(nearest(weight, 8, _fitting(32, weight.shape[1])))
+        eight[name] = costed(searched(weight, 8, _fitting(32, weight.shape[1]), importance))
         progress("rounding to 4 bits", done + 1, len(layers))
     return four, plain, eight
 
@@ -188,10 +188,7 @@ def round_all(
         own = fixed.get(name, bits)
         if own < 32:
             size = _fitting(block if own == bits else 32, layer.in_features)
-            rounding = (
-                searched if own < 8 else nearest
-            )  # a scale that is searched for gains 8 bits nothing
-            packed[name] = rounding(layer.weight.detach().float(), own, size)
+            packed[name] = searched(layer.weight.detach().float(), own, size)
         progress(f"rounding to {bits} bits, blocks of {block}", i + 1, len(layers))
     return packed
 
