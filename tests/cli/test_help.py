@@ -26,7 +26,7 @@ def test_help_lists_every_verb(edgekit: Edgekit) -> None:
 
 
 def test_every_module_of_a_verb_is_listed() -> None:
-    shared = {"--init--", "arguments", "generation", "main", "operators", "output"}
+    shared = {"--init--", "arguments", "generation", "main", "operators", "output", "text-options"}
     modules = {p.stem.replace("_", "-") for p in (ROOT / "edgekit" / "cli").glob("*.py")}
     assert modules - shared == set(VERBS)
 
