@@ -7,15 +7,17 @@ that are not rounded yet can undo most of it; how is in the inverse of the input
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from edgekit.errors import ConversionError
 from edgekit.layers.packed import Packed
 from edgekit.quantize.rounding import searched_blocks
 
 _DAMPING = 0.01  # of the mean moment, added to all: few texts do not say all about correlations
+_TRIED = 4  # times, ten times as much each
 _ROWS = 2048  # that are rounded at once: what a processor's cache holds
 _MEMORY = 2**31  # bytes of moments that are held at once
 
@@ -56,7 +58,7 @@ def _groups(layers: Mapping[str, nn.Linear]) -> Iterator[dict[str, nn.Linear]]:
     yield group
 
 
-def _adding(total: Tensor):  # type: ignore[no-untyped-def]
+def _adding(total: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
     def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0].detach().float().flatten(0, -2)
         total.addmm_(x.T, x)
@@ -64,15 +66,30 @@ def _adding(total: Tensor):  # type: ignore[no-untyped-def]
     return hook
 
 
+def _lower(moments: Tensor) -> Tensor:
+    """The triangular factor of the damped moments in reverse order. Where few inputs are far larger than
+    all others, float32 needs more damping. Raises ConversionError for moments that are no numbers."""
+    damping = _DAMPING * moments.diagonal().mean().clamp_min(1e-20)
+    for _ in range(_TRIED):
+        damped = moments.clone()
+        damped.diagonal().add_(damping)
+        lower, failed = torch.linalg.cholesky_ex(damped.flip(0, 1))
+        if not failed and lower.isfinite().all():
+            return lower
+        damping = damping * 10
+    raise ConversionError(
+        "The inputs of a layer cannot be weighed: they are no finite numbers",
+        "the network overflows on the text that is decided on", "pass other text with --calibration, or use -p w8",
+    )  # fmt: skip
+
+
 class Compensation:
     """What rounding a layer's column does to the best values of later columns; `moments` (K, K)."""
 
     def __init__(self, moments: Tensor) -> None:
         self.importance = moments.diagonal().clone()
-        damped = moments.clone()
-        damped.diagonal().add_(_DAMPING * self.importance.mean().clamp_min(1e-20))
         # moments = R·Rᵀ with R upper triangular; U = R⁻¹ is the factor of the inverse: UᵀU
-        lower = torch.linalg.cholesky(damped.flip(0, 1))
+        lower = _lower(moments)
         eye = torch.eye(len(lower), dtype=lower.dtype)
         self._factor = torch.linalg.solve_triangular(lower, eye, upper=False).flip(0, 1)
 
@@ -88,9 +105,8 @@ class Compensation:
         """Integers (N, blocks, block), scales and zero points (N, blocks)."""
         columns = weight.shape[1]
         short = -columns % block
-        left = nn.functional.pad(
-            weight, (0, short)
-        ).T.contiguous()  # a column of weights is a row of it
+        # a column of weights is a row here
+        left = nn.functional.pad(weight, (0, short)).T.contiguous()
         importance = nn.functional.pad(self.importance, (0, short))
         factor = nn.functional.pad(self._factor, (0, short, 0, short))
         factor.diagonal()[columns:] = 1.0

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from edgekit.errors import ConversionError
 from edgekit.quantize.feedback import Compensation, moments
 from edgekit.quantize.language import linears
 from edgekit.quantize.rounding import searched
@@ -70,6 +71,21 @@ def test_inputs_that_are_always_zero_do_no_harm() -> None:
     assert Compensation(moment).round(weight, 4, 32).dequantised().isfinite().all()
     nothing = Compensation(torch.zeros(64, 64)).round(weight, 4, 32)
     assert (nothing.dequantised() - weight).abs().max() < 0.5
+
+
+def test_one_input_far_larger_than_all_others_does_no_harm() -> None:
+    """Trained models have such channels; float32 cannot factor the moments as they are."""
+    x = torch.randn(64, 256, generator=torch.Generator().manual_seed(2)) @ torch.randn(256, 256)
+    x[:, 7] = 1e4 * x[:, 3]
+    moment, weight = x.T @ x / len(x), torch.randn(16, 256)
+    moment[100] = moment[:, 100] = moment[7] * 1.0001  # not even positive definite
+    moment[100, 100] = moment[7, 7]
+    assert Compensation(moment).round(weight, 4, 32).dequantised().isfinite().all()
+
+
+def test_inputs_that_are_no_numbers_are_an_error() -> None:
+    with pytest.raises(ConversionError, match="no finite numbers"):
+        Compensation(torch.full((32, 32), torch.nan))
 
 
 def test_moments_are_those_of_the_inputs_however_often_they_are_read(
