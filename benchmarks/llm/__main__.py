@@ -9,8 +9,8 @@ Every engine gets the same weights, quantised its own way. Each round launches e
 process of its own, in turns: it loads, reads a prompt of 128 tokens and writes 64. Tokens a second,
 load and memory are medians over rounds. KL: mean divergence of next-token distributions from
 transformers in float32, in nats, over windows of 64 tokens, of --text or drawn from the model.
-llama.cpp (compiled here) and OpenVINO
-are installed into an environment of their own; one that cannot be is left out.
+llama.cpp (compiled here) and OpenVINO are installed into environments of their own; one that cannot be
+is left out.
 """
 
 from __future__ import annotations
@@ -124,7 +124,9 @@ def contenders(folder: Path, work: Path, options: argparse.Namespace) -> list[Co
 
 def once(out: Path, make: Callable[..., Any], *given: Any) -> Path:
     if not out.exists():
-        make(out, *given)
+        part = out.with_name(f"{out.name}.part")  # what is interrupted is not used again
+        make(part, *given)
+        part.rename(out)
     return out
 
 

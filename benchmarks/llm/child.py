@@ -3,8 +3,7 @@
     python child.py ENGINE MODEL '{"threads": 1, "context": 512, "prompt": 128, "written": 64}'
 
 ENGINE names a module beside this one with `open_engine(model, options)`, and `prepare(source, kind, out)`
-for {"prepare": kind, "out": file}. Needs numpy and that engine's
-library alone. Prints JSON.
+for {"prepare": kind, "out": file}. Needs numpy and that engine's library alone. Prints JSON.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 class Engine:
-    """What is timed. An engine with a loop of its own overrides `write`."""
+    """What is timed. An engine with a loop of its own overrides `timed`."""
 
     def read(self, tokens: list[int]) -> Any:
         """Forget everything, read `tokens`; float32 logits (V,) for the next."""

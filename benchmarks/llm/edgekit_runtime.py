@@ -25,7 +25,8 @@ class Runtime(Engine):
     def timed(self, tokens: list[int], count: int) -> tuple[float, float]:
         self._llm.reset()
         done = self._llm.generate(self._text(len(tokens)), max_tokens=count + 1, temperature=0)
-        return done.prompt_s / done.prompt_tokens * len(tokens), done.decode_s / (len(done.tokens) - 1)
+        read = done.prompt_s / done.prompt_tokens * len(tokens)
+        return read, done.decode_s / max(len(done.tokens) - 1, 1)  # a trained model may end at once
 
     def _text(self, count: int) -> str:
         """About `count` tokens."""

@@ -21,10 +21,8 @@ class Loop(Engine):
 
     def timed(self, tokens: list[int], count: int) -> tuple[float, float]:
         stream, text, written = self._tokenizer.create_stream(), "", 0
-        start = time.perf_counter()
-        generator = og.Generator(
-            self._model, og.GeneratorParams(self._model)
-        )  # its KV cache is made here
+        start = time.perf_counter()  # the generator makes its KV cache
+        generator = og.Generator(self._model, og.GeneratorParams(self._model))
         generator.append_tokens(np.array(tokens, np.int32))
         generator.generate_next_token()
         text += stream.decode(generator.get_next_tokens()[0])
@@ -33,7 +31,7 @@ class Loop(Engine):
             generator.generate_next_token()
             text += stream.decode(generator.get_next_tokens()[0])
             written += 1
-        return between - start, (time.perf_counter() - between) / written
+        return between - start, (time.perf_counter() - between) / max(written, 1)
 
 
 def open_engine(model: str, options: dict[str, Any]) -> Engine:

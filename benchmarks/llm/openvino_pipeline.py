@@ -15,7 +15,6 @@ from child import Engine
 class Pipeline(Engine):
     def __init__(self, model: str, threads: int) -> None:
         self._pipeline = openvino_genai.LLMPipeline(model, "CPU", {"INFERENCE_NUM_THREADS": threads})
-
         self._path, self._threads, self._request = Path(model), threads, None
 
     def read(self, tokens: list[int]) -> Any:
