@@ -6,11 +6,13 @@ Names without folders: those of this machine say nothing elsewhere, and may say 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgekit.sources.base import SourceOptions
+
+_FLAGS = {"options": "hub-options", "qairt": "qairt-version"}  # where `convert` has another name
 
 
 def convert_command(
@@ -35,6 +37,12 @@ def convert_command(
         for each in value if isinstance(value, (list, tuple)) else (value,):
             words += [flag, each.name if isinstance(each, Path) else str(each)]
     return shlex.join(words)
+
+
+def of_service(extra: Mapping[str, str]) -> dict[str, Any]:
+    """What a service is asked, by the long names of `edgekit convert`."""
+    named = {_FLAGS.get(k, k): v for k, v in extra.items() if k != "service"}
+    return {k: v == "yes" or v for k, v in named.items()}
 
 
 def _of_source(options: SourceOptions) -> dict[str, Any]:

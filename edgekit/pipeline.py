@@ -19,7 +19,7 @@ from typing import Any
 from edgekit import asked, progress
 from edgekit.atomic import check_replaceable
 from edgekit.backends.base import Artifact, CompileOptions
-from edgekit.citation import convert_command
+from edgekit.citation import convert_command, of_service
 from edgekit.compiling import compiled, described, repeats
 from edgekit.dataset import Dataset, match_categories, read_dataset
 from edgekit.errors import DataError, UsageError
@@ -33,7 +33,6 @@ from edgekit.spec import Precision
 from edgekit.target import Target
 from edgekit.verification import Verifier
 
-_FLAGS = {"options": "hub-options", "qairt": "qairt-version"}  # of `extra`, on the command line
 _ATTEMPTS = 3  # with so many times as many layers spared each time, where they are
 _MORE = {"in float": 2, "on 16 bits": 4}
 
@@ -61,7 +60,7 @@ def convert(
 
     Language models: calibration and eval are text files, of which 32 and `eval_windows` windows are
     used; `text`: `bits` (a weight, the size budget of w4), `block_size`, `mode`, `head`, `embedding`,
-    `kv_cache`, as `edgekit convert --help` explains them.
+    `kv_cache`, `prompt_step`, `part_bytes`, as `edgekit convert --help` explains them.
 
     Returns an Outcome for each package, refused ones included. Raises EdgekitError otherwise.
     """
@@ -112,7 +111,7 @@ def convert(
         eval=_named(eval), eval_images=eval_images, reference=_named(reference),
         float_layers=float_layers, launches=launches, allow=tuple(allow), merge=merge,
         simulated_images=simulated_images if any(t.simulator for t in found) else None,
-        via=via or None, **{_FLAGS.get(k, k): v for k, v in extra.items() if k != "service"},
+        via=via or None, **of_service(extra),
     )  # fmt: skip
     compared_on = evaluating or (calibrating.without_boxes() if calibrating else None)
     verifier = Verifier(model, compared_on, external, launches, command, allowed, simulated_images)

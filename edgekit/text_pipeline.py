@@ -12,7 +12,7 @@ from typing import Any
 from edgekit import asked, progress
 from edgekit.atomic import check_replaceable
 from edgekit.backends.base import CompileOptions
-from edgekit.citation import convert_command
+from edgekit.citation import convert_command, of_service
 from edgekit.compiling import compiled, described, repeats
 from edgekit.corpus import fingerprint, read_texts
 from edgekit.errors import UsageError
@@ -25,10 +25,9 @@ from edgekit.receipt import Reason, Receipt
 from edgekit.sources.base import SourceOptions
 from edgekit.spec import Precision, to_json
 from edgekit.target import Target
+from edgekit.text_extra import check_used, check_values, fitting
 from edgekit.text_verification import TextVerifier
 
-_KINDS = {"kv_cache": ("fp32", "int8"), "head": ("w4", "w8", "fp32"), "embedding": ("w4", "w8", "fp32")}
-_KNOWN = ("bits", "block_size", "mode", "prompt_step", "part_bytes", *_KINDS)
 _LARGE_PARENT = 500_000_000  # parameters from which on no float package is made to compare speed with
 
 
@@ -40,7 +39,8 @@ def convert_text(
 ) -> list[Outcome]:  # fmt: skip
     """See `pipeline.convert`; `windows`: of the evaluation text, at most."""
     extra = {k: v for k, v in extra.items() if (k, v) != ("kv_cache", "fp32")}  # what it is anyway
-    _check(options, extra)
+    _check(options)
+    check_values(extra)
     sent = asked.targets(targets, merge, via)
     found, service = [t.for_text() for t in sent], asked.service(sent, hub or {})
     texts = read_texts(evaluation) if evaluation else []
@@ -53,14 +53,15 @@ def convert_text(
         job for t in found
         for job in asked.jobs([t], precisions or _natural(model, t), calibration)
     ]  # fmt: skip
-    _check_quantised(wanted, extra)
+    check_used(extra, wanted)
     title = name or model.name
     for target, asked_for in wanted:
         for precision in asked_for:
-            check_replaceable(out / _full(title, target, precision, extra))
+            check_replaceable(out / _full(title, target, precision, fitting(extra, target, precision)))
     command = convert_command(
-        source, targets, precisions, options, calibration=calibration, eval=evaluation, name=name or None,
-        via=via or None, **{k.replace("_", "-"): v for k, v in extra.items()},
+        source, targets, precisions, options, calibration=calibration, eval=evaluation,
+        eval_windows=windows if evaluation else None, name=name or None, launches=launches, allow=tuple(sorted(allowed)),
+        merge=merge, via=via or None, **extra, **of_service(service),
     )  # fmt: skip
     verifier = TextVerifier(
         model, texts, evaluation.name if evaluation else "", windows, launches, command, allowed
@@ -70,18 +71,18 @@ def convert_text(
         f"{title}: {kept.context_length} tokens of context, for which the KV cache takes "
         f"{kept.kv_cache_bytes / 1e6:.0f} MB"
     )
-    compiling = CompileOptions(
-        str(calibration.resolve()) if calibration else "", calibration_windows, None, {**extra, **service}
-    )  # fmt: skip
+    text = str(calibration.resolve()) if calibration else ""
     outcomes = []
     try:
         with tempfile.TemporaryDirectory(prefix="edgekit-") as staging:
             for target, asked_for in wanted:
                 parent: Package | None = None
                 for precision in _order(model, target, asked_for, bool(launches)):
-                    start, full = time.monotonic(), _full(title, target, precision, extra)
+                    start, mine = time.monotonic(), fitting(extra, target, precision)
+                    full = _full(title, target, precision, mine)
                     progress.note(f"{full}: compiling")
-                    content = _content(model, target, precision, compiling)
+                    compiling = CompileOptions(text, calibration_windows, None, {**mine, **service})
+                    content = _content(model, precision, compiling)
                     artifact, folder = compiled(model, target, precision, compiling, **content)
                     if service.get("dry_run"):
                         listed = Receipt((), search=artifact.search)
@@ -113,47 +114,12 @@ def convert_text(
     return outcomes
 
 
-def _check(options: SourceOptions, extra: Mapping[str, str]) -> None:
-    """Raises UsageError for what only detectors are asked, and for sizes that mean nothing."""
+def _check(options: SourceOptions) -> None:
+    """Raises UsageError for what only detectors are asked."""
     if options.labels or options.decoder or options.image or options.image_size:
         raise UsageError(
             "Labels, image sizes and decoders are for detectors", "this source is a language model", "leave them out"
         )  # fmt: skip
-    bits = extra.get("bits")
-    try:
-        good = bits is None or 4 < float(bits) <= 9
-    except ValueError:
-        good = False
-    if not good:
-        raise UsageError(f"--bits {bits} is no size budget", "", "use 4.25 to 9 bits a weight")
-    if unknown := sorted(set(extra) - set(_KNOWN)):
-        raise UsageError(
-            f"{unknown[0]} is no option of language models", "", f"there are {', '.join(_KNOWN)}"
-        )
-    for name, kinds in _KINDS.items():
-        if extra.get(name, kinds[0]) not in kinds:
-            raise UsageError(
-                f"{_flag(name)} {extra[name]} is not known", "", f"use {' or '.join(kinds)}"
-            )
-
-
-def _check_quantised(wanted: Sequence[asked.Job], extra: Mapping[str, str]) -> None:
-    """Raises UsageError where what is asked of the parts of a quantised package would change nothing."""
-    given = [_flag(n) for n in _KINDS if extra.get(n)]
-    for target, precisions in wanted if given else ():
-        if target.backend != "genai":
-            raise UsageError(
-                f"{given[0]} is for CPUs through ONNX Runtime",
-                f"on {target.name} the cache is float and both tables are like the layers", "leave it out, or use -t cpu",
-            )  # fmt: skip
-        if all(p.is_float for p in precisions):
-            raise UsageError(
-                f"{given[0]} is for quantised packages", "in a float one everything is float", "add -p w4 or -p w8"
-            )  # fmt: skip
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def _natural(model: TextModel, target: Target) -> list[str]:
@@ -162,9 +128,9 @@ def _natural(model: TextModel, target: Target) -> list[str]:
 
 
 def _full(title: str, target: Target, precision: Precision, extra: Mapping[str, str]) -> str:
-    fast = precision is Precision.TERNARY and extra.get("mode") == "fast"
-    small = extra.get("kv_cache") == "int8" and not precision.is_float
-    return f"{title}-{target.name}-{precision}{'-fast' if fast else ''}{'-kv8' if small else ''}"
+    fast = "-fast" if extra.get("mode") == "fast" else ""
+    small = "-kv8" if extra.get("kv_cache") == "int8" else ""
+    return f"{title}-{target.name}-{precision}{fast}{small}"
 
 
 def _order(
@@ -176,14 +142,12 @@ def _order(
     return asked.with_parent(target, wanted)
 
 
-def _content(
-    model: TextModel, target: Target, precision: Precision, options: CompileOptions
-) -> dict[str, Any]:
+def _content(model: TextModel, precision: Precision, options: CompileOptions) -> dict[str, Any]:
     """What an artefact is made of: text to decide on and options, where they have a part in it."""
     calibration = "" if precision.is_float else options.calibration
     return {
         "source": to_json(model.source),
         "text": fingerprint(read_texts(Path(calibration))) if calibration else "",
         "windows": options.calibration_images if calibration else 0,
-        "extra": {} if precision.is_float and not target.chips else options.extra,
+        "extra": options.extra,
     }

@@ -26,7 +26,7 @@ class Availability:
 @dataclass(frozen=True)
 class CompileOptions:
     """`float_layers`: how many of the most sensitive regions to leave in float; None: decide.
-    `extra`: what only one backend understands.
+    `extra`: what only some backends understand; one for language models lists its own in `options`.
     """
 
     calibration: str = ""

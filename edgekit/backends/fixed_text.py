@@ -1,4 +1,5 @@
-"""What backends of fixed sizes have in common: the CPU's package without its graph, and how long a step is."""
+"""What backends of fixed sizes have in common: the CPU's package without its graph, and how long a step
+is."""
 
 from __future__ import annotations
 
@@ -6,11 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgekit.backends.base import Artifact, CompileOptions
+from edgekit.backends.base import Artifact, Availability, CompileOptions
 from edgekit.errors import UsageError
 
 _PROMPT = 128  # tokens read at once, as in Qualcomm's own recipes
 _GRAPH = ("model.onnx", "model.onnx.data")  # the builder's own
+
+
+def both(*found: Availability) -> Availability:
+    """All of them; the first that is missing speaks."""
+    missing = next((a for a in found if a.missing), None)
+    return missing or Availability(versions={k: v for a in found for k, v in a.versions.items()})
 
 
 def prompt_step(options: CompileOptions, context: int) -> int:

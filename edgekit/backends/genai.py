@@ -27,6 +27,7 @@ _WINDOW = 256
 class GenaiBackend:
     name = "genai"
     text = True
+    options = ("bits", "block_size", "mode", "head", "embedding", "kv_cache")
 
     def available(self) -> Availability:
         missing = [n for n in _NEEDS if importlib.util.find_spec(n) is None]

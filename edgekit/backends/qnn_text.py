@@ -16,7 +16,7 @@ from edgekit import cache
 from edgekit.backends import qnn_text_hub
 from edgekit.backends.aihub import Wanted
 from edgekit.backends.base import Artifact, Availability, CompileOptions
-from edgekit.backends.fixed_text import number, prompt_step, without_graph
+from edgekit.backends.fixed_text import both, number, prompt_step, without_graph
 from edgekit.backends.genai import GenaiBackend
 from edgekit.backends.qnn import QnnBackend
 from edgekit.backends.qnn_text_hub import Sender
@@ -30,19 +30,16 @@ from edgekit.target import Chip, Target
 
 _AS_BUILT = {Precision.FP16: Precision.FP32}  # the NPU makes float16 of it
 _PART = 1_500_000_000  # bytes of weights in a context; a protobuf holds 2^31
-# Of CompileOptions.extra, what changes the graphs.
-_MINE = ("bits", "block_size", "part_bytes", "prompt_step")
 _UNSHARED = "each graph holds the weights: the compiler can share them, and its simulator cannot open the result"
 
 
 class QnnTextBackend:
     name = "qnn-text"
     text = True
+    options = ("bits", "block_size", "part_bytes", "prompt_step")
 
     def available(self) -> Availability:
-        both = [b.available() for b in (QnnBackend(), GenaiBackend())]
-        missing = next((a for a in both if a.missing), None)
-        return missing or Availability(versions={k: v for a in both for k, v in a.versions.items()})
+        return both(QnnBackend().available(), GenaiBackend().available())
 
     def precisions(self, target: Target) -> tuple[Precision, ...]:
         mine = (Precision.FP16, Precision.W4, Precision.W8)
@@ -92,7 +89,7 @@ def _prepared(
     text = fingerprint(read_texts(Path(options.calibration))) if options.calibration else ""
     key = cache.key(
         source=to_json(model.source), spec=to_json(model.spec), precision=precision.value, text=text,
-        windows=options.calibration_images, extra={k: v for k, v in options.extra.items() if k in _MINE},
+        windows=options.calibration_images, extra={k: v for k, v in options.extra.items() if k in QnnTextBackend.options},
         tools=GenaiBackend().available().versions,
     )  # fmt: skip
 

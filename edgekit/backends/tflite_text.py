@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgekit.backends.base import Artifact, Availability, CompileOptions
-from edgekit.backends.fixed_text import prompt_step, without_graph
+from edgekit.backends.fixed_text import both, prompt_step, without_graph
 from edgekit.backends.genai import GenaiBackend
 from edgekit.backends.tflite import LARGEST, TfliteBackend
 from edgekit.errors import ConversionError
@@ -23,11 +23,10 @@ _PRECISIONS = (Precision.FP32, Precision.FP16, Precision.W8, Precision.W4)
 class TfliteTextBackend:
     name = "tflite-text"
     text = True
+    options = ("prompt_step",)
 
     def available(self) -> Availability:
-        both = [b.available() for b in (TfliteBackend(), GenaiBackend())]
-        missing = next((a for a in both if a.missing), None)
-        return missing or Availability(versions={k: v for a in both for k, v in a.versions.items()})
+        return both(TfliteBackend().available(), GenaiBackend().available())
 
     def precisions(self, target: Target) -> tuple[Precision, ...]:
         return tuple(p for p in target.precisions if p in _PRECISIONS)

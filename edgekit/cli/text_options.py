@@ -30,7 +30,7 @@ _OPTIONS = (
     ),
     click.option(
         "--prompt-step", type=click.IntRange(1), metavar="TOKENS",
-        help="Language models on a Snapdragon: tokens of a prompt read at once (default: 128).",
+        help="Language models on a Snapdragon or in TFLite: tokens of a prompt read at once (default: 128).",
     ),
     click.option(
         "--part-bytes", type=click.IntRange(1), metavar="BYTES",

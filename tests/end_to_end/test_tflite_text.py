@@ -55,6 +55,37 @@ def test_one_file_for_both_graphs(made: dict[str, Path]) -> None:
     assert settings["prompt_step"] == CONTEXT // 2 and settings["weights"] == "int8 a channel"
 
 
+def test_another_step_is_another_package(
+    made: dict[str, Path], edgekit: Edgekit, tmp_path: Path
+) -> None:
+    """Also in float: what was kept of the first is not taken for it. A CPU's has no steps."""
+    words = (
+        "--context",
+        CONTEXT,
+        "--launches",
+        0,
+        "--name",
+        "stories",
+        "-o",
+        tmp_path,
+        "--prompt-step",
+        8,
+    )
+    ran = edgekit("convert", stories(), "-t", "tflite", "-t", "cpu", "-p", "fp32", *words)
+    assert ran.code == 0, ran.err
+    settings = [
+        manifest(tmp_path / f"stories-{t}-fp32")["toolchain"]["settings"] for t in ("tflite", "cpu")
+    ]
+    assert settings[0]["prompt_step"] == 8 and "prompt_step" not in settings[1]
+    refused = edgekit("convert", stories(), "-p", "w4", *words)
+    assert refused.code == 2 and "--prompt-step is for packages of fixed sizes" in refused.err
+
+
+def test_the_command_of_a_number_gives_it_again(made: dict[str, Path]) -> None:
+    command = measured(receipt(made["w8"]), "accuracy")["KL divergence"]["command"]
+    assert "--eval-windows 4" in command and "--launches 0" in command
+
+
 @pytest.mark.parametrize(("precision", "limit"), [("fp32", 1e-6), ("w8", 0.02)])
 def test_the_receipt_says_how_far_it_is_from_float(
     precision: str, limit: float, made: dict[str, Path]
