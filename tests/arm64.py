@@ -24,7 +24,8 @@ _RELEASE = "bookworm"
 _PYTHON = "3.11"
 _CPU = "cortex-a76"
 _DEBS = [f"python{_PYTHON}", "libstdc++6", "libgomp1"]
-_WHEELS = ["numpy==2.4.6", "onnxruntime==1.32.0", "ai-edge-litert==2.3.0", "click==8.5.1", "pillow==13.0.0"]  # fmt: skip
+_WHEELS = ["numpy==2.4.6", "onnxruntime==1.32.0", "onnxruntime-genai==0.18.0", "tokenizers==0.23.3",
+           "ai-edge-litert==2.3.0", "click==8.5.1", "pillow==13.0.0"]  # fmt: skip
 # glibc 2.36 runs every one of these; older pips take each name literally.
 _PLATFORMS = ["manylinux2014_aarch64", *(f"manylinux_2_{n}_aarch64" for n in range(17, 37))]
 _FOR_ARM64 = [
@@ -39,7 +40,7 @@ _CPUINFO = "".join(
     "CPU architecture: 8\nCPU variant\t: 0x4\nCPU part\t: 0xd0b\nCPU revision\t: 1\n\n"
     for core in range(2)
 )
-_IMPORTS = "import numpy, onnxruntime, ai_edge_litert.interpreter, click, PIL.Image"
+_IMPORTS = "import numpy, onnxruntime_genai, tokenizers, ai_edge_litert.interpreter, click, PIL.Image"
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _SOURCE = f"deb [signed-by={_KEYRING}] http://deb.debian.org/debian {_RELEASE} main\n"
 _APT = """

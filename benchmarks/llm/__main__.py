@@ -41,6 +41,10 @@ _PEERS = {
     "llama": ("llama-cpp-python==0.3.36",),
     "openvino_pipeline": ("openvino-genai==2026.4.1.0", "nncf==3.4.0"),
 }
+_WAYS = {
+    False: ("-p w4", "-p w4 --bits 7"),
+    True: ("-p ternary --mode fast", "-p ternary --mode exact"),
+}
 _PROMPT, _WRITTEN, _CONTEXT = 128, 64, 512
 
 
@@ -97,14 +101,11 @@ def peer(engine: str) -> str:
 def contenders(folder: Path, work: Path, options: argparse.Namespace) -> list[Contender]:
     """Each with its file ready."""
     ternary = json.loads((folder / "config.json").read_text())["model_type"] == "bitnet"
-    words = options.convert.split()
-    ways = {f"ternary, {m}": (m, "-p", "ternary", "--mode", m) for m in ("fast", "exact")}
     found = []
-    for name, (where, *asked) in (ways if ternary else {"w4": ("w4", "-p", "w4")}).items():
-        made = once(work / where, models.package, folder, _CONTEXT, *asked, *words)
-        found.append(
-            Contender(f"edgekit {name}", "edgekit_runtime", sys.executable, next(made.iterdir()))
-        )
+    for way in options.convert or _WAYS[ternary]:
+        made = once(work / way.replace(" ", ""), models.package, folder, _CONTEXT, *way.split())
+        name = f"edgekit {way.removeprefix('-p ')}"
+        found.append(Contender(name, "edgekit_runtime", sys.executable, next(made.iterdir())))
     bare = Contender("onnxruntime-genai, same", "genai_loop", sys.executable, found[0].model)
     found.insert(1, bare)
     source = once(work / "source.gguf", models.gguf, folder, "TQ2_0" if ternary else "F16")
@@ -138,13 +139,20 @@ def divergences(found: list[Contender], folder: Path, work: Path, text: Path | N
     """Fills in `kl`."""
     windows = models.windows(folder, text)
     np.save(work / "windows.npy", windows)
-    models.reference(folder, windows, work / "reference.npy")
-    p = _log_softmax(np.load(work / "reference.npy"))
+    models.reference(folder, windows, work)
+    p = _log_softmax(np.load(work / "eager.npy"))
+
+    def kl(logits: Path) -> float:
+        return float((np.exp(p) * (p - _log_softmax(np.load(logits)))).sum(-1).mean())
+
     for contender in found:
         if contender.engine != "genai_loop":
             out = work / "logits.npy"
             contender.run(2, windows=str(work / "windows.npy"), logits=str(out))
-            contender.kl = float((np.exp(p) * (p - _log_softmax(np.load(out)))).sum(-1).mean())
+            contender.kl = kl(out)
+    print(
+        f"transformers in float32 differs from itself, eager from sdpa attention, by {kl(work / 'sdpa.npy'):.5f}"
+    )
 
 
 def _log_softmax(logits: Any) -> Any:
@@ -198,7 +206,8 @@ def main() -> None:
     parser.add_argument("--text", type=Path, help="Measure KL on it instead of what the model writes.")
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--convert", default="", help="More options of edgekit convert, as one word.")
+    parser.add_argument("--convert", action="append", help="Options of edgekit convert for a package of its own, "
+                        "as one word; once or more. Without: -p w4, and with --bits 7; of BitNet both modes.")  # fmt: skip
     parser.add_argument(
         "--work", type=Path, help="Make the models in this folder; those there are used again."
     )

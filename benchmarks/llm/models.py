@@ -109,15 +109,18 @@ def _network(folder: Path) -> Any:
         )
 
 
-def reference(folder: Path, windows: Any, out: Path) -> None:
-    """transformers' logits in float32 for the second half of each window, float32 (N, T/2, V)."""
+def reference(folder: Path, windows: Any, work: Path) -> None:
+    """transformers' logits in float32 for the second half of each window, float32 (N, T/2, V), as
+    work/eager.npy and work/sdpa.npy: by two ways of its own to compute attention."""
     import numpy as np
     import torch
 
     model = _network(folder)
     half = windows.shape[1] // 2
-    with torch.no_grad():
-        logits = [
-            model(torch.tensor(w[None])).logits[0, half - 1 : -1].float().numpy() for w in windows
-        ]
-    np.save(out, np.array(logits))
+    for way in ("eager", "sdpa"):
+        model.set_attn_implementation(way)
+        with torch.no_grad():
+            logits = [
+                model(torch.tensor(w[None])).logits[0, half - 1 : -1].float().numpy() for w in windows
+            ]
+        np.save(work / f"{way}.npy", np.array(logits))

@@ -36,10 +36,22 @@ def _list(found: list[Target]) -> None:
     ]
     click.echo()
     click.echo(table(chips, ("Snapdragon", "chip", "Hexagon", "precisions", "AI Hub")))
+    click.echo()
+    click.echo(table(list(_text(found)), ("language models for", "precisions")))
     click.echo(
         "\nSnapdragons are compiled here, or with --via aihub at AI Hub. edgekit targets NAME: all of one."
         f"\nYour own: a TOML in {user_folder()}, or its path after -t."
     )
+
+
+def _text(found: list[Target]) -> Iterable[tuple[str, str]]:
+    ways = dict.fromkeys(t.text.precisions for t in found if t.text)
+    for precisions in ways:
+        able = [t for t in found if t.text and t.text.precisions == precisions]
+        names = [t.name for t in able if not t.chips]
+        if len(able) > len(names):
+            names.append(f"{len(able) - len(names)} Snapdragons, those with fp16")
+        yield ", ".join(names), " ".join(precisions)
 
 
 def _measures(devices: tuple[str, ...], proxy: str) -> str:

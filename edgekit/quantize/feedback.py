@@ -93,16 +93,14 @@ class Compensation:
         eye = torch.eye(len(lower), dtype=lower.dtype)
         self._factor = torch.linalg.solve_triangular(lower, eye, upper=False).flip(0, 1)
 
-    def round(self, weight: Tensor, bits: int, block: int, symmetric: bool = True) -> Packed:
+    def round(self, weight: Tensor, bits: int, block: int) -> Packed:
         """Round (N, K) float32."""
-        rows = [self._rows(w, bits, block, symmetric) for w in torch.split(weight, _ROWS)]
-        integers, scales, zeros = (torch.cat(r) for r in zip(*rows))
-        return Packed.of(integers, scales, None if symmetric else zeros, bits, weight.shape[1])
+        rows = [self._rows(w, bits, block) for w in torch.split(weight, _ROWS)]
+        integers, scales = (torch.cat(r) for r in zip(*rows))
+        return Packed.of(integers, scales, None, bits, weight.shape[1])
 
-    def _rows(
-        self, weight: Tensor, bits: int, block: int, symmetric: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Integers (N, blocks, block), scales and zero points (N, blocks)."""
+    def _rows(self, weight: Tensor, bits: int, block: int) -> tuple[Tensor, Tensor]:
+        """Integers (N, blocks, block) and scales (N, blocks)."""
         columns = weight.shape[1]
         short = -columns % block
         # a column of weights is a row here
@@ -113,21 +111,20 @@ class Compensation:
         parts = []
         for start in range(0, columns, block):
             now, at = left[start : start + block], slice(start, start + block)
-            _, scale, zero = searched_blocks(
-                now.T.contiguous()[:, None], bits, importance[at], symmetric
-            )
-            integers = self._block(now, factor[at, at], scale[:, 0], zero[:, 0], bits)
+            _, scales = searched_blocks(now.T.contiguous()[:, None], bits, importance[at])
+            integers = self._block(now, factor[at, at], scales[:, 0], bits)
             # `now` holds the errors, each by what it weighs in the columns to come
             left[at.stop :].addmm_(factor[at, at.stop :].T, now, alpha=-1)
-            parts.append((integers, scale[:, 0], zero[:, 0]))
+            parts.append((integers, scales[:, 0]))
         return tuple(torch.stack(p, 1) for p in zip(*parts))  # type: ignore[return-value]
 
-    def _block(self, now: Tensor, factor: Tensor, scale: Tensor, zero: Tensor, bits: int) -> Tensor:
+    def _block(self, now: Tensor, factor: Tensor, scale: Tensor, bits: int) -> Tensor:
         """Integers (N, block) of the columns `now` (block, N), which become their errors."""
         integers = torch.empty(now.shape[::-1], dtype=torch.uint8)
+        middle = 2 ** (bits - 1)
         for i, row in enumerate(factor):
-            q = (now[i] / scale + zero).round_().clamp_(0, 2**bits - 1)
+            q = (now[i] / scale + middle).round_().clamp_(0, 2**bits - 1)
             integers[:, i] = q
-            now[i] = (now[i] - (q - zero) * scale) / row[i]
+            now[i] = (now[i] - (q - middle) * scale) / row[i]
             now[i + 1 :].addr_(row[i + 1 :], now[i], alpha=-1)
         return integers

@@ -16,69 +16,56 @@ _TRIED, _FIRST, _LAST = 11, 0.72, 1.32  # scales a block, times the plain one
 _TOGETHER = 2**18  # weights that are searched at once: what a processor's cache holds
 
 
-def nearest(weight: Tensor, bits: int, block: int, symmetric: bool = True) -> Packed:
-    """Round (N, K) to the nearest of 2^bits steps; symmetric ones span the value of largest
-    magnitude, which is met exactly."""
+def nearest(weight: Tensor, bits: int, block: int) -> Packed:
+    """Round (N, K) to the nearest of 2^bits steps that span the value of largest magnitude, which is met
+    exactly."""
     x = blocks_of(weight, block)
-    scale, zero = _symmetric(x, bits) if symmetric else _asymmetric(x, bits)
-    return Packed.of(_integers(x, scale, zero, bits), scale, zero, bits, weight.shape[1])
+    scale = _spanning(x, bits)
+    return Packed.of(_integers(x, scale, bits), scale, None, bits, weight.shape[1])
 
 
-def searched(
-    weight: Tensor, bits: int, block: int, importance: Tensor | None = None, symmetric: bool = True
-) -> Packed:  # fmt: skip
+def searched(weight: Tensor, bits: int, block: int, importance: Tensor | None = None) -> Packed:
     """`importance` (K,): mean square of each input; without it weights count by their own square.
 
     For each block the scale whose rounding costs least, refined by least squares.
     """
     parts = [
-        searched_blocks(blocks_of(w, block), bits, importance, symmetric)
+        searched_blocks(blocks_of(w, block), bits, importance)
         for w in torch.split(weight, max(1, _TOGETHER // weight.shape[1]))
     ]
-    integers, scales, zeros = (torch.cat(p) for p in zip(*parts))
-    return Packed.of(integers, scales, zeros, bits, weight.shape[1])
+    integers, scales = (torch.cat(p) for p in zip(*parts))
+    return Packed.of(integers, scales, None, bits, weight.shape[1])
 
 
-def searched_blocks(
-    x: Tensor, bits: int, importance: Tensor | None, symmetric: bool
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Of weights (N, blocks, block): integers uint8 of that shape, scales and zero points (N, blocks)."""
+def searched_blocks(x: Tensor, bits: int, importance: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Of weights (N, blocks, block): integers uint8 of that shape, and scales (N, blocks)."""
     w = _weights(x, importance)
-    start, zero = _symmetric(x, bits) if symmetric else _asymmetric(x, bits)
+    start, middle = _spanning(x, bits), 2 ** (bits - 1)
     wx, best_scale = w * x, start
     best = torch.full_like(start, -torch.inf)
+    q, product = torch.empty_like(x), torch.empty_like(x)  # memory is half of what this takes
     for step in range(_TRIED):
-        scale = start * (_FIRST + (_LAST - _FIRST) * step / (_TRIED - 1))
-        q = _integers(x, scale, zero, bits).sub_(zero[..., None])
-        along, square = (wx * q).sum(-1), (w * q).mul_(q).sum(-1)
+        steps = 1 / (start * (_FIRST + (_LAST - _FIRST) * step / (_TRIED - 1)))
+        torch.mul(x, steps[..., None], out=q).round_().clamp_(-middle, middle - 1)
+        along = torch.mul(wx, q, out=product).sum(-1)
+        square = torch.mul(w, q, out=product).mul_(q).sum(-1).clamp_min_(1e-30)
         # with the scale along / square the cost is what all weights cost at 0, less this
-        gain = along.square() / square.clamp_min(1e-30)
+        gain = along.square() / square
         better = (gain > best) & (along != 0)
         best = torch.where(better, gain, best)
-        best_scale = torch.where(better, along / square.clamp_min(1e-30), best_scale)
-    return _integers(x, best_scale, zero, bits).to(torch.uint8), best_scale, zero
+        best_scale = torch.where(better, along / square, best_scale)
+    return _integers(x, best_scale, bits).to(torch.uint8), best_scale
 
 
-def _symmetric(x: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    middle = 2 ** (bits - 1)
+def _spanning(x: Tensor, bits: int) -> Tensor:
+    """Signed: the value of largest magnitude takes the integer that has no mirror. Zeros have any scale."""
     largest = x.gather(-1, x.abs().argmax(-1, keepdim=True))[..., 0]
-    scale = _usable(largest / -middle)  # signed: the extreme value takes the integer that has no mirror
-    return scale, torch.full_like(scale, middle)
-
-
-def _asymmetric(x: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    low, high = x.amin(-1).clamp_max(0), x.amax(-1).clamp_min(0)
-    scale = _usable((high - low) / (2**bits - 1))
-    return scale, (-low / scale).round().clamp(0, 2**bits - 1)
-
-
-def _usable(scale: Tensor) -> Tensor:
-    """A block of zeros has any scale."""
+    scale = largest / -(2 ** (bits - 1))
     return torch.where(scale.abs() < 1e-30, torch.ones_like(scale), scale)
 
 
-def _integers(x: Tensor, scale: Tensor, zero: Tensor, bits: int) -> Tensor:
-    return (x / scale[..., None] + zero[..., None]).round_().clamp_(0, 2**bits - 1)
+def _integers(x: Tensor, scale: Tensor, bits: int) -> Tensor:
+    return (x / scale[..., None] + 2 ** (bits - 1)).round_().clamp_(0, 2**bits - 1)
 
 
 def _weights(x: Tensor, importance: Tensor | None) -> Tensor:

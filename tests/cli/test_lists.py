@@ -17,6 +17,7 @@ def test_targets(edgekit: Edgekit) -> None:
     assert cpu["tolerance"]["map_drop"] == 0.005
     shown = edgekit("targets").out
     assert "cpu" in shown and "fp32 w8a8" in shown and "Your own: a TOML in" in shown
+    assert "language models for" in shown and "w4 w8 fp32 fp16 ternary" in shown
 
 
 def test_backends(edgekit: Edgekit) -> None:

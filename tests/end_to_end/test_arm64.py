@@ -1,4 +1,4 @@
-"""A package gives the same boxes on ARM64 as here. Emulated: results only, never speed."""
+"""A package gives the same boxes and the same text on ARM64 as here. Emulated: results only, never speed."""
 
 from __future__ import annotations
 
@@ -25,6 +25,14 @@ from edgekit.runtime import load
 detector = load(sys.argv[1])
 found = [detector(numpy.load(file)) for file in sys.argv[2:]]
 print(json.dumps({"machine": platform.machine(), "found": found}))
+"""
+
+WRITE = """
+import json, platform, sys
+from edgekit.runtime import load
+llm = load(sys.argv[1], threads=1)
+written = llm.generate(sys.argv[2], max_tokens=12, logprobs=4)
+print(json.dumps({"machine": platform.machine(), "text": written.text, "scores": written.scores}))
 """
 
 
@@ -86,3 +94,22 @@ def test_the_same_boxes_on_arm64(
             assert [d for d in here if d.score > sure], "the image shows something"
             assert not unmatched([d for d in here if d.score > sure], there, pixels, score)
             assert not unmatched([d for d in there if d.score > sure], here, pixels, score)
+
+
+# How far log-probabilities may differ: ARM's kernel for 4 bits rounds a layer's inputs in another way.
+@pytest.mark.parametrize(
+    ("name", "apart"), [("fp32", 1e-4), ("w4", 0.15), ("ternary", 1e-3), ("fast", 1e-3)]
+)
+def test_the_same_text_on_arm64(
+    text_packages: dict[str, Path], installed: Path, name: str, apart: float
+) -> None:
+    prompt = "the cat sat on"
+    ran = arm64.run("-c", WRITE, text_packages[name], prompt, path=[installed])
+    assert ran.returncode == 0, ran.stderr
+    answer = json.loads(ran.stdout)
+    assert answer["machine"] == "aarch64"
+    with load(text_packages[name]) as llm:
+        here = llm.generate(prompt, max_tokens=12, logprobs=4)
+    assert answer["text"] == here.text
+    for ours, (token, _, logprob, _) in zip(here.scores, answer["scores"], strict=True):
+        assert token == ours.token and logprob == pytest.approx(ours.logprob, abs=apart)
