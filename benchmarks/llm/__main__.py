@@ -4,9 +4,10 @@
     python benchmarks/llm --shape qwen2-0.5b --threads 2 --rounds 7
     python benchmarks/llm --shape bitnet-2b             # ternary, against llama.cpp's TQ2_0
     python benchmarks/llm --model FOLDER                # a Hugging Face folder of your own
+    python benchmarks/llm --alone --convert "-p fp32" --convert "-p fp32 --kv-cache int8" --prompt 2048
 
 Every engine gets the same weights, quantised its own way. Each round launches each engine once, in a
-process of its own, in turns: it loads, reads a prompt of 128 tokens and writes 64. Tokens a second,
+process of its own, in turns: it loads, reads a prompt (128 tokens) and writes 64. Tokens a second,
 load and memory are medians over rounds. KL: mean divergence of next-token distributions from
 transformers in float32, in nats, over windows of 64 tokens, of --text or drawn from the model.
 llama.cpp (compiled here) and OpenVINO are installed into environments of their own; one that cannot be
@@ -45,7 +46,7 @@ _WAYS = {
     False: ("-p w4", "-p w4 --bits 7"),
     True: ("-p ternary --mode fast", "-p ternary --mode exact"),
 }
-_PROMPT, _WRITTEN, _CONTEXT = 128, 64, 512
+_WRITTEN, _CONTEXT = 64, 512
 
 
 @dataclass
@@ -54,14 +55,16 @@ class Contender:
     engine: str  # a module beside this one
     python: str
     model: Path
+    context: int
+    prompt: int
     seen: list[dict[str, float]] = field(default_factory=list)
     kl: float | None = None
 
     def run(self, threads: int, **more: Any) -> str:
         given = {
             "threads": threads,
-            "context": _CONTEXT,
-            "prompt": _PROMPT,
+            "context": self.context,
+            "prompt": self.prompt,
             "written": _WRITTEN,
             **more,
         }
@@ -101,25 +104,36 @@ def peer(engine: str) -> str:
 def contenders(folder: Path, work: Path, options: argparse.Namespace) -> list[Contender]:
     """Each with its file ready."""
     ternary = json.loads((folder / "config.json").read_text())["model_type"] == "bitnet"
+    context = max(_CONTEXT, 2 * options.prompt)
     found = []
+
+    def add(name: str, engine: str, python: str, model: Path) -> None:
+        found.append(Contender(name, engine, python, model, context, options.prompt))
+
     for way in options.convert or _WAYS[ternary]:
-        made = once(work / way.replace(" ", ""), models.package, folder, _CONTEXT, *way.split())
-        name = f"edgekit {way.removeprefix('-p ')}"
-        found.append(Contender(name, "edgekit_runtime", sys.executable, next(made.iterdir())))
-    bare = Contender("onnxruntime-genai, same", "genai_loop", sys.executable, found[0].model)
-    found.insert(1, bare)
+        made = once(work / way.replace(" ", ""), models.package, folder, context, *way.split())
+        add(
+            f"edgekit {way.removeprefix('-p ')}",
+            "edgekit_runtime",
+            sys.executable,
+            next(made.iterdir()),
+        )
+        if len(found) == 1:
+            add("onnxruntime-genai, same", "genai_loop", sys.executable, found[0].model)
+    if options.alone:
+        return found
     source = once(work / "source.gguf", models.gguf, folder, "TQ2_0" if ternary else "F16")
     peers = [("llama.cpp", "llama", k) for k in (("TQ2_0",) if ternary else ("Q4_0", "Q4_K_M"))]
-    for name, engine, kind in (
-        peers if ternary else [*peers, ("OpenVINO GenAI", "openvino_pipeline", "INT4_SYM")]
-    ):
+    if not ternary:
+        peers.append(("OpenVINO GenAI", "openvino_pipeline", "INT4_SYM"))
+    for name, engine, kind in peers:
         try:
             python = peer(engine)
             file = once(work / kind, prepared, python, engine, source, kind)
         except RuntimeError as error:
             print(f"{name} {kind} is left out: {error}", file=sys.stderr)
         else:
-            found.append(Contender(f"{name} {kind}", engine, python, file))
+            add(f"{name} {kind}", engine, python, file)
     return found
 
 
@@ -186,11 +200,10 @@ def show(found: list[Contender], threads: int, read: float) -> None:
         kl = "" if c.kl is None else f"{c.kl:.5f}"
         print(f"{c.name:28}{kl:>9}{c.middle('prompt'):10.1f}{c.middle('decode'):9.1f}{c.middle('load'):8.2f}"
               f"{c.middle('memory') / 1e6:9.0f}{c.size / 1e6:9.1f}   {ratios}")  # fmt: skip
-    if found[1].engine == "genai_loop":
-        wrapped = [a["decode"] / b["decode"] for a, b in zip(found[1].seen, first.seen)]
-        print(
-            f"edgekit's runtime takes {statistics.median(wrapped) - 1:+.1%} of onnxruntime-genai's own loop a token"
-        )
+    wrapped = [a["decode"] / b["decode"] for a, b in zip(found[1].seen, first.seen)]
+    print(
+        f"edgekit's runtime takes {statistics.median(wrapped) - 1:+.1%} of onnxruntime-genai's own loop a token"
+    )
     weights = (first.model / "model.onnx.data").stat().st_size
     print(
         f"{first.name} writes at {first.middle('decode') * weights / read:.0%} of the memory's bandwidth"
@@ -204,6 +217,13 @@ def main() -> None:
     parser.add_argument("--shape", choices=models.SHAPES, default="smollm2-135m")
     parser.add_argument("--model", type=Path, help="A Hugging Face folder instead of a shape.")
     parser.add_argument("--text", type=Path, help="Measure KL on it instead of what the model writes.")
+    parser.add_argument("--prompt", type=int, default=128, help="Tokens of the prompt; the context is twice that, "
+                        "512 at least.")  # fmt: skip
+    parser.add_argument(
+        "--alone",
+        action="store_true",
+        help="No other engines: one package of edgekit's against another.",
+    )
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--convert", action="append", help="Options of edgekit convert for a package of its own, "
