@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from edgekit import convert
 from edgekit.errors import ConversionError, SourceError, UsageError
 from edgekit.genai.agreement import Probe
 from edgekit.genai.builder import build
@@ -130,6 +131,19 @@ def test_what_no_equal_package_is_made_of_is_refused_at_reading(
     with pytest.raises(SourceError, match=words) as caught:
         HuggingFaceSource().read(str(folder), SourceOptions(), tmp_path / "files")
     assert caught.value.next
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"), [("ernie4_5", {}), ("hunyuan_v1_dense", {}), ("lfm2", _LFM2)]
+)
+@pytest.mark.parametrize("target", ["tflite", "snapdragon-8-elite"])
+def test_what_has_no_graph_of_fixed_sizes_is_refused_before_it_is_rounded(
+    kind: str, more: dict[str, Any], target: str, tmp_path: Path
+) -> None:
+    folder = language.folder(tmp_path / "source", kind, **more)
+    with pytest.raises(ConversionError, match="cannot be written in graphs of fixed sizes") as caught:
+        convert(str(folder), targets=[target], precisions=["w4"], out=tmp_path / "out", launches=0)
+    assert "-t cpu" in caught.value.next
 
 
 def test_a_context_is_not_longer_than_positions_are_rotated_alike(tmp_path: Path) -> None:
