@@ -1,8 +1,9 @@
 """onnxruntime-genai's model builder, given a network in memory and layers that are already quantised.
 
-The builder knows some 35 architectures. It loads weights by itself, quantises them by itself and
-guesses which layer is the head by its size; `build` replaces these three for the process it runs in,
-which is a worker that does nothing else. Written against onnxruntime-genai 0.18.
+The builder knows some 35 architectures. It loads weights by itself, quantises them by itself, computes
+the rotation of positions by itself and guesses which layer is the head by its size; `build` replaces
+these four for the process it runs in, which is a worker that does nothing else. Written against
+onnxruntime-genai 0.18.
 """
 
 from __future__ import annotations

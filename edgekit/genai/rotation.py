@@ -16,18 +16,12 @@ def frequencies(network: Any, kind: str = "full_attention") -> tuple[Any, float]
     depends on the length of a text begins to change only beyond what a package may keep.
     """
     stored = "original_inv_freq"
-    rotary = _rotary(network)
+    rotary = network.base_model.rotary_emb
     prefix = f"{kind}_" if hasattr(rotary, f"{kind}_{stored}") else ""
     if not prefix and not hasattr(rotary, stored):  # of several kinds, and this one is not among them
         prefix = next(n for n, _ in rotary.named_buffers() if n.endswith(stored)).removesuffix(stored)
     scaling = float(getattr(rotary, f"{prefix}attention_scaling"))
     return getattr(rotary, prefix + stored).detach().float(), scaling
-
-
-def _rotary(network: Any) -> Any:
-    """One module for all layers; LFM2 has another name for it."""
-    base = network.base_model
-    return getattr(base, "rotary_emb", None) or base.pos_emb
 
 
 def tables(network: Any, context: int, kind: str = "full_attention") -> tuple[Any, Any]:
@@ -40,7 +34,8 @@ def tables(network: Any, context: int, kind: str = "full_attention") -> tuple[An
 
 
 def replace_tables(builder: Any, network: Any, context: int) -> None:
-    """Have each of the builder's classes take `tables` in place of its own."""
+    """Have each of the builder's classes take `tables` in place of its own, which are as long as what the
+    model was trained for."""
 
     def made(self: Any) -> tuple[Any, Any]:
         # Gemma 3 asks twice, and has the second name by then
