@@ -8,9 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.backends.base import Artifact, Availability, CompileOptions
-from edgekit.errors import UsageError
+from edgekit.errors import ConversionError, UsageError
+from edgekit.model import TextModel
 
 _PROMPT = 128  # tokens read at once, as in Qualcomm's own recipes
+_WITHOUT_PLAIN_FORM = {
+    "Ernie4_5ForCausalLM": "it rotates neighbouring values",
+    "HunYuanDenseV1ForCausalLM": "it normalises what it has rotated",
+    "Lfm2ForCausalLM": "its convolutions keep a state",
+}
 _GRAPH = ("model.onnx", "model.onnx.data")  # the builder's own
 
 
@@ -18,6 +24,16 @@ def both(*found: Availability) -> Availability:
     """All of them; the first that is missing speaks."""
     missing = next((a for a in found if a.missing), None)
     return missing or Availability(versions={k: v for a in found for k, v in a.versions.items()})
+
+
+def check_family(model: TextModel) -> None:
+    """Raises ConversionError, before weights are rounded, for a family that `fixed_text` has no rules for."""
+    why = _WITHOUT_PLAIN_FORM.get(model.spec.family)
+    if why:
+        raise ConversionError(
+            f"{model.name} cannot be written in graphs of fixed sizes", f"{model.spec.family}: {why}",
+            "convert it for -t cpu",
+        )  # fmt: skip
 
 
 def prompt_step(options: CompileOptions, context: int) -> int:

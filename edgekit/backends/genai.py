@@ -43,6 +43,7 @@ class GenaiBackend:
         self, model: AnyModel, target: Target, precision: Precision, options: CompileOptions,
         work: Path, progress: Progress,
     ) -> Artifact:  # fmt: skip
+        from edgekit.genai.agreement import Probe
         from edgekit.genai.builder import build
         from edgekit.quantize import kv_cache, language
 
@@ -64,8 +65,13 @@ class GenaiBackend:
         if precision is Precision.TERNARY:
             settings["mode"] = mode
         out = work / "package"
+        probe = (
+            Probe(network, model.spec) if precision.is_float else None
+        )  # before the builder rewires it
         half = precision is Precision.FP16
         build(network, model.folder, out, context, mode=mode, cache=cache, store_half=half)
+        if probe:
+            probe.check(out)
         files = sorted(p.relative_to(work).as_posix() for p in out.rglob("*") if p.is_file())
         (out / model.spec.vocabulary).write_bytes((model.folder / model.spec.vocabulary).read_bytes())
         files.append(f"package/{model.spec.vocabulary}")

@@ -16,7 +16,7 @@ from edgekit import cache
 from edgekit.backends import qnn_text_hub
 from edgekit.backends.aihub import Wanted
 from edgekit.backends.base import Artifact, Availability, CompileOptions
-from edgekit.backends.fixed_text import both, number, prompt_step, without_graph
+from edgekit.backends.fixed_text import both, check_family, number, prompt_step, without_graph
 from edgekit.backends.genai import GenaiBackend
 from edgekit.backends.qnn import QnnBackend
 from edgekit.backends.qnn_text_hub import Sender
@@ -51,6 +51,7 @@ class QnnTextBackend:
         work: Path, progress: Progress,
     ) -> Artifact:  # fmt: skip
         assert isinstance(model, TextModel)
+        check_family(model)
         wanted = Wanted.of(options.extra)
         service = options.extra.get("service", "")
         if service:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgekit.backends.base import Artifact, Availability, CompileOptions
-from edgekit.backends.fixed_text import both, prompt_step, without_graph
+from edgekit.backends.fixed_text import both, check_family, prompt_step, without_graph
 from edgekit.backends.genai import GenaiBackend
 from edgekit.backends.tflite import LARGEST, TfliteBackend
 from edgekit.errors import ConversionError
@@ -39,6 +39,7 @@ class TfliteTextBackend:
         from edgekit.tflite.text_weights import NAMES
 
         assert isinstance(model, TextModel)
+        check_family(model)
         if 4 * (model.source.parameters or 0) > LARGEST:
             raise ConversionError(
                 f"{model.name} is too large for TFLite", "its weights pass through a file in float32, of no more than 2 GB",

@@ -1,11 +1,19 @@
-"""Texts on which a tokenizer on the device must agree with its reference."""
+"""What a package must agree with before anything else is asked of it: the network in its predictions, and
+its tokenizer with the reference, on texts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from edgekit.errors import ConversionError
+from edgekit.runtime.engine import EngineOptions
+from edgekit.runtime.engines.genai import GenaiSession
+from edgekit.runtime.sampling import log_softmax
+from edgekit.spec import TextSpec
 
 TEXTS = (
     "Hello, world!", "  two leading spaces", "trailing space ", "a\n\nb\tc\r\n", "1234567890 3.14e-10",
@@ -14,6 +22,43 @@ TEXTS = (
     "I'm, you're, they'll; don't", "x" * 200, "\u00a0\u200b\ufeff", "e\u0301 vs \u00e9", "a  b   c    d", "∑∫√ ≤ ≥ ≠",
 )  # fmt: skip
 _RANDOM = 300
+_TOKENS = 32
+_FARTHEST = 1e-3  # nats, of float weights; what float32 and storing 16 bits cost is far below
+
+
+class Probe:
+    """The predictions of a float network on a few tokens, for its package to repeat."""
+
+    def __init__(self, network: Any, spec: TextSpec) -> None:
+        import torch
+
+        self._spec = spec
+        count = min(_TOKENS, spec.context_length)
+        self._ids = np.random.default_rng(0).integers(0, spec.vocab_size, count).tolist()
+        with torch.no_grad():
+            logits = network(torch.tensor([self._ids]), use_cache=False).logits[0]
+        self._expected = log_softmax(logits[count // 2 - 1 :, : spec.vocab_size].float().numpy())
+
+    def check(self, package: Path) -> None:
+        """Half of the tokens read at once, then one after another. Raises ConversionError for a package
+        that computes something else."""
+        session = GenaiSession(package, self._spec, EngineOptions())
+        half = len(self._ids) // 2
+        session.start(self._ids[:half])
+        farthest = 0.0
+        for expected, token in zip(self._expected, [*self._ids[half:], 0]):
+            seen = log_softmax(session.logits()[: len(expected)])
+            farthest = max(farthest, float((np.exp(expected) * (expected - seen)).sum()))
+            if session.held < len(self._ids):
+                session.append([token])
+        session.close()
+        if not farthest <= _FARTHEST:
+            raise ConversionError(
+                "The package does not compute what the model does",
+                f"its predictions differ by {farthest:.2g} nats on random tokens: this model has something that "
+                "onnxruntime-genai's builder leaves out",
+                "pass another model of this family, and report this one with its config.json",
+            )  # fmt: skip
 
 
 def disagreements(

@@ -1,8 +1,9 @@
 """onnxruntime-genai's model builder, given a network in memory and layers that are already quantised.
 
-The builder knows some 35 architectures. It loads weights by itself, quantises them by itself and
-guesses which layer is the head by its size; `build` replaces these three for the process it runs in,
-which is a worker that does nothing else. Written against onnxruntime-genai 0.18.
+The builder knows some 35 architectures. It loads weights by itself, quantises them by itself, computes
+the rotation of positions by itself and guesses which layer is the head by its size; `build` replaces
+these four for the process it runs in, which is a worker that does nothing else. Written against
+onnxruntime-genai 0.18.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import ConversionError, SourceError
-from edgekit.genai import families, half, kv_cache, ternary
+from edgekit.genai import families, half, kv_cache, rotation, ternary
 from edgekit.genai.ternary import Mode
 from edgekit.layers.packed import Packed, PackedLinear
 from edgekit.layers.ternary import TernaryLinear
@@ -46,10 +47,11 @@ def build(
     said = io.StringIO()
     out.mkdir(parents=True, exist_ok=True)
     try:
-        changed = _changed_back(builder.Model, builder.OLMoModel)
+        changed = _changed_back(*rotation.models(builder))
         with contextlib.redirect_stdout(said), kv_cache.asked(cache) as of_cache, changed:
             _replace_loading(network, mode)
             families.mend_builders(builder)
+            rotation.replace_tables(builder, network, context)
             if store_half:
                 half.store_half(builder.Model)
             # A cache as short as its window cannot be rewound past it, and Mistral's cannot be read past it.
@@ -59,7 +61,7 @@ def build(
             options = builder.parse_extra_options(
                 None, str(files), str(out), "fp32", "cpu", str(out / ".cache"), asked
             )
-            families.settle_config(options["hf_details"]["hf_config"], context)
+            families.settle_config(options["hf_details"]["hf_config"], network, context)
             builder.create_model(
                 None, str(files), str(out), "fp32", "cpu", str(out / ".cache"), **options
             )
@@ -68,7 +70,7 @@ def build(
         raise SourceError(
             f"onnxruntime-genai cannot build {family}", str(error), "edgekit convert --help names the families it can"
         ) from error  # fmt: skip
-    except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
+    except Exception as error:  # the library raises whatever its code does
         raise ConversionError(
             "onnxruntime-genai's model builder failed on this model", f"{type(error).__name__}: {error}"[:300]
         ) from error  # fmt: skip
@@ -161,10 +163,8 @@ def _word(value: bool) -> str:
 
 
 def _can_fuse(network: Any) -> bool:
-    config = network.config.get_text_config()
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    share = (getattr(config, "rope_parameters", None) or {}).get("partial_rotary_factor") or 1.0
-    return int(size * share) % 16 == 0
+    rotated = 2 * len(rotation.frequencies(network)[0])
+    return rotated % 16 == 0 and families.head_size(network) % 16 == 0
 
 
 def _is_tied(network: Any) -> bool:

@@ -1,42 +1,85 @@
-"""Where onnxruntime-genai's builder and transformers 5 do not understand each other, family by family.
+"""Where onnxruntime-genai's builder and transformers 5 do not understand each other.
 
-Each correction was found by a divergence from transformers; tests/end_to_end/test_language_models.py
-compares the families.
+Each correction was found by a divergence from transformers; tests/end_to_end/test_text_families.py
+compares the families. What the builder reads from a config is taken from the network in memory where
+that tells: configs state settings that their family does not have.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from edgekit.genai.rotation import frequencies
 
-def settle_config(config: Any, context: int) -> None:
-    """`context`: tokens that are kept."""
+_WINDOW_EVERYWHERE = ("mistral", "phi3")  # others have it in the attention of some layers
+
+
+def settle_config(config: Any, network: Any, context: int) -> None:
+    """`config`: the builder's, made to say what the network does. `context`: tokens that are kept."""
     if hasattr(config, "quantization_config"):  # the layers in memory say what is quantised
         del config.quantization_config
-    if config.architectures[0] == "BitNetForCausalLM":  # a Llama but for its layers
-        config.architectures = ["LlamaForCausalLM"]
-    if not hasattr(config, "rms_norm_eps") and hasattr(
-        config, "layer_norm_eps"
-    ):  # Phi: one name for both
-        config.rms_norm_eps = config.layer_norm_eps
-    nested = getattr(config, "rope_parameters", None) or {}
-    if "full_attention" in nested:  # Gemma 3: the builder knows the older, flat form
-        config.rope_parameters = dict(nested["full_attention"])
-        config.rope_local_base_freq = nested["sliding_attention"]["rope_theta"]
-    window = getattr(config, "sliding_window", None)
-    if window and window > context:  # the kernel wants a cache at least as long as its window
-        config.sliding_window = context
-    if window and getattr(config, "layer_types", None) is None:  # Mistral, Phi-3: every layer has it
-        config.layer_types = ["sliding_attention"] * config.num_hidden_layers
+    own = type(network).__name__
+    config.architectures = [
+        "LlamaForCausalLM" if own == "BitNetForCausalLM" else own
+    ]  # but for its layers
+    if "hidden_activation" not in type(config).__dataclass_fields__:  # Gemma 2's name for it
+        config.hidden_activation = None
+    if config.model_type != "gemma2":
+        config.attn_logit_softcapping = None
+    for name in ("layer_norm_eps", "norm_eps"):
+        if not hasattr(config, "rms_norm_eps") and hasattr(config, name):
+            config.rms_norm_eps = getattr(config, name)
+    _settle_positions(config, network)
+    _settle_windows(config, network, context)
+
+
+def _settle_positions(config: Any, network: Any) -> None:
+    """The plainest way to rotate that has as many channels: the tables come from `rotation`."""
+    share = 2 * len(frequencies(network)[0]) / head_size(network)
+    config.rope_parameters = {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": share}
+    config.partial_rotary_factor, config.rope_local_base_freq = share, 1e4
+    config.original_max_position_embeddings = config.max_position_embeddings  # Phi-3: one table
+
+
+def _settle_windows(config: Any, network: Any, context: int) -> None:
+    every = config.sliding_window if config.model_type in _WINDOW_EVERYWHERE else None
+    stated = getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers
+    kinds, found = list(stated), None
+    for index, layer in enumerate(network.base_model.layers):
+        attention = getattr(layer, "self_attn", None)
+        if attention is not None:
+            window = getattr(attention, "sliding_window", every)
+            found = window or found
+            kinds[index] = "sliding_attention" if window else "full_attention"
+    config.layer_types = kinds
+    # the kernel wants a cache at least as long as its window
+    config.sliding_window = min(found, context) if found else None
+
+
+def head_size(network: Any) -> int:
+    """Values of a head of attention."""
+    config = network.config.get_text_config()
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 def mend_builders(builder: Any) -> None:
-    """OLMo normalises with the mean taken out; the builder writes RMS norms for it."""
+    """OLMo normalises with the mean taken out; the builder writes RMS norms for it. SmolLM3 does not
+    rotate in some layers; the builder writes those for rotations outside of attention only."""
     plain = builder.OLMoModel.make_layernorm
+    attention = builder.Model.make_attention
 
     def centred(self: Any, layer_id: int, norm: Any, skip: bool, simple: bool, location: str) -> None:
         self.layernorm_attrs["epsilon"] = float(norm.eps if hasattr(norm, "eps") else 1e-5)
         self.layernorm_attrs["add_offset"] = 0
         plain(self, layer_id, norm, skip, False, location)
 
+    def rotating(self: Any, layer_id: int, layer: Any, root_input: str, **given: Any) -> None:
+        settings = self.attention_attrs
+        before = {n: settings[n] for n in ("rope", "use_rope_in_attn")}
+        if not getattr(layer, "use_rope", True):
+            settings.update(dict.fromkeys(before, False))
+        attention(self, layer_id, layer, root_input, **given)
+        settings.update(before)
+
     builder.OLMoModel.make_layernorm = centred
+    builder.SmolLM3Model.make_attention = rotating

@@ -90,12 +90,9 @@ def _restore(model: Any, tensors: Tensors, config: Any) -> None:
 
 
 def _small(config: Any) -> Any:
-    """The same config with next to no weights: its buffers (rotary frequencies) are those of the whole."""
-    small = {
-        "num_hidden_layers": 1,
-        "vocab_size": 8,
-        "intermediate_size": 8,
-        "layer_types": None,
-        "pad_token_id": None,
-    }
+    """The same config with next to no weights: its buffers (rotary frequencies, which kinds of layers may
+    have of their own) are those of the whole."""
+    kinds = sorted(set(getattr(config, "layer_types", None) or ()))
+    small = {"num_hidden_layers": max(len(kinds), 1), "vocab_size": 8, "intermediate_size": 8,
+             "layer_types": kinds or None, "pad_token_id": None}  # fmt: skip
     return type(config).from_dict({**config.to_dict(), **small})

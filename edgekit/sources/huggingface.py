@@ -18,6 +18,7 @@ from edgekit.sources.text import read_text_model, ready
 from edgekit.spec import Precision
 
 _INDEX = "model.safetensors.index.json"
+_CAUSAL = ("ForCausalLM", "LMHeadModel")
 _TOKENIZER = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
               "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json")  # fmt: skip
 
@@ -98,11 +99,11 @@ def read_config(folder: Path) -> Any:
             f"The config.json of {folder.name} is not of a model edgekit knows", said,
             "edgekit convert --help names the families; models that bring their own code are not run",
         ) from error  # fmt: skip
-    if not any(a.endswith("ForCausalLM") for a in raw.get("architectures") or ()):
+    if not any(a.endswith(_CAUSAL) for a in raw.get("architectures") or ()):
         raise SourceError(
             f"{folder.name} is no causal language model",
             f"its architectures are {raw.get('architectures') or 'not named'}",
-            "pass the folder of a model that ends in ForCausalLM",
+            "pass the folder of a model for text alone, whose architecture ends in ForCausalLM",
         )
     return config
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from edgekit.errors import SourceError, UsageError
 from edgekit.model import SourceInfo, TextModel
+from edgekit.sources import families
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.tokenizer import read_tokenizer, token_bytes
 from edgekit.spec import Precision, Sampling, TextSpec
@@ -22,7 +23,12 @@ def read_text_model(
     name: str, weights: Path, config: Any, folder: Path, info: SourceInfo, options: SourceOptions, into: Path,
     native: Precision | None = None,
 ) -> TextModel:  # fmt: skip
-    """`folder` has config.json and the tokenizer; what a package needs of them goes to `into`."""
+    """`folder` has config.json and the tokenizer; what a package needs of them goes to `into`.
+
+    Raises SourceError for a model that is not converted or lacks a part, UsageError for a context it
+    does not have.
+    """
+    families.check(config, name)
     tokenizer = read_tokenizer(folder)
     text = config.get_text_config()
     largest = max(tokenizer.get_vocab().values(), default=-1)
@@ -62,7 +68,14 @@ def _spec(
             f"--context {asked} is longer than the model was trained for", f"it knows {trained} positions",
             f"use --context {trained} or less",
         )  # fmt: skip
-    context = asked or min(trained, DEFAULT_CONTEXT)
+    longest = _longest(text, trained)
+    if asked is not None and asked > longest:
+        raise UsageError(
+            f"--context {asked} is longer than edgekit keeps of this model",
+            f"a text of more than {longest} positions is rotated in another way from its beginning",
+            f"use --context {longest} or less",
+        )  # fmt: skip
+    context = asked or min(longest, DEFAULT_CONTEXT)
     bos = tokenizer.bos_token_id
     encoded = tokenizer.backend_tokenizer.encode("a").ids
     stop = {*_ids(generation.get("eos_token_id")), *_ids(getattr(text, "eos_token_id", None)),
@@ -70,13 +83,27 @@ def _spec(
     heads = text.num_attention_heads
     size = getattr(text, "head_dim", None) or text.hidden_size // heads
     keys = getattr(text, "num_key_value_heads", None) or heads
+    kinds = getattr(text, "layer_types", None) or [""] * text.num_hidden_layers
+    layers = sum(k != "conv" for k in kinds)  # a convolution keeps next to nothing
     return TextSpec(
         family=config.architectures[0], vocab_size=text.vocab_size, context_length=context,
-        trained_context=trained, kv_cache_bytes=2 * 4 * text.num_hidden_layers * keys * size * context,
+        trained_context=trained, kv_cache_bytes=2 * 4 * layers * keys * size * context,
         stop=tuple(sorted(i for i in stop if 0 <= i < text.vocab_size)), bos=bos,
         add_bos=bos is not None and encoded[:1] == [bos], chat=bool(tokenizer.chat_template),
         sampling=_sampling(generation),
     )  # fmt: skip
+
+
+def _longest(text: Any, trained: int) -> int:
+    """Positions up to which keys in the cache stay as they are: LongRoPE has other frequencies for a text
+    that is longer than what was trained first."""
+    rope = getattr(text, "rope_parameters", None) or {}
+    if rope.get("rope_type") != "longrope":
+        return trained
+    first = rope.get("original_max_position_embeddings") or getattr(
+        text, "original_max_position_embeddings", None
+    )
+    return min(trained, int(first or trained))
 
 
 def _sampling(generation: dict[str, Any]) -> Sampling:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
 
 from edgekit.errors import SourceError
 from edgekit.layers.packed import PackedLinear
@@ -146,10 +147,12 @@ KINDS: dict[str, tuple[Callable[[Tensor], Written], dict[str, Any], bool]] = {
 }
 
 
-def checkpoint(path: Path, kind: str) -> tuple[Path, dict[str, Tensor]]:
+def checkpoint(
+    path: Path, kind: str, family: str = "llama", **more: Any
+) -> tuple[Path, dict[str, Tensor]]:
     """A folder of the kind, and the weights its layers stand for."""
     write, config, _ = KINDS[kind]
-    language.folder(path)
+    language.folder(path, family, **more)
     tensors, expected = load_file(path / "model.safetensors"), {}
     for name in [n for n in tensors if n.endswith("_proj.weight")]:
         layer, expected[name] = write(tensors.pop(name))
@@ -177,6 +180,23 @@ def test_layers_hold_the_weights_that_the_checkpoint_stands_for(kind: str, tmp_p
     assert kept == KINDS[kind][2] and len(network.reading_notes) == 1
     with torch.no_grad():
         assert torch.isfinite(network(torch.arange(4, 20)[None]).logits).all()
+
+
+def test_layers_of_each_kind_are_rotated_their_way(tmp_path: Path) -> None:
+    """Gemma 3: frequencies of its own for the layers with a window, of which the first is one."""
+    theirs = {"rope_type": "linear", "rope_theta": 1e6, "factor": 4.0}
+    ways = {"full_attention": theirs, "sliding_attention": {"rope_type": "default", "rope_theta": 1e4}}
+    more = {"rope_parameters": ways, "num_hidden_layers": 6, "sliding_window": 12}
+    language.folder(tmp_path / "float", "gemma3_text", **more)
+    folder, weights = checkpoint(tmp_path / "model", "gptq", "gemma3_text", **more)
+    source = HuggingFaceSource()
+    model = source.read(str(folder), SourceOptions(), tmp_path / "files")
+    network = source.network(model, "float32")
+    original = AutoModelForCausalLM.from_pretrained(tmp_path / "float", attn_implementation="eager")
+    original.load_state_dict(weights, strict=False)
+    ids = torch.arange(4, 60)[None]
+    with torch.no_grad():
+        assert torch.allclose(network(ids).logits, original(ids).logits, atol=1e-4)
 
 
 def test_a_package_of_one_keeps_it_and_says_so(tmp_path: Path, edgekit: Callable[..., Any]) -> None:

@@ -49,14 +49,21 @@ class GenaiSession:
                 break
             common += 1
         common = min(common, len(tokens) - 1)  # the logits of the last one must be made
-        if self._generator is None or common == 0:
+        anew = self._generator is None or common == 0
+        if anew or (common < len(self._held) and not self._rewound(common)):
             self._generator = self._create(1)
             common = 0
-        elif common < len(self._held):
-            self._generator.rewind_to(common)
         self._held = tokens[:common]
         self.append(tokens[common:])
         return len(tokens) - common
+
+    def _rewound(self, count: int) -> bool:
+        """Whether the cache could go back: what convolutions keep of earlier tokens is gone."""
+        try:
+            self._generator.rewind_to(count)
+        except RuntimeError:
+            return False
+        return True
 
     def append(self, tokens: Sequence[int]) -> None:
         """Read tokens after those the cache holds."""

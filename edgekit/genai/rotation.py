@@ -1,0 +1,52 @@
+"""How the network in memory rotates queries and keys by their positions.
+
+The builder computes cosines and sines from the config, and knows some of the ways to stretch positions
+for some families; it leaves the others out without a word. transformers has read the config already:
+whatever the way, what comes out is a frequency for each pair of channels, and a factor.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def frequencies(network: Any, kind: str = "full_attention") -> tuple[Any, float]:
+    """(float32 (R/2,) in radians a position, factor of cosines and sines); R: channels of a head that are
+    rotated. `kind`: of layers, where not all rotate alike. Those of the first positions: a way that
+    depends on the length of a text begins to change only beyond what a package may keep.
+    """
+    stored = "original_inv_freq"
+    rotary = network.base_model.rotary_emb
+    prefix = f"{kind}_" if hasattr(rotary, f"{kind}_{stored}") else ""
+    if not prefix and not hasattr(rotary, stored):  # of several kinds, and this one is not among them
+        prefix = next(n for n, _ in rotary.named_buffers() if n.endswith(stored)).removesuffix(stored)
+    scaling = float(getattr(rotary, f"{prefix}attention_scaling"))
+    return getattr(rotary, prefix + stored).detach().float(), scaling
+
+
+def tables(network: Any, context: int, kind: str = "full_attention") -> tuple[Any, Any]:
+    """Cosines and sines, float32 (context, R/2) each."""
+    import torch
+
+    found, factor = frequencies(network, kind)
+    angles = torch.outer(torch.arange(context, dtype=torch.float32), found)
+    return angles.cos() * factor, angles.sin() * factor
+
+
+def replace_tables(builder: Any, network: Any, context: int) -> None:
+    """Have each of the builder's classes take `tables` in place of its own, which are as long as what the
+    model was trained for."""
+
+    def made(self: Any) -> tuple[Any, Any]:
+        # Gemma 3 asks twice, and has the second name by then
+        local = hasattr(self, "cos_cache_local_name")
+        return tables(network, context, "sliding_attention" if local else "full_attention")
+
+    for model in models(builder):
+        if "make_rotary_embedding_caches_from_scratch" in vars(model):
+            model.make_rotary_embedding_caches_from_scratch = made
+
+
+def models(builder: Any) -> list[Any]:
+    """The builder's classes, one a family, and their base."""
+    return [c for c in vars(builder).values() if isinstance(c, type) and issubclass(c, builder.Model)]
