@@ -65,10 +65,9 @@ class GenaiBackend:
         if precision is Precision.TERNARY:
             settings["mode"] = mode
         out = work / "package"
-        probe = (
-            Probe(network, model.spec) if precision.is_float else None
-        )  # before the builder rewires it
         half = precision is Precision.FP16
+        # before the builder rewires the network
+        probe = Probe(network, model.spec) if precision.is_float else None
         build(network, model.folder, out, context, mode=mode, cache=cache, store_half=half)
         if probe:
             probe.check(out)

@@ -134,7 +134,8 @@ def command(
 
     SOURCE: a YOLOv9 or GELAN checkpoint (.pt, .safetensors), a detector as .onnx, a torch program
     (.pt2), or module.py:function, which runs that file's code. Or a language model: a Hugging Face
-    folder (Llama, SmolLM, Qwen, Gemma, Phi, Mistral, OLMo, Granite, BitNet …) or a .gguf file.
+    folder (Llama, SmolLM, Qwen, Gemma, Phi, Mistral, OLMo, Granite, LFM2, Nemotron, ERNIE,
+    Hunyuan, BitNet) or a .gguf file.
 
     \b
     edgekit convert yolov9-t.pt -p fp32

@@ -19,9 +19,8 @@ def settle_config(config: Any, network: Any, context: int) -> None:
     if hasattr(config, "quantization_config"):  # the layers in memory say what is quantised
         del config.quantization_config
     own = type(network).__name__
-    config.architectures = [
-        "LlamaForCausalLM" if own == "BitNetForCausalLM" else own
-    ]  # but for its layers
+    # BitNet is a Llama but for its layers
+    config.architectures = ["LlamaForCausalLM" if own == "BitNetForCausalLM" else own]
     if "hidden_activation" not in type(config).__dataclass_fields__:  # Gemma 2's name for it
         config.hidden_activation = None
     if config.model_type != "gemma2":
