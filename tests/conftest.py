@@ -17,9 +17,6 @@ from edgekit.aihub.environment import client_python
 from edgekit.errors import MissingError
 from tests.data import SHAPES
 
-# torch's threads spin while they wait, and tests run side by side: each would take the other's cores.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 
 @dataclass
 class Ran:

@@ -111,7 +111,9 @@ def contenders(folder: Path, work: Path, options: argparse.Namespace) -> list[Co
         found.append(Contender(name, engine, python, model, context, options.prompt))
 
     for way in options.convert or _WAYS[ternary]:
-        made = once(work / way.replace(" ", ""), models.package, folder, context, *way.split())
+        made = once(
+            work / f"{way}-{context}".replace(" ", ""), models.package, folder, context, *way.split()
+        )
         add(
             f"edgekit {way.removeprefix('-p ')}",
             "edgekit_runtime",
@@ -151,10 +153,8 @@ def prepared(out: Path, python: str, engine: str, source: Path, kind: str) -> No
 
 def divergences(found: list[Contender], folder: Path, work: Path, text: Path | None) -> None:
     """Fills in `kl`."""
-    windows = models.windows(folder, text)
-    np.save(work / "windows.npy", windows)
-    models.reference(folder, windows, work)
-    p = _log_softmax(np.load(work / "eager.npy"))
+    known = once(work / "reference", models.reference, folder, text)
+    p = _log_softmax(np.load(known / "eager.npy"))
 
     def kl(logits: Path) -> float:
         return float((np.exp(p) * (p - _log_softmax(np.load(logits)))).sum(-1).mean())
@@ -162,10 +162,10 @@ def divergences(found: list[Contender], folder: Path, work: Path, text: Path | N
     for contender in found:
         if contender.engine != "genai_loop":
             out = work / "logits.npy"
-            contender.run(2, windows=str(work / "windows.npy"), logits=str(out))
+            contender.run(2, windows=str(known / "windows.npy"), logits=str(out))
             contender.kl = kl(out)
     print(
-        f"transformers in float32 differs from itself, eager from sdpa attention, by {kl(work / 'sdpa.npy'):.5f}"
+        f"transformers in float32 differs from itself, eager from sdpa attention, by {kl(known / 'sdpa.npy'):.5f}"
     )
 
 

@@ -35,7 +35,7 @@ def random_model(folder: Path, shape: str) -> None:
     tokenizer = byte_level()
     config = AutoConfig.for_model(
         "bitnet" if shape.startswith("bitnet") else "llama", **dict(zip(_WIDTHS, SHAPES[shape])),
-        max_position_embeddings=2048, rms_norm_eps=1e-5, tie_word_embeddings=True,
+        max_position_embeddings=4096, rms_norm_eps=1e-5, tie_word_embeddings=True,
         bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=None,
         hidden_act="silu",  # of BitNet as well, where llama.cpp knows nothing else
     )  # fmt: skip
@@ -80,18 +80,41 @@ def _padded(metadata: dict[str, Any], size: int) -> dict[str, Any]:
     return {key: metadata[key] + rest for key, rest in named.items()}
 
 
-def windows(folder: Path, text: Path | None) -> Any:
-    """Token ids to compare on, int64 (N, 64): of the text, or drawn from the model itself."""
+def reference(out: Path, folder: Path, text: Path | None) -> None:
+    """What divergences are measured on: windows.npy, token ids int64 (N, 64), and transformers' logits in
+    float32 for the second half of each, float32 (N, 32, V), as eager.npy and sdpa.npy: by two ways of its
+    own to compute attention."""
     import numpy as np
     import torch
+
+    out.mkdir(exist_ok=True)
+    model = _network(folder)
+    windows = _drawn(model) if text is None else _read(folder, text)
+    np.save(out / "windows.npy", windows)
+    half = windows.shape[1] // 2
+    for way in ("eager", "sdpa"):
+        model.set_attn_implementation(way)
+        with torch.no_grad():
+            logits = [
+                model(torch.tensor(w[None])).logits[0, half - 1 : -1].float().numpy() for w in windows
+            ]
+        np.save(out / f"{way}.npy", np.array(logits))
+
+
+def _drawn(model: Any) -> Any:
+    """Four texts from the model itself."""
+    import torch
+
+    torch.manual_seed(1)
+    starts = torch.randint(5, model.config.vocab_size, (4, 1))
+    drawn = model.generate(starts, max_new_tokens=63, min_new_tokens=63, do_sample=True, top_k=0)
+    return drawn.numpy()
+
+
+def _read(folder: Path, text: Path) -> Any:
+    import numpy as np
     from transformers import AutoTokenizer
 
-    if text is None:
-        model = _network(folder)
-        torch.manual_seed(1)
-        starts = torch.randint(5, model.config.vocab_size, (4, 1))
-        drawn = model.generate(starts, max_new_tokens=63, min_new_tokens=63, do_sample=True, top_k=0)
-        return drawn.numpy()
     ids = AutoTokenizer.from_pretrained(folder)(text.read_text(), add_special_tokens=False).input_ids
     count = min(len(ids) // 64, 16)
     return np.array(ids[: 64 * count], np.int64).reshape(count, 64)
@@ -107,20 +130,3 @@ def _network(folder: Path) -> Any:
         return source.network(
             source.read(str(folder), SourceOptions(), Path(files) / "files"), "float32"
         )
-
-
-def reference(folder: Path, windows: Any, work: Path) -> None:
-    """transformers' logits in float32 for the second half of each window, float32 (N, T/2, V), as
-    work/eager.npy and work/sdpa.npy: by two ways of its own to compute attention."""
-    import numpy as np
-    import torch
-
-    model = _network(folder)
-    half = windows.shape[1] // 2
-    for way in ("eager", "sdpa"):
-        model.set_attn_implementation(way)
-        with torch.no_grad():
-            logits = [
-                model(torch.tensor(w[None])).logits[0, half - 1 : -1].float().numpy() for w in windows
-            ]
-        np.save(work / f"{way}.npy", np.array(logits))
