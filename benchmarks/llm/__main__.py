@@ -4,7 +4,7 @@
     python benchmarks/llm --shape qwen2-0.5b --threads 2 --rounds 7
     python benchmarks/llm --shape bitnet-2b             # ternary, against llama.cpp's TQ2_0
     python benchmarks/llm --model FOLDER                # a Hugging Face folder of your own
-    python benchmarks/llm --alone --convert "-p fp32" --convert "-p fp32 --kv-cache int8" --prompt 2048
+    python benchmarks/llm --alone --convert "-p w8" --convert "-p w8 --kv-cache int8" --prompt 2048
 
 Every engine gets the same weights, quantised its own way. Each round launches each engine once, in a
 process of its own, in turns: it loads, reads a prompt (128 tokens) and writes 64. Tokens a second,

@@ -31,7 +31,7 @@ WRITE = """
 import json, platform, sys
 from edgekit.runtime import load
 llm = load(sys.argv[1], threads=1)
-written = llm.generate(sys.argv[2], max_tokens=12, logprobs=4)
+written = llm.generate(sys.argv[2], max_tokens=4, logprobs=4)
 print(json.dumps({"machine": platform.machine(), "text": written.text, "scores": written.scores}))
 """
 
@@ -109,7 +109,7 @@ def test_the_same_text_on_arm64(
     answer = json.loads(ran.stdout)
     assert answer["machine"] == "aarch64"
     with load(text_packages[name]) as llm:
-        here = llm.generate(prompt, max_tokens=12, logprobs=4)
+        here = llm.generate(prompt, max_tokens=4, logprobs=4)
     assert answer["text"] == here.text
     for ours, (token, _, logprob, _) in zip(here.scores, answer["scores"], strict=True):
         assert token == ours.token and logprob == pytest.approx(ours.logprob, abs=apart)
