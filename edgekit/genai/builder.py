@@ -23,6 +23,7 @@ from edgekit.genai.ternary import Mode
 from edgekit.layers.packed import Packed, PackedLinear
 from edgekit.layers.ternary import TernaryLinear
 from edgekit.quantize.kv_cache import CacheScales
+from edgekit.sources.families import head_size
 
 _ACCURACY = 4  # of MatMulNBits: activations as 8-bit integers, a scale each block
 ONNX = "model.onnx"
@@ -164,7 +165,7 @@ def _word(value: bool) -> str:
 
 def _can_fuse(network: Any) -> bool:
     rotated = 2 * len(rotation.frequencies(network)[0])
-    return rotated % 16 == 0 and families.head_size(network) % 16 == 0
+    return rotated % 16 == 0 and head_size(network.config.get_text_config()) % 16 == 0
 
 
 def _is_tied(network: Any) -> bool:

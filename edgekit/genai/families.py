@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgekit.genai.rotation import frequencies
+from edgekit.sources.families import head_size
 
 _WINDOW_EVERYWHERE = ("mistral", "phi3")  # others have it in the attention of some layers
 
@@ -34,7 +35,7 @@ def settle_config(config: Any, network: Any, context: int) -> None:
 
 def _settle_positions(config: Any, network: Any) -> None:
     """The plainest way to rotate that has as many channels: the tables come from `rotation`."""
-    share = 2 * len(frequencies(network)[0]) / head_size(network)
+    share = 2 * len(frequencies(network)[0]) / head_size(network.config.get_text_config())
     config.rope_parameters = {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": share}
     config.partial_rotary_factor, config.rope_local_base_freq = share, 1e4
     config.original_max_position_embeddings = config.max_position_embeddings  # Phi-3: one table
@@ -53,12 +54,6 @@ def _settle_windows(config: Any, network: Any, context: int) -> None:
     config.layer_types = kinds
     # the kernel wants a cache at least as long as its window
     config.sliding_window = min(found, context) if found else None
-
-
-def head_size(network: Any) -> int:
-    """Values of a head of attention."""
-    config = network.config.get_text_config()
-    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 def mend_builders(builder: Any) -> None:

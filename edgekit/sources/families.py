@@ -39,6 +39,11 @@ def check(config: Any, name: str) -> None:
         )  # fmt: skip
 
 
+def head_size(config: Any) -> int:
+    """Values of a head of attention."""
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
 def _lacking(config: Any) -> str:
     """What the engine or its builder has no part for; "" when nothing."""
     for setting in FAMILIES[config.model_type]:
@@ -50,7 +55,7 @@ def _lacking(config: Any) -> str:
         return f"has no layers of {', '.join(other)} for this family"
     if getattr(config, "position_embedding_type", "rope") != "rope":
         return "has no layers without rotated positions for this family"
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    size = head_size(config)
     if size % _MULTIPLE:
         return f"takes heads of {_MULTIPLE}, 16, 24 … values, and these have {size}"
     return ""

@@ -80,9 +80,8 @@ def _spec(
     encoded = tokenizer.backend_tokenizer.encode("a").ids
     stop = {*_ids(generation.get("eos_token_id")), *_ids(getattr(text, "eos_token_id", None)),
             *_ids(tokenizer.eos_token_id)}  # fmt: skip
-    heads = text.num_attention_heads
-    size = getattr(text, "head_dim", None) or text.hidden_size // heads
-    keys = getattr(text, "num_key_value_heads", None) or heads
+    size = families.head_size(text)
+    keys = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     kinds = getattr(text, "layer_types", None) or [""] * text.num_hidden_layers
     layers = sum(k != "conv" for k in kinds)  # a convolution keeps next to nothing
     return TextSpec(
