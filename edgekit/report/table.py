@@ -61,11 +61,9 @@ class Row:
     devices: list[DeviceRow]
 
 
-_SIZES = (
-    Column("size", "package", "Size", "MB", "all files of the package", "low", 1e-6),
-    Column("size", "parameters", "Params", "M", "parameters in the package", "low", 1e-6),
-)
+_SIZES = (Column("size", "package", "Size", "MB", "all files of the package", "low", 1e-6),)
 _DETECTORS = (
+    Column("size", "parameters", "Params", "M", "parameters in the package", "low", 1e-6),
     Column("accuracy", "mAP50-95", "mAP50-95", "0–1", "COCO mean average precision, of the artefact itself",
            "high", decimals=3),
     Column("accuracy", "mAP50-95 drop", "Drop", "0–1", "mAP50-95 of the float original minus that of the package",
