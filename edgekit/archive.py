@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgekit.atomic import MANIFEST, new_folder
 from edgekit.errors import ConversionError, IntegrityError
-from edgekit.package import MAX_JSON, RECEIPT, Package, check_name, parse_manifest
+from edgekit.package import MAX_FILES, MAX_JSON, RECEIPT, Package, check_name, parse_manifest
 
 _CHUNK = 2**20
 
@@ -43,6 +43,16 @@ def unpack(file: Path, into: Path) -> Path:
     try:
         with zipfile.ZipFile(file) as archive:
             sizes = {i.filename: i.file_size for i in archive.infolist()}
+            if len(archive.infolist()) > min(MAX_FILES, len(sizes)) + 2:
+                raise IntegrityError(
+                    f"{file.name} holds {len(archive.infolist())} files", "some stand twice, or they are too many",
+                    "do not use this file: edgekit did not pack it",
+                )  # fmt: skip
+            if sum(sizes.values()) > file.stat().st_size:  # entries that share bytes
+                raise IntegrityError(
+                    f"{file.name} unpacks to more than it holds", "a small file could unpack to any size",
+                    "pack it with edgekit pack",
+                )  # fmt: skip
             if any(i.compress_type != zipfile.ZIP_STORED for i in archive.infolist()):
                 raise IntegrityError(
                     f"{file.name} is compressed, and packages never are",

@@ -6,97 +6,37 @@ Standard library only: the runtime on a device reads packages through this file.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from edgekit import contents
 from edgekit.atomic import MANIFEST, new_folder
-from edgekit.errors import IntegrityError, UsageError
-from edgekit.spec import (
-    DetectionSpec,
-    ModelSpec,
-    Precision,
-    TextSpec,
-    check_spec,
-    from_json,
-    to_json,
+from edgekit.errors import IntegrityError
+from edgekit.manifest import (
+    MAX_FILES,
+    MAX_JSON,
+    RECEIPT,
+    EngineRequirement,
+    FileEntry,
+    Manifest,
+    canonical,
+    check_name,
+    parse_document,
+    parse_manifest,
 )
+from edgekit.receipt import SCHEMA as RECEIPT_SCHEMA
+from edgekit.receipt import Receipt
+from edgekit.spec import from_json, to_json
 
-SCHEMA = "edgekit.package/1"
-RECEIPT_SCHEMA = "edgekit.receipt/1"
-RECEIPT = "receipt.json"
-MAX_JSON = 16 * 2**20  # no honest manifest comes near; a hostile one must not fill memory
-
-
-@dataclass(frozen=True)
-class FileEntry:
-    sha256: str
-    bytes: int
-
-
-@dataclass(frozen=True)
-class EngineRequirement:
-    """The engine that opens `artifact`, and the versions it was tested with (PEP 440).
-
-    `chips`: where each chip has a file of its own, which one; `artifact` is then the first.
-    """
-
-    name: str
-    versions: str
-    artifact: str
-    chips: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def artifacts(self) -> set[str]:
-        return {self.artifact, *self.chips.values()}
-
-
-@dataclass(frozen=True)
-class Manifest:
-    name: str
-    target: str
-    precision: Precision
-    engine: EngineRequirement
-    model: ModelSpec
-    source: dict[str, Any]
-    toolchain: dict[str, Any]
-    files: dict[str, FileEntry] = field(default_factory=dict)
-    schema: str = SCHEMA
-
-    @property
-    def task(self) -> str:
-        return self.model.task
-
-    @property
-    def detection(self) -> DetectionSpec:
-        """The spec of a detector. Raises UsageError for another kind of model."""
-        if isinstance(self.model, DetectionSpec):
-            return self.model
-        raise UsageError(
-            f"{self.name} is no detector", f"its task is {self.task}", "edgekit generate PACKAGE"
-        )
-
-    @property
-    def text(self) -> TextSpec:
-        """The spec of a language model. Raises UsageError for another kind of model."""
-        if isinstance(self.model, TextSpec):
-            return self.model
-        raise UsageError(
-            f"{self.name} is no language model",
-            f"its task is {self.task}",
-            "edgekit detect PACKAGE IMAGE",
-        )
-
-
-def canonical(value: Any) -> bytes:
-    """The one JSON text that stands for a value: sorted keys, two spaces, UTF-8, final newline."""
-    text = json.dumps(to_json(value), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return text.encode() + b"\n"
+__all__ = [
+    "MANIFEST", "MAX_FILES", "MAX_JSON", "RECEIPT", "EngineRequirement", "FileEntry", "Manifest", "Package",
+    "canonical", "check_name", "parse_manifest", "write_package",
+]  # fmt: skip
 
 
 class Package:
@@ -120,18 +60,27 @@ class Package:
     def read(self, name: str) -> bytes:
         """The bytes of a listed file, once they match the manifest's hash."""
         entry = self._entry(name)
-        data = _regular_file(self.folder, name).read_bytes()
-        self._compare(name, entry, len(data), hashlib.sha256(data).hexdigest())
+        path = _regular_file(self.folder, name)
+        data = path.read_bytes() if path.stat().st_size == entry.bytes else b""
+        if len(data) != entry.bytes or hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise self._changed(name)
+        engine, listed = self.manifest.engine, self.manifest.files.keys()
+        contents.check_file(name, data, engine.name, engine.artifact, listed)
         return data
 
     def check(self, name: str) -> int:
-        """Compare a listed file with its hash without keeping it in memory; returns its bytes."""
+        """Compare a listed file with its hash; returns its bytes. What is large and is no model that
+        could name other files is not kept in memory."""
         entry = self._entry(name)
+        if contents.is_read_whole(name):
+            return len(self.read(name))
         path = _regular_file(self.folder, name)
         with path.open("rb") as file:
-            self._compare(
-                name, entry, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
-            )
+            contents.check_beginning(name, file.read(contents.LONGEST_MAGIC))
+            file.seek(0)
+            same = path.stat().st_size == entry.bytes
+            if not same or hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
+                raise self._changed(name)
         return entry.bytes
 
     def _entry(self, name: str) -> FileEntry:
@@ -140,18 +89,17 @@ class Package:
             raise IntegrityError(f"{name} is not listed in the manifest of {self.path.name}")
         return entry
 
-    def _compare(self, name: str, entry: FileEntry, size: int, sha256: str) -> None:
-        if size != entry.bytes or sha256 != entry.sha256:
-            raise IntegrityError(
-                f"{name} in {self.path.name} is not the file that was packaged",
-                "its SHA-256 differs from the manifest's",
-                "copy the package again, or convert again",
-            )
+    def _changed(self, name: str) -> IntegrityError:
+        return IntegrityError(
+            f"{name} in {self.path.name} is not the file that was packaged",
+            "its SHA-256 differs from the manifest's",
+            "copy the package again, or convert again",
+        )
 
     def receipt(self) -> dict[str, Any]:
         """The receipt, checked against its own digest and this manifest."""
         raw = _read_json(self.folder, RECEIPT)
-        data = _parse_json(raw, RECEIPT)
+        data = parse_document(raw, RECEIPT)
         body = {k: v for k, v in data.items() if k != "digest"}
         digest = hashlib.sha256(canonical(body)).hexdigest()
         if data.get("digest") != digest or raw != canonical(data):
@@ -168,6 +116,12 @@ class Package:
                 "manifest.json was changed, or the files come from two packages",
                 "copy the package again, or convert again",
             )
+        try:
+            from_json(Receipt, {"measurements": [], **data})
+        except ValueError as error:
+            raise IntegrityError(
+                f"The receipt of {self.path.name} is malformed: {error}", "", "convert again"
+            ) from error
         return data
 
     def verify(self) -> int:
@@ -208,51 +162,8 @@ def _read_json(folder: Path, name: str) -> bytes:
         raise IntegrityError(f"There is no package at {folder}", "", "check the path")
     path = _regular_file(folder, name)
     if path.stat().st_size > MAX_JSON:
-        raise IntegrityError(f"{name} is larger than any real one")
+        raise IntegrityError(f"{name} is larger than any real one", "", "do not use this package")
     return path.read_bytes()
-
-
-def _parse_json(raw: bytes, name: str) -> dict[str, Any]:
-    try:
-        data = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"{name} is not JSON: {error}", "", "copy the package again") from error
-    if not isinstance(data, dict):
-        raise IntegrityError(f"{name} is not a JSON object", "", "copy the package again")
-    return data
-
-
-def parse_manifest(raw: bytes) -> Manifest:
-    data = _parse_json(raw, MANIFEST)
-    schema = str(data.get("schema", ""))
-    family, _, major = schema.partition("/")
-    if family != "edgekit.package":
-        raise IntegrityError("manifest.json is not an edgekit manifest", f"its schema is {schema!r}")
-    if schema != SCHEMA:
-        raise IntegrityError(
-            f"This package has format version {major[:20]}, and this edgekit reads version 1", "",
-            "pip install --upgrade edgekit",
-        )  # fmt: skip
-    try:
-        manifest = from_json(Manifest, data)
-        check_spec(manifest.model)
-    except ValueError as error:
-        raise IntegrityError(f"manifest.json is malformed: {error}", "", "convert again") from error
-    for name in manifest.files:
-        check_name(name)
-    if not manifest.engine.artifacts <= manifest.files.keys():
-        raise IntegrityError("manifest.json names an artefact that it does not list")
-    return manifest
-
-
-def check_name(name: str) -> None:
-    path = PurePosixPath(name)
-    bad = path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name
-    if bad or name != path.as_posix() or name in (".", "", MANIFEST, RECEIPT):
-        raise IntegrityError(
-            f"The manifest lists {name!r}", "paths in a package are relative and stay inside it",
-            "do not use this package: it was not written by edgekit",
-        )  # fmt: skip
 
 
 def _regular_file(folder: Path, name: str) -> Path:

@@ -119,6 +119,12 @@ def check_detection(spec: DetectionSpec) -> None:
         math.isfinite(v) and v for v in spec.image.std
     ):
         raise ValueError("mean and std must be finite, and std not zero")
+    if not 0 <= spec.image.pad <= 255:
+        raise ValueError(f"{spec.image.pad} is no grey level")
+    if not 0 <= spec.score_threshold <= 1 or not 0 <= spec.iou_threshold <= 1:
+        raise ValueError("its thresholds are not between 0 and 1")
+    if not 1 <= spec.max_detections <= 100_000 or len(spec.labels) > 100_000:
+        raise ValueError("it has too many labels or detections")
     wanted = {"boxes", "scores", *(("classes",) if spec.nms_in_graph else ())}
     if {o.name for o in spec.outputs} != wanted:
         raise ValueError(f"its outputs are not {', '.join(sorted(wanted))}")
@@ -174,6 +180,11 @@ def check_text(spec: TextSpec) -> None:
     ids = (*spec.stop, *(() if spec.bos is None else (spec.bos,)))
     if not all(0 <= i < spec.vocab_size for i in ids) or (spec.add_bos and spec.bos is None):
         raise ValueError("its special tokens are not in its vocabulary")
+    s = spec.sampling
+    if not (0 <= s.temperature <= 100 and s.top_k >= 0 and 0 < s.top_p <= 1 and 0 <= s.min_p < 1):
+        raise ValueError("its sampling means nothing")
+    if not 0 < s.repetition_penalty <= 100:
+        raise ValueError("its sampling means nothing")
 
 
 def check_spec(spec: ModelSpec) -> None:
@@ -234,7 +245,10 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         return _build_dataclass(kind, value, where)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise ValueError(f"{where}: a number with too many digits") from error
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ValueError(f"{where}: expected {kind.__name__}, found {type(value).__name__}")
     return value

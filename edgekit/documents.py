@@ -1,0 +1,129 @@
+"""JSON and text as strangers write them, read strictly: one error, which the caller names.
+
+Standard library only. Reading takes time and memory in proportion to the document's size: what would not
+(deep nesting, numbers of many digits) is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+_DIGITS = 19  # of a whole number: what 64 bits hold
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_DEEPEST = 200
+
+
+class DocumentError(ValueError):
+    """What is wrong with a document, in a few words."""
+
+
+def parse_json(content: bytes | str, largest: int = 2**28) -> Any:
+    """A value of a JSON document (RFC 8259) in UTF-8, with or without a mark of its byte order.
+
+    Raises DocumentError for what is no JSON, NaN and Infinity, a key that stands twice, whole numbers of more
+    than 19 digits, half of a surrogate pair, more than 200 levels or `largest` bytes.
+    """
+    text = decode(content, largest)
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_once,
+            parse_constant=_no_number,
+            parse_int=_whole,
+            parse_float=_real,
+        )
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except DocumentError:
+        raise
+    except RecursionError as error:
+        raise DocumentError("it nests too deeply") from error
+    except UnicodeEncodeError as error:
+        raise DocumentError("it holds half of a surrogate pair, which is no character") from error
+    except ValueError as error:
+        raise DocumentError(str(error)) from error
+    if depth(value) > _DEEPEST:
+        raise DocumentError("it nests too deeply")
+    return value
+
+
+def read_json(path: Path, largest: int = 2**28) -> Any:
+    """The value in a file; see `parse_json`. Raises DocumentError, and OSError where the file cannot be read."""
+    return parse_json(read_bytes(path, largest), largest)
+
+
+def read_object(path: Path, largest: int = 2**26) -> dict[str, Any]:
+    """As `read_json`, for a file that holds an object. Raises DocumentError for anything else."""
+    value = read_json(path, largest)
+    if not isinstance(value, dict):
+        raise DocumentError("it holds no JSON object")
+    return value
+
+
+def read_bytes(path: Path, largest: int) -> bytes:
+    """At most `largest` bytes of a file. Raises DocumentError for a larger one."""
+    with path.open("rb") as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise DocumentError(f"it is larger than {largest} bytes")
+    return content
+
+
+def decode(content: bytes | str, largest: int = 2**28) -> str:
+    """Text in UTF-8, without a mark of its byte order. Raises DocumentError."""
+    if len(content) > largest:
+        raise DocumentError(f"it is larger than {largest} bytes")
+    if isinstance(content, str):
+        return content.removeprefix("\ufeff")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DocumentError(
+            f"it is not UTF-8 text: byte {error.start} is 0x{content[error.start]:02x}"
+        ) from error
+
+
+def depth(value: Any) -> int:
+    """How many lists and objects lie in one another; without recursion, so that any depth is measured."""
+    deepest, level = 0, [value]
+    while level:
+        inside: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                inside += item.values()
+            elif isinstance(item, (list, tuple)):
+                inside += item
+        if not inside and not any(isinstance(i, (dict, list, tuple)) for i in level):
+            return deepest
+        level, deepest = inside, deepest + 1
+    return deepest
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Readers differ in which of two equal keys they take."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(k for k, _ in pairs if k in seen or seen.add(k))  # type: ignore[func-returns-value]
+        raise DocumentError(f"the key {ascii(twice)[:60]} stands twice in one object")
+    return found
+
+
+def _no_number(name: str) -> float:
+    raise DocumentError(f"{name} is no number of JSON")
+
+
+def _whole(digits: str) -> int:
+    if len(digits.lstrip("-")) > _DIGITS:
+        raise DocumentError(f"a whole number has more than {_DIGITS} digits")
+    return int(digits)
+
+
+def _real(digits: str) -> float:
+    value = float(digits)
+    if value in (float("inf"), float("-inf")):
+        raise DocumentError(f"{digits[:20]} is too large for a number")
+    return value

@@ -1,0 +1,150 @@
+"""The manifest of a package: what it is, and the hash of every file (docs/format.md). Standard library only."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from edgekit import contents
+from edgekit.atomic import MANIFEST
+from edgekit.documents import DocumentError, parse_json
+from edgekit.errors import IntegrityError, UsageError
+from edgekit.spec import (
+    DetectionSpec,
+    ModelSpec,
+    Precision,
+    TextSpec,
+    check_spec,
+    from_json,
+    to_json,
+)
+
+SCHEMA = "edgekit.package/1"
+RECEIPT = "receipt.json"
+MAX_JSON = 16 * 2**20  # no honest manifest comes near; a hostile one must not fill memory
+MAX_FILES = 2000  # the parts of a large language model for a dozen chips are some hundreds
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class EngineRequirement:
+    """The engine that opens `artifact`, and the versions it was tested with (PEP 440).
+
+    `chips`: where each chip has a file of its own, which one; `artifact` is then the first.
+    """
+
+    name: str
+    versions: str
+    artifact: str
+    chips: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def artifacts(self) -> set[str]:
+        return {self.artifact, *self.chips.values()}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    name: str
+    target: str
+    precision: Precision
+    engine: EngineRequirement
+    model: ModelSpec
+    source: dict[str, Any]
+    toolchain: dict[str, Any]
+    files: dict[str, FileEntry] = field(default_factory=dict)
+    schema: str = SCHEMA
+
+    @property
+    def task(self) -> str:
+        return self.model.task
+
+    @property
+    def detection(self) -> DetectionSpec:
+        """The spec of a detector. Raises UsageError for another kind of model."""
+        if isinstance(self.model, DetectionSpec):
+            return self.model
+        raise UsageError(
+            f"{self.name} is no detector", f"its task is {self.task}", "edgekit generate PACKAGE"
+        )
+
+    @property
+    def text(self) -> TextSpec:
+        """The spec of a language model. Raises UsageError for another kind of model."""
+        if isinstance(self.model, TextSpec):
+            return self.model
+        raise UsageError(
+            f"{self.name} is no language model",
+            f"its task is {self.task}",
+            "edgekit detect PACKAGE IMAGE",
+        )
+
+
+def canonical(value: Any) -> bytes:
+    """The one JSON text that stands for a value: sorted keys, two spaces, UTF-8, final newline."""
+    text = json.dumps(to_json(value), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return text.encode() + b"\n"
+
+
+def parse_document(raw: bytes, name: str) -> dict[str, Any]:
+    try:
+        data = parse_json(raw, MAX_JSON)
+    except DocumentError as error:
+        raise IntegrityError(f"{name} is not JSON: {error}", "", "copy the package again") from error
+    if not isinstance(data, dict):
+        raise IntegrityError(f"{name} is not a JSON object", "", "copy the package again")
+    return data
+
+
+def parse_manifest(raw: bytes) -> Manifest:
+    data = parse_document(raw, MANIFEST)
+    schema = str(data.get("schema", ""))
+    family, _, major = schema.partition("/")
+    if family != "edgekit.package":
+        raise IntegrityError("manifest.json is not an edgekit manifest", f"its schema is {schema!r}")
+    if schema != SCHEMA:
+        raise IntegrityError(
+            f"This package has format version {major[:20]}, and this edgekit reads version 1", "",
+            "pip install --upgrade edgekit",
+        )  # fmt: skip
+    try:
+        manifest = from_json(Manifest, data)
+        check_spec(manifest.model)
+    except ValueError as error:
+        raise IntegrityError(f"manifest.json is malformed: {error}", "", "convert again") from error
+    if len(manifest.files) > MAX_FILES:
+        raise IntegrityError(
+            f"manifest.json lists {len(manifest.files)} files", f"no package has more than {MAX_FILES}",
+            "do not use this package: it was not written by edgekit",
+        )  # fmt: skip
+    for name in manifest.files:
+        check_name(name)
+    model, engine = manifest.model, manifest.engine
+    vocabulary = model.vocabulary if isinstance(model, TextSpec) else ""
+    contents.check_names(manifest.files, engine.name, engine.artifacts, vocabulary)
+    if not manifest.engine.artifacts <= manifest.files.keys():
+        raise IntegrityError("manifest.json names an artefact that it does not list")
+    return manifest
+
+
+def check_name(name: str) -> None:
+    path = PurePosixPath(name)
+    bad = path.is_absolute() or ".." in path.parts or any(c in '\\:*?"<>|' or c < " " for c in name)
+    if (
+        bad
+        or len(name) > 200
+        or len(path.parts) > 8
+        or name != path.as_posix()
+        or name in (".", "", MANIFEST, RECEIPT)
+    ):
+        raise IntegrityError(
+            f"The manifest lists {name!r}", "paths in a package are relative and stay inside it",
+            "do not use this package: it was not written by edgekit",
+        )  # fmt: skip
