@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import collections
 import math
-import pickle
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from torch import Tensor
 
 from edgekit.errors import SourceError, UnsafeSourceError
+from edgekit.sources.pickle_machine import Machine, PickleError, checked_key
 
 _DTYPES = {
     "DoubleStorage": torch.float64,
@@ -49,12 +50,6 @@ _HARMLESS = (
     "copyreg._reconstructor", "copyreg.__newobj__",
 )  # fmt: skip
 
-_PLAIN = {
-    "set": set, "dict": dict, "list": list, "tuple": tuple, "frozenset": frozenset,
-    "bytearray": bytes, "int": int, "float": float, "bool": bool, "str": str,
-    "complex": complex, "slice": slice,
-}  # fmt: skip
-
 
 class _InertType(type):
     """A class whose instances only hold attributes. Calling it is what a hostile pickle does."""
@@ -84,19 +79,11 @@ class Inert(metaclass=_InertType):
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         return object.__new__(cls)
 
-    def __setstate__(self, state: Any) -> None:
+    def take_state(self, state: Any) -> None:
+        """Attributes, as pickles of objects have them: a dictionary, or two in a tuple."""
         for part in state if isinstance(state, tuple) else (state,):
             if isinstance(part, dict):
                 self.__dict__.update({k: v for k, v in part.items() if isinstance(k, str)})
-
-    def append(self, item: Any) -> None:  # list subclasses
-        pass
-
-    def extend(self, items: Any) -> None:
-        pass
-
-    def __setitem__(self, key: Any, value: Any) -> None:  # dict subclasses
-        pass
 
 
 def class_name(obj: Any) -> str:
@@ -104,115 +91,160 @@ def class_name(obj: Any) -> str:
     return type(obj).path.rpartition(".")[2] if isinstance(obj, Inert) else ""
 
 
-class _Storage(NamedTuple):  # a tuple, because a pickle can set attributes of what it holds
+class _Storage(NamedTuple):
     values: Tensor | None
 
 
-class _Unpickler(pickle.Unpickler):
+class _Plain(NamedTuple):
+    """A constructor of a built-in type, given what trainers give it."""
+
+    make: Callable[..., Any]
+    takes: tuple[type, ...]
+    digits: int = 40  # of text that becomes a number
+
+
+class _Rebuild(NamedTuple):
+    """One of torch's functions that put a tensor together."""
+
+    parameter: bool
+
+
+_SEQUENCES = (list, tuple, set, frozenset)
+_PLAIN = {
+    "set": _Plain(lambda *a: set(map(checked_key, *a)), _SEQUENCES),
+    "frozenset": _Plain(lambda *a: frozenset(map(checked_key, *a)), _SEQUENCES),
+    "list": _Plain(list, _SEQUENCES), "tuple": _Plain(tuple, _SEQUENCES), "dict": _Plain(dict, (dict,)),
+    "bytearray": _Plain(bytes, (bytes, bytearray)), "bytes": _Plain(bytes, (bytes, bytearray)),
+    "int": _Plain(int, (int, float, str)), "float": _Plain(float, (int, float, str)),
+    "bool": _Plain(bool, (int, float, str)), "str": _Plain(str, (int, float, str), 1 << 20),
+    "complex": _Plain(complex, (int, float, complex)), "slice": _Plain(slice, (int, type(None))),
+}  # fmt: skip
+
+
+class _Meaning:
+    """What a checkpoint's pickle may name: tensors, plain types, and stand-ins for all else."""
+
     def __init__(self, archive: zipfile.ZipFile, root: str, size: int) -> None:
-        super().__init__(archive.open(root + "data.pkl"))
         self._archive, self._root = archive, root
         # torch stores without compression: what is read cannot be more than the file holds.
         self._unread = size - archive.getinfo(root + "data.pkl").file_size
         if self._unread < 0:
-            raise pickle.UnpicklingError("it unpacks to more than the file holds")
+            raise PickleError("it unpacks to more than the file holds")
         self._types: dict[str, type] = {}
         self._storages: dict[str, _Storage] = {}
 
-    def find_class(self, module: str, name: str) -> Any:
+    def name(self, module: str, name: str) -> Any:
         path = f"{module}.{name}"
         if module in ("builtins", "__builtin__") and name in _PLAIN:
             return _PLAIN[name]
         if path == "collections.OrderedDict":
-            return collections.OrderedDict
+            return _Plain(collections.OrderedDict, (dict,))
         if path == "collections.defaultdict":
-            return _DefaultDict()
+            return _Plain(lambda *_: {}, (object,))
         if path in ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor"):
-            return _RebuildTensor()
+            return _Rebuild(parameter=False)
         if path in ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"):
-            return _RebuildParameter()
+            return _Rebuild(parameter=True)
         if path == "torch.Size":
-            return tuple
+            return _PLAIN["tuple"]
         if module == "torch" and name in _TORCH_DTYPES:
             return _TORCH_DTYPES[name]
         if path not in self._types:
+            if len(path) > 500:
+                raise PickleError("it names a class of more than 500 letters")
             self._types[path] = _InertType(name, (Inert,), {"path": path})
         return self._types[path]
 
-    def persistent_load(self, pid: Any) -> _Storage:
-        if not (isinstance(pid, tuple) and len(pid) >= 5 and pid[0] == "storage"):
-            raise pickle.UnpicklingError(f"unknown reference {str(pid)[:60]}")
-        kind, key = pid[1], str(pid[2])
-        if key not in self._storages:
-            name = kind.path.rpartition(".")[2] if isinstance(kind, _InertType) else ""
-            dtype = torch.uint8 if name == "UntypedStorage" else _DTYPES.get(name)
-            self._storages[key] = _Storage(None if dtype is None else self._values(key, dtype))
-        return self._storages[key]
+    def call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
+        if isinstance(function, _Plain):
+            long = any(isinstance(a, str) and len(a) > function.digits for a in arguments)
+            if long or not all(isinstance(a, function.takes) for a in arguments):
+                raise PickleError("it makes a plain value of something else")
+            return function.make(*arguments)
+        if isinstance(function, _Rebuild):
+            if function.parameter:
+                if not arguments or not isinstance(arguments[0], Tensor):
+                    raise PickleError("a parameter that is no tensor")
+                return arguments[0]
+            return _tensor(*arguments[:4])
+        if isinstance(function, _InertType):
+            return function(*arguments)
+        raise PickleError(f"it calls a {type(function).__name__}")
+
+    def make(self, kind: Any, arguments: tuple[Any, ...]) -> Any:
+        if isinstance(kind, _InertType):
+            return kind.__new__(kind)  # type: ignore[call-overload]
+        return self.call(kind, arguments)
+
+    def set_state(self, value: Any, state: Any) -> None:
+        if isinstance(value, Inert):
+            value.take_state(state)
+        elif not isinstance(value, (Tensor, dict, list, set)):  # of those only the data counts
+            raise PickleError(f"it sets the state of a {type(value).__name__}")
+
+    def reference(self, key: Any) -> _Storage:
+        if not (
+            isinstance(key, tuple)
+            and len(key) >= 5
+            and key[0] == "storage"
+            and isinstance(key[2], (str, int))
+        ):
+            raise PickleError("it refers to something that is no tensor")
+        kind, name = key[1], str(key[2])
+        if name not in self._storages:
+            called = kind.path.rpartition(".")[2] if isinstance(kind, _InertType) else ""
+            dtype = torch.uint8 if called == "UntypedStorage" else _DTYPES.get(called)
+            self._storages[name] = _Storage(None if dtype is None else self._values(name, dtype))
+        return self._storages[name]
 
     def _values(self, key: str, dtype: torch.dtype) -> Tensor:
         entry = self._archive.getinfo(f"{self._root}data/{key}")
         self._unread -= entry.file_size
         if self._unread < 0:
-            raise pickle.UnpicklingError("tensors that unpack to more than the file holds")
+            raise PickleError("tensors that unpack to more than the file holds")
         data = bytearray(self._archive.read(entry))
         return torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
 
 
-# Objects without a dictionary instead of functions: a pickle can set attributes of what it calls,
-# and a function's would stay changed for the next file.
-class _DefaultDict:
-    __slots__ = ()
-
-    def __call__(self, *args: Any) -> dict[Any, Any]:
-        return {}
-
-
-class _RebuildTensor:
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any) -> Tensor:
     """Same arguments as torch._utils._rebuild_tensor_v2. The tensor is a view, never a copy."""
-
-    __slots__ = ()
-
-    def __call__(self, storage: _Storage, offset: int, size: Any, stride: Any, *rest: Any) -> Tensor:
-        if not isinstance(storage, _Storage) or storage.values is None:
-            raise pickle.UnpicklingError("a tensor of a type edgekit does not read")
-        size, stride = tuple(int(n) for n in size), tuple(int(n) for n in stride)
-        if offset < 0 or any(n < 0 for n in (*size, *stride)) or len(size) != len(stride):
-            raise pickle.UnpicklingError("a tensor with a negative extent")
-        if 0 in size:
-            return torch.empty(size, dtype=storage.values.dtype)
-        last = offset + sum((n - 1) * step for n, step in zip(size, stride))
-        # More elements than data is an expanded tensor: a few bytes that unfold to terabytes.
-        if last >= storage.values.numel() or math.prod(size) > storage.values.numel():
-            raise pickle.UnpicklingError("a tensor that reaches beyond its data")
-        return storage.values.as_strided(size, stride, offset)
+    if not isinstance(storage, _Storage) or storage.values is None:
+        raise PickleError("a tensor of a type edgekit does not read")
+    size, stride = tuple(int(n) for n in size), tuple(int(n) for n in stride)
+    if offset < 0 or any(n < 0 for n in (*size, *stride)) or len(size) != len(stride) or len(size) > 16:
+        raise PickleError("a tensor with a negative extent")
+    if 0 in size:
+        return torch.empty(size, dtype=storage.values.dtype)
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride))
+    # More elements than data is an expanded tensor: a few bytes that unfold to terabytes.
+    if last >= storage.values.numel() or math.prod(size) > storage.values.numel():
+        raise PickleError("a tensor that reaches beyond its data")
+    return storage.values.as_strided(size, stride, offset)
 
 
-class _RebuildParameter:
-    __slots__ = ()
-
-    def __call__(self, data: Tensor, *rest: Any) -> Tensor:
-        return data
-
-
-def read_checkpoint(path: Path) -> Any:
-    """The object saved in `path`, with tensors real and everything else inert.
+def read_checkpoint(file: Path | BinaryIO, name: str = "") -> Any:
+    """The object saved in `file`, with tensors real and everything else inert.
 
     Raises UnsafeSourceError when the file asks to run code, SourceError when it is damaged or
     is not a checkpoint of torch 1.6 or later.
     """
+    name = name or (file.name if isinstance(file, Path) else "This checkpoint")
     try:
-        with zipfile.ZipFile(path) as archive:
+        size = file.stat().st_size if isinstance(file, Path) else file.seek(0, 2)
+        with zipfile.ZipFile(file) as archive:
             roots = [n[: -len("data.pkl")] for n in archive.namelist() if n.endswith("data.pkl")]
             if not roots:
                 raise SourceError(
-                    f"{path.name} is a zip file, but not a torch checkpoint",
+                    f"{name} is a zip file, but not a torch checkpoint",
                     "it holds no data.pkl",
                     "TorchScript archives and .zip folders are not supported: export to ONNX",
                 )
-            return _Unpickler(archive, min(roots, key=len), path.stat().st_size).load()
+            root = min(roots, key=len)
+            meaning = _Meaning(archive, root, size)
+            return Machine(meaning).load(archive.read(root + "data.pkl"))
     except zipfile.BadZipFile as error:
         raise SourceError(
-            f"{path.name} is not a torch checkpoint, or it is truncated",
+            f"{name} is not a torch checkpoint, or it is truncated",
             f"the zip container cannot be read: {error}",
             "download or copy it again; files of torch before 1.6 must be saved again with a newer torch",
         ) from error
@@ -220,7 +252,7 @@ def read_checkpoint(path: Path) -> Any:
         raise
     except Exception as error:  # a pickle can be wrong in any way; all of them mean the same
         raise SourceError(
-            f"{path.name} cannot be read as a torch checkpoint",
-            f"{type(error).__name__}: {error}",
+            f"{name} cannot be read as a torch checkpoint",
+            f"{type(error).__name__}: {str(error)[:200]}",
             "download or copy it again, or export the model to ONNX where it was trained",
         ) from error

@@ -32,12 +32,13 @@ class TorchSource:
     def read(self, path: str, options: SourceOptions) -> Model:
         import torch
 
+        from edgekit.sources import exported_program
         from edgekit.sources.export import export
 
         program: torch.nn.Module | torch.export.ExportedProgram
         if path.lower().endswith(".pt2"):
             file = existing_file(path)
-            program, inputs, notes = _load_program(file), (), []
+            program, inputs, notes = exported_program.load(file), (), []
             parameters = sum(t.numel() for t in program.parameters())
             name = file.stem
         else:
@@ -52,19 +53,6 @@ class TorchSource:
                           layout="exported program" if not inputs else "nn.Module",
                           parameters=parameters, notes=tuple(notes))  # fmt: skip
         return Model(name, graph, None, info)
-
-
-def _load_program(file: Path):  # type: ignore[no-untyped-def]
-    import torch
-
-    try:
-        return torch.export.load(str(file))
-    except Exception as error:  # zip, JSON and schema errors share no base class
-        raise SourceError(
-            f"{file.name} is not an exported program of this torch ({torch.__version__})",
-            str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error),
-            "save it with torch.export.save, using the torch version that edgekit runs with",
-        ) from error
 
 
 def _call(file: Path, function: str, options: SourceOptions):  # type: ignore[no-untyped-def]

@@ -1,0 +1,289 @@
+"""The pickle machine, with bounds: what it builds is data, and in proportion to the bytes it reads.
+
+Python's own unpickler cannot be bounded: one flipped byte makes it allocate gigabytes for its memo, a key of
+nested tuples runs through the stack. This one follows the opcodes that pickletools documents. It takes at
+most 4 million opcodes, some 250 bytes of memory each, and about a second for each million; nothing that it
+returns unfolds to more than 10 million values or lies deeper than 500.
+"""
+
+from __future__ import annotations
+
+import collections
+import pickletools
+from collections.abc import Callable
+from typing import Any, Protocol
+
+_OPCODES = 4_000_000
+_UNFOLDED = 10_000_000
+_DEEPEST = 500
+_KEY_PARTS = 64
+_SCALARS = (str, bytes, int, float, bool, complex, type(None))
+
+_VALUES = {
+    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
+    "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES",
+    "BINBYTES8", "BYTEARRAY8",
+}  # fmt: skip
+_CONSTANTS: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False, "EMPTY_LIST": list,
+    "EMPTY_TUPLE": tuple, "EMPTY_DICT": dict, "EMPTY_SET": set,
+}  # fmt: skip
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+
+class PickleError(ValueError):
+    """The bytes are no pickle of plain data, or one without bounds."""
+
+
+class Meaning(Protocol):
+    """What the names and calls in a pickle stand for."""
+
+    def name(self, module: str, name: str) -> Any: ...
+
+    def call(self, function: Any, arguments: tuple[Any, ...]) -> Any: ...
+
+    def make(self, kind: Any, arguments: tuple[Any, ...]) -> Any: ...
+
+    def set_state(self, value: Any, state: Any) -> None: ...
+
+    def reference(self, key: Any) -> Any: ...
+
+
+class _Mark:
+    pass
+
+
+class Machine:
+    """Runs one pickle. The values it builds are `Meaning`'s, and plain containers of them."""
+
+    def __init__(self, meaning: Meaning) -> None:
+        self._meaning = meaning
+        self._stack: list[Any] = []
+        self._memo: dict[int, Any] = {}
+
+    def load(self, content: bytes) -> Any:
+        """Raises PickleError, and what `Meaning` raises."""
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
+            if count > _OPCODES:
+                raise PickleError(f"it has more than {_OPCODES} opcodes")
+            if opcode.name == "STOP":
+                value = self._pop()
+                check_bounded(value)
+                return value
+            self._step(opcode.name, argument)
+        raise PickleError("it does not end")
+
+    def _step(self, name: str, argument: Any) -> None:
+        if name in _VALUES:
+            self._stack.append(argument)
+        elif name in _CONSTANTS:
+            self._stack.append(_CONSTANTS[name]())
+        elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
+            self._memo[argument] = self._top()
+        elif name == "MEMOIZE":
+            self._memo[len(self._memo)] = self._top()
+        elif name in ("BINGET", "LONG_BINGET", "GET"):
+            if argument not in self._memo:
+                raise PickleError(f"it refers to value {argument}, which it does not hold")
+            self._stack.append(self._memo[argument])
+        elif name in _TUPLES:
+            self._stack.append(self._take(_TUPLES[name]))
+        else:
+            step = getattr(self, f"_{name.lower()}", None)
+            if step is None:
+                raise PickleError(f"it uses {name}, which no checkpoint needs")
+            step(argument)
+
+    def _top(self) -> Any:
+        if not self._stack or isinstance(self._stack[-1], _Mark):
+            raise PickleError("it takes a value that is not there")
+        return self._stack[-1]
+
+    def _pop(self) -> Any:
+        value = self._top()
+        self._stack.pop()
+        return value
+
+    def _take(self, count: int) -> tuple[Any, ...]:
+        return tuple(reversed([self._pop() for _ in range(count)]))
+
+    def _marked(self) -> list[Any]:
+        """What stands above the last mark."""
+        at = len(self._stack) - 1
+        while at >= 0 and not isinstance(self._stack[at], _Mark):
+            at -= 1
+        if at < 0:
+            raise PickleError("it takes values down to a mark that is not there")
+        found = self._stack[at + 1 :]
+        del self._stack[at:]
+        return found
+
+    # One method an opcode, by its name in pickletools.
+
+    def _proto(self, version: int) -> None:
+        if version > 5:
+            raise PickleError(f"it is of protocol {version}")
+
+    def _frame(self, size: int) -> None:
+        pass
+
+    def _mark(self, _: None) -> None:
+        self._stack.append(_Mark())
+
+    def _dup(self, _: None) -> None:
+        self._stack.append(self._top())
+
+    def _pop_mark(self, _: None) -> None:
+        self._marked()
+
+    def _list(self, _: None) -> None:
+        self._stack.append(self._marked())
+
+    def _tuple(self, _: None) -> None:
+        self._stack.append(tuple(self._marked()))
+
+    def _dict(self, _: None) -> None:
+        made: dict[Any, Any] = {}
+        _put(made, self._marked())
+        self._stack.append(made)
+
+    def _frozenset(self, _: None) -> None:
+        self._stack.append(frozenset(map(checked_key, self._marked())))
+
+    def _append(self, _: None) -> None:
+        value = self._pop()
+        _extend(self._top(), [value])
+
+    def _appends(self, _: None) -> None:
+        values = self._marked()
+        _extend(self._top(), values)
+
+    def _additems(self, _: None) -> None:
+        values = self._marked()
+        if isinstance(self._top(), set):
+            self._top().update(map(checked_key, values))
+
+    def _setitem(self, _: None) -> None:
+        pair = self._take(2)
+        _put(self._top(), list(pair))
+
+    def _setitems(self, _: None) -> None:
+        values = self._marked()
+        _put(self._top(), values)
+
+    def _global(self, argument: str) -> None:
+        module, _, name = argument.partition(" ")
+        self._stack.append(self._meaning.name(module, name))
+
+    def _stack_global(self, _: None) -> None:
+        module, name = self._take(2)
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise PickleError("it names something by what is no text")
+        self._stack.append(self._meaning.name(module, name))
+
+    def _reduce(self, _: None) -> None:
+        function, arguments = self._take(2)
+        self._stack.append(self._meaning.call(function, _arguments(arguments)))
+
+    def _newobj(self, _: None) -> None:
+        kind, arguments = self._take(2)
+        self._stack.append(self._meaning.make(kind, _arguments(arguments)))
+
+    def _newobj_ex(self, _: None) -> None:
+        kind, arguments, _named = self._take(3)
+        self._stack.append(self._meaning.make(kind, _arguments(arguments)))
+
+    def _inst(self, argument: str) -> None:
+        module, _, name = argument.partition(" ")
+        self._stack.append(self._meaning.call(self._meaning.name(module, name), tuple(self._marked())))
+
+    def _obj(self, _: None) -> None:
+        kind, *arguments = self._marked() or [None]
+        self._stack.append(self._meaning.call(kind, tuple(arguments)))
+
+    def _build(self, _: None) -> None:
+        state = self._pop()
+        self._meaning.set_state(self._top(), state)
+
+    def _binpersid(self, _: None) -> None:
+        self._stack.append(self._meaning.reference(self._pop()))
+
+    def _persid(self, key: str) -> None:
+        self._stack.append(self._meaning.reference(key))
+
+
+def _arguments(value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, tuple):
+        raise PickleError("it calls something with what is no list of arguments")
+    return value
+
+
+def _extend(target: Any, values: list[Any]) -> None:
+    if type(target) is list:
+        target += values  # what is no list is a stand-in, whose items nobody reads
+
+
+def _put(target: Any, values: list[Any]) -> None:
+    if len(values) % 2:
+        raise PickleError("it has a key without a value")
+    if type(target) in (dict, collections.OrderedDict):
+        for key, value in zip(values[::2], values[1::2]):
+            target[checked_key(key)] = value
+
+
+def checked_key(key: Any) -> Any:
+    """A key whose hash takes no time and no stack. Raises PickleError for another one."""
+    parts = key if isinstance(key, tuple) else (key,)
+    if len(parts) > _KEY_PARTS or not all(isinstance(p, _SCALARS) or hashes_by_place(p) for p in parts):
+        raise PickleError("it has a key that is no plain value")
+    return key
+
+
+def hashes_by_place(value: Any) -> bool:
+    hashed: Any = type(value).__hash__
+    return hashed is object.__hash__
+
+
+def check_bounded(value: Any) -> None:
+    """Raises PickleError for containers that hold themselves, lie too deep, or unfold to too much: printed,
+    compared or walked through, a value that is used many times counts each time."""
+    sizes: dict[int, tuple[int, int]] = {}  # how much a container unfolds to, and how deep it is
+    open_: set[int] = set()
+    pending: list[tuple[Any, bool]] = [(value, False)]
+    while pending:
+        item, ready = pending.pop()
+        inside = _inside(item)
+        if inside is None or id(item) in sizes:
+            continue
+        if ready:
+            open_.discard(id(item))
+            parts = [sizes.get(id(i), (1, 0)) if _is_container(i) else (1, 0) for i in inside]
+            size, depth = 1 + sum(p[0] for p in parts), 1 + max((p[1] for p in parts), default=0)
+            if size > _UNFOLDED or depth > _DEEPEST:
+                raise PickleError("it unfolds to more than any model holds")
+            sizes[id(item)] = (size, depth)
+            continue
+        if id(item) in open_:
+            raise PickleError("it holds a list that contains itself")
+        if _is_container(item):
+            open_.add(id(item))
+            pending.append((item, True))
+        else:
+            sizes[id(item)] = (1, 0)
+        pending += [(i, False) for i in inside]
+
+
+def _is_container(item: Any) -> bool:
+    return isinstance(item, (list, tuple, dict, set, frozenset))
+
+
+def _inside(item: Any) -> list[Any] | None:
+    """What an item holds; None for what holds nothing. A stand-in ends a container, its own begin anew."""
+    if isinstance(item, dict):
+        return [*item.keys(), *item.values()]
+    if _is_container(item):
+        return list(item)
+    if isinstance(item, (*_SCALARS, type)):
+        return None
+    held = getattr(item, "__dict__", None)
+    return list(held.values()) if isinstance(held, dict) and held else None
