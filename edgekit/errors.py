@@ -18,6 +18,8 @@ Each says *what* failed, *why*, and what to do *next*, in that order.
 
 from __future__ import annotations
 
+from edgekit.redaction import redact
+
 
 class EdgekitError(Exception):
     """Base of all errors below; catch this to catch them all."""
@@ -25,8 +27,8 @@ class EdgekitError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, why: str = "", next: str = "") -> None:
-        super().__init__(what)
-        self.what, self.why, self.next = what, why, next
+        self.what, self.why, self.next = (redact(plain(text)) for text in (what, why, next))
+        super().__init__(self.what)
 
     def __str__(self) -> str:
         lines = [self.what]
@@ -46,6 +48,12 @@ class EdgekitError(Exception):
             "why": self.why,
             "next": self.next,
         }
+
+
+def plain(text: str) -> str:
+    """What others wrote, without what would steer a terminal or break a document; at most 2,000 characters."""
+    kept = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text[:2000])
+    return kept + " …" if len(text) > 2000 else kept
 
 
 class GateError(EdgekitError):

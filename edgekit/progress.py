@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from edgekit.redaction import redact
+
 T = TypeVar("T")
 Progress = Callable[[str, int, int], None]  # what is being done, done so far, total
 
@@ -54,4 +56,4 @@ def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
 def note(text: str) -> None:
     """One line on stderr, unless EDGEKIT_QUIET."""
     if not os.environ.get("EDGEKIT_QUIET"):
-        print(text, file=sys.stderr, flush=True)
+        print(redact(text), file=sys.stderr, flush=True)

@@ -1,4 +1,8 @@
-"""Settings: options beat `EDGEKIT_*` variables, which beat `edgekit.toml`. Standard library only."""
+"""Settings: options beat `EDGEKIT_*` variables, which beat `edgekit.toml`. Standard library only.
+
+The file in the current folder may be anybody's: it says nothing about what is executed and where results
+go. That is for the user's own file, the environment or an option.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgekit.documents import decode, read_bytes
 from edgekit.errors import UsageError
 
 KNOWN = {
@@ -18,6 +23,11 @@ KNOWN = {
     "aihub_python": "the interpreter that has qai_hub",
     "aihub_patience": "seconds to wait for an AI Hub that does not answer (default: 300)",
 }
+
+
+ANYWHERE = ("threads", "aihub_patience")  # what the current folder's file may set
+
+_LARGEST = 2**20  # bytes
 
 
 @dataclass(frozen=True)
@@ -55,22 +65,32 @@ def get(name: str) -> Setting:
     variable = f"EDGEKIT_{name.upper()}"
     if os.environ.get(variable):
         return Setting(name, os.environ[variable], variable)
-    for path in (Path("edgekit.toml"), config_folder() / "edgekit.toml"):
-        value = _file(path).get(name)
+    for path, allowed in ((Path("edgekit.toml"), ANYWHERE), (config_folder() / "edgekit.toml", tuple(KNOWN))):
+        value = _file(path, allowed).get(name)
         if value is not None:
             return Setting(name, str(value), str(path))
     return Setting(name, "", "default")
 
 
-def _file(path: Path) -> dict[str, Any]:
+def _file(path: Path, allowed: tuple[str, ...]) -> dict[str, Any]:
     try:
-        data = tomllib.loads(path.read_text())
+        data = tomllib.loads(decode(read_bytes(path, _LARGEST)))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read", str(error), "mend or remove it") from error
     unknown = sorted(data.keys() - KNOWN.keys())
     if unknown:
         known = f"settings: {', '.join(KNOWN)}"
         raise UsageError(f"{path} sets {unknown[0]}, which edgekit does not know", "", known)
+    refused = sorted(data.keys() - set(allowed))
+    if refused:
+        raise UsageError(
+            f"{path} in this folder sets {refused[0]}",
+            "what is executed and where results go is not for a file that happens to lie here",
+            f"set EDGEKIT_{refused[0].upper()}, or write it into {config_folder() / 'edgekit.toml'}",
+        )
+    wrong = sorted(n for n, v in data.items() if not isinstance(v, (str, int, float)) or isinstance(v, bool))
+    if wrong:
+        raise UsageError(f"{path} sets {wrong[0]} to what is no text and no number", "", "mend it")
     return data

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from edgekit import progress, settings
-from edgekit.aihub.environment import client_python, how_to_configure
+from edgekit.aihub.environment import client_python, how_to_configure, service_url
 from edgekit.errors import EdgekitError, MissingError, RemoteError
+from edgekit.redaction import redact
 
 _PASSING = ("network", "limited")  # may be better in a moment
 _CONTINUE = "the same command continues where it stopped and uploads nothing twice"
@@ -31,6 +32,7 @@ class Connection:
 
     def __init__(self) -> None:
         """Raises MissingError when the client or its configuration is not there."""
+        service_url()  # what is wrong with the client's file is said here, without quoting it
         python, script = client_python(), Path(__file__).with_name("service.py")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process)
         self._folder = tempfile.TemporaryDirectory(prefix="edgekit-")  # the client leaves files behind
@@ -44,7 +46,7 @@ class Connection:
         except EdgekitError:
             self.close()
             raise
-        self.url: str = opened["url"]
+        self.url: str = redact(opened["url"])
         self.version: str = opened["version"]
 
     def call(self, name: str, /, **arguments: Any) -> Any:

@@ -10,7 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from edgekit import settings
+from edgekit.documents import DocumentError, decode, read_bytes
 from edgekit.errors import MissingError
+from edgekit.redaction import redact, remember
 
 SETTING = "aihub_python"
 REQUIREMENT = "qai-hub>=0.56,<0.57"  # what the emulator and the client side are written against
@@ -57,20 +59,29 @@ def how_to_configure() -> str:
 
 
 def service_url() -> str:
-    """The address of the AI Hub that the client is configured for, read from the client's own file.
+    """The address of the AI Hub that the client is configured for, to be shown, read from the client's own
+    file. The token in it is known to `redact` afterwards.
 
     Raises MissingError when there is no token.
     """
     path = Path(os.environ.get("QAIHUB_CLIENT_INI") or "~/.qai_hub/client.ini").expanduser()
     config = configparser.ConfigParser(interpolation=None)
     try:
-        config.read(path)
+        config.read_string(decode(read_bytes(path, 2**20)))
         api = config["api"]
         if api.get("api_token"):
-            return api["api_url"]
+            remember(api["api_token"])
+            return redact(api["api_url"])
         why = f"{path} has no api_token"
-    except (KeyError, configparser.Error) as error:
-        why = f"{path}: {error}" if path.exists() else f"{path} is not there"
+    except FileNotFoundError:
+        why = f"{path} is not there"
+    except KeyError as error:
+        why = f"{path} has no {error}"
+    except configparser.Error as error:  # its text quotes the line, which may be the token's
+        line = getattr(error, "lineno", None) or next(iter(getattr(error, "errors", ())), [None])[0]
+        why = f"{path} is no configuration file: {type(error).__name__}" + (f" in line {line}" if line else "")
+    except (OSError, DocumentError) as error:
+        why = f"{path} cannot be read: {error}"
     raise MissingError("No AI Hub token is configured", why, how_to_configure())
 
 
