@@ -18,7 +18,13 @@ Each says *what* failed, *why*, and what to do *next*, in that order.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+from collections.abc import Iterator
+
 from edgekit.redaction import redact
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # of where results go, not of what is read
 
 
 class EdgekitError(Exception):
@@ -98,6 +104,34 @@ class IntegrityError(EdgekitError):
 
 class RemoteError(EdgekitError):
     exit_code = 7
+
+
+@contextlib.contextmanager
+def guard(kind: type[EdgekitError], what: str, next: str = "") -> Iterator[None]:
+    """Whatever a reader or a library raises in this block becomes one error of `kind` that says `what`.
+
+    edgekit's own errors pass, and so does a full disk. Some libraries' errors are no `Exception`.
+    """
+    try:
+        yield
+    except (EdgekitError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except MemoryError as error:
+        raise kind(what, "it needs more memory than there is", next) from error
+    except RecursionError as error:
+        raise kind(what, "it nests too deeply", next) from error
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise
+        raise kind(what, first_line(error), next) from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line, with its type where it says little."""
+    lines = str(error).strip().splitlines()
+    text = lines[0][:300] if lines else ""
+    kind = type(error).__name__
+    return f"{kind}: {text}" if len(text) < 40 or kind in ("KeyError", "TypeError", "ValueError") else text
 
 
 BY_NAME: dict[str, type[EdgekitError]] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from edgekit.errors import IntegrityError
 
@@ -22,8 +23,7 @@ _INSIDE: dict[str, dict[int, str]] = {
     "node": {5: "attribute"},
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
-    "tensor": {13: "entry"},
-    "entry": {},
+    "tensor": {},
 }
 _LOCATION, _CONTEXT = b"location", b"EPContext"
 
@@ -67,42 +67,55 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         shift += 7
 
 
-def external_files(model: bytes) -> set[str]:
-    """Names of the files that tensors of a model lie in, as the model writes them. Raises WireError."""
+class External(NamedTuple):
+    """Where a tensor lies: a file, as the model names it, and how many bytes of it; -1 for all."""
+
+    file: str
+    bytes: int
+
+
+def external_tensors(model: bytes) -> list[External]:
+    """The tensors of a model that lie in other files. Raises WireError."""
     if _LOCATION not in model:  # a name stands under this key: nearly all models are done here
-        return set()
-    return {name for kind, name in _references(memoryview(model), "model", 0) if kind == "tensor"}
+        return []
+    return [r for r in _references(memoryview(model), "model", 0) if r is not None]
 
 
 def outside_contexts(model: bytes) -> bool:
     """Whether a node loads a compiled context from a file instead of holding it. Raises WireError."""
-    if _CONTEXT not in model:
-        return False
-    return any(kind == "context" for kind, _ in _references(memoryview(model), "model", 0))
+    return _CONTEXT in model and None in _references(memoryview(model), "model", 0)
 
 
-def _references(data: memoryview, message: str, depth: int) -> Iterator[tuple[str, str]]:
+def _references(data: memoryview, message: str, depth: int) -> Iterator[External | None]:
+    """External tensors; None for a context that lies in a file."""
     if depth > _DEEPEST:
         raise WireError("graphs nest without end")
     inside = _INSIDE[message]
-    operator, embedded, entry = b"", 1, [b"", b""]
+    operator, embedded = b"", 1
+    place: dict[bytes, bytes] = {}
     for number, kind, value in fields(data):
-        if isinstance(value, int):
+        if kind != 2 or isinstance(value, int):
             continue
-        if kind != 2:
-            continue
-        if message == "entry" and number in (1, 2):
-            entry[number - 1] = bytes(value)
+        if message == "tensor" and number == 13:
+            place |= _entry(value)
         elif message == "node" and number == 4:
             operator = bytes(value)
-        if message == "node" and number == 5:
+        elif message == "node" and number == 5:
             embedded = min(embedded, _embed_mode(value))
         if number in inside:
             yield from _references(value, inside[number], depth + 1)
-    if message == "entry" and entry[0] == _LOCATION:
-        yield "tensor", entry[1].decode("utf-8", "surrogateescape")
+    if _LOCATION in place:
+        length = place.get(b"length", b"")
+        size = int(length) if length.isdigit() and len(length) < 16 else -1
+        yield External(place[_LOCATION].decode("utf-8", "surrogateescape"), size)
     if operator == _CONTEXT and embedded != 1:
-        yield "context", ""
+        yield None
+
+
+def _entry(data: memoryview) -> dict[bytes, bytes]:
+    """A key and its value, of onnx.proto's StringStringEntryProto."""
+    found = {n: bytes(v) for n, kind, v in fields(data) if kind == 2 and not isinstance(v, int)}
+    return {found.get(1, b""): found.get(2, b"")}
 
 
 def _embed_mode(attribute: memoryview) -> int:
@@ -126,7 +139,7 @@ def check(name: str, model: bytes, listed: Collection[str]) -> None:
             f"{name} is in ONNX Runtime's own format", "edgekit packages hold ONNX", "convert again"
         )
     try:
-        files, outside = external_files(model), outside_contexts(model)
+        files, outside = {t.file for t in external_tensors(model)}, outside_contexts(model)
     except WireError as error:
         raise IntegrityError(f"{name} is not an ONNX model", str(error), "convert again") from error
     for file in sorted(files):

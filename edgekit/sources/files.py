@@ -1,11 +1,18 @@
-"""What every source asks of a file: its hash, and a sensible error when it is not there."""
+"""What every source asks of a file: its place inside the source, its hash, and a sensible error when it
+is not there."""
 
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-from edgekit.errors import SourceError, UsageError
+from edgekit.documents import DocumentError, read_object
+from edgekit.errors import SourceError, UnsafeSourceError, UsageError
+
+_ENTRIES = 20_000  # of a folder; a model's has dozens
+_NEXT = "copy the files themselves into one folder, and look at what this link or name was for"
 
 
 def sha256(path: Path) -> str:
@@ -28,3 +35,68 @@ def existing_file(path: str) -> Path:
     if found.stat().st_size == 0:
         raise SourceError(f"{found.name} is empty", "", "download or copy it again")
     return found
+
+
+def contained(folder: Path, name: str) -> Path:
+    """The place of a file that a source names, resolved before anything is opened.
+
+    Raises UnsafeSourceError for a name or a link that leads out of the folder. The links of Hugging Face's
+    cache, from `snapshots/REVISION` to `blobs`, stay inside.
+    """
+    path = PurePosixPath(name)
+    if (
+        path.is_absolute()
+        or ".." in path.parts
+        or "\\" in name
+        or "\0" in name
+        or Path(name).is_absolute()
+    ):
+        raise UnsafeSourceError(
+            f"{folder.name} names {ascii(name)[:120]}, outside its folder", "", _NEXT
+        )
+    try:
+        root, real = folder.resolve(), (folder / name).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long, a link to itself
+        raise SourceError(
+            f"{ascii(name)[:120]} in {folder.name} cannot be used", str(error)[:200]
+        ) from error
+    roots = [root, *([root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [])]
+    if not any(real.is_relative_to(r) for r in roots):
+        raise UnsafeSourceError(
+            f"{name} in {folder.name} is a link that leads out of the folder", "a model is read from its own files",
+            _NEXT,
+        )  # fmt: skip
+    return folder / name
+
+
+def check_folder(folder: Path) -> None:
+    """That no link in a folder leads out of it, and that what it holds are files and folders: libraries open
+    what they like there. Raises UnsafeSourceError, SourceError."""
+    count = 0
+    for place, folders, files in os.walk(folder):
+        folders[:] = [f for f in folders if not f.startswith(".")]
+        for name in (*folders, *files):
+            path = Path(place, name)
+            count += 1
+            if count > _ENTRIES:
+                raise SourceError(
+                    f"{folder.name} holds more than {_ENTRIES} files",
+                    "",
+                    "pass the folder of one model",
+                )
+            if path.is_symlink():
+                contained(folder, path.relative_to(folder).as_posix())
+            elif not path.is_file() and not path.is_dir():
+                raise SourceError(f"{name} in {folder.name} is no file", "", "remove it")
+
+
+def json_of(path: Path, largest: int = 2**26) -> dict[str, Any]:
+    """The object in a JSON file; an empty one where there is no file. Raises SourceError."""
+    if not path.is_file():
+        return {}
+    try:
+        return read_object(path, largest)
+    except DocumentError as error:
+        raise SourceError(
+            f"{path.name} of {path.parent.name} cannot be read: {error}", "", "copy it again"
+        ) from error

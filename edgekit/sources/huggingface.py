@@ -5,7 +5,6 @@ Nothing is downloaded and no code of the folder is run: weights are read from sa
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from typing import Any
 from edgekit.errors import SourceError, UnsafeSourceError
 from edgekit.model import SourceInfo, TextModel
 from edgekit.sources.base import SourceOptions
-from edgekit.sources.files import combined_sha256
+from edgekit.sources.config_bounds import check_bounds
+from edgekit.sources.files import check_folder, combined_sha256, contained, json_of
 from edgekit.sources.text import read_text_model, ready
 from edgekit.spec import Precision
 
@@ -32,14 +32,16 @@ class HuggingFaceSource:
 
     def files(self, path: str) -> list[Path]:
         folder = Path(path)
+        check_folder(folder)
         small = ("config.json", "generation_config.json", *_TOKENIZER)
         return [*(folder / n for n in small if (folder / n).is_file()), *_weights(folder)]
 
     def read(self, path: str, options: SourceOptions, into: Path) -> TextModel:
         folder = Path(path).resolve()
         files = self.files(path)
-        config = read_config(folder)
         shards = _weights(folder)
+        check_bounds(json_of(folder / "config.json"), shards, folder.name)
+        config = read_config(folder)
         info = SourceInfo(
             kind=self.name, name=folder.name, sha256=combined_sha256(files),
             bytes=sum(f.stat().st_size for f in shards), licence=_licence(folder),
@@ -91,18 +93,23 @@ def read_config(folder: Path) -> Any:
     from transformers import AutoConfig
 
     try:
-        raw = json.loads((folder / "config.json").read_text())
+        raw = json_of(folder / "config.json")
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:
+    except SourceError:
+        raise
+    except Exception as error:  # the library raises whatever its parsers do
         said = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
         raise SourceError(
             f"The config.json of {folder.name} is not of a model edgekit knows", said,
             "edgekit convert --help names the families; models that bring their own code are not run",
         ) from error  # fmt: skip
-    if not any(a.endswith(_CAUSAL) for a in raw.get("architectures") or ()):
+    named = raw.get("architectures")
+    if not isinstance(named, list) or not any(
+        isinstance(a, str) and a.endswith(_CAUSAL) for a in named
+    ):
         raise SourceError(
             f"{folder.name} is no causal language model",
-            f"its architectures are {raw.get('architectures') or 'not named'}",
+            f"its architectures are {ascii(named)[:200] if named else 'not named'}",
             "pass the folder of a model for text alone, whose architecture ends in ForCausalLM",
         )
     return config
@@ -121,14 +128,24 @@ def _weights(folder: Path) -> list[Path]:
     """Every file of weights. Raises SourceError when one is missing."""
     single, index = folder / "model.safetensors", folder / _INDEX
     if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+        placed = json_of(index).get("weight_map")
+        if (
+            not isinstance(placed, dict)
+            or not placed
+            or not all(isinstance(n, str) for n in placed.values())
+        ):
             raise SourceError(
-                f"{_INDEX} of {folder.name} is malformed", str(error), "copy it again"
-            ) from error
-        if any(Path(n).name != n for n in names):
-            raise SourceError(f"{_INDEX} of {folder.name} names files outside its folder")
+                f"{_INDEX} of {folder.name} is malformed", "its weight_map says not where each tensor is",
+                "copy it again",
+            )  # fmt: skip
+        names = sorted(set(placed.values()))
+        for name in names:
+            contained(folder, name)
+            if not name.endswith(".safetensors"):
+                raise UnsafeSourceError(
+                    f"{_INDEX} of {folder.name} names {ascii(name)[:80]}", "weights are read from safetensors only",
+                    "take the safetensors version of the model",
+                )  # fmt: skip
         missing = [n for n in names if not (folder / n).is_file()]
         if missing:
             raise SourceError(
@@ -177,7 +194,9 @@ def _licence(folder: Path) -> str:
     card = folder / "README.md"
     if not card.is_file():
         return ""
-    for line in card.read_text(errors="replace").splitlines()[:60]:
+    with card.open("rb") as file:
+        text = file.read(65536).decode("utf-8", "replace")
+    for line in text.splitlines()[:60]:
         key, _, value = line.partition(":")
         if key.strip() in ("license", "licence") and value.strip():
             return value.strip()[:80]

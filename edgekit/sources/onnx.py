@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgekit.contents.onnx_references import WireError, external_tensors
 from edgekit.errors import SourceError
 from edgekit.model import Model, SourceInfo
 from edgekit.sources.base import SourceOptions
-from edgekit.sources.files import existing_file, sha256
+from edgekit.sources.files import contained, existing_file, sha256
 
 if TYPE_CHECKING:
     import onnx
+
+
+_SHARED = 4  # times that bytes of a data file may be used: tied weights are
 
 
 class OnnxSource:
@@ -22,18 +26,11 @@ class OnnxSource:
 
     def files(self, path: str) -> list[Path]:
         file = existing_file(path)
-        graph = _load(file, external=False)
-        outside = {
-            entry.value
-            for tensor in graph.graph.initializer
-            for entry in tensor.external_data
-            if entry.key == "location"
-        }
-        return [file, *(existing_file(str(file.parent / name)) for name in sorted(outside))]
+        return [file, *_beside(file)]
 
     def read(self, path: str, options: SourceOptions) -> Model:
         file = existing_file(path)
-        graph = _load(file, external=True)
+        graph = _load(file)
         if not graph.graph.node:
             raise SourceError(f"{file.name} is an ONNX model without any operation")
         metadata = {p.key: p.value for p in graph.metadata_props}
@@ -49,17 +46,42 @@ class OnnxSource:
         return Model(file.stem, graph, None, info, metadata)
 
 
-def _load(file: Path, external: bool) -> onnx.ModelProto:
+def _beside(file: Path) -> list[Path]:
+    """The files that tensors lie in. Raises UnsafeSourceError for a place outside the model's folder, before
+    anything there is opened; SourceError where tensors would unfold to more than the files hold."""
+    try:
+        tensors = external_tensors(file.read_bytes())
+    except WireError as error:
+        raise _malformed(file, str(error)) from error
+    names = sorted({t.file for t in tensors})
+    found = [existing_file(str(contained(file.parent, name))) for name in names]
+    held = sum(f.stat().st_size for f in found)
+    if sum(max(t.bytes, 0) for t in tensors) > _SHARED * held:
+        raise SourceError(
+            f"{file.name} unfolds to more than its files hold", "many of its tensors lie in the same place",
+            "export it again",
+        )  # fmt: skip
+    whole = [t for t in tensors if t.bytes < 0]
+    if len(whole) > _SHARED * len(found):
+        raise SourceError(f"{file.name} does not say how long its tensors are", "", "export it again")
+    return found
+
+
+def _load(file: Path) -> onnx.ModelProto:
     import onnx
 
+    _beside(file)
     try:
-        graph = onnx.load(str(file), load_external_data=external)
-        if external:
-            onnx.checker.check_model(graph)
+        graph = onnx.load(str(file))
+        onnx.checker.check_model(graph)
         return graph
     except Exception as error:  # protobuf, checker and file errors share no base class
-        raise SourceError(
-            f"{file.name} is not an ONNX model, or it is truncated",
-            str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error),
-            "download or copy it again; a file with external data needs its data file beside it",
-        ) from error
+        said = str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error)
+        raise _malformed(file, said) from error
+
+
+def _malformed(file: Path, why: str) -> SourceError:
+    return SourceError(
+        f"{file.name} is not an ONNX model, or it is truncated", why,
+        "download or copy it again; a file with external data needs its data file beside it",
+    )  # fmt: skip

@@ -1,0 +1,50 @@
+"""Reads one source in a process of its own: a stranger's file may crash a native library, or ask for more
+memory than there is.
+
+    python -P -m edgekit.reading_child MEMORY
+
+answers one question (see `child.py`): which source reads which path with which options into which folder.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edgekit import registry
+from edgekit.child import answer
+from edgekit.errors import EdgekitError, SourceError, guard
+from edgekit.sources.base import SourceOptions
+from edgekit.spec import from_json
+
+
+def read(source: str, path: str, options: SourceOptions, folder: Path) -> None:
+    """Write the model of a source to an existing folder. Raises SourceError, UsageError."""
+    reader = registry.load("sources", source)
+    name = Path(path).name
+    with guard(SourceError, f"{name} cannot be read", "download or copy it again"):
+        if getattr(reader, "text", False):
+            reader.read(path, options, folder / "files").save(folder)
+        else:
+            from edgekit.graph.canonical import canonicalise
+
+            canonicalise(reader.read(path, options), options).save(folder)
+
+
+def _handle(question: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    options = from_json(SourceOptions, question["options"])
+    options.image.update({k: tuple(v) for k, v in options.image.items() if isinstance(v, list)})
+    try:
+        read(question["source"], question["path"], options, Path(question["folder"]))
+    except EdgekitError as error:
+        yield error.to_dict()
+    except OSError as error:  # of where the result goes
+        yield {"errno": error.errno, "text": error.strerror or str(error)}
+    else:
+        yield {}
+
+
+if __name__ == "__main__":
+    answer(_handle, int(sys.argv[1]))
