@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -16,19 +20,32 @@ from edgekit.errors import MissingError, UsageError
 @click.command()
 @click.argument("package")
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="0.0.0.0 answers other machines too."
-)
+    "--host", default="127.0.0.1", show_default=True, help="0.0.0.0 answers other machines too; asks for a key."
+)  # fmt: skip
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any free one."
 )
-@click.option("--api-key", envvar="EDGEKIT_API_KEY", help="Ask for this key (also EDGEKIT_API_KEY).")
+@click.option(
+    "--api-key-file", help="Ask for the key in this file (also EDGEKIT_API_KEY, the key itself)."
+)
+@click.option("--api-key", hidden=True)
+@click.option(
+    "--cors-origin", multiple=True, metavar="URL", help="A page that may ask, as https://app.example; * is any."
+)  # fmt: skip
+@click.option(
+    "--queue", type=click.IntRange(0, 1000), default=16, show_default=True,
+    help="Requests that may wait; more are told to come again (429).",
+)  # fmt: skip
 @engine_options
 @json_option
 def command(
     package: str,
     host: str,
     port: int,
+    api_key_file: str | None,
     api_key: str | None,
+    cors_origin: tuple[str, ...],
+    queue: int,
     threads: int | None,
     device: str,
     as_json: bool,
@@ -39,42 +56,90 @@ def command(
     edgekit serve dist/smol-cpu-w4
     OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=none any-app
 
-    Streams, JSON schemas (response_format), logprobs, seed and stop strings are understood; one
-    request is answered at a time, the others wait. Ends with Ctrl-C.
+    Streams, JSON schemas (response_format), logprobs, seed and stop strings are understood, anything else
+    is refused by its name; one request is answered at a time, the others wait. The model runs in a process
+    of its own and is opened again should it die. Ends with Ctrl-C.
     """
     try:
         import uvicorn
 
-        from edgekit.serving.app import LOCAL, Server
+        from edgekit.serving.app import Server
+        from edgekit.serving.guard import is_loopback
+        from edgekit.serving.model import Model
     except ImportError as error:
         raise MissingError(
-            "Serving needs starlette and uvicorn", str(error), "pip install 'edgekit[serve]'"
+            "Serving needs starlette, uvicorn and msgspec", str(error), "pip install 'edgekit[serve]'"
         ) from error
-    from edgekit.runtime import load_text
+    key = _key(api_key_file, api_key)
+    for origin in cors_origin:
+        if origin != "*" and not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s]+/?", origin):
+            raise UsageError(
+                f"{origin} is no page's origin", "", "give scheme and host: https://app.example"
+            )
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(_bound(host, port))
+        local = is_loopback(listening.getsockname()[0])
+        if not local and not key:
+            raise UsageError(
+                f"{host} can be reached from other machines, and there is no key",
+                "anybody there could use the model", "set EDGEKIT_API_KEY or pass --api-key-file FILE",
+            )  # fmt: skip
+        model = Model(package, threads, device == "sim:htp", queue=queue)
+        stack.callback(model.close)
+        model.start()
+        name = Path(package).name.removesuffix(".edgepkg")
+        application = Server(model, name, key).application(local, cors_origin)
+        # An answer under way when Ctrl-C comes is cut off, not waited for.
+        config = uvicorn.Config(application, log_level="warning", access_log=False, log_config=None, timeout_graceful_shutdown=1)  # fmt: skip
+        sys.setswitchinterval(0.001)  # large requests are read in threads; others are not to notice
+        listening.listen(128)
+        where = f"[{host}]" if ":" in host else host
+        url = f"http://{where}:{listening.getsockname()[1]}/v1"  # with port 0 only now it is known
+        if as_json:
+            emit("serve", url=url, model=Path(package).name)
+        else:
+            click.echo(url)
+        sys.stdout.flush()
+        click.echo("Ctrl-C ends it", err=True)
+        uvicorn.Server(config).run(sockets=[listening])
 
-    with load_text(package, threads, device == "sim:htp") as llm:
-        hosts = LOCAL if host in LOCAL else ("*",)
-        application = Server(
-            llm, Path(package).name.removesuffix(".edgepkg"), api_key or ""
-        ).application(hosts)
-        config = uvicorn.Config(application, log_level="warning", access_log=False, log_config=None)
-        with _listen(host, port) as listening:  # with port 0 only now it is known
-            where = f"[{host}]" if ":" in host else host
-            url = f"http://{where}:{listening.getsockname()[1]}/v1"
-            if as_json:
-                emit("serve", url=url, model=Path(package).name)
-            else:
-                click.echo(url)
-            sys.stdout.flush()
-            click.echo("Ctrl-C ends it", err=True)
-            uvicorn.Server(config).run(sockets=[listening])
 
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
+def _key(file: str | None, value: str | None) -> str:
+    """The key to ask for, "" when there is none."""
+    if value is not None:
         raise UsageError(
-            f"{host}:{port} cannot be listened on", str(error.strerror or error), "choose another --port, or 0 for any"
-        ) from error  # fmt: skip
+            "A key is not taken from the command line", "everybody on this machine sees it in the list of processes",
+            "set EDGEKIT_API_KEY or pass --api-key-file FILE",
+        )  # fmt: skip
+    key = os.environ.get("EDGEKIT_API_KEY", "").strip()
+    if file is not None:
+        try:
+            key = Path(file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"The key in {file} cannot be read", str(error)) from error
+        if not key:
+            raise UsageError(f"There is no key in {file}", "it is empty")
+    if any(c.isspace() or not c.isprintable() for c in key):
+        raise UsageError("The key holds white space or what cannot be printed", "no client can send it")
+    return key
+
+
+@contextlib.contextmanager
+def _bound(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket with its address, so that a model is not opened in vain; it does not listen yet."""
+    # asyncio turns Nagle's delay off for sockets that say they are TCP: it would add 40 ms to answers.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    with listening:
+        try:
+            if os.name == "posix":
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if ":" in host:
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listening.bind((host, port))
+        except (OSError, UnicodeError) as error:
+            why = str(getattr(error, "strerror", None) or error)
+            raise UsageError(
+                f"{host}:{port} cannot be listened on", why, "choose another --port, or 0 for any"
+            ) from error
+        yield listening

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from edgekit.errors import UsageError
@@ -12,6 +12,16 @@ from edgekit.runtime.generation import Request
 from edgekit.spec import TextSpec
 
 Message = dict[str, str]
+
+# Characters for each token of a context, above which a text is not counted to know that it does not fit:
+# counting takes memory by the gigabyte. Prose has four or five.
+_MOST = 64
+
+
+def check_size(text: str, spec: TextSpec) -> None:
+    """Raises UsageError for a text that is far too long to be worth counting."""
+    if len(text) > _MOST * spec.context_length:
+        raise _too_long(f"{len(text)} characters", spec)
 
 
 def message_tokens(tokenizer: Any, text: str, allow_special: bool) -> list[int]:
@@ -27,7 +37,7 @@ def fit_tokens(bos: list[int], encoded: list[int], spec: TextSpec, asked: Reques
     if len(encoded) <= room:
         return bos + encoded
     if asked.overflow == "error":
-        raise _too_long(len(bos) + len(encoded), spec)
+        raise _too_long(f"{len(bos) + len(encoded)} tokens", spec)
     answer = min(asked.max_tokens, max(room // 4, 1))  # what is cut must leave room to answer in
     return bos + encoded[-max(room - answer, 1) :]
 
@@ -38,17 +48,47 @@ def fit_messages(
     """The tokens of a conversation. With `truncate` and `shift` the oldest turns go, the system
     message and the last turn stay."""
     marks = tokenizer.special_tokens()
-    kept = [_checked(m, () if asked.allow_special else marks) for m in messages]
-    if not kept:
+    every = [_checked(m, () if asked.allow_special else marks) for m in messages]
+    if not every:
         raise UsageError("There are no messages", "", 'pass [{"role": "user", "content": "…"}]')
-    while True:
+    head = every[:1] if every[0]["role"] == "system" else []
+    turns = every[len(head) :]
+
+    def last(count: int) -> list[int] | UsageError:
+        kept = head + turns[len(turns) - count :]
+        characters = sum(len(m["content"]) for m in kept)
+        if characters > _MOST * spec.context_length:
+            return _too_long(f"{characters} characters", spec)
         ids = chat_tokens(tokenizer, kept, asked.allow_special)
-        if len(ids) < spec.context_length:
-            return ids
-        head = 1 if kept[0]["role"] == "system" else 0
-        if asked.overflow == "error" or len(kept) - head <= 1:
-            raise _too_long(len(ids), spec)
-        del kept[head : head + (2 if len(kept) - head > 2 else 1)]  # a question goes with its answer
+        return ids if len(ids) < spec.context_length else _too_long(f"{len(ids)} tokens", spec)
+
+    whole = last(len(turns))
+    if not isinstance(whole, UsageError):
+        return whole
+    if asked.overflow == "error" or len(turns) < 2:
+        raise whole
+    # A question goes with its answer; at last a question alone may be left.
+    found = _longest(last, range(len(turns) % 2 or 2, len(turns), 2)) or last(1)
+    if isinstance(found, UsageError):
+        raise found
+    return found
+
+
+def _longest(last: Callable[[int], list[int] | UsageError], counts: Sequence[int]) -> list[int] | None:
+    """The tokens for the largest of the growing `counts` that fits; None when none does.
+
+    From the small end in steps that double, then by halves: to find the few turns that fit, those of a
+    conversation of thousands are not read again and again.
+    """
+    found, low, high = None, -1, len(counts)
+    while low + 1 < high:
+        probe = min(2 * low + 2, (low + high) // 2)
+        ids = last(counts[probe])
+        if isinstance(ids, UsageError):
+            high = probe
+        else:
+            found, low = ids, probe
+    return found
 
 
 def chat_tokens(tokenizer: Any, messages: Sequence[Message], allow_special: bool) -> list[int]:
@@ -57,11 +97,13 @@ def chat_tokens(tokenizer: Any, messages: Sequence[Message], allow_special: bool
     if allow_special or not any(mark in m["content"] for m in messages for mark in marks):
         ids: list[int] = tokenizer.encode(tokenizer.render(messages))
         return ids
-    words = {f"edgekit{secrets.token_hex(8)}": m["content"] for m in messages}
-    stood_in = [{**m, "content": word} for m, word in zip(messages, words)]
+    secret = f"edgekit{secrets.token_hex(8)}"
+    stood_in = [{**m, "content": f"{secret}n{i}e"} for i, m in enumerate(messages)]
     found: list[int] = []  # a template may leave contents out, or use them twice
-    for part in re.split(f"({'|'.join(words)})", tokenizer.render(stood_in)):
-        found += tokenizer.encode_plain(words[part]) if part in words else tokenizer.encode(part)
+    for i, part in enumerate(re.split(f"{secret}n([0-9]+)e", tokenizer.render(stood_in))):
+        found += (
+            tokenizer.encode_plain(messages[int(part)]["content"]) if i % 2 else tokenizer.encode(part)
+        )
     return found
 
 
@@ -79,9 +121,9 @@ def _checked(message: Any, marks: Collection[str]) -> Message:
     return {"role": message["role"], "content": message["content"]}
 
 
-def _too_long(count: int, spec: TextSpec) -> UsageError:
+def _too_long(size: str, spec: TextSpec) -> UsageError:
     return UsageError(
-        f"The prompt is {count} tokens, and this package keeps {spec.context_length}",
+        f"The prompt is {size}, and this package keeps {spec.context_length} tokens",
         "nothing is left out unless you say so",
         'shorten it, pass overflow="truncate", or convert with a larger --context'
         + (f" (up to {spec.trained_context})" if spec.trained_context > spec.context_length else ""),

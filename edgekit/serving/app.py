@@ -1,56 +1,84 @@
-"""The HTTP side: routes, one answer at a time, streams that end when the client leaves."""
+"""The HTTP side: routes, and answers that end when their client leaves."""
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import anyio
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from edgekit.errors import EdgekitError, UsageError
-from edgekit.runtime.generator import LanguageModel
-from edgekit.serving import protocol
+from edgekit.errors import EdgekitError
+from edgekit.serving import schema
+from edgekit.serving.guard import Guard, check_key
+from edgekit.serving.model import Model, Turn
+from edgekit.serving.protocol import Answer, Done, RequestError, event, failure
 
-_LARGEST = 8 * 2**20  # bytes of a request
-LOCAL = ("127.0.0.1", "localhost", "::1")
+T = TypeVar("T")
+_EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
+_ARRIVE, _TAKE = 20.0, 30.0  # seconds for a body to arrive, and for a client to take a piece
 
 
 class Server:
-    """A model and the requests that wait for it."""
+    """A model, its name, and the key that is asked for."""
 
-    def __init__(self, llm: LanguageModel, name: str, key: str = "") -> None:
-        self.llm, self.name, self.key = llm, name, key
-        self._turn = anyio.Semaphore(1)  # a stream ends in another task than it began
+    def __init__(self, model: Model, name: str, key: str = "") -> None:
+        self.model, self.name, self.key = model, name, key
 
-    def application(self, hosts: tuple[str, ...] = LOCAL) -> Starlette:
-        """`hosts`: names the server answers to; a page elsewhere that resolves to here is refused."""
+    def application(self, local: bool = True, origins: Sequence[str] = ()) -> Starlette:
+        """`local`, `origins`: see `Guard`."""
         routes = [
             Route("/health", self.health),
             Route("/v1/models", self.models),
+            Route("/v1/models/{name:path}", self.one_model),
             Route("/v1/chat/completions", self.chat, methods=["POST"]),
             Route("/v1/completions", self.complete, methods=["POST"]),
         ]
-        trusted = Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
-        return Starlette(routes=routes, middleware=[trusted])
+        middleware = [Middleware(Guard, local=local, origins=origins)]
+        if origins:
+            # A page may send what the clients of the protocol send; it may not send cookies, there are none.
+            middleware.append(Middleware(CORSMiddleware, allow_origins=[o.rstrip("/") for o in origins],
+                                         allow_methods=["GET", "POST"], allow_headers=["*"]))  # fmt: skip
+        handlers = {HTTPException: _no_route, EdgekitError: _failed, Exception: _bug}
+        return Starlette(
+            routes=routes, middleware=middleware, exception_handlers=handlers, lifespan=self._life
+        )
+
+    @contextlib.asynccontextmanager
+    async def _life(self, app: Starlette) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                await run_in_threadpool(self.model.close)
 
     async def health(self, request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
     async def models(self, request: Request) -> Response:
-        if not self._allowed(request):
-            return _refused()
-        entry = {"id": self.name, "object": "model", "created": 0, "owned_by": "edgekit",
-                 "context_length": self.llm.spec.context_length}  # fmt: skip
-        return JSONResponse({"object": "list", "data": [entry]})
+        check_key(request.headers, self.key)
+        return JSONResponse({"object": "list", "data": [self._entry()]})
+
+    async def one_model(self, request: Request) -> Response:
+        check_key(request.headers, self.key)
+        name = request.path_params["name"]
+        if name != self.name:
+            raise RequestError(f"There is no model {name[:100]!r}", "", f"this server has {self.name}",
+                          param="model", status=404, code="model_not_found")  # fmt: skip
+        return JSONResponse(self._entry())
+
+    def _entry(self) -> dict[str, Any]:
+        return {"id": self.name, "object": "model", "created": 0, "owned_by": "edgekit",
+                "context_length": self.model.context_length}  # fmt: skip
 
     async def chat(self, request: Request) -> Response:
         return await self._answer(request, chat=True)
@@ -59,100 +87,146 @@ class Server:
         return await self._answer(request, chat=False)
 
     async def _answer(self, request: Request, chat: bool) -> Response:
-        if not self._allowed(request):
-            return _refused()
+        check_key(request.headers, self.key)
+        turn, response = (
+            self.model.enter(),
+            None,
+        )  # before the body is read: it has to be kept somewhere
         try:
-            body = await _body(request)
-            options = protocol.options(body, default_tokens=1024 if chat else 16)
-            options["overflow"] = "truncate" if chat else "error"
-            asked: Any = protocol.messages(body) if chat else body.get("prompt")
-            if not chat and not isinstance(asked, str):
-                raise UsageError("prompt is missing or no text")
-            answer = protocol.Answer(self.name, chat)
-            if body.get("stream"):
-                totals = bool((body.get("stream_options") or {}).get("include_usage"))
-                await self._turn.acquire()
-                try:  # the first piece now: what is wrong with the request is an error, not a broken stream
-                    pieces = _Pieces(self._pieces(asked, options, chat))
-                    first = await run_in_threadpool(pieces.next)
-                except BaseException:
-                    self._turn.release()
-                    raise
-                stream = self._stream(answer, pieces, first, totals)
-                return StreamingResponse(stream, media_type="text/event-stream")
-            async with self._turn:
-                done = await run_in_threadpool(self._whole, asked, options, chat)
-            return JSONResponse(answer.whole(done))
-        except EdgekitError as error:
-            status, content = protocol.failure(error)
-            return JSONResponse(content, status)
-
-    def _pieces(self, asked: Any, options: dict[str, Any], chat: bool) -> Iterator[str]:
-        return self.llm.chat_stream(asked, **options) if chat else self.llm.stream(asked, **options)
-
-    def _whole(self, asked: Any, options: dict[str, Any], chat: bool) -> Any:
-        return self.llm.chat(asked, **options) if chat else self.llm.generate(asked, **options)
-
-    async def _stream(
-        self, answer: protocol.Answer, pieces: _Pieces, piece: str | None, totals: bool
-    ) -> AsyncIterator[str]:
-        """Ends the generation when the client has left: starlette closes this generator then."""
-        try:
-            yield answer.piece(piece or "", first=True)
-            while piece is not None:
-                piece = await run_in_threadpool(pieces.next)
-                if piece:
-                    yield answer.piece(piece)
-            done = self.llm.last
-            assert done is not None
-            yield answer.piece("", finish=done.finish)
-            if totals:
-                yield answer.totals(done)
-            yield protocol.event("[DONE]")
+            content = await _body(request)
+            asked = await run_in_threadpool(schema.read, content, chat)
+            answer = Answer(self.name, chat)
+            if asked.stream:  # the first piece now: what is wrong is an error, not a broken stream
+                first = await _unless_gone(request.receive, turn, lambda: _first(turn, asked))
+                if first is not None:
+                    response = Events(turn, answer, first, asked.totals)
+                return response or Response(status_code=499)
+            done = await _unless_gone(request.receive, turn, lambda: _whole(turn, asked))
+            return Response(status_code=499) if done is None else JSONResponse(answer.whole(*done))
+        except ClientDisconnect:
+            return Response(status_code=499)
         finally:
-            self.llm.cancel()
-            with anyio.CancelScope(shield=True):  # nobody's turn before this one has really ended
-                await run_in_threadpool(pieces.close)
-            self._turn.release()
-
-    def _allowed(self, request: Request) -> bool:
-        import hmac
-
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        return not self.key or hmac.compare_digest(given.encode(), self.key.encode())
+            if response is None:  # else it is still to be sent
+                await turn.close()
 
 
-class _Pieces:
-    """A text that threads take turns to draw from; `close` waits for the one that is drawing."""
+class Events:
+    """An answer piece by piece, as server-sent events. It ends the turn, however it ends itself."""
 
-    def __init__(self, pieces: Iterator[str]) -> None:
-        self._pieces, self._lock = pieces, threading.Lock()
+    def __init__(self, turn: Turn, answer: Answer, first: str | Done, totals: bool) -> None:
+        self._turn, self._answer, self._first, self._totals = turn, answer, first, totals
 
-    def next(self) -> str | None:
-        with self._lock:
-            return next(self._pieces, None)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await _unless_gone(receive, self._turn, lambda: self._send(send))
+        finally:
+            await self._turn.close()
 
-    def close(self) -> None:
-        with self._lock:
-            self._pieces.close()  # type: ignore[attr-defined]  # it is a generator
+    async def _send(self, send: Send) -> None:
+        with contextlib.suppress(OSError, TimeoutError):  # the client left, or does not read
+            await _within(
+                _TAKE, send({"type": "http.response.start", "status": 200, "headers": _EVENTS})
+            )
+            async for text in self._texts():
+                await _within(
+                    _TAKE,
+                    send({"type": "http.response.body", "body": text.encode(), "more_body": True}),
+                )
+            await _within(_TAKE, send({"type": "http.response.body", "body": b""}))
+
+    async def _texts(self) -> AsyncIterator[str]:
+        line = self._first
+        yield self._answer.piece("" if isinstance(line, Done) else line, first=True)
+        try:
+            while not isinstance(line, Done):
+                line = await self._turn.line()
+                if isinstance(line, str) and line:
+                    yield self._answer.piece(line)
+        except EdgekitError as error:
+            yield event(failure(error)[1])
+            return
+        yield self._answer.end(line)
+        if self._totals:
+            yield self._answer.totals(line)
+        yield event("[DONE]")
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    content = b""
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > _LARGEST:
-            raise UsageError("The request is too large", f"more than {_LARGEST} bytes")
+async def _within(seconds: float, work: Awaitable[None]) -> None:
+    with anyio.fail_after(seconds):
+        await work
+
+
+async def _first(turn: Turn, asked: schema.Asked) -> str | Done:
+    await turn.begin(asked)
+    return await turn.line()
+
+
+async def _whole(turn: Turn, asked: schema.Asked) -> tuple[str, Done]:
+    await turn.begin(asked)
+    texts = []
+    while isinstance(line := await turn.line(), str):
+        texts.append(line)
+    return "".join(texts), line
+
+
+async def _unless_gone(receive: Receive, turn: Turn, work: Callable[[], Awaitable[T]]) -> T | None:
+    """What `work` gives, or None when the client left first: then the model has stopped as well."""
+    result: T | None = None
+    failed: EdgekitError | None = None
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        await turn.cancel()
+        group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(watch)
+        try:
+            result = await work()
+        except EdgekitError as error:  # kept, because a group wraps what leaves it
+            failed = error
+        group.cancel_scope.cancel()
+    if failed is not None:
+        raise failed
+    return result
+
+
+async def _body(request: Request) -> bytes:
+    said = request.headers.get("content-length", "")
+    content = bytearray()
     try:
-        data = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise UsageError("The request is not JSON", str(error)) from error
-    if not isinstance(data, dict):
-        raise UsageError("The request is no JSON object")
-    return data
+        with anyio.fail_after(_ARRIVE):
+            if not (said.isdecimal() and int(said[:20]) > schema.LARGEST):
+                async for chunk in request.stream():
+                    content += chunk
+                    if len(content) > schema.LARGEST:
+                        break
+                else:
+                    return bytes(content)
+    except TimeoutError as error:
+        raise RequestError(
+            f"The request took more than {_ARRIVE:g} seconds to arrive", status=408
+        ) from error
+    raise RequestError(
+        "The request is too large", f"more than {schema.LARGEST} bytes", param="body", status=413
+    )
 
 
-def _refused() -> Response:
-    error = {"message": "The key is missing or wrong.", "type": "invalid_request_error", "param": None,
-             "code": "invalid_api_key"}  # fmt: skip
-    return JSONResponse({"error": error}, 401)
+def _failed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, EdgekitError)
+    status, content, headers = failure(error)
+    return JSONResponse(content, status, headers)
+
+
+def _no_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    what = f"{request.method} {request.url.path[:100]}: {error.detail}"
+    status, content, _ = failure(RequestError(what, status=error.status_code))
+    return JSONResponse(content, status, error.headers)
+
+
+def _bug(request: Request, error: Exception) -> Response:
+    """The trace goes to the server's own stderr, never to a client."""
+    status, content, _ = failure(EdgekitError("The server failed", "its log says more"))
+    return JSONResponse(content, status)

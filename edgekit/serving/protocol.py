@@ -1,88 +1,39 @@
-"""The OpenAI protocol's requests into what the runtime takes, and its answers back. Standard library only.
-
-Chat and text completions as apps send them; what is not understood is refused, never ignored in silence.
-"""
+"""The OpenAI protocol's answers and errors. Standard library only."""
 
 from __future__ import annotations
 
 import json
 import time
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 from edgekit.errors import EdgekitError, UsageError
-from edgekit.runtime.generation import Generation
 
-_SAME = {"temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p", "seed": "seed",
-         "repetition_penalty": "repetition_penalty"}  # fmt: skip
-_IGNORED = {"model", "messages", "prompt", "stream", "stream_options", "user", "store", "metadata",
-            "service_tier", "parallel_tool_calls"}  # fmt: skip
-# Not supported, and what apps send that do not use it.
-_NOTHING: dict[str, Any] = {"n": 1, "best_of": 1, "frequency_penalty": 0, "presence_penalty": 0, "tools": [],
-                            "logit_bias": {}, "echo": False, "suffix": ""}  # fmt: skip
 _FINISH = {"stop": "stop", "length": "length", "cancelled": "stop"}
 
 
-def options(body: dict[str, Any], default_tokens: int) -> dict[str, Any]:
-    """What of a request the runtime takes. Raises UsageError for what it cannot do."""
-    taken: dict[str, Any] = {to: body[name] for name, to in _SAME.items() if body.get(name) is not None}
-    tokens = body.get("max_completion_tokens") or body.get("max_tokens")
-    taken["max_tokens"] = int(tokens) if isinstance(tokens, int) and tokens > 0 else default_tokens
-    stop = body.get("stop")
-    if stop:
-        taken["stop"] = stop
-    if body.get("logprobs"):
-        chat = body["logprobs"] is True
-        taken["logprobs"] = int(body.get("top_logprobs") or 0) if chat else int(body["logprobs"])
-    taken.update(_format(body.get("response_format")))
-    for name, none in _NOTHING.items():
-        if body.get(name) not in (None, none):
-            raise UsageError(f"{name} is not supported", f"this server takes {name} {none!r} only")
-    known = {*_SAME, *_IGNORED, "max_tokens", "max_completion_tokens", "stop", "logprobs", "top_logprobs",
-             "response_format", "tool_choice", *_NOTHING}  # fmt: skip
-    unknown = sorted(body.keys() - known)
-    if unknown:
-        raise UsageError(f"{unknown[0]} is not supported")
-    return taken
+class RequestError(UsageError):
+    """A request that gets no answer. `param`: the field that is wrong; `wait`: seconds to try again after."""
+
+    def __init__(
+        self, what: str, why: str = "", next: str = "", *, param: str | None = None, status: int = 400,
+        code: str | None = None, wait: int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(what, why, next)
+        self.param, self.status, self.code, self.wait = param, status, code, wait
 
 
-def _format(wanted: Any) -> dict[str, Any]:
-    kind = wanted.get("type") if isinstance(wanted, dict) else None
-    if kind in (None, "text"):
-        return {}
-    if kind == "json_object":
-        return {"schema": {"type": "object"}}
-    if kind == "json_schema" and isinstance((wanted.get("json_schema") or {}).get("schema"), dict):
-        return {"schema": wanted["json_schema"]["schema"]}
-    raise UsageError(
-        f"response_format {kind} is not supported", "", "use json_schema, json_object or text"
-    )
+@dataclass(frozen=True)
+class Done:
+    """What is known of an answer when it ended. `scores`: for each token its text, its log-probability,
+    and the likeliest alternatives as (token, text, log-probability)."""
 
-
-def messages(body: dict[str, Any]) -> list[dict[str, str]]:
-    """Contents in parts become one text. Raises UsageError for pictures and the like."""
-    found = body.get("messages")
-    if not isinstance(found, list) or not found:
-        raise UsageError("messages is missing or empty")
-    return [
-        {"role": str(m.get("role")), "content": _text(m.get("content"))}
-        for m in found
-        if isinstance(m, dict)
-    ]
-
-
-def _text(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else [content]
-    if not all(
-        isinstance(p, dict) and p.get("type") == "text" and isinstance(p.get("text"), str)
-        for p in parts
-    ):
-        raise UsageError(
-            "A message has content that is no text", "this is a language model without eyes or ears"
-        )
-    return "".join(p["text"] for p in parts)
+    finish: str
+    tokens: int
+    prompt_tokens: int
+    read: int
+    scores: list[tuple[str, float, list[tuple[int, str, float]]]]
 
 
 class Answer:
@@ -92,56 +43,59 @@ class Answer:
         self.model, self.chat = model, chat
         self.id = f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex[:24]}"
         self.created = int(time.time())
+        self._piece = "chat.completion.chunk" if chat else "text_completion"
 
-    def whole(self, done: Generation) -> dict[str, Any]:
-        choice: dict[str, Any] = {
-            "index": 0,
-            "finish_reason": _FINISH[done.finish],
-            "logprobs": self._scores(done),
-        }
+    def whole(self, text: str, done: Done) -> dict[str, Any]:
+        choice = {"index": 0, "finish_reason": _FINISH[done.finish], "logprobs": self._scores(done)}
         if self.chat:
-            choice["message"] = {"role": "assistant", "content": done.text}
-        else:
-            choice["text"] = done.text
-        return {**self._head("chat.completion" if self.chat else "text_completion"), "choices": [choice],
-                "usage": usage(done)}  # fmt: skip
-
-    def piece(self, text: str, first: bool = False, finish: str | None = None) -> str:
-        """One event of a stream."""
-        choice: dict[str, Any] = {"index": 0, "finish_reason": _FINISH[finish] if finish else None}
-        if self.chat:
-            choice["delta"] = {
-                **({"role": "assistant"} if first else {}),
-                **({"content": text} if text else {}),
-            }
+            choice["message"] = {"role": "assistant", "content": text}
         else:
             choice["text"] = text
-        kind = "chat.completion.chunk" if self.chat else "text_completion"
-        return event({**self._head(kind), "choices": [choice]})
+        kind = "chat.completion" if self.chat else "text_completion"
+        return {**self._head(kind), "choices": [choice], "usage": usage(done)}
 
-    def totals(self, done: Generation) -> str:
-        return event({**self._head("chat.completion.chunk"), "choices": [], "usage": usage(done)})
+    def piece(self, text: str, first: bool = False) -> str:
+        """One event of a stream."""
+        if self.chat:
+            role = {"role": "assistant"} if first else {}
+            return self._event({"delta": {**role, **({"content": text} if text else {})}})
+        return self._event({"text": text})
+
+    def end(self, done: Done) -> str:
+        """The event that says why a stream ends; the scores of all its tokens come with it."""
+        scores = self._scores(done)
+        choice: dict[str, Any] = {"delta": {}} if self.chat else {"text": ""}
+        return self._event({**choice, **({"logprobs": scores} if scores else {})}, _FINISH[done.finish])
+
+    def totals(self, done: Done) -> str:
+        return event({**self._head(self._piece), "choices": [], "usage": usage(done)})
+
+    def _event(self, choice: dict[str, Any], finish: str | None = None) -> str:
+        choices = [{"index": 0, "finish_reason": finish, **choice}]
+        return event({**self._head(self._piece), "choices": choices})
 
     def _head(self, kind: str) -> dict[str, Any]:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
 
-    def _scores(self, done: Generation) -> dict[str, Any] | None:
+    def _scores(self, done: Done) -> dict[str, Any] | None:
         if not done.scores:
             return None
         if not self.chat:
-            return {"tokens": [s.text for s in done.scores], "token_logprobs": [s.logprob for s in done.scores],
-                    "top_logprobs": [{a[1]: a[2] for a in s.alternatives} for s in done.scores]}  # fmt: skip
+            return {"tokens": [text for text, _, _ in done.scores], "token_logprobs": [p for _, p, _ in done.scores],
+                    "top_logprobs": [{text: p for _, text, p in others} for _, _, others in done.scores]}  # fmt: skip
         return {"content": [
-            {"token": s.text, "logprob": s.logprob, "bytes": list(s.text.encode()),
-             "top_logprobs": [{"token": t, "logprob": p, "bytes": list(t.encode())} for _, t, p in s.alternatives]}
-            for s in done.scores
+            {**_score(text, p), "top_logprobs": [_score(t, q) for _, t, q in others]}
+            for text, p, others in done.scores
         ]}  # fmt: skip
 
 
-def usage(done: Generation) -> dict[str, Any]:
-    written = len(done.tokens)
-    return {"prompt_tokens": done.prompt_tokens, "completion_tokens": written,
-            "total_tokens": done.prompt_tokens + written,
+def _score(text: str, logprob: float) -> dict[str, Any]:
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+
+
+def usage(done: Done) -> dict[str, Any]:
+    return {"prompt_tokens": done.prompt_tokens, "completion_tokens": done.tokens,
+            "total_tokens": done.prompt_tokens + done.tokens,
             "prompt_tokens_details": {"cached_tokens": done.prompt_tokens - done.read}}  # fmt: skip
 
 
@@ -149,9 +103,19 @@ def event(data: Any) -> str:
     return f"data: {data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)}\n\n"
 
 
-def failure(error: EdgekitError) -> tuple[int, dict[str, Any]]:
-    """HTTP status and body, as the protocol's clients read them."""
-    status = 400 if isinstance(error, UsageError) else 500
+def failure(error: EdgekitError) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """HTTP status, body and headers, as the protocol's clients read them."""
+    param = code = None
+    status, headers = 400 if isinstance(error, UsageError) else 500, {}
+    if isinstance(error, RequestError):
+        status, param, code = error.status, error.param, error.code
+        if error.wait is not None:
+            headers["retry-after"] = str(error.wait)
+    # What was refused may be quoted, and half of a surrogate pair in it is no UTF-8.
     text = " ".join(t for t in (error.what + ".", error.why, error.next) if t)
-    kind = "invalid_request_error" if status == 400 else "server_error"
-    return status, {"error": {"message": text, "type": kind, "param": None, "code": None}}
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    param = param and param.encode("utf-8", "replace").decode("utf-8")
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    if status == 429:
+        kind = "rate_limit_error"
+    return status, {"error": {"message": text, "type": kind, "param": param, "code": code}}, headers

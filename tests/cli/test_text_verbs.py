@@ -125,11 +125,9 @@ def test_the_receipt_holds_what_was_measured(text_packages: Texts) -> None:
 def url(text_packages: Texts) -> Iterator[str]:
     """A server of its own process, asked for a key."""
     pytest.importorskip("uvicorn")
-    command = [sys.executable, "-m", "edgekit.cli.main", "serve", str(text_packages["fp32"]), "--port", "0", "--json",
-               "--api-key", "secret"]  # fmt: skip
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
-    )
+    command = [sys.executable, "-m", "edgekit.cli.main", "serve", str(text_packages["fp32"]), "--port", "0", "--json"]  # fmt: skip
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "EDGEKIT_API_KEY": "secret"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     said = ""
     while "}" not in said:
@@ -214,5 +212,6 @@ def test_pages_elsewhere_and_broken_requests_are_refused(url: str) -> None:
         b'{"prompt": 5}',
         b'{"prompt": "x", "max_tokens": 4, "stop": 5}',
     ):
-        answer = httpx.post(f"{url}/completions", content=content, headers=key, timeout=20)
+        headers = {**key, "content-type": "application/json"}
+        answer = httpx.post(f"{url}/completions", content=content, headers=headers, timeout=20)
         assert answer.status_code == 400 and answer.json()["error"]["message"], content[:20]

@@ -1,0 +1,34 @@
+"""`edgekit serve` as a process of its own, for tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+USER = {"role": "user", "content": "the cat"}
+
+
+def started(package: Path, *words: object, **environment: str) -> tuple[subprocess.Popen[str], str]:
+    command = [sys.executable, "-m", "edgekit.cli.main", "serve", str(package), "--port", "0", "--json", *map(str, words)]  # fmt: skip
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, encoding="utf-8", env={**os.environ, **environment}
+    )
+    assert process.stdout is not None
+    said = ""
+    while "}" not in said:
+        line = process.stdout.readline()
+        assert line, "the server ended"
+        said += line
+    return process, json.loads(said)["url"]
+
+
+def children(process: int) -> list[int]:
+    path = Path(f"/proc/{process}/task/{process}/children")
+    if not path.exists():
+        pytest.skip("this system does not list a process's children")
+    return [int(word) for word in path.read_text(encoding="ascii").split()]
