@@ -13,6 +13,7 @@ from typing import Any
 
 _DIGITS = 19  # of a whole number: what 64 bits hold
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_LONG = re.compile(r"\d{20}|[eE][+]?\d{3}")
 _DEEPEST = 200
 
 
@@ -28,13 +29,10 @@ def parse_json(content: bytes | str, largest: int = 2**28) -> Any:
     """
     text = decode(content, largest)
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_once,
-            parse_constant=_no_number,
-            parse_int=_whole,
-            parse_float=_real,
-        )
+        hooks: dict[str, Any] = {}  # a call for each number, where one may be too long
+        if _LONG.search(text):
+            hooks = {"parse_int": _whole, "parse_float": _real}
+        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number, **hooks)
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except DocumentError:

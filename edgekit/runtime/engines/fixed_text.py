@@ -59,4 +59,5 @@ class FixedTextSession:
         self._held, self._decoder.held = [], 0
 
     def close(self) -> None:
+        self.tokenizer.close()
         vars(self).pop("_decoder", None)  # a second time is harmless

@@ -113,6 +113,7 @@ class GenaiSession:
 
     def close(self) -> None:
         self.reset()
+        self.tokenizer.close()
         vars(self).pop("_model", None)  # a second time is harmless
 
 

@@ -3,15 +3,24 @@ conversion found that the former gives other ids."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgekit.errors import IntegrityError, MissingError, UsageError
+from edgekit.documents import decode, read_bytes, read_object
+from edgekit.errors import IntegrityError, MissingError, UsageError, guard
+from edgekit.runtime.engines.template import Template
 from edgekit.spec import TextSpec
+
+_LARGEST = 2**28  # bytes of a tokenizer's file
+_FILES = (
+    "genai_config.json", "tokenizer.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "vocab.txt", "merges.txt",
+)  # fmt: skip
 
 
 class GenaiTokenizer:
@@ -19,14 +28,12 @@ class GenaiTokenizer:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._og = folder, library()
-        try:
-            self._tokenizer = self._og.Tokenizer(str(folder))
-        except Exception as error:  # the library raises RuntimeError for everything
-            raise IntegrityError(
-                f"ONNX Runtime GenAI {self._og.__version__} cannot open this package's tokenizer",
-                str(error).splitlines()[0][:300], "convert again",
-            ) from error  # fmt: skip
+        # The library reads a chat template as it opens a tokenizer, and a stranger's may take for ever.
+        with _opened(folder, "tokenizer"), tempfile.TemporaryDirectory(prefix="edgekit-") as bare:
+            copy_tokenizer(folder, Path(bare))
+            self._tokenizer = self._og.Tokenizer(bare)
         self._special: dict[str, int] | None = None
+        self._template: Template | None = None
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, special tokens in it as such, and without a beginning token."""
@@ -37,7 +44,7 @@ class GenaiTokenizer:
         if not any(mark in text for mark in self.special_tokens()):
             return self.encode(text)
         with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
-            _without_special_tokens(self._folder, Path(folder))
+            copy_tokenizer(self._folder, Path(folder), special=False)
             ids = [int(i) for i in self._og.Tokenizer(folder).encode(text)]
         if set(ids) & set(self.special_tokens().values()):
             raise UsageError(
@@ -49,26 +56,25 @@ class GenaiTokenizer:
     def special_tokens(self) -> dict[str, int]:
         """The texts that stand for special tokens."""
         if self._special is None:
-            definition = json.loads((self._folder / "tokenizer.json").read_text())
-            added = definition.get("added_tokens") or []
-            self._special = {
-                t["content"]: int(t["id"]) for t in added if t.get("special") and t["content"]
-            }
+            with _opened(self._folder, "tokenizer"):
+                added = read_object(self._folder / "tokenizer.json").get("added_tokens") or []
+                self._special = {
+                    t["content"]: int(t["id"]) for t in added if t.get("special") and t["content"]
+                }
         return self._special
 
     def render(self, messages: Sequence[dict[str, str]], answering: bool = True) -> str:
-        """The prompt that the model's chat template makes. Raises UsageError when it refuses."""
-        try:
-            text: str = self._tokenizer.apply_chat_template(
-                json.dumps(list(messages)), add_generation_prompt=answering
-            )
-            return text
-        except Exception as error:
-            raise UsageError(
-                "The chat template of this package does not take these messages",
-                str(error).splitlines()[0][:300],
-                "most take user and assistant in turn, some a system message first",
-            ) from error
+        """The prompt that the model's chat template makes. Raises UsageError when it refuses, or takes more
+        time or memory than a template may."""
+        if self._template is None:
+            with _opened(self._folder, "chat template"):
+                self._template = Template(self._folder)
+        return self._template.render(messages, answering)
+
+    def close(self) -> None:
+        if self._template is not None:
+            self._template.close()
+            self._template = None
 
 
 class ReferenceTokenizer(GenaiTokenizer):
@@ -83,7 +89,9 @@ class ReferenceTokenizer(GenaiTokenizer):
                 "This package's text needs the tokenizers library, which is not installed",
                 "the engine's own tokenizer gives other ids for this model", "pip install tokenizers",
             ) from error  # fmt: skip
-        self._reference = Tokenizer.from_str((folder / "tokenizer.json").read_text())
+        with _opened(folder, "tokenizer"):
+            definition = decode(read_bytes(folder / "tokenizer.json", _LARGEST))
+            self._reference = Tokenizer.from_str(definition)
 
     def encode(self, text: str) -> list[int]:
         self._reference.encode_special_tokens = False
@@ -110,13 +118,28 @@ def library() -> Any:
     return onnxruntime_genai
 
 
-def _without_special_tokens(source: Path, into: Path) -> None:
-    """The tokenizer's files, with no text that stands for a special token."""
-    for name in ("genai_config.json", "tokenizer_config.json"):
+@contextlib.contextmanager
+def _opened(folder: Path, part: str) -> Iterator[None]:
+    """What a library says of a package's file that it cannot read."""
+    with guard(IntegrityError, f"The {part} of {folder.name} cannot be opened", "convert again"):
+        yield
+
+
+def copy_tokenizer(source: Path, into: Path, special: bool = True) -> None:
+    """The tokenizer's files without a chat template; `special`: with the texts of special tokens."""
+    for name in _FILES:
         if (source / name).exists():
-            (into / name).write_bytes((source / name).read_bytes())
-    definition = json.loads((source / "tokenizer.json").read_text())
-    definition["added_tokens"] = [
-        t for t in definition.get("added_tokens") or [] if not t.get("special")
-    ]
-    (into / "tokenizer.json").write_text(json.dumps(definition))
+            (into / name).write_bytes(read_bytes(source / name, _LARGEST))
+    settings = (
+        read_object(source / "tokenizer_config.json")
+        if (source / "tokenizer_config.json").exists()
+        else {}
+    )
+    settings.pop("chat_template", None)
+    (into / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    if not special:
+        definition = read_object(source / "tokenizer.json")
+        definition["added_tokens"] = [
+            t for t in definition.get("added_tokens") or [] if not t.get("special")
+        ]
+        (into / "tokenizer.json").write_text(json.dumps(definition), encoding="utf-8")

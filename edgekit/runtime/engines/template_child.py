@@ -1,0 +1,38 @@
+"""Renders a chat template for `template.Template`: `python -P -m edgekit.runtime.engines.template_child FOLDER`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from edgekit.child import answer
+from edgekit.errors import first_line
+
+_MEMORY = 512 * 2**20
+
+
+def main(folder: str) -> None:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime_genai
+
+    opened: list[Any] = []
+
+    def handle(question: dict[str, Any]) -> Iterator[dict[str, str]]:
+        try:
+            if not opened:  # within the limits: parsing a template is a part of it
+                opened.append(onnxruntime_genai.Tokenizer(folder))
+            text = opened[0].apply_chat_template(
+                json.dumps(question["messages"]), add_generation_prompt=question["answering"]
+            )
+            yield {"text": text}
+        except Exception as error:  # the library raises RuntimeError for everything
+            yield {"error": first_line(error)}
+
+    answer(handle, _MEMORY)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
