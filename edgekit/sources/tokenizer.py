@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgekit.errors import SourceError
+from edgekit.errors import SourceError, guard
 from edgekit.runtime.tokens import write_tokens
 
 
@@ -20,15 +20,10 @@ def read_tokenizer(folder: Path) -> Any:
             f"{folder.name} has no tokenizer", f"it holds none of {', '.join(known)}",
             "copy tokenizer.json and tokenizer_config.json of the model into it",
         )  # fmt: skip
-    try:
+    with guard(SourceError, f"The tokenizer of {folder.name} cannot be read", "download or copy it again"):
         tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
         )
-    except Exception as error:  # the library raises whatever its parsers do
-        raise SourceError(
-            f"The tokenizer of {folder.name} cannot be read", str(error).splitlines()[0][:300],
-            "download or copy it again",
-        ) from error  # fmt: skip
     if not getattr(tokenizer, "is_fast", False):
         raise SourceError(
             f"The tokenizer of {folder.name} is not of a kind edgekit can package",
