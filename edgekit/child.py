@@ -59,6 +59,7 @@ class Child:
             self.close()
             raise ChildError(f"it took more than {seconds:g} seconds") from None
         if not line.endswith(b"\n"):
+            self._lines.put(line)  # whoever asks again is told again
             raise ChildError(self._end())
         try:
             return json.loads(line)

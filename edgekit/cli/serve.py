@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -61,10 +59,9 @@ def command(
     of its own and is opened again should it die. Ends with Ctrl-C.
     """
     try:
-        import uvicorn
-
         from edgekit.serving.app import Server
         from edgekit.serving.guard import is_loopback
+        from edgekit.serving.listening import bound, run
         from edgekit.serving.model import Model
     except ImportError as error:
         raise MissingError(
@@ -77,7 +74,7 @@ def command(
                 f"{origin} is no page's origin", "", "give scheme and host: https://app.example"
             )
     with contextlib.ExitStack() as stack:
-        listening = stack.enter_context(_bound(host, port))
+        listening = stack.enter_context(bound(host, port))
         local = is_loopback(listening.getsockname()[0])
         if not local and not key:
             raise UsageError(
@@ -89,9 +86,6 @@ def command(
         model.start()
         name = Path(package).name.removesuffix(".edgepkg")
         application = Server(model, name, key).application(local, cors_origin)
-        # An answer under way when Ctrl-C comes is cut off, not waited for.
-        config = uvicorn.Config(application, log_level="warning", access_log=False, log_config=None, timeout_graceful_shutdown=1)  # fmt: skip
-        sys.setswitchinterval(0.001)  # large requests are read in threads; others are not to notice
         listening.listen(128)
         where = f"[{host}]" if ":" in host else host
         url = f"http://{where}:{listening.getsockname()[1]}/v1"  # with port 0 only now it is known
@@ -101,7 +95,7 @@ def command(
             click.echo(url)
         sys.stdout.flush()
         click.echo("Ctrl-C ends it", err=True)
-        uvicorn.Server(config).run(sockets=[listening])
+        run(application, model, listening)
 
 
 def _key(file: str | None, value: str | None) -> str:
@@ -122,24 +116,3 @@ def _key(file: str | None, value: str | None) -> str:
     if any(c.isspace() or not c.isprintable() for c in key):
         raise UsageError("The key holds white space or what cannot be printed", "no client can send it")
     return key
-
-
-@contextlib.contextmanager
-def _bound(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket with its address, so that a model is not opened in vain; it does not listen yet."""
-    # asyncio turns Nagle's delay off for sockets that say they are TCP: it would add 40 ms to answers.
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    with listening:
-        try:
-            if os.name == "posix":
-                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if ":" in host:
-                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listening.bind((host, port))
-        except (OSError, UnicodeError) as error:
-            why = str(getattr(error, "strerror", None) or error)
-            raise UsageError(
-                f"{host}:{port} cannot be listened on", why, "choose another --port, or 0 for any"
-            ) from error
-        yield listening

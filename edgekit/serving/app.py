@@ -49,17 +49,7 @@ class Server:
             middleware.append(Middleware(CORSMiddleware, allow_origins=[o.rstrip("/") for o in origins],
                                          allow_methods=["GET", "POST"], allow_headers=["*"]))  # fmt: skip
         handlers = {HTTPException: _no_route, EdgekitError: _failed, Exception: _bug}
-        return Starlette(
-            routes=routes, middleware=middleware, exception_handlers=handlers, lifespan=self._life
-        )
-
-    @contextlib.asynccontextmanager
-    async def _life(self, app: Starlette) -> AsyncIterator[None]:
-        try:
-            yield
-        finally:
-            with anyio.CancelScope(shield=True):
-                await run_in_threadpool(self.model.close)
+        return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
 
     async def health(self, request: Request) -> Response:
         return JSONResponse({"status": "ok"})

@@ -36,14 +36,14 @@ class Model:
         self.taken, self.seconds = 0, 1.0  # places, and what the latest answer took
         self.turn = anyio.Semaphore(1)  # a stream ends in another task than it began
         self._child: Child | None = None
-        self._number, self._closed = 0, False
+        self._number, self.closed = 0, False
         self._sending = threading.Lock()  # a cancel is sent beside the thread that waits for lines
 
     def start(self) -> Child:
         """The process, started when there is none. Raises what opening the package raises."""
         if self._child is None:
-            if self._closed:
-                raise DeviceError("The server is ending")
+            if self.closed:
+                raise RequestError("The server is ending", status=503)
             child = Child("edgekit.serving.worker")
             try:
                 said = child.ask(self._open, None)
@@ -89,7 +89,8 @@ class Model:
             child.close()
 
     def close(self) -> None:
-        self._closed = True
+        """What is answered now ends with an error, and so does what waits."""
+        self.closed = True
         self.drop()
 
 
@@ -159,6 +160,8 @@ class Turn:
 
     def _failure(self, why: str) -> EdgekitError:
         """What the process died of; the schema is the client's, the template is the package's."""
+        if self._model.closed:
+            return RequestError("The server is ending", status=503)
         if self._stage == "response_format":
             return RequestError(
                 "This schema takes more than it may", why, "ask for less", param=self._stage

@@ -271,3 +271,19 @@ def test_the_other_loopback_a_key_in_a_file_and_a_server_that_is_killed(
     while any(Path(f"/proc/{pid}").exists() for pid in model):
         assert time.monotonic() < until, "the model outlives its server"
         time.sleep(0.05)
+
+
+def test_an_answer_under_way_does_not_keep_the_server_from_ending(
+    text_packages: dict[str, Path],
+) -> None:
+    process, url = started(text_packages["fp32"])
+    model = children(process.pid)
+    many = [{"type": "string", "pattern": f".*a.{{{i}}}"} for i in range(1, 40)]
+    body = {"messages": [USER], **schema(allOf=many)}
+    with ThreadPoolExecutor(1) as threads:
+        asking = threads.submit(httpx.post, f"{url}/chat/completions", json=body, timeout=60)
+        time.sleep(1)  # it compiles what would take minutes
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) in (0, 130, -signal.SIGINT)
+        assert asking.result().json()["error"]["message"]
+    assert not any(Path(f"/proc/{pid}").exists() for pid in model)
