@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from edgekit.documents import DocumentError, decode, parse_json, read_bytes
 from edgekit.errors import DataError
 
+_LARGEST = 2**30  # bytes
 _SEPARATOR = "<|endoftext|>"
 _SHORTEST = 32  # tokens of a window that is not full
 
@@ -19,10 +20,10 @@ def read_texts(path: Path) -> list[str]:
     if not path.is_file():
         raise DataError(f"There is no text file {path}", "", "pass a UTF-8 .txt or .jsonl")
     try:
-        content = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
+        content = decode(read_bytes(path, _LARGEST))
+    except DocumentError as error:
         raise DataError(
-            f"{path.name} is not UTF-8 text", str(error), "pass a UTF-8 .txt or .jsonl"
+            f"{path.name} cannot be read", str(error), "pass a UTF-8 .txt or .jsonl"
         ) from error
     texts = _lines(path, content) if path.suffix.lower() == ".jsonl" else content.split(_SEPARATOR)
     texts = [t.strip("\n") for t in texts if t.strip()]
@@ -37,7 +38,7 @@ def _lines(path: Path, content: str) -> list[str]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = parse_json(line)
             text = row if isinstance(row, str) else row.get("text") or row.get("content")
             if not isinstance(text, str):
                 raise ValueError("it has neither text nor content")

@@ -7,13 +7,15 @@ in an optional `data.yaml`.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from edgekit.errors import DataError
+from edgekit.documents import DocumentError, decode, read_bytes, read_json
+from edgekit.errors import DataError, guard
 
+_LARGEST, _YAML = 2**30, 2**20  # bytes of an annotations file, of a data.yaml
+_CLASSES, _IDS = 100_000, 2**31  # what a class's number, a category's id is below
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
@@ -61,7 +63,8 @@ class Dataset:
 
 
 def read_dataset(path: str | Path) -> Dataset:
-    """Raises DataError when the folder holds no images, or annotations name images it lacks."""
+    """Raises DataError when the folder holds no images, or annotations name images it lacks. Names lead into
+    the folder only; links in it are followed, since people keep their images elsewhere."""
     folder = Path(path)
     if not folder.is_dir():
         raise DataError(
@@ -86,8 +89,8 @@ def read_dataset(path: str | Path) -> Dataset:
 def _coco_file(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     for path in sorted(folder.glob("*.json")):
         try:
-            data = json.loads(path.read_text(encoding="utf-8-sig"))
-        except ValueError as error:
+            data = read_json(path, _LARGEST)
+        except DocumentError as error:
             raise DataError(f"{path.name} is not JSON: {error}", "", "mend or remove it") from error
         if isinstance(data, dict) and "images" in data and "annotations" in data:
             return path, data
@@ -97,7 +100,7 @@ def _coco_file(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 def _read_coco(folder: Path, inside: Path, file: Path, data: dict[str, Any]) -> Dataset:
     try:
         entries = sorted(data["images"], key=lambda e: e["id"])
-        paths = [inside / e["file_name"] for e in entries]
+        paths = [inside / _below(e["file_name"]) for e in entries]
         missing = [p.name for p in paths if not p.is_file()]
         if missing:
             raise DataError(
@@ -114,9 +117,12 @@ def _read_coco(folder: Path, inside: Path, file: Path, data: dict[str, Any]) -> 
                 )  # fmt: skip
             x, y, w, h = (float(v) for v in a["bbox"])
             area, crowd = float(a.get("area", w * h)), bool(a.get("iscrowd", 0))
-            boxes[position[a["image_id"]]].append(Box(int(a["category_id"]), x, y, w, h, area, crowd))
-        categories = {int(c["id"]): str(c.get("name", "")) for c in data.get("categories", [])}
-    except (KeyError, TypeError, ValueError) as error:
+            box = Box(_number(a["category_id"], _IDS), x, y, w, h, area, crowd)
+            boxes[position[a["image_id"]]].append(box)
+        categories = {
+            _number(c["id"], _IDS): str(c.get("name") or "") for c in data.get("categories", [])
+        }
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(
             f"{file.name} is not in COCO's format", f"{type(error).__name__}: {error}",
             "see https://cocodataset.org/#format-data",
@@ -141,16 +147,18 @@ def _read_yolo(folder: Path, inside: Path, images: list[Path]) -> Dataset:
 
 def _lines(file: Path) -> list[str]:
     try:
-        return file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file.name} is not UTF-8 text", str(error), "mend or remove it") from error
+        return decode(read_bytes(file, _LARGEST)).splitlines()
+    except DocumentError as error:
+        raise DataError(f"{file.name} cannot be read", str(error), "mend or remove it") from error
 
 
 def _yolo_box(row: str, width: int, height: int, file: Path) -> Box:
     try:
         category, *values = (float(v) for v in row.split())
-        if not category.is_integer() or not all(-0.01 <= v <= 1.01 for v in values):
-            raise ValueError("classes are whole numbers and the rest lies in 0..1")
+        if not 0 <= category < _CLASSES or not category.is_integer():
+            raise ValueError(f"classes are whole numbers below {_CLASSES}")
+        if not all(-0.01 <= v <= 1.01 for v in values):
+            raise ValueError("what stands after the class lies in 0..1")
         if len(values) > 5 and len(values) % 2 == 0:  # the outline of a segment
             xs, ys = values[0::2], values[1::2]
             left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
@@ -170,26 +178,55 @@ def _yolo_names(folder: Path) -> dict[int, str]:
     file = folder / "data.yaml"
     if not file.is_file():
         return {}
+    with guard(DataError, f"{file} cannot be read", "mend it"):
+        names = (_plain_yaml(decode(read_bytes(file, _YAML))) or {}).get("names") or {}
+        names = dict(enumerate(names)) if isinstance(names, list) else names
+        return {_number(k, _CLASSES): str(v) for k, v in names.items() if v is not None}
+
+
+def _plain_yaml(text: str) -> Any:
+    """YAML without anchors: a few lines of those unfold to more than memory holds."""
     import yaml
 
-    try:
-        names = (yaml.safe_load(file.read_text(encoding="utf-8-sig")) or {}).get("names") or {}
-        names = dict(enumerate(names)) if isinstance(names, list) else names
-        return {int(k): str(v) for k, v in names.items()}
-    except (yaml.YAMLError, AttributeError, ValueError, TypeError) as error:
-        raise DataError(f"{file} cannot be read", str(error).split("\n")[0], "mend it") from error
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.events.AliasEvent):
+                raise ValueError("it refers to an anchor: write out what it stands for")
+            return super().compose_node(parent, index)
+
+    return yaml.load(text, Loader)
+
+
+def _number(value: Any, limit: int) -> int:
+    """A whole number from 0 to below the limit. Raises ValueError for anything else."""
+    number = int(value) if isinstance(value, (int, str)) and len(str(value)) < 20 else -1
+    if not 0 <= number < limit or isinstance(value, bool):
+        raise ValueError(f"{ascii(value)[:40]} is no number of a class")
+    return number
+
+
+def _below(name: Any) -> str:
+    """A file's name, inside the folder of images. Raises ValueError for one that leads out of it."""
+    path = PurePosixPath(str(name).replace("\\", "/"))
+    if (
+        not isinstance(name, str)
+        or path.is_absolute()
+        or ".." in path.parts
+        or ":" in name
+        or "\0" in name
+    ):
+        raise ValueError(f"{ascii(name)[:80]} is no name of a file in its folder")
+    return name
 
 
 def _image_size(path: Path) -> tuple[int, int]:
     from PIL import Image
 
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            # as the runtime shows it: orientations 5 to 8 lie on their side
-            return (height, width) if image.getexif().get(0x0112, 1) >= 5 else (width, height)
-    except OSError as error:
-        raise DataError(f"{path.name} is not an image that can be read", str(error)) from error
+    wrong = guard(DataError, f"{path.name} is not an image that can be read", "use JPEG or PNG")
+    with wrong, Image.open(path) as image:
+        width, height = image.size
+        # as the runtime shows it: orientations 5 to 8 lie on their side
+        return (height, width) if image.getexif().get(0x0112, 1) >= 5 else (width, height)
 
 
 def match_categories(dataset: Dataset, labels: tuple[str, ...]) -> dict[int, int]:

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 
 from edgekit.redaction import redact
 
+_MEMORY = "end other programs, or take a machine or a limit (ulimit) with more memory"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # of where results go, not of what is read
 
 
@@ -117,7 +118,7 @@ def guard(kind: type[EdgekitError], what: str, next: str = "") -> Iterator[None]
     except (EdgekitError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except MemoryError as error:
-        raise kind(what, "it needs more memory than there is", next) from error
+        raise kind(what, "it needs more memory than there is", _MEMORY) from error
     except RecursionError as error:
         raise kind(what, "it nests too deeply", next) from error
     except BaseException as error:

@@ -112,7 +112,7 @@ def peak_memory() -> int:
     """Peak resident memory of this process in bytes; 0 where the system does not say."""
     status = Path("/proc/self/status")  # getrusage would count the parent from before exec
     if status.exists():
-        for line in status.read_text().splitlines():
+        for line in status.read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     try:

@@ -56,13 +56,13 @@ class Model:
             "name": self.name, "spec": to_json(self.spec), "source": to_json(self.source),
             "names": self.names,
         }  # fmt: skip
-        (folder / "model.json").write_text(json.dumps(data, indent=1, sort_keys=True))
+        (folder / "model.json").write_text(json.dumps(data, indent=1, sort_keys=True), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Model:
         import onnx
 
-        data = json.loads((folder / "model.json").read_text())
+        data = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         spec = None if data["spec"] is None else from_json(DetectionSpec, data["spec"])
         graph = onnx.load(str(folder / "model.onnx"))
         source = from_json(SourceInfo, data["source"])
@@ -86,13 +86,13 @@ class TextModel:
         """Write `model.json` and `files/` to an existing folder, for a worker or the cache."""
         data = {"name": self.name, "path": self.path, "spec": to_json(self.spec),
                 "source": to_json(self.source), "native": self.native}  # fmt: skip
-        (folder / "model.json").write_text(json.dumps(data, indent=1, sort_keys=True))
+        (folder / "model.json").write_text(json.dumps(data, indent=1, sort_keys=True), encoding="utf-8")
         if self.folder != folder / "files":
             shutil.copytree(self.folder, folder / "files")
 
     @classmethod
     def load(cls, folder: Path) -> TextModel:
-        data = json.loads((folder / "model.json").read_text())
+        data = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         return cls(data["name"], data["path"], folder / "files", from_json(TextSpec, data["spec"]),
                    from_json(SourceInfo, data["source"]), data["native"] and Precision(data["native"]))  # fmt: skip
 

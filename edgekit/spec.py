@@ -93,7 +93,7 @@ class DetectionSpec:
 
 
 _DTYPES = ("float32", "uint8", "int8", "uint16", "int16")
-_LARGEST = 2**28  # elements: more than any detector's input or output, less than harms a machine
+_LARGEST = 2**26  # elements: more than any detector's input or output, less than harms a machine
 
 
 def check_detection(spec: DetectionSpec) -> None:

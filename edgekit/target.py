@@ -144,7 +144,7 @@ def _builtin_folder() -> Path:
 
 def _read(path: Path) -> Target:
     try:
-        data: dict[str, Any] = tomllib.loads(path.read_text())
+        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         if "chip" in data:
             data["chips"] = [data.pop("chip")]
         found = from_json(Target, {"name": path.stem, **data})

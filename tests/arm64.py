@@ -108,7 +108,7 @@ def _run(
     python = [sysroot / "usr/bin" / f"python{_PYTHON}", "-S", "-P"]
     return subprocess.run(
         [str(a) for a in (folder / "qemu-aarch64-static", "-cpu", _CPU, "-L", sysroot, *python, *arguments)],
-        env=kept, cwd=cwd, timeout=timeout, capture_output=True, text=True,
+        env=kept, cwd=cwd, timeout=timeout, capture_output=True, text=True, encoding="utf-8", errors="replace",
     )  # fmt: skip
 
 
@@ -124,7 +124,7 @@ def _folder() -> Path:
     folder = cache / f"arm64-{hashlib.sha256(held.encode()).hexdigest()[:12]}"
     if not folder.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        with (cache / "arm64.lock").open("w") as lock:
+        with (cache / "arm64.lock").open("w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # another worker may be building
             if not folder.exists():
                 for leftover in cache.glob("arm64-partial-*"):  # of a build that was killed
@@ -146,7 +146,7 @@ def _build(folder: Path) -> None:
         finally:
             wheels.kill()
     (folder / "sysroot" / "proc").mkdir()
-    (folder / "sysroot" / "proc" / "cpuinfo").write_text(_CPUINFO)
+    (folder / "sysroot" / "proc" / "cpuinfo").write_text(_CPUINFO, encoding="utf-8")
     tried = _run(folder, ["-c", _IMPORTS], (), 300, None)  # leaves its bytecode for the next
     if tried.returncode:
         raise RuntimeError(f"The new ARM64 does not work: {tried.returncode} {tried.stderr}")
@@ -156,13 +156,13 @@ def _unpack(folder: Path, apt: Path) -> None:
     """The emulator, and a root folder with Python and what it links to."""
     (apt / "lists" / "partial").mkdir(parents=True)
     (apt / "archives" / "partial").mkdir(parents=True)
-    (apt / "sources.list").write_text(_SOURCE)
+    (apt / "sources.list").write_text(_SOURCE, encoding="utf-8")
     (apt / "status").touch()  # nothing is installed, so every dependency comes along
     # Of this machine's configuration only how the network is reached: the rest has hooks that act
     # on the machine's own cache.
     network = _finish(_start("apt-config", "dump", "Acquire::http", "Acquire::https"))
     host = _finish(_start("dpkg", "--print-architecture")).strip()
-    (apt / "apt.conf").write_text(network + _APT.format(folder=apt, host=host))
+    (apt / "apt.conf").write_text(network + _APT.format(folder=apt, host=host), encoding="utf-8")
     env = {**os.environ, "APT_CONFIG": str(apt / "apt.conf")}
     try:
         _finish(_start("apt-get", "update", env=env))

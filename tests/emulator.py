@@ -90,7 +90,7 @@ class Emulator:
         """Returns when it answers."""
         command = [self.python, "-I", PACKAGE / "emulator", "--state", self.state,
                    "--edgekit-python", sys.executable, "--edgekit-path", PACKAGE.parent, *self._arguments]  # fmt: skip
-        self._process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace")
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, f"the emulator ended with exit code {self._process.wait()}"
@@ -115,7 +115,7 @@ class Emulator:
 
     @property
     def token(self) -> str:
-        line = next(t for t in self.ini.read_text().splitlines() if t.startswith("api_token"))
+        line = next(t for t in self.ini.read_text(encoding="utf-8").splitlines() if t.startswith("api_token"))
         return line.partition("=")[2].strip()
 
     def fault(self, *faults: str) -> None:
@@ -157,7 +157,7 @@ class Emulator:
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.client_command(code, *arguments), env=self.client_environment(ini),
-            capture_output=True, text=True, timeout=seconds, check=False,
+            capture_output=True, text=True, timeout=seconds, check=False, encoding="utf-8", errors="replace",
         )  # fmt: skip
 
     def client_command(self, code: str, *arguments: object) -> list[str]:

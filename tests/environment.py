@@ -21,7 +21,7 @@ class Environment:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
         return subprocess.run(
             [str(self.folder / "bin" / program), *arguments],
-            cwd=self.work, env=kept, capture_output=True, text=True,
+            cwd=self.work, env=kept, capture_output=True, text=True, encoding="utf-8", errors="replace",
         )  # fmt: skip
 
     def install(self, *requirements: str) -> None:

@@ -50,10 +50,10 @@ def bitnet(path: Path, **given: Any) -> Path:
         for parameter in model.parameters():
             parameter.normal_(0, 0.1) if parameter.dim() > 1 else parameter.uniform_(0.5, 1.5)
     _save(path, model, tokenizer, True)
-    config = json.loads((path / "config.json").read_text())
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     config["quantization_config"] = {"quant_method": "bitnet", "linear_class": "autobitlinear",
                                      "quantization_mode": "online", "modules_to_not_convert": None}  # fmt: skip
-    (path / "config.json").write_text(json.dumps(config))
+    (path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return path
 
 
@@ -85,5 +85,5 @@ def write_text(path: Path, words: int = 900) -> Path:
         "it",
         "said",
     ]
-    path.write_text(" ".join(vocabulary[(i * i + 3 * i) % len(vocabulary)] for i in range(words)))
+    path.write_text(" ".join(vocabulary[(i * i + 3 * i) % len(vocabulary)] for i in range(words)), encoding="utf-8")
     return path

@@ -81,7 +81,7 @@ class Contender:
 
 def child(python: str, engine: str, model: Path, given: dict[str, Any]) -> str:
     ran = subprocess.run([python, str(_CHILD), engine, str(model), json.dumps(given)], capture_output=True, text=True,
-                         env={**os.environ, "OMP_NUM_THREADS": str(given.get("threads", 2))})  # fmt: skip
+                         env={**os.environ, "OMP_NUM_THREADS": str(given.get("threads", 2))}, encoding="utf-8", errors="replace")  # fmt: skip
     if ran.returncode:
         raise RuntimeError(f"{engine}: {(ran.stderr.strip().splitlines() or ['no message'])[-1]}")
     return ran.stdout
@@ -103,7 +103,7 @@ def peer(engine: str) -> str:
 
 def contenders(folder: Path, work: Path, options: argparse.Namespace) -> list[Contender]:
     """Each with its file ready."""
-    ternary = json.loads((folder / "config.json").read_text())["model_type"] == "bitnet"
+    ternary = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"] == "bitnet"
     context = max(_CONTEXT, 2 * options.prompt)
     found = []
 

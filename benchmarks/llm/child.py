@@ -64,7 +64,7 @@ def main() -> None:
     prompt = [5 + i % 200 for i in range(options["prompt"])]
     engine.timed(prompt[:4], 2)
     read, wrote = engine.timed(prompt, options["written"])
-    with open("/proc/self/status") as status:
+    with open("/proc/self/status", encoding="utf-8") as status:
         peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) * 1024
     print(
         json.dumps({"load": loaded, "prompt": len(prompt) / read, "decode": 1 / wrote, "memory": peak})

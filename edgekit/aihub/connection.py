@@ -38,7 +38,7 @@ class Connection:
         self._folder = tempfile.TemporaryDirectory(prefix="edgekit-")  # the client leaves files behind
         self._process = subprocess.Popen(
             [str(python), "-I", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self._log, text=True, env={**os.environ, "TMPDIR": self._folder.name},
+            stderr=self._log, text=True, env={**os.environ, "TMPDIR": self._folder.name}, encoding="utf-8", errors="replace",
         )  # fmt: skip
         self.patience = float(settings.get("aihub_patience").value or 300)
         try:

@@ -87,7 +87,7 @@ def service_url() -> str:
 
 def client_version(python: Path) -> str:
     code = "from importlib.metadata import version; print(version('qai_hub'))"
-    ran = subprocess.run([python, "-I", "-c", code], check=False, capture_output=True, text=True)
+    ran = subprocess.run([python, "-I", "-c", code], check=False, capture_output=True, text=True, encoding="utf-8", errors="replace")
     return ran.stdout.strip()
 
 

@@ -44,7 +44,7 @@ class Ledger:
 
     def find(self, key: str) -> Entry | None:
         try:
-            return Entry(**json.loads(self._path(key).read_text()))
+            return Entry(**json.loads(self._path(key).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):  # absent, or of another edgekit: as if never written
             return None
 
@@ -62,7 +62,7 @@ class Ledger:
 
     def _write(self, entry: Entry) -> None:
         try:
-            with tempfile.NamedTemporaryFile("w", dir=self.folder, delete=False) as file:
+            with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=self.folder, delete=False) as file:
                 json.dump(asdict(entry), file)
                 file.flush()
                 os.fsync(file.fileno())

@@ -145,7 +145,7 @@ class Service:
     def log(self, id: str, folder: str) -> str:
         """The end of what the job wrote, for people."""
         paths = self.client.get_job(id).download_job_logs(folder)
-        return "\n".join(Path(p).read_text(errors="replace")[-4000:] for p in paths)
+        return "\n".join(Path(p).read_text(errors="replace", encoding="utf-8")[-4000:] for p in paths)
 
     def _exists(self, ask: Any) -> Any:
         try:

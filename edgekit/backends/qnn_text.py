@@ -116,10 +116,10 @@ def _prepared(
         assert isinstance(spec, TextSpec)
         spec = replace(spec, kv_cache="float16", kv_cache_bytes=spec.kv_cache_bytes // 2)
         made = replace(made, measured=(ready.gate,), spec=spec)
-        (folder / "artifact.json").write_text(json.dumps(to_json(made)))
+        (folder / "artifact.json").write_text(json.dumps(to_json(made)), encoding="utf-8")
 
     folder = cache.step(f"prepared-text-{key}", make)
-    return folder, from_json(Artifact, json.loads((folder / "artifact.json").read_text()))
+    return folder, from_json(Artifact, json.loads((folder / "artifact.json").read_text(encoding="utf-8")))
 
 
 def _compiled(

@@ -10,8 +10,10 @@ from typing import Any
 
 import click
 
+from edgekit.cli.console import utf8
 from edgekit.cli.generation import chosen, sampling_options, show, speed, text_of
 from edgekit.cli.output import emit, json_option
+from edgekit.documents import parse_json
 from edgekit.errors import EdgekitError, UsageError
 from edgekit.package import Package
 
@@ -36,7 +38,7 @@ def command(package: str, system: str | None, saved: str | None, as_json: bool, 
     """
     from edgekit.runtime import load_text
 
-    first = [{"role": "system", "content": system}] if system else []
+    first = [{"role": "system", "content": utf8(system, "--system")}] if system else []
     talk = _saved(saved) if saved else list(first)
     options = {"overflow": "truncate", **chosen(given)}
     if (
@@ -117,7 +119,7 @@ def _obey(line: str, talk: list[dict[str, str]], first: list[dict[str, str]]) ->
         return talk
     if word == "/save" and rest:
         try:
-            Path(rest).write_text(json.dumps(talk, ensure_ascii=False, indent=1))
+            Path(rest).write_text(json.dumps(talk, ensure_ascii=False, indent=1), encoding="utf-8")
             click.echo(f"{len(talk)} messages in {rest}", err=True)
         except OSError as error:
             click.echo(f"{rest} cannot be written: {error.strerror}", err=True)
@@ -126,10 +128,15 @@ def _obey(line: str, talk: list[dict[str, str]], first: list[dict[str, str]]) ->
     return talk
 
 
+def _is_message(value: Any) -> bool:
+    return (isinstance(value, dict) and value.keys() == {"role", "content"}
+            and all(isinstance(v, str) for v in value.values()))  # fmt: skip
+
+
 def _saved(path: str) -> list[dict[str, str]]:
     try:
-        talk = json.loads(text_of(path))
-        if not all(set(m) == {"role", "content"} for m in talk):
+        talk = parse_json(text_of(path))
+        if not isinstance(talk, list) or not all(_is_message(m) for m in talk):
             raise ValueError("it is no list of messages")
         return list(talk)
     except (ValueError, TypeError) as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from edgekit.cli.console import utf8
 from edgekit.cli.generation import chosen, sampling_options, show, speed, text_of
 from edgekit.cli.output import emit, json_option
 from edgekit.errors import UsageError
@@ -43,7 +44,7 @@ def command(
     """
     from edgekit.runtime import load_text
 
-    prompts = [*prompt, *([text_of(file)] if file else [])]
+    prompts = [*(utf8(p, "-p") for p in prompt), *([text_of(file)] if file else [])]
     if not prompts:
         raise UsageError("There is no prompt", "", "pass -p TEXT or -f FILE")
     options = {**chosen(given), "logprobs": given["logprobs"], "allow_special": given["allow_special"]}

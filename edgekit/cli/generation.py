@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import click
 
+from edgekit.cli.console import utf8
+from edgekit.documents import DocumentError, decode
 from edgekit.errors import DataError
+
+_LARGEST = 2**26  # bytes of a prompt or schema
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -63,7 +68,10 @@ def _with(options: Sequence[Callable[[F], F]], function: F) -> F:
 
 def chosen(given: dict[str, Any]) -> dict[str, Any]:
     """The options that the runtime takes."""
-    return {k: given[k] for k in SAMPLING if given.get(k) is not None}
+    options = {k: given[k] for k in SAMPLING if given.get(k) is not None}
+    if options.get("stop"):
+        options["stop"] = tuple(utf8(s, "--stop") for s in options["stop"])
+    return options
 
 
 def show(pieces: Iterable[str]) -> str:
@@ -86,7 +94,7 @@ def speed(done: Any) -> str:
 def text_of(path: str) -> str:
     """The content of a file, or of stdin for -."""
     try:
-        data = sys.stdin.buffer.read() if path == "-" else open(path, "rb").read()  # noqa: SIM115 (read at once)
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text", str(error)) from error
+        with contextlib.nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as file:
+            return decode(file.read(_LARGEST + 1), _LARGEST)
+    except DocumentError as error:
+        raise DataError(f"{path} cannot be read", str(error), "pass UTF-8 text") from error

@@ -13,7 +13,7 @@ from edgekit.runtime.cores import allowed_cores, cpu_flags
 def cpu_model() -> str:
     """The processor's name, with the instruction sets that decide int8 speed on x86."""
     try:
-        text = Path("/proc/cpuinfo").read_text()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.processor() or platform.machine()
     fields = {
@@ -39,7 +39,7 @@ def frequency_policy() -> str:
     found: dict[str, int] = {}
     for path in sorted(Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")):
         try:
-            governor = path.read_text().strip()
+            governor = path.read_text(encoding="utf-8").strip()
         except OSError:
             continue
         found[governor] = found.get(governor, 0) + 1
@@ -52,7 +52,7 @@ def readings() -> dict[str, float]:
     if hasattr(os, "getloadavg"):
         values["load_1min"] = os.getloadavg()[0]
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
                 values["memory_available_bytes"] = float(line.split()[1]) * 1024
     except OSError:
@@ -60,7 +60,7 @@ def readings() -> dict[str, float]:
     zones = []
     for path in Path("/sys/class/thermal").glob("thermal_zone*/temp"):
         try:
-            zones.append(int(path.read_text()) / 1000)
+            zones.append(int(path.read_text(encoding="utf-8")) / 1000)
         except (OSError, ValueError):
             continue
     if zones:
@@ -83,7 +83,7 @@ def _jiffies() -> tuple[int, int]:
     allowed = {f"cpu{c}" for c in allowed_cores()}
     busy = total = 0
     try:
-        rows = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+        rows = [line.split() for line in Path("/proc/stat").read_text(encoding="utf-8").splitlines()]
         for fields in ([int(v) for v in row[1:9]] for row in rows if row and row[0] in allowed):
             busy += sum(fields) - fields[3] - fields[4]  # without idle and waiting for disks
             total += sum(fields)

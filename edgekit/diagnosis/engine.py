@@ -87,7 +87,7 @@ def trial(package: Package, simulate: bool) -> Check:
     where = "in the simulator" if simulate else "here"
     again = f"run it on its own: {' '.join(['python', *command[1:]])}"
     try:
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE)
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, encoding="utf-8", errors="replace")
     except subprocess.TimeoutExpired:
         return Check("one image", State.UNKNOWN, f"not done {where} after {_PATIENCE} s", again)
     told = _told(ran.stdout)

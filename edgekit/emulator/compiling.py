@@ -71,7 +71,7 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     log(f"compiling for {runtime} on {device['name']}")
     made = _MAKERS[runtime](graph, request)
     (folder / ABOUT).write_text(
-        json.dumps({"quantised": quantised, "device": dict(device), "graph_name": request.graph_name})
+        json.dumps({"quantised": quantised, "device": dict(device), "graph_name": request.graph_name}), encoding="utf-8",
     )
     inputs, outputs = ends(graph, quantised)
     return {"file": str(made.file.relative_to(folder)), "metadata": made.metadata,
@@ -81,7 +81,7 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 def embed(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A context binary as an .onnx that names it."""
     wrapper = made_here(job["models"][0], WRAPPER)
-    about = json.loads(made_here(job["models"][0], ABOUT).read_text())
+    about = json.loads(made_here(job["models"][0], ABOUT).read_text(encoding="utf-8"))
     loaded = onnx.load(wrapper)
     for name in (GRAPH, WRAPPER, ABOUT):
         (folder / name).write_bytes(made_here(job["models"][0], name).read_bytes())

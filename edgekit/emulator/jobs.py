@@ -67,7 +67,7 @@ class Runner:
         """Versions of what compiles and runs models; empty when edgekit's environment is broken."""
         ran = subprocess.run(
             [self.python, "-P", "-m", _MODULE, "--versions"],
-            env=self._environment, capture_output=True, text=True, check=False,
+            env=self._environment, capture_output=True, text=True, check=False, encoding="utf-8", errors="replace",
         )  # fmt: skip
         return dict(json.loads(ran.stdout)) if ran.returncode == 0 else {}
 
@@ -85,7 +85,7 @@ class Runner:
         folder = self.store.attempt(job)
         try:
             folder.mkdir()
-            (folder / LOG).write_text(f"{MARK}: a job of edgekit's emulator of AI Hub\n")
+            (folder / LOG).write_text(f"{MARK}: a job of edgekit's emulator of AI Hub\n", encoding="utf-8")
             self._update(job, state=_RUNNING.get(job.kind, "PROVISIONING_DEVICE"))
             self._strike(job)
             self._prepare(job, folder)
@@ -178,10 +178,10 @@ class Runner:
         if self._process.stdin:
             self._process.stdin.close()
         try:
-            found: dict[str, Any] = json.loads((folder / "result.json").read_text())
+            found: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-            tail = (folder / LOG).read_text(errors="replace")[-2000:]
+            tail = (folder / LOG).read_text(errors="replace", encoding="utf-8")[-2000:]
             raise JobError(f"The worker died: {how}.", "RUNTIME_CRASH", tail) from None
         if "reason" in found:
             raise JobError(found["reason"], found["failure"], found.get("details", ""))

@@ -29,7 +29,7 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     outputs: Specs = []
     (folder / "graphs").mkdir()
     for model in job["models"]:
-        about = json.loads(made_here(model, ABOUT).read_text())
+        about = json.loads(made_here(model, ABOUT).read_text(encoding="utf-8"))
         name = about["graph_name"]
         if name in graphs:
             raise JobError(
@@ -38,7 +38,7 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
             )
         graphs[name] = onnx.load(made_here(model, GRAPH))
         (folder / "graphs" / f"{len(graphs)}.json").write_text(
-            json.dumps({**about, "from": model["producer"]})
+            json.dumps({**about, "from": model["producer"]}), encoding="utf-8",
         )
         label = name if len(job["models"]) > 1 else ""
         taken, given = ends(graphs[name], about["quantised"], label)

@@ -82,7 +82,7 @@ def _opener(
         if any(n.op_type == "EPContext" for n in shown.graph.node):
             _needs_npu(units)
             made_by = Path(model["producer"]) / ABOUT if model["producer"] else None
-            told = json.loads(made_by.read_text()) if made_by and made_by.exists() else {}
+            told = json.loads(made_by.read_text(encoding="utf-8")) if made_by and made_by.exists() else {}
             quantised = told.get("quantised", {})
             return lambda: QnnModel(path, device, folder, quantised)
         if on_npu:
@@ -98,11 +98,11 @@ def _opener(
             graph = onnx.load(Path(about["from"]) / GRAPH)
             return _compiled(graph, device, folder, about["quantised"])
         wrapper = made_here(model, WRAPPER)
-        quantised = json.loads(made_here(model, ABOUT).read_text())["quantised"]
+        quantised = json.loads(made_here(model, ABOUT).read_text(encoding="utf-8"))["quantised"]
         return lambda: QnnModel(wrapper, device, folder, quantised)
     if model["type"] == "QNN_DLC":
         _needs_npu(units)
-        about = json.loads(made_here(model, ABOUT).read_text())
+        about = json.loads(made_here(model, ABOUT).read_text(encoding="utf-8"))
         log("a DLC is compiled on its device: compiling the graph it was made of")
         return _compiled(onnx.load(made_here(model, GRAPH)), device, folder, about["quantised"])
     raise JobError(f"The emulator does not run {model['type']} models.")
@@ -114,7 +114,7 @@ def _needs_npu(units: list[str]) -> None:
 
 
 def _linked(folder: Path, graph_name: str) -> dict[str, Any]:
-    found = [json.loads(p.read_text()) for p in sorted(folder.glob("*.json"))]
+    found = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.json"))]
     if len(found) == 1 and not graph_name:
         return dict(found[0])
     for about in found:

@@ -53,7 +53,7 @@ class Emulator(ThreadingHTTPServer):
         self._log = state / "log.jsonl"
         self._writing = threading.Lock()
         if self._log.exists():
-            with self._log.open("a") as file:
+            with self._log.open("a", encoding="utf-8") as file:
                 file.write("\n")  # after a line that kill -9 cut
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -62,12 +62,12 @@ class Emulator(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
     def note(self, **row: Any) -> None:
-        with self._writing, self._log.open("a") as file:
+        with self._writing, self._log.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"time": time.time(), **row}) + "\n")
 
     def noted(self) -> list[Any]:
         with self._writing:
-            lines = self._log.read_text().splitlines() if self._log.exists() else []
+            lines = self._log.read_text(encoding="utf-8").splitlines() if self._log.exists() else []
         found = []
         for line in lines:
             with contextlib.suppress(ValueError):  # a line that kill -9 cut

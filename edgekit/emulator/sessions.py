@@ -58,7 +58,7 @@ class OnnxModel:
     def layers(self) -> list[dict[str, Any]]:
         from edgekit.runtime.engines.onnxruntime_operators import read
 
-        events = json.loads(Path(self._session.end_profiling()).read_text())
+        events = json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
         return [
             {
                 "name": o.name,

@@ -26,7 +26,7 @@ _RUNS = {"compile": "compiling", "quantize": "quantising", "link": "linking", "i
 
 
 def main(folder: Path) -> int:
-    job: dict[str, Any] = json.loads((folder / "job.json").read_text())
+    job: dict[str, Any] = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     log(f"{job['kind']} job, options: {job['options'] or 'none'}")
     try:
         module = importlib.import_module(f"edgekit.emulator.{_RUNS[job['kind']]}")

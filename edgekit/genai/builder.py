@@ -221,10 +221,10 @@ def _gather_packed(model: Any, packed: Any, basename: str) -> str:
 
 def _settle_config(path: Path, context: int, int8: bool) -> None:
     """The cache is allocated for `search.max_length`: no more than was asked for."""
-    config = json.loads(path.read_text())
+    config = json.loads(path.read_text(encoding="utf-8"))
     config["model"]["context_length"] = context
     config["search"]["max_length"] = context
     if int8:  # the builder has one of int8 copied at every token, though the kernel appends in place
         config["search"]["past_present_share_buffer"] = True
     config["search"]["do_sample"] = False
-    path.write_text(json.dumps(config, indent=1, sort_keys=True))
+    path.write_text(json.dumps(config, indent=1, sort_keys=True), encoding="utf-8")

@@ -23,5 +23,5 @@ def asked(cache: CacheScales | None) -> Iterator[list[str]]:
             "k_scales": [x.tolist() for x in cache.keys],
             "v_scales": [x.tolist() for x in cache.values],
         }
-        file.write_text(json.dumps({"scales": found}))
+        file.write_text(json.dumps({"scales": found}), encoding="utf-8")
         yield ["kv_cache_quant_scheme=int8_per_channel", f"kv_cache_scale_file={file}"]

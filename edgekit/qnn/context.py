@@ -105,7 +105,7 @@ def _explained(
         log = Path(folder) / "log"
         with contextlib.suppress(Exception), output_to(log):
             _session(data, chip, Path(folder) / "context.onnx", options, _VERBOSE)
-        text = log.read_text(errors="replace")
+        text = log.read_text(errors="replace", encoding="utf-8")
     if "QNN_DEVICE_ERROR_INVALID_CONFIG" in text:
         return ConversionError(
             f"{compiler()} does not know {chip.soc}", f"there is no chip {chip.soc_id} in its tables",

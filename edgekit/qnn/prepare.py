@@ -76,10 +76,10 @@ def prepare(
         rest = to_json(_prepared(model, precision, images, wide_layers, floats, progress, elsewhere))
         graph = rest.pop("graph").SerializeToString(deterministic=True)
         (folder / "graph.onnx").write_bytes(graph)
-        (folder / "rest.json").write_text(json.dumps(rest))
+        (folder / "rest.json").write_text(json.dumps(rest), encoding="utf-8")
 
     folder = cache.step(f"prepared-{key}", make)
-    rest = json.loads((folder / "rest.json").read_text())
+    rest = json.loads((folder / "rest.json").read_text(encoding="utf-8"))
     return from_json(Prepared, {**rest, "graph": onnx.load(str(folder / "graph.onnx"))})
 
 

@@ -102,9 +102,9 @@ def _kept(name: str, key: str, make: Callable[[], Any]) -> Any:
     """What `make` returns, as JSON, kept for the next attempt: it takes up to minutes."""
 
     def write(folder: Path) -> None:
-        (folder / "found.json").write_text(json.dumps(make()))
+        (folder / "found.json").write_text(json.dumps(make()), encoding="utf-8")
 
-    return json.loads((cache.step(f"{name}-{key}", write) / "found.json").read_text())
+    return json.loads((cache.step(f"{name}-{key}", write) / "found.json").read_text(encoding="utf-8"))
 
 
 def search(

@@ -37,7 +37,7 @@ def allowed_cores() -> list[int]:
 def cpu_flags() -> frozenset[str]:
     """Instruction set extensions, as Linux names them; empty where it does not say."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return frozenset()
     found = [line.partition(":")[2] for line in lines if line.startswith(("flags", "Features"))]
@@ -54,7 +54,7 @@ def _quota() -> int:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text().strip()
+        return path.read_text(encoding="utf-8").strip()
     except OSError:
         return ""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from edgekit.errors import IntegrityError, guard
 from edgekit.package import Package
 
 Array = np.ndarray[Any, Any]
@@ -18,6 +20,11 @@ class EngineOptions:
     threads: int | None = None  # None: the free big cores this process may use
     simulate: bool = False  # run in a simulator what was compiled for a processor not in here
     chip: str = ""  # which of a package's chips to open it for; "": this machine's
+
+
+def running() -> AbstractContextManager[None]:
+    """What a library raises while it runs a package's model, as IntegrityError."""
+    return guard(IntegrityError, "The model in this package fails when it runs", "convert again")
 
 
 class Session(Protocol):

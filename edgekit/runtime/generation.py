@@ -9,11 +9,14 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from edgekit.documents import parse_json
 from edgekit.errors import UsageError
 from edgekit.runtime.sampling import Array, check_sampling, log_softmax
-from edgekit.runtime.tokens import Tokens
+from edgekit.runtime.tokens import Tokens, checked_text
 from edgekit.spec import Sampling, TextSpec
 
+_TOKENS, _SEED, _ALTERNATIVES = 2**31 - 1, 2**64 - 1, 100
+_STOPS, _STOP_LETTERS = 64, 4096
 _OVERFLOW = ("error", "truncate", "shift")
 Overflow = Literal["error", "truncate", "shift"]
 
@@ -83,19 +86,28 @@ def request(spec: TextSpec, options: Mapping[str, Any]) -> Request:
         raise UsageError(
             f"There is no option {sorted(unknown)[0]}", "", "see help(LanguageModel.generate)"
         )
+    for name, highest in (("max_tokens", _TOKENS), ("seed", _SEED), ("logprobs", _ALTERNATIVES)):
+        if name in given:
+            _check_whole(name, given[name], highest)
     asked = Request(sampling=sampling, **given)
     if asked.max_tokens < 1:
         raise UsageError(f"max_tokens {asked.max_tokens} generates nothing", "", "use 1 or more")
     if asked.overflow not in _OVERFLOW:
         raise UsageError(f"There is no overflow {asked.overflow}", "", f"use {', '.join(_OVERFLOW)}")
-    if asked.logprobs is not None and not 0 <= asked.logprobs <= 100:
-        raise UsageError(f"logprobs {asked.logprobs} is not between 0 and 100")
     if asked.schema and asked.sampling.min_p:
         raise UsageError(
             "min_p and a schema do not go together", "the engine samples where a schema constrains it",
             "use top_p",
         )  # fmt: skip
     return asked
+
+
+def _check_whole(name: str, value: Any, highest: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= highest:
+        shown = (
+            f"{value!r:.60}" if not isinstance(value, int) or abs(value) < 2**200 else "of many digits"
+        )
+        raise UsageError(f"{name} {shown} is no whole number from 0 to {highest}")
 
 
 def _stops(stop: Any) -> tuple[str, ...]:
@@ -107,14 +119,17 @@ def _stops(stop: Any) -> tuple[str, ...]:
         else (stop,)
     )
     if not all(isinstance(s, str) for s in stops):
-        raise UsageError(f"stop {stop!r} is no text and no list of texts")
-    return stops
+        raise UsageError(f"stop {stop!r:.60} is no text and no list of texts")
+    if len(stops) > _STOPS or sum(map(len, stops)) > _STOP_LETTERS:
+        raise UsageError(f"stop has {len(stops)} texts of {sum(map(len, stops))} characters",
+                         f"each is looked for after every token: {_STOPS} texts of {_STOP_LETTERS} in all at most")  # fmt: skip
+    return tuple(checked_text(s, "stop") for s in stops)
 
 
 def _compact(schema: Any) -> str:
     """The schema, with no white space between what it asks for unless it says so itself."""
     try:
-        found = json.loads(schema) if isinstance(schema, str) else dict(schema)
+        found = parse_json(schema) if isinstance(schema, str) else dict(schema)
         found.setdefault("x-guidance", {"whitespace_flexible": False})
         return json.dumps(found)
     except (ValueError, TypeError, AttributeError) as error:
@@ -123,9 +138,12 @@ def _compact(schema: Any) -> str:
 
 def _number(name: str, value: Any) -> Any:
     try:
-        return int(value) if name == "top_k" else float(value)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{name} {value!r} is no number") from error
+        number = int(value) if name == "top_k" else float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UsageError(f"{name} {value!r:.60} is no number") from error
+    if name == "top_k":
+        _check_whole(name, number, _TOKENS)
+    return number
 
 
 def scores(logits: Array, token: int, count: int, tokens: Tokens) -> TokenScore:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from edgekit.errors import DataError, MissingError
+from edgekit.documents import read_bytes
+from edgekit.errors import DataError, MissingError, guard
 from edgekit.runtime.engine import Array
+from edgekit.runtime.image_size import size_of
 from edgekit.spec import ImageSpec, TensorSpec
+
+_LARGEST = 2**30  # bytes of a file
+_PIXELS, _PIXELS_A_BYTE = 40_000_000, 32  # what an image may have: so many, and more for a large file
 
 
 def read_image(path: str | os.PathLike[str]) -> Array:
@@ -18,21 +24,35 @@ def read_image(path: str | os.PathLike[str]) -> Array:
     file = Path(path)
     if not file.is_file():
         raise DataError(f"There is no image {file}", "", "check the path")
-    try:
-        import cv2
-    except ImportError:
-        return _read_with_pillow(file)
-    data = np.fromfile(file, np.uint8)
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except cv2.error:  # a header that promises gigapixels
-        image = None
-    if image is None:
-        raise DataError(f"{file.name} is not an image that can be read", "", "use JPEG or PNG")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    with guard(DataError, f"{file.name} is not an image that can be read", "use JPEG or PNG"):
+        data = read_bytes(file, _LARGEST)
+        _check_size(file, data)
+        try:
+            import cv2
+        except ImportError:
+            return _read_with_pillow(file, data)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        if image is None:
+            raise DataError(f"{file.name} is not an image that can be read", "", "use JPEG or PNG")
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def _read_with_pillow(file: Path) -> Array:
+def _check_size(file: Path, data: bytes) -> None:
+    """Decoding takes some four bytes a pixel. Raises DataError for more pixels than such a file may have."""
+    size = size_of(data)
+    if size is None:
+        raise DataError(
+            f"{file.name} is not an image that can be read", "it is no JPEG, PNG, BMP, WebP, GIF or TIFF",
+            "use JPEG or PNG",
+        )  # fmt: skip
+    if size[0] * size[1] > _PIXELS + _PIXELS_A_BYTE * len(data):
+        raise DataError(
+            f"{file.name} unfolds to {size[0]} x {size[1]} pixels", f"from {len(data)} bytes: no photograph does",
+            "make it smaller, or pass the pixels as an array",
+        )  # fmt: skip
+
+
+def _read_with_pillow(file: Path, data: bytes) -> Array:
     try:
         from PIL import Image, ImageOps
     except ImportError as error:
@@ -41,7 +61,7 @@ def _read_with_pillow(file: Path) -> Array:
             "pip install pillow, or pass an HWC uint8 RGB array",
         ) from error  # fmt: skip
     try:
-        with Image.open(file) as image:
+        with Image.open(io.BytesIO(data)) as image:
             upright = ImageOps.exif_transpose(image)
             if upright.mode.startswith("I"):  # 16 bits a pixel: the upper eight, as OpenCV does
                 upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.errors import UsageError
+from edgekit.errors import IntegrityError, UsageError
 from edgekit.spec import Sampling
 
 Array = np.ndarray[Any, Any]
@@ -44,8 +44,15 @@ class Sampler:
             logits = penalised(logits, seen, s.repetition_penalty)
         if s.temperature == 0:
             return int(logits.argmax())
-        candidates = np.flatnonzero(logits > logits.max() - _NEGLIGIBLE * s.temperature)
-        scaled = logits[candidates].astype(np.float64) / s.temperature
+        far = logits.astype(np.float64) - float(
+            logits.max()
+        )  # in float32 a low temperature leaves none
+        candidates = np.flatnonzero(far >= -_NEGLIGIBLE * s.temperature)
+        if not len(candidates):
+            raise IntegrityError(
+                "The model in this package gives numbers that are none", "", "convert again"
+            )
+        scaled = far[candidates] / s.temperature
         order = np.argsort(-scaled, kind="stable")
         if s.top_k:
             order = order[: s.top_k]

@@ -25,7 +25,7 @@ def _sources() -> list[str]:
     texts = [_android_property("ro.soc.model")]
     for path in ("/sys/devices/soc0/machine", "/proc/device-tree/compatible"):
         try:
-            texts.append(Path(path).read_text(errors="replace"))
+            texts.append(Path(path).read_text(errors="replace", encoding="utf-8"))
         except OSError:
             continue
     return texts
@@ -33,7 +33,7 @@ def _sources() -> list[str]:
 
 def _android_property(name: str) -> str:
     try:
-        done = subprocess.run(["getprop", name], capture_output=True, text=True, timeout=5)
+        done = subprocess.run(["getprop", name], capture_output=True, text=True, timeout=5, encoding="utf-8", errors="replace")
     except (OSError, subprocess.TimeoutExpired):  # not Android
         return ""
     return done.stdout.strip()

@@ -12,10 +12,22 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from edgekit.errors import IntegrityError
+from edgekit.errors import IntegrityError, UsageError
 
 MAGIC = b"EKTOK\0\0\1"
 PLAIN, SPECIAL = 0, 1  # special tokens are marks, not text
+
+
+def checked_text(text: str, what: str) -> str:
+    """Text that can be written as UTF-8. Raises UsageError for half of a surrogate pair."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"{what} holds half of a surrogate pair, which is no character", f"at position {error.start}",
+            "pass UTF-8 text",
+        ) from error  # fmt: skip
+    return text
 
 
 def write_tokens(tokens: Sequence[bytes], special: Iterable[int]) -> bytes:

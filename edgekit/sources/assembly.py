@@ -57,7 +57,7 @@ def _tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
 
     index, names = folder / "model.safetensors.index.json", ["model.safetensors"]
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     for file in names:
         with safe_open(str(folder / file), "pt") as archive:
             for name in archive.keys():  # noqa: SIM118 (not a dictionary)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import ast
-import json
+
+from edgekit.documents import parse_json
+
+_LONGEST = 2**22  # characters
 
 
 def labels_in(metadata: dict[str, str]) -> tuple[str, ...]:
     """Class names as Ultralytics ("names": a Python dictionary) and others (JSON) write them."""
     text = metadata.get("names") or metadata.get("labels") or metadata.get("classes") or ""
-    for parse in (json.loads, ast.literal_eval):
+    if len(text) > _LONGEST:
+        return ()
+    for parse in (parse_json, ast.literal_eval):
         try:
             value = parse(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            if isinstance(value, dict):
+                value = [value[k] for k in sorted(value, key=lambda k: int(k))]
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError, OverflowError):
             continue
-        if isinstance(value, dict):
-            value = [value[k] for k in sorted(value, key=lambda k: int(k))]
-        if isinstance(value, (list, tuple)):
-            return tuple(str(v) for v in value)
+        if isinstance(value, (list, tuple)) and all(isinstance(v, (str, int, float)) for v in value):
+            return tuple(str(v)[:200] for v in value)
     return ()

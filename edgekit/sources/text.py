@@ -123,7 +123,7 @@ def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise SourceError(f"{path.name} is not JSON", str(error), "copy it again") from error
     return data if isinstance(data, dict) else {}

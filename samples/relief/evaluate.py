@@ -92,7 +92,7 @@ def main() -> None:
         f"{refused} of {unknown} that no source answers; {time.monotonic() - start:.0f} s"
     )
     library = Library(HERE / "documents")
-    lines = options.questions.read_text().splitlines()
+    lines = options.questions.read_text(encoding="utf-8").splitlines()
     right = cited = reached = answerable = 0
     for line in lines:
         item = json.loads(line)

@@ -62,7 +62,7 @@ def save(network: Network, tokenizer: Tokenizer, folder: Path, packed: bool = Tr
 
 def restore(folder: Path) -> tuple[Network, Tokenizer]:
     """The network exactly as it was stored: with the levels and scales of the packed weights."""
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     network = Network(Shape(**{name: config[name] for name in Shape.__dataclass_fields__}))
     tensors = load_file(folder / "model.safetensors")
     state: dict[str, Tensor] = {}
@@ -79,4 +79,4 @@ def restore(folder: Path) -> tuple[Network, Tokenizer]:
 
 
 def write(file: Path, content: object) -> None:
-    file.write_text(json.dumps(content, indent=2) + "\n")
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -240,7 +240,7 @@ def write(out: Path, count: int, seed: int) -> None:
         "annotations": annotations,
         "categories": [{"id": i + 1, "name": name} for i, name in enumerate(NAMES)],
     }
-    (out / "instances.json").write_text(json.dumps(coco) + "\n")
+    (out / "instances.json").write_text(json.dumps(coco) + "\n", encoding="utf-8")
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ def _overlap(a: Tensor, b: Tensor) -> Tensor:
 
 def evaluate(network: YOLOv9, folder: Path) -> dict[str, float]:
     network = network.deploy()
-    coco = json.loads((folder / "instances.json").read_text())
+    coco = json.loads((folder / "instances.json").read_text(encoding="utf-8"))
     found = []
     for image in coco["images"]:
         pixels = np.asarray(Image.open(folder / "images" / image["file_name"]).convert("RGB"))

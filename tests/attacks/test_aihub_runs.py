@@ -49,7 +49,7 @@ def killed(out: Path, hub: Emulator, operation: str) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
     time.sleep(0.5)  # its worker and the client end with it
-    left = subprocess.run(["pgrep", "-f", "edgekit.backends.worker"], capture_output=True, text=True)
+    left = subprocess.run(["pgrep", "-f", "edgekit.backends.worker"], capture_output=True, text=True, encoding="utf-8", errors="replace")
     mine = [p for p in left.stdout.split() if str(out.parent) in _environment(p)]
     assert not mine, "a worker outlived it"
     assert not out.exists() or not list(out.iterdir())
@@ -57,7 +57,7 @@ def killed(out: Path, hub: Emulator, operation: str) -> None:
 
 def _environment(pid: str) -> str:
     try:
-        return Path(f"/proc/{pid}/environ").read_text(errors="replace")
+        return Path(f"/proc/{pid}/environ").read_text(errors="replace", encoding="utf-8")
     except OSError:
         return ""
 
@@ -159,7 +159,7 @@ def test_a_wrong_token_is_told_before_any_work(
     hub: Emulator, edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = tmp_path / "wrong.ini"
-    wrong.write_text(hub.ini.read_text().replace(hub.token, "wrong-token"))
+    wrong.write_text(hub.ini.read_text(encoding="utf-8").replace(hub.token, "wrong-token"), encoding="utf-8")
     monkeypatch.setenv("QAIHUB_CLIENT_INI", str(wrong))
     ran = edgekit(*CONVERT, "-o", tmp_path / "out")
     assert ran.code == 7

@@ -219,4 +219,4 @@ def test_a_template_is_kept_as_text_and_never_run(tmp_path: Path) -> None:
             tmp_path / "t.gguf", tiny("qwen3"), byte_level(), changed={"tokenizer.chat_template": bad}
         )
     )
-    assert (model.folder / "chat_template.jinja").read_text() == bad
+    assert (model.folder / "chat_template.jinja").read_text(encoding="utf-8") == bad

@@ -53,11 +53,11 @@ def request(
 
 def test_a_wrong_token_is_refused_and_no_token_is_logged(hub: Emulator, tmp_path: Path) -> None:
     wrong = tmp_path / "client.ini"
-    wrong.write_text(hub.ini.read_text().replace(hub.token, "wrong-token"))
+    wrong.write_text(hub.ini.read_text(encoding="utf-8").replace(hub.token, "wrong-token"), encoding="utf-8")
     found = hub.client("result(caught(hub.get_devices))", ini=wrong)
     assert found["class"].endswith("UserError") and "Failed to authenticate" in found["text"]
     request(hub, "GET", f"/api/v1/devices/?token={hub.token}")
-    log = (hub.state / "log.jsonl").read_text()
+    log = (hub.state / "log.jsonl").read_text(encoding="utf-8")
     assert "/api/v1/devices/" in log
     assert hub.token not in log and "wrong-token" not in log
 
@@ -192,7 +192,7 @@ result([[j.wait().code, j.name] for j in jobs])
         place = hub.state / "jobs" / running
         until(lambda: (place / "attempt-1").is_dir())
         hub.kill()
-        with (hub.state / "log.jsonl").open("a") as log:
+        with (hub.state / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write('{"time": 1, "meth')  # as a death in the middle of a line leaves it
         hub.start()
         assert (hub.url, hub.token) == before
@@ -213,13 +213,13 @@ hub.submit_compile_job(arguments[0], hub.Device("Samsung Galaxy S24"), options="
 
 
 def workers(hub: Emulator) -> list[str]:
-    found = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True).stdout
+    found = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True, encoding="utf-8", errors="replace").stdout
     return [t for t in found.splitlines() if "edgekit.emulator.work" in t and str(hub.state) in t]
 
 
 def test_two_emulators_do_not_share_a_state(hub: Emulator) -> None:
     command = [hub.python, "-I", PACKAGE / "emulator", "--state", hub.state]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, encoding="utf-8", errors="replace")
     assert ran.returncode == 1 and "another emulator uses" in ran.stderr
 
 
@@ -237,7 +237,7 @@ def test_the_command_that_is_killed_takes_its_server_along(tmp_path: Path) -> No
         "--json",
     ]
     for _ in range(2):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace") as process:
             assert process.stdout is not None
             ready = "".join(iter(process.stdout.readline, "}\n")) + "}"
             server = Path(f"/proc/{json.loads(ready)['pid']}")
@@ -251,7 +251,7 @@ def test_a_command_finds_the_emulator_and_its_exit_code_is_returned(tmp_path: Pa
     ran = subprocess.run(
         [sys.executable, "-P", "-m", "edgekit.cli.main", "hub-emulator", "--state", tmp_path, "--",
          sys.executable, "-c", asks],
-        capture_output=True, text=True,
+        capture_output=True, text=True, encoding="utf-8", errors="replace",
     )  # fmt: skip
     assert ran.returncode == 5 and "api_url = http://127.0.0.1:" in ran.stdout
     assert "emulated" in ran.stderr

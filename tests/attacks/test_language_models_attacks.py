@@ -24,8 +24,8 @@ def changed(name: str, **values: Any) -> Callable[[Path], None]:
     """Changes keys of a JSON file; None removes one."""
 
     def change(folder: Path) -> None:
-        data = {**json.loads((folder / name).read_text()), **values}
-        (folder / name).write_text(json.dumps({k: v for k, v in data.items() if v is not None}))
+        data = {**json.loads((folder / name).read_text(encoding="utf-8")), **values}
+        (folder / name).write_text(json.dumps({k: v for k, v in data.items() if v is not None}), encoding="utf-8")
 
     return change
 
@@ -48,12 +48,12 @@ def cut(name: str, size: int) -> Callable[[Path], None]:
 def sharded(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
     names = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}), encoding="utf-8")
 
 
 def outside(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(
-        json.dumps({"weight_map": {"a": "../../etc/passwd"}})
+        json.dumps({"weight_map": {"a": "../../etc/passwd"}}), encoding="utf-8",
     )
 
 
@@ -69,15 +69,15 @@ def own_code(folder: Path) -> None:
         model_type="mine",
         auto_map={"AutoConfig": "code.C", "AutoModelForCausalLM": "code.M"},
     )(folder)
-    (folder / "code.py").write_text(f"open({str(folder / 'ran')!r}, 'w')")
+    (folder / "code.py").write_text(f"open({str(folder / 'ran')!r}, 'w')", encoding="utf-8")
 
 
 def larger_vocabulary(folder: Path) -> None:
-    definition = json.loads((folder / "tokenizer.json").read_text())
+    definition = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     definition["added_tokens"].append(
         {**definition["added_tokens"][0], "id": 5000, "content": "<extra>"}
     )
-    (folder / "tokenizer.json").write_text(json.dumps(definition))
+    (folder / "tokenizer.json").write_text(json.dumps(definition), encoding="utf-8")
 
 
 FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {

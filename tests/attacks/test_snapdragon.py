@@ -67,7 +67,7 @@ def test_suppression_in_the_graph_has_no_fixed_size(
 
 def test_a_target_without_a_chip(edgekit: Edgekit, tmp_path: Path, compiler: None) -> None:
     target = tmp_path / "chipless.toml"
-    target.write_text('about = "no chip"\nbackend = "qnn"\nprecisions = ["fp16"]\n')
+    target.write_text('about = "no chip"\nbackend = "qnn"\nprecisions = ["fp16"]\n', encoding="utf-8")
     path = saved(detector("Relu"), tmp_path)
     said = refused(edgekit, tmp_path, 2, path, "-t", target, "-p", "fp16", "--decoder", "boxes-scores")
     assert "chipless" in said["what"] and "[chip]" in said["why"]

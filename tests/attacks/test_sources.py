@@ -168,7 +168,7 @@ def test_external_data_that_points_outside(edgekit: Edgekit, tmp_path: Path) -> 
 
 def test_a_function_that_fails_or_returns_no_model(edgekit: Edgekit, tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(
-        "def bad():\n    raise RuntimeError('no weights')\ndef none():\n    return 3\n"
+        "def bad():\n    raise RuntimeError('no weights')\ndef none():\n    return 3\n", encoding="utf-8",
     )
     assert "no weights" in refuse(edgekit, tmp_path, 5, f"{tmp_path}/net.py:bad")
     assert "returned int" in refuse(edgekit, tmp_path, 2, f"{tmp_path}/net.py:none")
@@ -204,7 +204,7 @@ def test_annotations_that_name_missing_images(edgekit: Edgekit, tmp_path: Path) 
 )
 def test_annotations_that_are_not_coco(edgekit: Edgekit, tmp_path: Path, text: str) -> None:
     shutil.copytree(SHAPES / "eval" / "images", tmp_path / "eval" / "images")
-    (tmp_path / "eval" / "instances.json").write_text(text)
+    (tmp_path / "eval" / "instances.json").write_text(text, encoding="utf-8")
     refuse(edgekit, tmp_path, 5, SHAPES / "shapes.safetensors", "--eval", tmp_path / "eval")
 
 
@@ -221,7 +221,7 @@ def test_labels_that_do_not_fit(edgekit: Edgekit, tmp_path: Path) -> None:
     assert "no labels file" in refuse(edgekit, tmp_path, 2, model, "--labels", "absent.txt")
     shutil.copytree(SHAPES / "eval", tmp_path / "eval")
     names = tmp_path / "names.txt"
-    names.write_text("\n".join(f"thing {i}" for i in range(8)))
+    names.write_text("\n".join(f"thing {i}" for i in range(8)), encoding="utf-8")
     assert "do not match" in refuse(
         edgekit, tmp_path, 5, model, "--labels", names, "--eval", tmp_path / "eval"
     )
@@ -272,7 +272,7 @@ def test_nothing_is_imported_from_the_current_folder(
     edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Someone unpacks a model beside a platform.py and converts it there."""
-    (tmp_path / "platform.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    (tmp_path / "platform.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EDGEKIT_CACHE", str(tmp_path / "cache"))
     ran = edgekit("convert", SHAPES / "shapes.safetensors", "-o", tmp_path / "out", "--json")

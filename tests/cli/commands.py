@@ -48,12 +48,12 @@ def good_commands(package: Path, folder: Path, text: Path | None = None) -> dict
 
 
 def manifest(package: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((package / "manifest.json").read_text())
+    found: dict[str, Any] = json.loads((package / "manifest.json").read_text(encoding="utf-8"))
     return found
 
 
 def receipt(package: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((package / "receipt.json").read_text())
+    found: dict[str, Any] = json.loads((package / "receipt.json").read_text(encoding="utf-8"))
     return found
 
 

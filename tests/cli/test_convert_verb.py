@@ -69,12 +69,12 @@ def test_image_sizes_that_cannot_be(edgekit: Edgekit, tmp_path: Path, size: str)
 
 @pytest.mark.parametrize("as_file", [True, False])
 def test_labels(edgekit: Edgekit, tmp_path: Path, as_file: bool) -> None:
-    (tmp_path / "names.txt").write_text("\n".join(NAMES))
+    (tmp_path / "names.txt").write_text("\n".join(NAMES), encoding="utf-8")
     given = tmp_path / "names.txt" if as_file else ",".join(NAMES)
     assert edgekit("convert", SOURCE, "--labels", given, "-o", tmp_path).code == 0
     package = tmp_path / "shapes-cpu-fp32"
     assert manifest(package)["model"]["labels"] == NAMES
-    assert (package / "labels.txt").read_text().splitlines() == NAMES
+    assert (package / "labels.txt").read_text(encoding="utf-8").splitlines() == NAMES
     assert load(package)(IMAGE)[0].label in NAMES
 
 
@@ -104,8 +104,8 @@ def test_targets_of_the_user_by_name_and_by_path(
     monkeypatch.setenv("EDGEKIT_CONFIG_HOME", str(tmp_path / "config"))
     (tmp_path / "config" / "targets").mkdir(parents=True)
     text = 'about = "mine"\nbackend = "null"\nprecisions = ["fp32"]\n'
-    (tmp_path / "config" / "targets" / "mine.toml").write_text(text)
-    (tmp_path / "other.toml").write_text(text)
+    (tmp_path / "config" / "targets" / "mine.toml").write_text(text, encoding="utf-8")
+    (tmp_path / "other.toml").write_text(text, encoding="utf-8")
     assert {t["name"] for t in edgekit("targets", "--json").json["targets"]} >= {"cpu", "mine"}
     ran = edgekit(
         "convert", SOURCE, "-t", "cpu", "-t", "mine", "-t", tmp_path / "other.toml",
@@ -158,7 +158,7 @@ def test_wrong_requests_write_nothing(
 def test_target_files_that_cannot_be_used(
     edgekit: Edgekit, tmp_path: Path, text: str, code: int, said: str
 ) -> None:
-    (tmp_path / "x.toml").write_text(text)
+    (tmp_path / "x.toml").write_text(text, encoding="utf-8")
     ran = edgekit("convert", SOURCE, "-t", tmp_path / "x.toml", "-o", tmp_path / "out")
     assert ran.code == code
     assert said in ran.err
@@ -170,11 +170,11 @@ def test_a_package_is_replaced_and_another_folder_is_not(edgekit: Edgekit, tmp_p
     assert edgekit("convert", SOURCE, "-o", tmp_path).code == 0
     taken = tmp_path / "mine-cpu-fp32"
     taken.mkdir()
-    (taken / "diary.txt").write_text("keep me")
+    (taken / "diary.txt").write_text("keep me", encoding="utf-8")
     ran = edgekit("convert", SOURCE, "--name", "mine", "-o", tmp_path)
     assert ran.code == 5
     assert "not an edgekit package" in ran.err
-    assert (taken / "diary.txt").read_text() == "keep me"
+    assert (taken / "diary.txt").read_text(encoding="utf-8") == "keep me"
 
 
 def test_reference_states_the_difference_from_another_form(

@@ -24,7 +24,7 @@ def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
 
 @pytest.mark.parametrize("precision", ["fp32", "w8a8"])
 def test_it_finds_what_was_drawn(edgekit: Edgekit, packages: dict[str, Path], precision: str) -> None:
-    truth = json.loads((SHAPES / "eval" / "instances.json").read_text())
+    truth = json.loads((SHAPES / "eval" / "instances.json").read_text(encoding="utf-8"))
     number = next(i["id"] for i in truth["images"] if Path(i["file_name"]).name == IMAGE.name)
     labels = {c["id"]: c["name"] for c in truth["categories"]}
     drawn = [
@@ -56,7 +56,7 @@ def test_a_file_a_folder_and_an_array_give_the_same(
 ) -> None:
     shutil.copy(IMAGE, tmp_path / "b.jpg")
     Image.open(IMAGE).save(tmp_path / "a.PNG")
-    (tmp_path / "notes.txt").write_text("not an image")
+    (tmp_path / "notes.txt").write_text("not an image", encoding="utf-8")
     one = edgekit("detect", packages["fp32"], IMAGE, "--json").json["images"][0]["detections"]
     folder = edgekit("detect", packages["fp32"], tmp_path, "--json").json["images"]
     assert [Path(i["image"]).name for i in folder] == ["a.PNG", "b.jpg"]
@@ -120,7 +120,7 @@ def test_pictures_of_the_same_name_do_not_replace_each_other(
 
 
 def test_a_file_that_is_no_image(edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path) -> None:
-    (tmp_path / "text.jpg").write_text("not an image")
+    (tmp_path / "text.jpg").write_text("not an image", encoding="utf-8")
     ran = edgekit("detect", packages["fp32"], tmp_path / "text.jpg")
     assert ran.code == 5
     assert "text.jpg is not an image" in ran.err

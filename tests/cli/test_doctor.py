@@ -49,7 +49,7 @@ def test_a_package_for_this_machine(edgekit: Edgekit, packages: dict[str, Path])
 
 def test_a_changed_package(edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path) -> None:
     changed = shutil.copytree(packages["fp32"], tmp_path / "changed")
-    (changed / "labels.txt").write_text("other\n")
+    (changed / "labels.txt").write_text("other\n", encoding="utf-8")
     found = checks(edgekit, changed, code=3)
     assert found["package"]["state"] == "problem" and "labels.txt" in found["package"]["found"]
     assert "one image" not in found

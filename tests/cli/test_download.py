@@ -66,7 +66,7 @@ class Hub(BaseHTTPRequestHandler):
 def hub(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
     folder = language.folder(tmp_path / "tiny")
     (folder / "pytorch_model.bin").write_bytes(b"not wanted")
-    (folder / "modeling_tiny.py").write_text("raise SystemExit")
+    (folder / "modeling_tiny.py").write_text("raise SystemExit", encoding="utf-8")
     asked: list[str] = []
     server = ThreadingHTTPServer(
         ("127.0.0.1", 0), type("Local", (Hub,), {"folder": folder, "asked": asked})
@@ -86,7 +86,7 @@ def run(url: str, home: Path, *words: object) -> subprocess.CompletedProcess[str
         "HF_TOKEN": "",
     }
     command = [sys.executable, "-m", "edgekit.cli.main", "convert", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, encoding="utf-8", errors="replace")
 
 
 def test_nothing_is_downloaded_unasked(edgekit: Edgekit) -> None:

@@ -70,9 +70,9 @@ def test_options_beat_the_environment_which_beats_files(
 ) -> None:
     assert setting(edgekit, "store") == ("", "default")
     users = nothing_set / "config" / "edgekit.toml"
-    users.write_text('store = "users.sqlite"\n')
+    users.write_text('store = "users.sqlite"\n', encoding="utf-8")
     assert setting(edgekit, "store") == ("users.sqlite", str(users))
-    Path("edgekit.toml").write_text('store = "projects.sqlite"\n')
+    Path("edgekit.toml").write_text('store = "projects.sqlite"\n', encoding="utf-8")
     assert setting(edgekit, "store") == ("projects.sqlite", "edgekit.toml")
     monkeypatch.setenv("EDGEKIT_STORE", "environments.sqlite")
     assert setting(edgekit, "store") == ("environments.sqlite", "EDGEKIT_STORE")
@@ -93,7 +93,7 @@ def test_threads_can_be_set(
         threads: int = ran.json["results"][0]["threads"]
         return threads
 
-    Path("edgekit.toml").write_text("threads = 2\n")
+    Path("edgekit.toml").write_text("threads = 2\n", encoding="utf-8")
     assert used() == 2
     monkeypatch.setenv("EDGEKIT_THREADS", "1")
     assert used() == 1
@@ -101,14 +101,14 @@ def test_threads_can_be_set(
 
 
 def test_folders_are_shown_where_they_are(edgekit: Edgekit, nothing_set: Path) -> None:
-    Path("edgekit.toml").write_text('cache = "mine"\n')
+    Path("edgekit.toml").write_text('cache = "mine"\n', encoding="utf-8")
     folders = edgekit("doctor", "--json").json["folders"]
     assert folders["cache"] == "mine"
     assert folders["store"] == str(nothing_set / "data" / "edgekit" / "profiles.sqlite")
 
 
 def test_a_settings_file_that_cannot_be_read(edgekit: Edgekit, nothing_set: Path) -> None:
-    Path("edgekit.toml").write_text("store =\n")
+    Path("edgekit.toml").write_text("store =\n", encoding="utf-8")
     ran = edgekit("doctor")
     assert ran.code == 2
     assert "edgekit.toml cannot be read" in ran.err

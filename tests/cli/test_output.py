@@ -99,7 +99,7 @@ def test_wrong_input_gives_its_exit_code_and_one_clear_error(
     code: int, arguments: list[object], edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
-    (tmp_path / "text.edgepkg").write_text("not a package")
+    (tmp_path / "text.edgepkg").write_text("not a package", encoding="utf-8")
     places = {
         "PACKAGE": packages["fp32"],
         "EMPTY": tmp_path / "empty",
@@ -149,6 +149,6 @@ def test_no_color_is_respected_on_a_terminal(arguments: tuple[str, ...]) -> None
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
     line = f"{sys.executable} -m edgekit.cli.main doctor | head -n 1"
-    ran = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True)
+    ran = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, encoding="utf-8", errors="replace")
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""

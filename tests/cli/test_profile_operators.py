@@ -135,7 +135,7 @@ def test_a_profiler_that_dies_takes_nothing_along(
     edgekit: Edgekit, tflite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import os, sys\nif any('litert_events' in a for a in sys.orig_argv): os.kill(os.getpid(), 9)\n"
+        "import os, sys\nif any('litert_events' in a for a in sys.orig_argv): os.kill(os.getpid(), 9)\n", encoding="utf-8",
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     result = looked_at(edgekit, tflite)
@@ -153,9 +153,9 @@ def test_other_engines_and_devices_are_refused(
     edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path
 ) -> None:
     other = Path(shutil.copytree(packages["fp32"], tmp_path / "other"))
-    manifest = json.loads((other / MANIFEST).read_text())
+    manifest = json.loads((other / MANIFEST).read_text(encoding="utf-8"))
     manifest["engine"]["name"] = "abacus"
-    (other / MANIFEST).write_text(json.dumps(manifest))
+    (other / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
     from edgekit.errors import UsageError
     from edgekit.runtime.operators import Effort, profile
 
@@ -170,7 +170,7 @@ def test_other_engines_and_devices_are_refused(
 def test_a_process_that_dies_is_the_device_s_error(
     edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(9)\n")
+    (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(9)\n", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     ran = edgekit("profile", packages["fp32"], *QUICK)
     assert ran.code == 4

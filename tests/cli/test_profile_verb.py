@@ -126,7 +126,7 @@ def test_compare_says_when_two_cannot_be_told_apart(
 def test_a_launch_that_dies_is_the_device_s_error(
     edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(9)\n")
+    (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(9)\n", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     ran = edgekit("profile", packages["fp32"], *LOCAL, "--no-record")
     assert ran.code == 4
@@ -135,5 +135,5 @@ def test_a_launch_that_dies_is_the_device_s_error(
 
 
 def test_a_changed_package_is_not_measured(edgekit: Edgekit, copy: Path) -> None:
-    (copy / "labels.txt").write_text("changed")
+    (copy / "labels.txt").write_text("changed", encoding="utf-8")
     assert edgekit("profile", copy, "-d", "null:12").code == 6

@@ -23,7 +23,7 @@ def converted(place: Path, **environment: str) -> Path:
          *map(str, HASTY), "--launches", "0", "--allow", "accuracy", "-o", "../out"],
         env={**os.environ, "EDGEKIT_CACHE": str(place / "cache"), "TMPDIR": str(place / "tmp"),
              **environment},
-        cwd=place / "work", capture_output=True, text=True,
+        cwd=place / "work", capture_output=True, text=True, encoding="utf-8", errors="replace",
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     assert list((place / "tmp").iterdir()) == []
@@ -44,6 +44,6 @@ def test_two_conversions_give_the_same_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "w8a8"])
 def test_nothing_of_this_machine_is_in_a_manifest(packages: dict[str, Path], precision: str) -> None:
-    text = (packages[precision] / "manifest.json").read_text()
+    text = (packages[precision] / "manifest.json").read_text(encoding="utf-8")
     for private in (str(Path.home()), str(SOURCE.parent), "/tmp/", os.uname().nodename):
         assert private not in text

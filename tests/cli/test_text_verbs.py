@@ -37,10 +37,10 @@ def test_generate_shows_text_on_stdout_and_speed_on_stderr(
 def test_generate_reads_files_and_stdin(
     edgekit: Edgekit, text_packages: Texts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "p.txt").write_text("the cat")
+    (tmp_path / "p.txt").write_text("the cat", encoding="utf-8")
     expected = edgekit("generate", text_packages["fp32"], "-p", "the cat", "-n", 5).out
     assert edgekit("generate", text_packages["fp32"], "-f", tmp_path / "p.txt", "-n", 5).out == expected
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"the cat")))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"the cat"), encoding="utf-8"))
     assert edgekit("generate", text_packages["fp32"], "-f", "-", "-n", 5).out == expected
 
 
@@ -76,7 +76,7 @@ def test_chat_keeps_saves_and_forgets_a_conversation(
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(lines)))
     ran = edgekit("chat", text_packages["fp32"], "-n", 4, "--system", "Be brief.", "--json")
     assert ran.code == 0, ran.err
-    talk = json.loads(saved.read_text())
+    talk = json.loads(saved.read_text(encoding="utf-8"))
     assert [m["role"] for m in talk] == ["system", "user", "assistant", "user", "assistant"]
     assert [m["content"] for m in ran.json["messages"] if m["role"] != "assistant"] == [
         "Be brief.",
@@ -85,7 +85,7 @@ def test_chat_keeps_saves_and_forgets_a_conversation(
     monkeypatch.setattr(sys, "stdin", io.StringIO("More"))
     again = edgekit("chat", text_packages["fp32"], "-n", 4, "--load", saved, "--json").json["messages"]
     assert again[:5] == talk and len(again) == 7
-    saved.write_text("[1]")
+    saved.write_text("[1]", encoding="utf-8")
     assert edgekit("chat", text_packages["fp32"], "--load", saved).code == 2
 
 
@@ -127,7 +127,7 @@ def url(text_packages: Texts) -> Iterator[str]:
     pytest.importorskip("uvicorn")
     command = [sys.executable, "-m", "edgekit.cli.main", "serve", str(text_packages["fp32"]), "--port", "0", "--json"]  # fmt: skip
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "EDGEKIT_API_KEY": "secret"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, encoding="utf-8", errors="replace")
     assert process.stdout is not None
     said = ""
     while "}" not in said:

@@ -35,7 +35,7 @@ def edgekit(installed: Path, *arguments: object) -> Any:
     """What `edgekit … --json` says with the plug-in on the path."""
     ran = subprocess.run(
         [sys.executable, "-m", "edgekit.cli.main", *map(str, arguments), "--json"],
-        env={**os.environ, "PYTHONPATH": str(installed)}, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(installed)}, capture_output=True, text=True, encoding="utf-8", errors="replace",
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr + ran.stdout
     return json.loads(ran.stdout)
@@ -69,7 +69,7 @@ def test_the_contract_of_backends_holds_for_it_too(installed: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider",
          "tests/contract/test_backends.py", "-k", "onnxruntime-basic"],
-        env={**os.environ, "PYTHONPATH": str(installed)}, cwd=ROOT, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(installed)}, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", errors="replace",
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout
     assert "4 passed" in ran.stdout
@@ -77,4 +77,4 @@ def test_the_contract_of_backends_holds_for_it_too(installed: Path) -> None:
 
 def test_it_is_small() -> None:
     files = [p for p in PLUGIN.iterdir() if p.suffix in (".py", ".toml")]
-    assert sum(len(p.read_text().splitlines()) for p in files) <= 60
+    assert sum(len(p.read_text(encoding="utf-8").splitlines()) for p in files) <= 60

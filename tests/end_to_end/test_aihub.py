@@ -119,7 +119,7 @@ def test_each_runtime_becomes_a_package_of_the_engine_that_opens_it(
 @pytest.mark.slow
 def test_it_needs_no_compiler_here(hub: Emulator, tmp_path: Path) -> None:
     """As on a Mac, which onnxruntime-qnn is not there for."""
-    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['onnxruntime_qnn'] = None\n")
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['onnxruntime_qnn'] = None\n", encoding="utf-8")
     command = [
         sys.executable,
         "-P",
@@ -133,14 +133,14 @@ def test_it_needs_no_compiler_here(hub: Emulator, tmp_path: Path) -> None:
         tmp_path / "out",
     ]
     ran = subprocess.run(
-        [str(c) for c in command], env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True,
+        [str(c) for c in command], env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, encoding="utf-8", errors="replace",
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     (made,) = (tmp_path / "out").iterdir()
     assert manifest(made)["toolchain"]["settings"]["qairt_version"]  # the service's default
     refused = subprocess.run(
         [str(c) for c in command if c not in ("--via", "aihub")], env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True, text=True,
+        capture_output=True, text=True, encoding="utf-8", errors="replace",
     )  # fmt: skip
     assert refused.returncode == 3 and "onnxruntime-qnn" in refused.stderr
 

@@ -166,7 +166,7 @@ def detector():
     network.load(found.tensors)
     return network.eval().deploy(), (torch.zeros(1, 3, 320, 320),)
 """
-    (tmp_path / "net.py").write_text(code)
+    (tmp_path / "net.py").write_text(code, encoding="utf-8")
     scope: dict[str, Any] = {}
     exec(code, scope)
     network, inputs = scope["detector"]()
@@ -201,7 +201,7 @@ def test_the_same_source_gives_the_same_bytes_anywhere(
     ]  # fmt: skip
     environment = {**os.environ, "EDGEKIT_CACHE": str(tmp_path / "cache"), "PYTHONHASHSEED": "7"}
     ran = subprocess.run(
-        command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True, encoding="utf-8", errors="replace",
     )
     for made in json.loads(ran.stdout)["packages"]:
         for name in ("manifest.json", "model.onnx", "labels.txt"):

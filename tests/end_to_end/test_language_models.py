@@ -180,7 +180,7 @@ def test_bitnet_exact_is_as_near_as_float_and_fast_is_near(text_packages: dict[s
         for n in ("ternary", "fast")
     )
     assert exact < 5e-3 and fast < 5e-2
-    manifest = json.loads((text_packages["ternary"] / "manifest.json").read_text())
+    manifest = json.loads((text_packages["ternary"] / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["toolchain"]["settings"]["mode"] == "exact" and manifest["precision"] == "ternary"
 
 
@@ -243,6 +243,6 @@ def test_the_same_source_gives_the_same_bytes(
         "convert", source, "-p", "w4", "--context", 128, "--launches", 0, "-o", tmp_path, "--json"
     )
     assert ran.code == 0, ran.err + ran.out
-    again, first = (json.loads((p / "manifest.json").read_text())["files"]
+    again, first = (json.loads((p / "manifest.json").read_text(encoding="utf-8"))["files"]
                     for p in (tmp_path / "llama-cpu-w4", text_packages["w4"]))  # fmt: skip
     assert again == first

@@ -38,7 +38,7 @@ def quiet(what: str, done: int, total: int) -> None:
 def small(tmp_path_factory: pytest.TempPathFactory, edgekit: Edgekit) -> dict[str, Path]:
     """A tiny Llama as `fp32` and `w8` with a float cache, and `w8-kv8` and its `fp32-kv8` sibling."""
     out = tmp_path_factory.mktemp("parts")
-    source, text = models.folder(out / "llama"), models.write_text(out / "text.txt")
+    source, text = models.folder(out / "llama"), models.write_text(out / "text.txt", encoding="utf-8")
     found = {}
     for folder, more in (("float", ()), ("int8", ("--kv-cache", "int8"))):
         ran = edgekit(
@@ -52,7 +52,7 @@ def small(tmp_path_factory: pytest.TempPathFactory, edgekit: Edgekit) -> dict[st
 
 
 def manifest(package: Path) -> Any:
-    return json.loads((package / "manifest.json").read_text())
+    return json.loads((package / "manifest.json").read_text(encoding="utf-8"))
 
 
 def test_an_int8_cache_takes_a_quarter_and_the_receipt_says_so(small: dict[str, Path]) -> None:
@@ -116,7 +116,7 @@ def test_the_engine_computes_what_transformers_does_with_a_rounded_cache(
     model = source.read(str(models.stories()), SourceOptions(), tmp_path / "files")
     network = source.network(model, "float32")
     backend = Tokenizer.from_file(str(model.folder / "tokenizer.json"))
-    ids = backend.encode(models.stories_text().read_text()).ids[:300]
+    ids = backend.encode(models.stories_text().read_text(encoding="utf-8")).ids[:300]
     texts = [torch.tensor(ids[i : i + 100]) for i in range(0, 300, 50)]
     scales = kv_cache.scales(network, texts, model.spec.context_length, quiet)
     build(network, model.folder, tmp_path / "package", model.spec.context_length, cache=scales)
@@ -187,7 +187,7 @@ def test_the_memory_that_is_stated_is_what_is_taken(tmp_path: Path) -> None:
         assert made.path is not None
         stated = manifest(made.path)["model"]["kv_cache_bytes"]
         ran = subprocess.run(
-            [sys.executable, "-c", _MEMORY, str(made.path)], capture_output=True, text=True, check=True
+            [sys.executable, "-c", _MEMORY, str(made.path)], capture_output=True, text=True, check=True, encoding="utf-8", errors="replace",
         )
         taken.append(int(ran.stdout) * 1024)
         assert stated < taken[-1] < stated + 12e6  # and a little for reading

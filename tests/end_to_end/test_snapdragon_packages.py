@@ -105,7 +105,7 @@ def test_a_report_warns_and_says_where_to_measure(
 ) -> None:
     ran = edgekit("report", made["elite-w8a16"], made["elite-fp16"], "-o", tmp_path / "report.html")
     assert ran.code == 0, ran.err
-    page = html.unescape((tmp_path / "report.html").read_text())
+    page = html.unescape((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "published: 35 times as slow as float on Samsung Galaxy S25 (Family)" in page
     assert f"profile {made['elite-fp16']} -d 'aihub:Samsung Galaxy S25'" in page
     assert "-d local" not in page

@@ -26,7 +26,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
+        cwd=ROOT, capture_output=True, text=True, check=True, encoding="utf-8", errors="replace",
     )  # fmt: skip
     for name in filter(None, listed.stdout.split("\0")):
         if (ROOT / name).is_file():
@@ -163,7 +163,7 @@ def test_reports_need_only_their_own_extra(
     assert desk.installed() == {"edgekit", "numpy", "click", "jinja2", "markupsafe"}
     ran = desk.run("edgekit", "report", *packages.values(), "-o", "report.html")
     assert ran.returncode == 0, ran.stderr
-    page = (desk.work / "report.html").read_text()
+    page = (desk.work / "report.html").read_text(encoding="utf-8")
     assert "shapes-cpu-fp32" in page and "shapes-cpu-w8a8" in page
 
 

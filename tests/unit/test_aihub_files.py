@@ -73,12 +73,12 @@ def test_the_ledger_outlives_the_process_and_forgets_what_the_service_forgot(tmp
 def test_a_damaged_entry_is_as_if_it_had_never_been_written(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     for text in ("", "{", "[]", '{"key": "k"}', '{"key": "k", "what": "w", "more": 1}'):
-        (tmp_path / "k.json").write_text(text)
+        (tmp_path / "k.json").write_text(text, encoding="utf-8")
         assert ledger.find("k") is None
 
 
 def test_a_place_that_cannot_be_written_is_an_error_before_anything_is_sent(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(MissingError, match="cannot be noted"):
         Ledger(tmp_path / "file" / "ledger")
 

@@ -22,7 +22,7 @@ def yolo(tmp_path: Path, label: bytes, names: str | None = None, exif: int = 1) 
     image.save(tmp_path / "images" / "a.jpg", exif=tags)
     (tmp_path / "labels" / "a.txt").write_bytes(label)
     if names is not None:
-        (tmp_path / "data.yaml").write_text(names)
+        (tmp_path / "data.yaml").write_text(names, encoding="utf-8")
     return tmp_path
 
 

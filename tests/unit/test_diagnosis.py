@@ -181,7 +181,7 @@ def test_the_search_path_of_the_dsp(make: Make, phone: Callable[..., Machine], t
 def test_the_driver(make: Make, phone: Callable[..., Machine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     package, root = make(), tmp_path / "root"
     (root / "sys/devices/soc0").mkdir(parents=True)
-    (root / "sys/devices/soc0/images").write_text("0:\n\tCRM: 00:BOOT\n12:\n\tCDSP.HT.3.2-00123\n")
+    (root / "sys/devices/soc0/images").write_text("0:\n\tCRM: 00:BOOT\n12:\n\tCDSP.HT.3.2-00123\n", encoding="utf-8")
     assert "CDSP.HT.3.2-00123" in rows(package, phone())["driver version"].found
     monkeypatch.setattr(snapdragon, "_loads", lambda name: False)
     assert "libcdsprpc.so does not load" in rows(package, phone())["NPU driver"].found
@@ -243,7 +243,7 @@ def test_devices_of_aihub(make: Make, phone: Callable[..., Machine], monkeypatch
     assert found["chip"].next.startswith("devices with SM8750: Samsung Galaxy S25,") or state == "ok"
     assert found["AI Hub client"].state is State.PROBLEM and "qai-hub>=" in found["AI Hub client"].next
     assert found["AI Hub token"].state is State.PROBLEM and "engine" not in found
-    ini.write_text("[api]\napi_url = https://hub.example\napi_token = secret\n")
+    ini.write_text("[api]\napi_url = https://hub.example\napi_token = secret\n", encoding="utf-8")
     token = rows(make(), phone(), f"aihub:{device}")["AI Hub token"]
     assert token.state is State.OK and "hub.example" in token.found and "secret" not in str(token)
 
@@ -273,7 +273,7 @@ def test_damage(make: Make, phone: Callable[..., Machine], tmp_path: Path) -> No
     assert found["package"].state is State.PROBLEM and "model-SM8750.onnx" in found["package"].found
     assert found["QAIRT"].state is State.OK  # of the manifest: the file is not believed
     assert "one image" not in found  # nothing damaged reaches the engine
-    (package / "manifest.json").write_text("{}")
+    (package / "manifest.json").write_text("{}", encoding="utf-8")
     assert [c.name for c in diagnosis.examine(package)] == ["package"]
     with pytest.raises(IntegrityError):
         diagnosis.examine(tmp_path / "nothing")

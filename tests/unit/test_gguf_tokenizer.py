@@ -46,7 +46,7 @@ def test_special_tokens_template_and_sampling(tmp_path: Path) -> None:
     assert model.spec.stop == (0, 2, 3)  # <|endoftext|> by its name, eos and eot by their ids
     assert (again.pad_token_id, again.bos_token_id, again.eos_token_id) == (0, 1, 2)
     assert (model.spec.sampling.temperature, model.spec.sampling.top_k) == (0.5, 20)
-    config = json.loads((model.folder / "config.json").read_text())
+    config = json.loads((model.folder / "config.json").read_text(encoding="utf-8"))
     assert (config["architectures"], config["eos_token_id"]) == (["Qwen3ForCausalLM"], 2)
 
 

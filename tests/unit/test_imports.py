@@ -14,12 +14,12 @@ import edgekit
 ROOT = Path(edgekit.__file__).parent
 
 # The way data flows (docs/decisions/0001-rooms.md). A room may import rooms to its left.
-GROUND = {"errors", "spec", "settings", "package", "receipt", "progress", "registry", "cache", "target", "atomic",
+GROUND = {"child", "contents", "documents", "redaction", "errors", "spec", "settings", "manifest", "package", "receipt", "progress", "registry", "cache", "target", "atomic", "staging", "tether",
           "dataset", "model", "archive", "corpus", "outcome", "__init__", "__version__"}  # fmt: skip
 ORDER = ["runtime", "serving", "launch_text", "launch", "architectures", "layers", "sources", "citation", "graph", "quantize", "fixed_text", "tflite", "genai", "qnn", "emulator", "aihub", "backends", "verify", "devices", "store",
-         "profiling", "report", "reading", "compiling", "verification", "comparing", "asked", "text_extra", "diagnosis", "text_verification", "text_pipeline", "pipeline", "cli"]  # fmt: skip
+         "profiling", "report", "reading_child", "reading", "compiling", "verification", "comparing", "asked", "text_extra", "diagnosis", "text_verification", "text_pipeline", "pipeline", "cli"]  # fmt: skip
 # The runtime reads packages on a device: standard library, numpy and these.
-RUNTIME_MAY = {"errors", "spec", "settings", "package", "runtime"}
+RUNTIME_MAY = {"child", "documents", "errors", "spec", "settings", "package", "runtime"}
 
 
 def room(module: str) -> str:
@@ -31,7 +31,7 @@ def imports() -> list[tuple[str, str, str]]:
     found = []
     for path in ROOT.rglob("*.py"):
         own = path.relative_to(ROOT.parent).with_suffix("").as_posix().replace("/", ".")
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("edgekit"):
                 names = (
                     [f"{node.module}.{a.name}" for a in node.names]
@@ -70,7 +70,7 @@ def test_the_runtime_imports_only_what_a_device_has() -> None:
 
 def loaded_after(code: str) -> set[str]:
     script = f"import sys\n{code}\nprint(' '.join(m for m in sys.modules if '.' not in m))"
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, encoding="utf-8", errors="replace")
     return set(run.stdout.split())
 
 
@@ -95,5 +95,5 @@ def test_a_loaded_package_needs_no_torch_or_onnx(packages: dict[str, Path]) -> N
 
 
 def test_every_file_is_short_enough_to_read() -> None:
-    long = {p.name: n for p in ROOT.rglob("*.py") if (n := len(p.read_text().splitlines())) > 310}
+    long = {p.name: n for p in ROOT.rglob("*.py") if (n := len(p.read_text(encoding="utf-8").splitlines())) > 310}
     assert not long

@@ -50,27 +50,27 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
 
     out = tmp_path / "package"
     out.mkdir()
-    (out / "manifest.json").write_text('{"schema": "edgekit.package/1"}')
+    (out / "manifest.json").write_text('{"schema": "edgekit.package/1"}', encoding="utf-8")
     with pytest.raises(StopError), new_folder(out) as folder:
-        (folder / "half").write_text("written")
+        (folder / "half").write_text("written", encoding="utf-8")
         raise StopError
     assert [p.name for p in tmp_path.rglob("*")] == ["package", "manifest.json"]
 
 
 def test_only_packages_are_ever_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work", encoding="utf-8")
     with (
         pytest.raises(ConversionError, match="not an edgekit package"),
         new_folder(tmp_path / "thesis"),
     ):
         pass
-    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
+    assert (tmp_path / "thesis" / "chapter.txt").read_text(encoding="utf-8") == "years of work"
 
 
 def test_a_folder_with_any_other_manifest_is_not_a_package(tmp_path: Path) -> None:
     (tmp_path / "extension").mkdir()
-    (tmp_path / "extension" / "manifest.json").write_text('{"manifest_version": 3}')
+    (tmp_path / "extension" / "manifest.json").write_text('{"manifest_version": 3}', encoding="utf-8")
     with (
         pytest.raises(ConversionError, match="not an edgekit package"),
         new_folder(tmp_path / "extension"),
@@ -96,7 +96,7 @@ def test_receipts_can_grow_but_only_through_edgekit(copy: Path) -> None:
     receipt["notes"] = [*receipt["notes"], "measured again"]
     package.replace_receipt(receipt)
     assert Package(copy).receipt()["notes"][-1] == "measured again"
-    changed = json.loads((copy / "receipt.json").read_text()) | {"verdict": "perfect"}
+    changed = json.loads((copy / "receipt.json").read_text(encoding="utf-8")) | {"verdict": "perfect"}
     (copy / "receipt.json").write_bytes(canonical(changed))
     with pytest.raises(IntegrityError, match="changed after"):
         Package(copy).receipt()

@@ -160,8 +160,8 @@ def checkpoint(
             f"{name.removesuffix('.weight')}.{part}": t.contiguous() for part, t in layer.items()
         }
     save_file(tensors, path / "model.safetensors", {"format": "pt"})
-    data = json.loads((path / "config.json").read_text())
-    (path / "config.json").write_text(json.dumps({**data, "quantization_config": config}))
+    data = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    (path / "config.json").write_text(json.dumps({**data, "quantization_config": config}), encoding="utf-8")
     return path, expected
 
 
@@ -238,9 +238,9 @@ def test_what_is_not_read_is_refused(change: dict[str, Any], tmp_path: Path) -> 
     folder, _ = checkpoint(
         tmp_path / "model", {"compressed-tensors": "int-quantized"}.get(method, method)
     )
-    data = json.loads((folder / "config.json").read_text())
+    data = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     data["quantization_config"] |= change
-    (folder / "config.json").write_text(json.dumps(data))
+    (folder / "config.json").write_text(json.dumps(data), encoding="utf-8")
     source = HuggingFaceSource()
     with pytest.raises(SourceError, match=r"does not read|lacks"):
         source.network(source.read(str(folder), SourceOptions(), tmp_path / "files"), "float32")

@@ -98,7 +98,7 @@ def test_self_contained(tmp_path: Path) -> None:
     one = package(tmp_path)
     measure(tmp_path / "s.sqlite", one)
     write_report([one.path], tmp_path / "r.html", tmp_path / "s.sqlite")
-    text = (tmp_path / "r.html").read_text()
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
     for _, attributes in Tags(text).found:
         for name in ("src", "href", "srcset", "action", "poster", "data", "xlink:href"):
             assert attributes.get(name, "#").startswith(("#", "data:,"))
@@ -127,7 +127,7 @@ def test_hostile_texts_are_escaped(tmp_path: Path) -> None:
     )
     store.close()
     write_report([hostile.path], tmp_path / "r.html", tmp_path / "s.sqlite")
-    text = (tmp_path / "r.html").read_text()
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert HOSTILE not in text
     assert "alert(" in text
     assert [tag for tag, _ in Tags(text).found].count("script") == 1  # the theme button's
@@ -225,7 +225,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == "edgekit.report/1"
     assert document["packages"][0]["name"] == "one"
-    assert out.read_text().startswith("<!DOCTYPE html>")
+    assert out.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert run(["report", str(one.path), "--store", str(tmp_path / "absent")]) == UsageError.exit_code
     assert run(["report", str(one.path), "-o", str(tmp_path)]) == UsageError.exit_code
     assert run(["report", str(tmp_path / "nothing")]) == 6

@@ -128,7 +128,7 @@ def test_the_compiler_takes_every_chip_for_the_one_it_is() -> None:
     pytest.importorskip("onnxruntime_qnn")
     chips = {name: [t.chips[0].soc_id, t.chips[0].htp] for name, t in SNAPDRAGONS.items()}
     ran = subprocess.run(  # of its own: the library is native
-        [sys.executable, "-c", _COMPILE, json.dumps(chips)], capture_output=True, text=True, cwd=ROOT
+        [sys.executable, "-c", _COMPILE, json.dumps(chips)], capture_output=True, text=True, cwd=ROOT, encoding="utf-8", errors="replace",
     )
     assert ran.returncode == 0, ran.stderr[-2000:]
     taken = json.loads(ran.stdout.splitlines()[-1])
@@ -184,7 +184,7 @@ def test_an_unknown_target_is_refused_with_the_nearest() -> None:
 )
 def test_a_file_that_does_not_fit_is_refused_by_name(rest: str, said: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    file.write_text(f'about = "mine"\nbackend = "qnn"\n{rest}\n')
+    file.write_text(f'about = "mine"\nbackend = "qnn"\n{rest}\n', encoding="utf-8")
     with pytest.raises(UsageError, match="cannot be used") as refused:
         find_target(str(file))
     assert str(file) in str(refused.value) and said in str(refused.value)

@@ -44,7 +44,7 @@ def noisy(dataset: Dataset, seed: int) -> list[Predictions]:
 
 
 def pycocotools(dataset: Dataset, predictions: list[Predictions], file: Path) -> list[float]:
-    truth = json.loads(file.read_text())
+    truth = json.loads(file.read_text(encoding="utf-8"))
     names = {e["file_name"]: e["id"] for e in truth["images"]}
     ids = sorted(dataset.categories)
     rows = [
@@ -95,9 +95,9 @@ def test_yolo_and_coco_folders_say_the_same(tmp_path: Path) -> None:
             f"{ids.index(b.category)} {(b.x + b.width / 2) / w} {(b.y + b.height / 2) / h} {b.width / w} {b.height / h}"
             for b in boxes
         ]
-        (tmp_path / "labels" / f"{path.stem}.txt").write_text("\n".join(lines) + "\n")
+        (tmp_path / "labels" / f"{path.stem}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     names = ", ".join(repr(coco.categories[i]) for i in ids)
-    (tmp_path / "data.yaml").write_text(f"names: [{names}]\n")
+    (tmp_path / "data.yaml").write_text(f"names: [{names}]\n", encoding="utf-8")
     yolo = read_dataset(tmp_path)
     assert list(yolo.categories.values()) == [coco.categories[i] for i in ids]
     for a, b in zip(yolo.boxes, coco.boxes):

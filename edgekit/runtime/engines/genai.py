@@ -12,7 +12,7 @@ import numpy as np
 from edgekit.errors import IntegrityError, UsageError
 from edgekit.package import Package
 from edgekit.runtime.cores import default_threads
-from edgekit.runtime.engine import Array, EngineOptions
+from edgekit.runtime.engine import Array, EngineOptions, running
 from edgekit.runtime.engines.genai_tokenizer import library, open_tokenizer
 from edgekit.spec import TextSpec
 
@@ -67,12 +67,14 @@ class GenaiSession:
 
     def append(self, tokens: Sequence[int]) -> None:
         """Read tokens after those the cache holds."""
-        self._generator.append_tokens(np.asarray(tokens, np.int32))
+        with running():
+            self._generator.append_tokens(np.asarray(tokens, np.int32))
         self._held += tokens
 
     def logits(self) -> Array:
         """float32 (V,) for the token after those the cache holds."""
-        row: Array = self._generator.get_logits()[0, -1]
+        with running():
+            row: Array = self._generator.get_logits()[0, -1]
         return row
 
     @property
@@ -100,7 +102,8 @@ class GenaiSession:
         return generator
 
     def _create(self, size: int) -> Any:
-        return self._og.Generator(self._model, self._parameters(size))
+        with running():
+            return self._og.Generator(self._model, self._parameters(size))
 
     def _parameters(self, size: int, **search: Any) -> Any:
         parameters = self._og.GeneratorParams(self._model)
@@ -127,7 +130,8 @@ class GenaiBatch:
         self._waiting = [list(p[shortest:])[::-1] for p in prompts]
         self._forced = np.empty((len(prompts), 1, vocabulary), np.float32)
         first = np.array([p[:shortest] for p in prompts], np.int32)
-        generator.append_tokens(first.reshape(-1))
+        with running():
+            generator.append_tokens(first.reshape(-1))
 
     def reading(self, row: int) -> bool:
         """Whether the prompt of a row is not read to its end yet."""
@@ -135,7 +139,8 @@ class GenaiBatch:
 
     def logits(self) -> Array:
         """float32 (B, V)."""
-        rows: Array = self._generator.get_logits()[:, -1]
+        with running():
+            rows: Array = self._generator.get_logits()[:, -1]
         return rows
 
     def append(self, chosen: Sequence[int]) -> None:
@@ -143,8 +148,9 @@ class GenaiBatch:
         self._forced.fill(-np.inf)
         for row, token in enumerate(chosen):
             self._forced[row, 0, self._waiting[row].pop() if self._waiting[row] else token] = 0.0
-        self._generator.set_logits(self._forced)
-        self._generator.generate_next_token()
+        with running():
+            self._generator.set_logits(self._forced)
+            self._generator.generate_next_token()
 
 
 class GenaiEngine:

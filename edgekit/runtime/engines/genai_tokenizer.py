@@ -14,6 +14,7 @@ from typing import Any
 from edgekit.documents import decode, read_bytes, read_object
 from edgekit.errors import IntegrityError, MissingError, UsageError, guard
 from edgekit.runtime.engines.template import Template
+from edgekit.runtime.tokens import checked_text
 from edgekit.spec import TextSpec
 
 _LARGEST = 2**28  # bytes of a tokenizer's file
@@ -37,7 +38,7 @@ class GenaiTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, special tokens in it as such, and without a beginning token."""
-        return [int(i) for i in self._tokenizer.encode(text)] if text else []
+        return [int(i) for i in self._tokenizer.encode(checked_text(text, "The text"))] if text else []
 
     def encode_plain(self, text: str) -> list[int]:
         """The ids of a text in which special tokens are nothing but characters."""
@@ -66,6 +67,9 @@ class GenaiTokenizer:
     def render(self, messages: Sequence[dict[str, str]], answering: bool = True) -> str:
         """The prompt that the model's chat template makes. Raises UsageError when it refuses, or takes more
         time or memory than a template may."""
+        for message in messages:
+            for part in message.values():
+                checked_text(part, "A message")
         if self._template is None:
             with _opened(self._folder, "chat template"):
                 self._template = Template(self._folder)
@@ -95,11 +99,15 @@ class ReferenceTokenizer(GenaiTokenizer):
 
     def encode(self, text: str) -> list[int]:
         self._reference.encode_special_tokens = False
-        return list(self._reference.encode(text, add_special_tokens=False).ids)
+        return list(
+            self._reference.encode(checked_text(text, "The text"), add_special_tokens=False).ids
+        )
 
     def encode_plain(self, text: str) -> list[int]:
         self._reference.encode_special_tokens = True
-        return list(self._reference.encode(text, add_special_tokens=False).ids)
+        return list(
+            self._reference.encode(checked_text(text, "The text"), add_special_tokens=False).ids
+        )
 
 
 def open_tokenizer(folder: Path, spec: TextSpec) -> GenaiTokenizer:

@@ -18,7 +18,7 @@ import numpy as np
 from edgekit.errors import IntegrityError, MissingError
 from edgekit.package import Package
 from edgekit.runtime.cores import default_threads
-from edgekit.runtime.engine import Array, EngineOptions
+from edgekit.runtime.engine import Array, EngineOptions, running
 from edgekit.runtime.engines.litert_check import check
 from edgekit.runtime.native import output_to
 from edgekit.spec import TensorSpec
@@ -78,17 +78,6 @@ def opened(model: bytes, threads: int, path: str = "") -> Iterator[Any]:
             f"{library.__name__.split('.')[0]} cannot open this package", _first_line(error),
             "use the version its manifest names, or convert again",
         ) from error  # fmt: skip
-
-
-@contextmanager
-def running() -> Iterator[None]:
-    """What the library raises while it runs, as IntegrityError."""
-    try:
-        yield
-    except (RuntimeError, ValueError) as error:
-        raise IntegrityError(
-            "The model in this package fails when it runs", _first_line(error), "convert again"
-        ) from error
 
 
 def _first_line(error: Exception) -> str:

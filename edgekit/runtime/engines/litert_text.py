@@ -13,11 +13,11 @@ from typing import Any
 from edgekit.errors import IntegrityError, MissingError
 from edgekit.package import Package
 from edgekit.runtime.cores import default_threads
-from edgekit.runtime.engine import Array, EngineOptions
+from edgekit.runtime.engine import Array, EngineOptions, running
 from edgekit.runtime.engines.fixed_text import FixedTextSession
 from edgekit.runtime.engines.fixed_text_decoder import Decoder
 from edgekit.runtime.engines.genai_tokenizer import open_tokenizer
-from edgekit.runtime.engines.litert import opened, running
+from edgekit.runtime.engines.litert import opened
 
 
 class Signature:

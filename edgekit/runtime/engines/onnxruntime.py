@@ -10,17 +10,19 @@ import numpy as np
 from edgekit.errors import IntegrityError, MissingError
 from edgekit.package import Package
 from edgekit.runtime.cores import default_threads
-from edgekit.runtime.engine import Array, EngineOptions
+from edgekit.runtime.engine import Array, EngineOptions, running
 
 if TYPE_CHECKING:
     from edgekit.runtime.operators import Effort, Inside
 
 
+Sizes = dict[str, tuple[tuple[int, ...], str]]  # shape and dtype by name
+
+
 class OnnxRuntimeSession:
     simulator = ""
 
-    def __init__(self, model: bytes, inputs: dict[str, tuple[tuple[int, ...], str]],
-                 outputs: dict[str, tuple[tuple[int, ...], str]], options: EngineOptions) -> None:  # fmt: skip
+    def __init__(self, model: bytes, inputs: Sizes, outputs: Sizes, options: EngineOptions) -> None:
         ort = library()
         self.threads = options.threads or default_threads()
         settings = ort.SessionOptions()
@@ -29,6 +31,10 @@ class OnnxRuntimeSession:
         settings.log_severity_level = 3
         self._session = self._create(ort, model, settings)
         _compare(self._session, set(inputs), set(outputs))
+        with running():  # a graph may be of other types and sizes than its manifest says
+            self._bind(ort, inputs, outputs)
+
+    def _bind(self, ort: Any, inputs: Sizes, outputs: Sizes) -> None:
         self._binding = self._session.io_binding()
         self._inputs = {n: np.zeros(shape, dtype) for n, (shape, dtype) in inputs.items()}
         self._outputs: dict[str, Array] = {}
@@ -60,11 +66,12 @@ class OnnxRuntimeSession:
     def run(self, inputs: Mapping[str, Array] | None = None) -> dict[str, Array]:
         for name, array in (inputs or {}).items():
             np.copyto(self._inputs[name], array)
-        self._session.run_with_iobinding(self._binding)
-        if self._open:
-            values = self._binding.get_outputs()
-            for name in self._open:
-                self._outputs[name] = values[self._order.index(name)].numpy()
+        with running():
+            self._session.run_with_iobinding(self._binding)
+            if self._open:
+                values = self._binding.get_outputs()
+                for name in self._open:
+                    self._outputs[name] = values[self._order.index(name)].numpy()
         return self._outputs
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.runtime.engine import Array
+from edgekit.runtime.engine import Array, running
 
 
 class Chain:
@@ -24,7 +24,8 @@ class Chain:
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         known = dict(feeds)
         for session, takes, gives in self._sessions:
-            known |= zip(gives, session.run(None, {n: known[n] for n in takes}))
+            with running():
+                known |= zip(gives, session.run(None, {n: known[n] for n in takes}))
             known["hidden"] = known.get("hidden_out", known["hidden"])
         return known
 

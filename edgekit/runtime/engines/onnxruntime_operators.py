@@ -34,7 +34,7 @@ def look(package: Package, threads: int, effort: Effort) -> Inside:
         artifact = package.read(package.manifest.engine.artifact)
         session = ort.InferenceSession(artifact, settings, providers=["CPUExecutionProvider"])
         taken = timed(lambda: session.run(None, feed), effort)
-        events = json.loads(Path(session.end_profiling()).read_text())
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     return read(events, len(taken), f"onnxruntime {ort.__version__}")
 
 
