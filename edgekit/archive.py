@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import zipfile
 from pathlib import Path
 
+from edgekit import staging
 from edgekit.atomic import MANIFEST, new_folder
 from edgekit.errors import ConversionError, IntegrityError
 from edgekit.package import MAX_FILES, MAX_JSON, RECEIPT, Package, check_name, parse_manifest
@@ -18,27 +18,27 @@ def pack(package: Package, out: Path) -> Path:
     """Write the verified package as one `.edgepkg` file: a zip, uncompressed, fixed timestamps."""
     package.verify()
     names = sorted([*package.manifest.files, MANIFEST, RECEIPT])
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        with (
+            staging.new_file(out) as temporary,
+            zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
+        ):
             for name in names:
                 info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
                 info.external_attr = 0o644 << 16
                 info.file_size = (package.folder / name).stat().st_size
                 with (package.folder / name).open("rb") as file, archive.open(info, "w") as inside:
                     shutil.copyfileobj(file, inside, _CHUNK)
-        os.replace(temporary, out)
     except OSError as error:
         raise ConversionError(f"{out} cannot be written", str(error.strerror or error)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return out
 
 
-def unpack(file: Path, into: Path) -> Path:
+def unpack(file: Path, into: Path, durable: bool = True) -> Path:
     """Extract an `.edgepkg` below the folder `into` and return the package's folder.
 
-    Only names that its own manifest lists are written, each at the size listed.
+    Only names that its own manifest lists are written, each at the size listed. `durable`: see
+    `new_folder`; not for what is read once and removed.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -72,7 +72,7 @@ def unpack(file: Path, into: Path) -> Path:
                 )  # fmt: skip
             folder = into / manifest.name
             check_name(manifest.name)
-            with new_folder(folder) as temporary:
+            with new_folder(folder, durable) as temporary:
                 for name in (*expected, MANIFEST, RECEIPT):
                     (temporary / name).parent.mkdir(parents=True, exist_ok=True)
                     with archive.open(name) as inside, (temporary / name).open("wb") as out:

@@ -1,5 +1,6 @@
 """Finished steps of conversions, by content: an interrupted conversion continues, a repeated one
-is quick. Entries appear whole or not at all, and go when unused for a month."""
+is quick. Entries appear whole or not at all, and go when unused for a month. What a killed process had
+begun goes when the next one starts; what a compiler crashed on stays for its month as `crash-...`."""
 
 from __future__ import annotations
 
@@ -7,19 +8,20 @@ import contextlib
 import functools
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgekit import settings
+from edgekit import settings, staging
 from edgekit.errors import ConversionError, CrashError
 from edgekit.package import canonical
 
 _MONTH = 30 * 24 * 3600
 _unfinished: set[Path] = set()
+_swept: set[Path] = set()
 
 
 def key(**parts: Any) -> str:
@@ -41,25 +43,28 @@ def step(name: str, make: Callable[[Path], None]) -> Path:
     """The folder of the finished step `name`, made by `make(folder)` when it is not there."""
     root = settings.cache_folder() / "steps"
     done = root / name
+    _sweep(root)
     if done.is_dir():
         os.utime(done)
         return done
     try:
         root.mkdir(parents=True, exist_ok=True)
         _forget_old(root)
-        work = Path(tempfile.mkdtemp(prefix=".partial-", dir=root))
+        work = staging.new_folder(root / "partial")
         _unfinished.add(work)
     except OSError as error:
         raise _unwritable(root, error) from error
     try:
         make(work)
+        staging.flush(work)  # after a power cut a finished step would be taken as it is
         os.replace(work, done)
     except OSError as error:
         shutil.rmtree(work, ignore_errors=True)
         if not done.is_dir():  # else another process finished the same step first
             raise _unwritable(root, error) from error
-    except CrashError:
-        raise  # what repeats the crash stays
+    except CrashError as error:
+        _keep(work, root, error)
+        raise
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
@@ -69,9 +74,24 @@ def step(name: str, make: Callable[[Path], None]) -> Path:
     return done
 
 
+def _sweep(root: Path) -> None:
+    """Once a process: what is left afterwards is of processes that died meanwhile."""
+    if root not in _swept:
+        staging.sweep(root)
+        _swept.add(root)
+
+
+def _keep(work: Path, root: Path, error: CrashError) -> None:
+    """What repeats the crash stays, under a name that is no longer this process's."""
+    kept = root / f"crash-{time.strftime('%Y%m%d')}-{secrets.token_hex(4)}"
+    with contextlib.suppress(OSError):
+        os.replace(work, kept)
+        error.next = error.next.replace(str(work), str(kept))
+
+
 def discard_unfinished() -> None:
     """Remove the folders of steps that this process has begun. For signal handlers."""
-    for work in _unfinished:
+    for work in tuple(_unfinished):
         shutil.rmtree(work, ignore_errors=True)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgekit import staging
 from edgekit.errors import MissingError, UsageError
 from edgekit.report.collect import collect
 from edgekit.report.page import Page, build
@@ -44,14 +44,11 @@ def render(page: Page) -> str:
 
 
 def _write(out: Path, text: str) -> None:
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, out)
+        with staging.new_file(out) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"{out} cannot be written", str(error.strerror or error), "choose another with --out"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
