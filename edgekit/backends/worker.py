@@ -38,7 +38,7 @@ def compile_in_worker(
         "options": to_json(options),
     }  # fmt: skip
     path = work / "job.json"
-    path.write_text(json.dumps(job, indent=1))
+    path.write_text(json.dumps(job, indent=1), encoding="utf-8")
     command = [
         sys.executable,
         "-P",
@@ -66,7 +66,7 @@ def compile_in_worker(
                 pipe.close()
     if process.returncode:
         _raise(said, process.returncode, target, precision, path)
-    return from_json(Artifact, json.loads((work / "artifact.json").read_text()))
+    return from_json(Artifact, json.loads((work / "artifact.json").read_text(encoding="utf-8")))
 
 
 def _raise(said: str, code: int, target: Target, precision: Precision, job: Path) -> NoReturn:
@@ -86,7 +86,7 @@ def repeat_command(job: Path) -> str:
 
 
 def main(job_path: str) -> int:
-    job: dict[str, Any] = json.loads(Path(job_path).read_text())
+    job: dict[str, Any] = json.loads(Path(job_path).read_text(encoding="utf-8"))
     work = Path(job_path).parent
     target = from_json(Target, job["target"])
     try:
@@ -102,7 +102,7 @@ def main(job_path: str) -> int:
         return _say(
             ConversionError(f"The {target.backend} backend could not write its result", why, hint)
         )
-    (work / "artifact.json").write_text(json.dumps(to_json(artifact), sort_keys=True))
+    (work / "artifact.json").write_text(json.dumps(to_json(artifact), sort_keys=True), encoding="utf-8")
     return 0
 
 

@@ -12,7 +12,14 @@ from pathlib import Path
 import click
 
 from edgekit.cli.output import emit, json_option
+from edgekit.documents import DocumentError, decode, read_bytes
 from edgekit.errors import RemoteError, UsageError
+from edgekit.redaction import remember
+from edgekit.staging import outer_environment
+from edgekit.tether import run_guarded
+
+TOKEN = "EDGEKIT_EMULATOR_TOKEN"  # as emulator/start.py reads it
+_PATIENCE = 20  # seconds that the emulator has to end its jobs and itself
 
 
 @click.command()
@@ -20,7 +27,10 @@ from edgekit.errors import RemoteError, UsageError
     "--port", type=click.IntRange(0, 65535), default=0, help="Default: last time's, or any free one."
 )
 @click.option("--state", metavar="DIR", help="Uploads and jobs, kept (default: beside the database).")
-@click.option("--token", help="The only token taken (default: last time's, or a random one).")
+@click.option(
+    "--token-file", metavar="FILE",
+    help="Holds the only token taken, as EDGEKIT_EMULATOR_TOKEN may (default: last time's, or a random one).",
+)  # fmt: skip
 @click.option(
     "--fault", "faults", metavar="FAULT", multiple=True,
     help="KIND[=VALUE][:WHEN[+SKIP]][:TIMES], as 503:job-get:2. May be given several times.",
@@ -34,7 +44,7 @@ from edgekit.errors import RemoteError, UsageError
 @json_option
 @click.pass_context
 def command(
-    context: click.Context, port: int, state: str | None, token: str | None, faults: tuple[str, ...],
+    context: click.Context, port: int, state: str | None, token_file: str | None, faults: tuple[str, ...],
     client_python: str | None, run: tuple[str, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Run an AI Hub on this machine, for Qualcomm's own client and no account.
@@ -60,13 +70,13 @@ def command(
     folder = Path(state).resolve() if state else data_folder() / "hub-emulator"
     arguments = ["--state", str(folder), "--port", str(port), "--edgekit-python", sys.executable,
                  "--edgekit-path", str(package.parent)]  # fmt: skip
-    arguments += ["--token", token] if token else []
     arguments += [a for f in faults for a in ("--fault", f)]
+    environment_ = {**os.environ, **({TOKEN: _secret(token_file)} if token_file else {})}
     # -I: nothing of edgekit's environment, whose protobuf is another, reaches the client's. Its stdin
     # closes when this process ends, however it does, and it ends with it.
     process = subprocess.Popen(
         [str(python), "-I", str(package / "emulator"), *arguments, "--attended"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment_,
     )  # fmt: skip
     assert process.stdout is not None
     code = 0
@@ -90,17 +100,33 @@ def command(
         code = 130 if run else 0  # Ctrl-C is how a server ends, and no success of a command
     finally:
         process.terminate()
-        process.wait()
+        try:
+            process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
     context.exit(code)
+
+
+def _secret(path: str) -> str:
+    try:
+        words = decode(read_bytes(Path(path), 4096)).split()
+    except (OSError, DocumentError) as error:
+        raise UsageError(f"--token-file {path} cannot be read", str(error), "check the path") from error
+    if len(words) != 1:
+        raise UsageError(f"--token-file {path} holds no token", "", "write one word into it")
+    remember(words[0])
+    return words[0]
 
 
 def _run(command: Sequence[str], ini: str, python: Path, as_json: bool) -> int:
     """The exit code of `command`; beside a JSON document its output goes to stderr."""
-    environment = {**os.environ, "QAIHUB_CLIENT_INI": ini, "EDGEKIT_AIHUB_PYTHON": str(python)}
+    environment = {
+        **outer_environment(), "QAIHUB_CLIENT_INI": ini, "EDGEKIT_AIHUB_PYTHON": str(python)
+    }  # fmt: skip
     click.echo("AI Hub is emulated for this command", err=True)
     try:
-        ran = subprocess.run(command, env=environment, stdout=2 if as_json else None, check=False)
-        return ran.returncode if ran.returncode >= 0 else 128 - ran.returncode  # as shells have it
+        return run_guarded(command, environment, stdout=2 if as_json else None)
     except OSError as error:
         raise UsageError(f"{command[0]} cannot be run", str(error), "check its path") from error
 

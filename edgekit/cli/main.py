@@ -12,8 +12,13 @@ from typing import Any
 import click
 
 from edgekit import __version__
-from edgekit.errors import ConversionError, EdgekitError, MissingError, UsageError
+from edgekit.cli.console import adapt_output
+from edgekit.cli.ending import ended_politely
+from edgekit.errors import ConversionError, DeviceError, EdgekitError, MissingError, UsageError
+from edgekit.redaction import redact
+from edgekit.staging import own_temporary_folder
 
+_SMALLER = "end other programs, or take a machine or limit (ulimit -v) with more memory"
 _BUG = 70  # EX_SOFTWARE of sysexits.h: none of the codes that scripts act on
 
 VERBS = {
@@ -84,7 +89,11 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: runs the command line and exits the process."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    adapt_output()
+    ended_politely()
+    with own_temporary_folder():
+        code = run(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -108,11 +117,16 @@ def run(arguments: list[str]) -> int:
     except OSError as error:
         what = f"{error.filename or 'A file'} cannot be used"
         return fail(ConversionError(what, str(error.strerror or error)), "--json" in arguments)
+    except MemoryError:
+        return fail(DeviceError("There is not enough memory for this", "", _SMALLER), "--json" in arguments)
     except ModuleNotFoundError as error:  # what only conversion imports; the rest says so itself
         what = f"This needs {error.name}, which is not installed"
         return fail(MissingError(what, "", "pip install 'edgekit[convert]'"), "--json" in arguments)
+    except ImportError as error:  # a library that is there and does not load: a full memory, above all
+        what = f"This needs {error.name or 'a library'}, which cannot be loaded"
+        return fail(MissingError(what, str(error), _SMALLER), "--json" in arguments)
     except Exception as error:
-        traceback.print_exc()
+        click.echo(redact(traceback.format_exc()), err=True, nl=False)
         if "--json" in arguments:
             fail(
                 EdgekitError("This is a bug in edgekit", f"{type(error).__name__}: {error}"),

@@ -14,6 +14,7 @@ from edgekit.devices.base import DeviceInfo, Launch, Plan
 from edgekit.devices.sensors import busy_share, cpu_model, frequency_policy, memory_bytes, readings
 from edgekit.errors import DeviceError, UsageError, from_dict
 from edgekit.runtime.cores import allowed_cores
+from edgekit.tether import tied
 
 _BUSY = 0.10  # share of the allowed cores that others may use before a launch is suspect
 
@@ -61,7 +62,14 @@ def fresh_process(module: str, package: Path, plan: Plan) -> tuple[dict[str, Any
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     others = busy_share(0.2)  # while nothing of ours runs, all use is somebody else's
     before = readings()
-    process = subprocess.run(command, capture_output=True, text=True, env=environment)
+    process = subprocess.run(
+        tied(command),
+        capture_output=True,
+        env=environment,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
     host: dict[str, Any] = {"busy_before": others, "before": before, "after": readings()}
     try:
         data: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])

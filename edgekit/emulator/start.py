@@ -7,7 +7,9 @@ import configparser
 import fcntl
 import json
 import os
+import re
 import secrets
+import shutil
 import signal
 import sys
 import tempfile
@@ -19,7 +21,11 @@ from urllib.parse import urlsplit
 from edgekit.emulator.devices import devices
 from edgekit.emulator.faults import Faults, parse
 from edgekit.emulator.server import Emulator
+from edgekit.emulator.store import JobRecord, Store
 
+_FOLDERS = ("models", "datasets", "jobs")
+_UNFINISHED = re.compile(r"tmp[a-z0-9_]{8}(\.tmp)?")  # as tempfile names them
+TOKEN = "EDGEKIT_EMULATOR_TOKEN"  # the only one taken; not an argument, which a process list shows
 _PART = 64 << 20  # bytes of an upload that one request carries
 
 
@@ -32,9 +38,10 @@ def main(arguments: Sequence[str]) -> int:
         fcntl.flock(kept, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         sys.exit(f"another emulator uses {state}")
+    _sweep(state)
     ini = state / "client.ini"
     before = _read(ini)
-    token = options.token or before.get("api_token") or secrets.token_hex(20)
+    token = os.environ.pop(TOKEN, "") or before.get("api_token") or secrets.token_hex(20)
     faults = Faults([parse(f) for f in options.fault])
     port = options.port or urlsplit(before.get("api_url", "")).port or 0
     made = (options.edgekit_python, options.edgekit_path, options.part_size)
@@ -49,6 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(number, lambda *_: threading.Thread(target=emulator.shutdown).start())
     if options.attended:
         threading.Thread(target=_end_with_parent, args=(emulator,), daemon=True).start()
+    _forget_attempts(emulator.store)
     emulator.runner.start()
     ready = {"schema": "edgekit.hub-emulator/1", "url": emulator.url, "client_ini": str(ini),
              "state": str(state), "pid": os.getpid(), "devices": len(devices())}  # fmt: skip
@@ -59,6 +67,25 @@ def main(arguments: Sequence[str]) -> int:
         emulator.runner.stop()
         emulator.server_close()
     return 0
+
+
+def _sweep(state: Path) -> None:
+    """What a killed emulator left in `state`, which this one alone has now: files that were not yet
+    in their place, and folders whose record was never written."""
+    for path in (*state.iterdir(), *(p for name in _FOLDERS for p in state.glob(f"{name}/*/*"))):
+        if path.is_file() and (_UNFINISHED.fullmatch(path.name) or path.name == "blob.new"):
+            path.unlink(missing_ok=True)
+    for name in _FOLDERS:
+        for folder in (state / name).glob("*"):
+            if folder.is_dir() and not (folder / "record.json").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _forget_attempts(store: Store) -> None:
+    """Jobs that a killed emulator left begin again, in folders of their own."""
+    for job in store.every(JobRecord):
+        if not job.finished:
+            shutil.rmtree(store.attempt(job), ignore_errors=True)
 
 
 def _end_with_parent(emulator: Emulator) -> None:
@@ -72,7 +99,6 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="edgekit.emulator")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--token", default="")
     parser.add_argument("--fault", action="append", default=[])
     parser.add_argument("--edgekit-python", default=sys.executable)
     parser.add_argument("--edgekit-path", default="")
@@ -90,6 +116,6 @@ def _read(ini: Path) -> dict[str, str]:
 def _write(ini: Path, url: str, token: str) -> None:
     text = f"[api]\napi_token = {token}\napi_url = {url}\nweb_url = {url}\nverbose = False\n"
     # readable by its owner only
-    with tempfile.NamedTemporaryFile("w", dir=ini.parent, delete=False) as file:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=ini.parent, delete=False) as file:
         file.write(text)
     os.replace(file.name, ini)

@@ -1,4 +1,4 @@
-"""A full disk and Ctrl-C: nothing half-written, and the same command goes on."""
+"""A full disk, Ctrl-C and SIGTERM: nothing half-written, and the same command goes on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ CONVERT = [
 
 
 def leftovers(folder: Path) -> list[str]:
-    return [p.name for p in folder.rglob("*") if p.name.startswith((".partial", ".shapes"))]
+    starts = (".partial", ".shapes", "edgekit-")
+    return [p.name for p in folder.rglob("*") if p.name.startswith(starts)]
 
 
 @pytest.mark.parametrize("kilobytes", [4, 300, 1500])
@@ -73,3 +74,30 @@ def test_ctrl_c_leaves_nothing_half_written_and_work_continues(tmp_path: Path) -
         "shapes-cpu-fp32",
         "shapes-cpu-w8a8",
     ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_polite_kill_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    """In the middle of a step."""
+    (tmp_path / "tmp").mkdir()
+    environment = {
+        **os.environ,
+        "TMPDIR": str(tmp_path / "tmp"),
+        "EDGEKIT_CACHE": str(tmp_path / "cache"),
+    }
+    code = (
+        "import sys, time, tempfile; from pathlib import Path; from edgekit import cache; from edgekit.cli import main\n"
+        "def wait(work):\n    tempfile.mkdtemp(); print('working', flush=True); time.sleep(60)\n"
+        "main.run = lambda a: cache.step('anything', wait)\n"
+        "main.main([])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "working\n"
+    assert leftovers(tmp_path)
+    process.send_signal(number)
+    assert process.wait(30) == 128 + number
+    assert not leftovers(tmp_path)
