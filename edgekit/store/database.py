@@ -32,6 +32,9 @@ class Profile:
     launches: tuple[Launch, ...]
 
 
+_PATIENCE = 30  # seconds for others to finish writing
+
+
 def default_path() -> Path:
     chosen = settings.get("store").value
     return Path(chosen) if chosen else settings.data_folder() / "profiles.sqlite"
@@ -44,7 +47,7 @@ class Store:
         self.path = path or default_path()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self.path, timeout=30)
+            self._connection = sqlite3.connect(self.path, timeout=_PATIENCE)
             self._connection.execute("PRAGMA foreign_keys = ON")
             self._migrate()
         except (OSError, sqlite3.Error) as error:
@@ -54,13 +57,20 @@ class Store:
             ) from error  # fmt: skip
 
     def _migrate(self) -> None:
-        done = self._connection.execute("PRAGMA user_version").fetchone()[0]
         folder = resources.files("edgekit.store") / "migrations"
-        for file in sorted(folder.iterdir(), key=lambda f: f.name):
-            number = int(file.name[:4]) if file.name.endswith(".sql") else 0
-            if number > done:
-                script = file.read_text()
-                self._connection.executescript(f"BEGIN;{script}PRAGMA user_version = {number};COMMIT;")
+        files = {int(f.name[:4]): f for f in folder.iterdir() if f.name.endswith(".sql")}
+        if self._version() >= max(files):
+            return  # the lock is for those that change something
+        with self._connection as connection:  # commits all, or rolls all back
+            connection.execute("BEGIN IMMEDIATE")
+            done = self._version()  # only now can no other process be doing the same
+            for number in sorted(n for n in files if n > done):
+                for statement in _statements(files[number].read_text(encoding="utf-8")):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number}")
+
+    def _version(self) -> int:
+        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
@@ -122,3 +132,13 @@ class Store:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _statements(script: str) -> Iterator[str]:
+    """One by one: `executescript` commits before it begins, and with that it gives the lock away."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
