@@ -2,26 +2,58 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from edgekit.cli.output import emit, json_option, number
+from edgekit.cli.output import emit, json_option, number, plain
+from edgekit.errors import EdgekitError, IntegrityError
 from edgekit.package import Package
 
 
 @click.command()
 @click.argument("packages", nargs=-1, required=True)
 @json_option
-def command(packages: tuple[str, ...], as_json: bool) -> None:
+@click.pass_context
+def command(context: click.Context, packages: tuple[str, ...], as_json: bool) -> None:
     """Check every byte of PACKAGES against their manifests and receipts.
 
-    Exit code 6, and the file that differs, when one does not match.
+    All are checked, one line each. Exit code 6, and the file that differs, when one does not match.
     """
+    errors: list[EdgekitError] = []
     rows = []
     for path in packages:
-        package = Package(path)
-        size = package.verify()
-        rows.append({"package": path, "files": len(package.manifest.files) + 2, "bytes": size})
+        try:
+            row = _verified(path)
+        except EdgekitError as error:
+            if len(packages) == 1:
+                raise
+            errors.append(error)
+            row = {"package": path, "ok": False, "error": error.to_dict()}
+        rows.append(row)
         if not as_json:
-            click.echo(f"ok  {path}  {len(package.manifest.files) + 2} files, {number(size, 'bytes')}")
+            click.echo(_line(row))
     if as_json:
         emit("verify", packages=rows)
+    elif errors:
+        count = f"{len(errors)} of {len(packages)} packages are not what they should be"
+        click.echo(f"{count}; `edgekit verify PACKAGE` says of one what to do next", err=True)
+    if errors:
+        context.exit(IntegrityError.exit_code)
+
+
+def _verified(path: str) -> dict[str, Any]:
+    try:
+        package = Package(path)
+        size = package.verify()
+    except OSError as error:  # a file that may not be read; those after it may be
+        why = str(error.strerror or error)
+        raise IntegrityError(f"{error.filename or path} cannot be read", why) from error
+    return {"package": path, "ok": True, "files": len(package.manifest.files) + 2, "bytes": size}
+
+
+def _line(row: dict[str, Any]) -> str:
+    if row["ok"]:
+        return f"ok  {row['package']}  {row['files']} files, {number(row['bytes'], 'bytes')}"
+    error = row["error"]
+    return f"{click.style('bad', fg='red')} {row['package']}  {plain(': '.join(t for t in (error['what'], error['why']) if t))}"

@@ -52,6 +52,25 @@ def test_verify_names_the_file_that_differs(edgekit: Edgekit, copy: Path) -> Non
     assert edgekit("verify", copy, "--json").json["error"] == "IntegrityError"
 
 
+def test_verify_checks_those_after_a_bad_one_too(
+    edgekit: Edgekit, packages: dict[str, Path], copy: Path, tmp_path: Path
+) -> None:
+    (copy / "labels.txt").write_text("ghost\n", encoding="utf-8")
+    everything = (packages["fp32"], copy, tmp_path / "nowhere", packages["w8a8"])
+    ran = edgekit("verify", *everything)
+    assert ran.code == 6
+    assert [line.split()[:2] for line in ran.out.splitlines()] == [
+        [word, str(p)] for word, p in zip(("ok", "bad", "bad", "ok"), everything)
+    ]
+    assert "labels.txt" in ran.out
+    assert "2 of 4" in ran.err
+    as_json = edgekit("verify", *everything, "--json")
+    assert as_json.code == 6
+    rows = as_json.json["packages"]
+    assert [r["ok"] for r in rows] == [True, False, False, True]
+    assert [r["error"]["error"] for r in rows if not r["ok"]] == ["IntegrityError"] * 2
+
+
 def test_pack_and_unpack_give_the_same_package(edgekit: Edgekit, copy: Path, tmp_path: Path) -> None:
     ran = edgekit("pack", copy)
     packed = tmp_path / "shapes-cpu-fp32.edgepkg"
