@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+_NO_MEMORY = 77  # the exit code of a child that was refused memory
 _LONGEST = 64 * 2**20  # bytes of one line from a child
 
 
@@ -82,8 +83,12 @@ class Child:
         self._lines.put(b"")
 
     def _end(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it is dying, and how is worth knowing
+            self._process.wait(5)
         self.close()
         code = self._process.returncode
+        if code == _NO_MEMORY:
+            return "it needs more memory than it may have"
         return f"it died of signal {-code}" if code < 0 else f"it ended with exit code {code}"
 
     def close(self) -> None:
@@ -135,9 +140,12 @@ def answer(
     questions: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(questions, aside), daemon=True).start()
     while True:
-        for line in handle(questions.get()):
-            out.write(json.dumps(line).encode("ascii") + b"\n")
-            out.flush()
+        try:
+            for line in handle(questions.get()):
+                out.write(json.dumps(line).encode("ascii") + b"\n")
+                out.flush()
+        except MemoryError:
+            os._exit(_NO_MEMORY)
 
 
 def _listen(questions: queue.SimpleQueue[Any], aside: Callable[[Any], bool]) -> None:
