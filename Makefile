@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Qualcomm AI Hub's client and onnx need different protobufs, so it has an environment of its own.
 AIHUB := $(VENV)/aihub
 
-.PHONY: demo test test-fast lint benchmark clean
+.PHONY: demo test test-fast lint benchmark kills clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +36,10 @@ lint: $(VENV)/installed
 
 benchmark: $(VENV)/installed
 	$(BIN)/python benchmarks/runtime.py
+
+# A hundred runs are killed, and nothing is lost or left behind; some eight minutes.
+kills: $(VENV)/installed $(AIHUB)/installed
+	EDGEKIT_AIHUB_PYTHON=$(CURDIR)/$(AIHUB)/bin/python $(BIN)/python tests/attacks/kills.py --kills 100
 
 clean:
 	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache

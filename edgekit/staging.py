@@ -190,7 +190,7 @@ def own_temporary_folder() -> Iterator[None]:
     before, kept = tempfile.tempdir, os.environ.get(TEMPORARY)
     own: Path | None = None
     with contextlib.suppress(OSError):  # no folder for temporary files: whoever needs one says so
-        root = Path(tempfile.gettempdir())
+        root = _temporary_root()
         sweep(root)
         own = root / name()
         own.mkdir(mode=0o700)
@@ -205,6 +205,15 @@ def own_temporary_folder() -> Iterator[None]:
             os.environ.pop(TEMPORARY, None)
             os.environ.update(outer_environment())
             _outer.clear()
+
+
+def _temporary_root() -> Path:
+    """Where `tempfile` would look first. Asking it tries the place with a file that a kill would leave."""
+    named = [os.environ.get(v) for v in ("TMPDIR", "TEMP", "TMP")]
+    for place in (*named, *(("/tmp", "/var/tmp") if os.name == "posix" else ())):
+        if place and os.path.isdir(place) and os.access(place, os.W_OK):
+            return Path(place).absolute()
+    return Path(tempfile.gettempdir())
 
 
 def outer_environment() -> dict[str, str]:
