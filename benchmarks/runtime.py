@@ -95,7 +95,14 @@ def main() -> None:
                     str(image),
                     str(options.iterations),
                 ]
-                run = subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8", errors="replace")
+                run = subprocess.run(
+                    command,
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                    encoding="utf-8",
+                    errors="replace",
+                )
                 seen[name].append(json.loads(run.stdout))
     report(seen, str(package))
 

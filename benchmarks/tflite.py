@@ -152,7 +152,14 @@ def main() -> None:
                     continue
                 command = [sys.executable, "-c", _TIMED, str(file.path), str(options.threads),
                            str(options.iterations)]  # fmt: skip
-                run = subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8", errors="replace")
+                run = subprocess.run(
+                    command,
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                    encoding="utf-8",
+                    errors="replace",
+                )
                 file.launches.append(float(run.stdout))
         report(files, options)
 

@@ -37,7 +37,9 @@ def compiled(
         compile_in_worker(target, precision, options, folder)
 
     folder = cache.step(f"{precision}-{key}", make)
-    return from_json(Artifact, json.loads((folder / "artifact.json").read_text(encoding="utf-8"))), folder
+    return from_json(
+        Artifact, json.loads((folder / "artifact.json").read_text(encoding="utf-8"))
+    ), folder
 
 
 def described(

@@ -132,7 +132,9 @@ def first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     text = lines[0][:300] if lines else ""
     kind = type(error).__name__
-    return f"{kind}: {text}" if len(text) < 40 or kind in ("KeyError", "TypeError", "ValueError") else text
+    return (
+        f"{kind}: {text}" if len(text) < 40 or kind in ("KeyError", "TypeError", "ValueError") else text
+    )
 
 
 BY_NAME: dict[str, type[EdgekitError]] = {

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from edgekit import contents
+from edgekit import contents, staging
 from edgekit.atomic import MANIFEST, new_folder
 from edgekit.errors import IntegrityError
 from edgekit.manifest import (
@@ -51,7 +51,7 @@ class Package:
             self._unpacked = tempfile.TemporaryDirectory(prefix="edgekit-")
             from edgekit.archive import unpack
 
-            self.folder = unpack(self.path, Path(self._unpacked.name))
+            self.folder = unpack(self.path, Path(self._unpacked.name), durable=False)
         raw = _read_json(self.folder, MANIFEST)
         self.manifest_sha256 = hashlib.sha256(raw).hexdigest()
         self.manifest = parse_manifest(raw)
@@ -149,12 +149,8 @@ class Package:
         body = {**to_json(dict(receipt)), "manifest_sha256": self.manifest_sha256}
         body.pop("digest", None)
         body["digest"] = hashlib.sha256(canonical(body)).hexdigest()
-        temporary = self.folder / f".{RECEIPT}.{os.getpid()}"
-        try:
+        with staging.new_file(self.folder / RECEIPT) as temporary:
             temporary.write_bytes(canonical(body))
-            os.replace(temporary, self.folder / RECEIPT)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def _read_json(folder: Path, name: str) -> bytes:

@@ -123,7 +123,13 @@ def _descendants(root: int) -> list[int]:
                 if state not in (b"Z", b"X"):
                     parents[int(name)] = int(parent)
     else:
-        asked = subprocess.Popen(["ps", "-A", "-o", "pid=,ppid="], stdout=subprocess.PIPE, text=True)
+        asked = subprocess.Popen(
+            ["ps", "-A", "-o", "pid=,ppid="],
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
         rows = [line.split() for line in asked.communicate()[0].splitlines()]
         parents = {int(r[0]): int(r[1]) for r in rows if int(r[0]) != asked.pid}
     found = [root]

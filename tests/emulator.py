@@ -90,7 +90,13 @@ class Emulator:
         """Returns when it answers."""
         command = [self.python, "-I", PACKAGE / "emulator", "--state", self.state,
                    "--edgekit-python", sys.executable, "--edgekit-path", PACKAGE.parent, *self._arguments]  # fmt: skip
-        self._process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace")
+        self._process = subprocess.Popen(
+            [str(c) for c in command],
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, f"the emulator ended with exit code {self._process.wait()}"
@@ -115,7 +121,9 @@ class Emulator:
 
     @property
     def token(self) -> str:
-        line = next(t for t in self.ini.read_text(encoding="utf-8").splitlines() if t.startswith("api_token"))
+        line = next(
+            t for t in self.ini.read_text(encoding="utf-8").splitlines() if t.startswith("api_token")
+        )
         return line.partition("=")[2].strip()
 
     def fault(self, *faults: str) -> None:

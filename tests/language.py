@@ -85,5 +85,7 @@ def write_text(path: Path, words: int = 900) -> Path:
         "it",
         "said",
     ]
-    path.write_text(" ".join(vocabulary[(i * i + 3 * i) % len(vocabulary)] for i in range(words)), encoding="utf-8")
+    path.write_text(
+        " ".join(vocabulary[(i * i + 3 * i) % len(vocabulary)] for i in range(words)), encoding="utf-8"
+    )
     return path

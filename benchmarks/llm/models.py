@@ -115,7 +115,9 @@ def _read(folder: Path, text: Path) -> Any:
     import numpy as np
     from transformers import AutoTokenizer
 
-    ids = AutoTokenizer.from_pretrained(folder)(text.read_text(encoding="utf-8"), add_special_tokens=False).input_ids
+    ids = AutoTokenizer.from_pretrained(folder)(
+        text.read_text(encoding="utf-8"), add_special_tokens=False
+    ).input_ids
     count = min(len(ids) // 64, 16)
     return np.array(ids[: 64 * count], np.int64).reshape(count, 64)
 

@@ -79,7 +79,9 @@ def service_url() -> str:
         why = f"{path} has no {error}"
     except configparser.Error as error:  # its text quotes the line, which may be the token's
         line = getattr(error, "lineno", None) or next(iter(getattr(error, "errors", ())), [None])[0]
-        why = f"{path} is no configuration file: {type(error).__name__}" + (f" in line {line}" if line else "")
+        why = f"{path} is no configuration file: {type(error).__name__}" + (
+            f" in line {line}" if line else ""
+        )
     except (OSError, DocumentError) as error:
         why = f"{path} cannot be read: {error}"
     raise MissingError("No AI Hub token is configured", why, how_to_configure())
@@ -87,7 +89,14 @@ def service_url() -> str:
 
 def client_version(python: Path) -> str:
     code = "from importlib.metadata import version; print(version('qai_hub'))"
-    ran = subprocess.run([python, "-I", "-c", code], check=False, capture_output=True, text=True, encoding="utf-8", errors="replace")
+    ran = subprocess.run(
+        [python, "-I", "-c", code],
+        check=False,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
     return ran.stdout.strip()
 
 

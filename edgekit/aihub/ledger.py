@@ -62,7 +62,9 @@ class Ledger:
 
     def _write(self, entry: Entry) -> None:
         try:
-            with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=self.folder, delete=False) as file:
+            with tempfile.NamedTemporaryFile(
+                "w", encoding="utf-8", dir=self.folder, delete=False
+            ) as file:
                 json.dump(asdict(entry), file)
                 file.flush()
                 os.fsync(file.fileno())

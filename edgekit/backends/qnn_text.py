@@ -119,7 +119,9 @@ def _prepared(
         (folder / "artifact.json").write_text(json.dumps(to_json(made)), encoding="utf-8")
 
     folder = cache.step(f"prepared-text-{key}", make)
-    return folder, from_json(Artifact, json.loads((folder / "artifact.json").read_text(encoding="utf-8")))
+    return folder, from_json(
+        Artifact, json.loads((folder / "artifact.json").read_text(encoding="utf-8"))
+    )
 
 
 def _compiled(

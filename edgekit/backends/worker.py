@@ -50,7 +50,13 @@ def compile_in_worker(
     # A group of its own: a terminal's Ctrl-C comes here first, and this process ends the worker.
     group = 0 if os.name == "posix" else None
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=group
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        process_group=group,
+        encoding="utf-8",
+        errors="replace",
     )
     assert process.stdout is not None
     try:

@@ -118,7 +118,9 @@ def run(arguments: list[str]) -> int:
         what = f"{error.filename or 'A file'} cannot be used"
         return fail(ConversionError(what, str(error.strerror or error)), "--json" in arguments)
     except MemoryError:
-        return fail(DeviceError("There is not enough memory for this", "", _SMALLER), "--json" in arguments)
+        return fail(
+            DeviceError("There is not enough memory for this", "", _SMALLER), "--json" in arguments
+        )
     except ModuleNotFoundError as error:  # what only conversion imports; the rest says so itself
         what = f"This needs {error.name}, which is not installed"
         return fail(MissingError(what, "", "pip install 'edgekit[convert]'"), "--json" in arguments)

@@ -13,6 +13,7 @@ from edgekit.diagnosis.installation import installed, requirements, split
 from edgekit.diagnosis.versions import within
 from edgekit.errors import IntegrityError
 from edgekit.package import EngineRequirement, Package
+from edgekit.tether import tied
 
 # The distributions that bring each engine, any of them, and the extra that installs the first.
 _LIBRARIES = {
@@ -87,7 +88,14 @@ def trial(package: Package, simulate: bool) -> Check:
     where = "in the simulator" if simulate else "here"
     again = f"run it on its own: {' '.join(['python', *command[1:]])}"
     try:
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, encoding="utf-8", errors="replace")
+        ran = subprocess.run(
+            tied(command),
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE,
+            encoding="utf-8",
+            errors="replace",
+        )
     except subprocess.TimeoutExpired:
         return Check("one image", State.UNKNOWN, f"not done {where} after {_PATIENCE} s", again)
     told = _told(ran.stdout)

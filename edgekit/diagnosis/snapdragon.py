@@ -202,7 +202,11 @@ def _loads(name: str) -> bool:
 def _driver(machine: Machine) -> Check:
     """No system tells which QAIRT its DSP firmware fits; its name at least helps others."""
     try:
-        lines = (machine.root / "sys/devices/soc0/images").read_text(errors="replace", encoding="utf-8").splitlines()
+        lines = (
+            (machine.root / "sys/devices/soc0/images")
+            .read_text(errors="replace", encoding="utf-8")
+            .splitlines()
+        )
     except OSError:
         lines = []
     image = next((line.strip() for line in lines if "CDSP" in line.upper()), "")

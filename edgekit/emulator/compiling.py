@@ -71,7 +71,8 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     log(f"compiling for {runtime} on {device['name']}")
     made = _MAKERS[runtime](graph, request)
     (folder / ABOUT).write_text(
-        json.dumps({"quantised": quantised, "device": dict(device), "graph_name": request.graph_name}), encoding="utf-8",
+        json.dumps({"quantised": quantised, "device": dict(device), "graph_name": request.graph_name}),
+        encoding="utf-8",
     )
     inputs, outputs = ends(graph, quantised)
     return {"file": str(made.file.relative_to(folder)), "metadata": made.metadata,

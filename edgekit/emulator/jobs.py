@@ -85,7 +85,9 @@ class Runner:
         folder = self.store.attempt(job)
         try:
             folder.mkdir()
-            (folder / LOG).write_text(f"{MARK}: a job of edgekit's emulator of AI Hub\n", encoding="utf-8")
+            (folder / LOG).write_text(
+                f"{MARK}: a job of edgekit's emulator of AI Hub\n", encoding="utf-8"
+            )
             self._update(job, state=_RUNNING.get(job.kind, "PROVISIONING_DEVICE"))
             self._strike(job)
             self._prepare(job, folder)

@@ -82,7 +82,9 @@ def _opener(
         if any(n.op_type == "EPContext" for n in shown.graph.node):
             _needs_npu(units)
             made_by = Path(model["producer"]) / ABOUT if model["producer"] else None
-            told = json.loads(made_by.read_text(encoding="utf-8")) if made_by and made_by.exists() else {}
+            told = (
+                json.loads(made_by.read_text(encoding="utf-8")) if made_by and made_by.exists() else {}
+            )
             quantised = told.get("quantised", {})
             return lambda: QnnModel(path, device, folder, quantised)
         if on_npu:

@@ -33,7 +33,9 @@ def main(arguments: Sequence[str]) -> int:
     options = _options(arguments)
     state: Path = options.state.resolve()
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    kept = (state / "lock").open("w")  # locked until this process ends, however it does
+    kept = (state / "lock").open(
+        "w", encoding="utf-8"
+    )  # locked until this process ends, however it does
     try:
         fcntl.flock(kept, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

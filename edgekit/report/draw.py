@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgekit import staging
 from edgekit.errors import ConversionError, MissingError
 from edgekit.runtime.detector import Detection
 
@@ -44,15 +44,12 @@ def draw_boxes(
     target, number = folder / f"{source.stem}-boxes.jpg", 2
     while target.resolve() in taken:
         target, number = folder / f"{source.stem}-boxes-{number}.jpg", number + 1
-    temporary = folder / f".{target.name}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        picture.save(temporary, "JPEG", quality=92)
-        os.replace(temporary, target)
+        with staging.new_file(target) as temporary:
+            picture.save(temporary, "JPEG", quality=92)
     except OSError as error:
         raise ConversionError(
             f"{target} cannot be written", str(error), "choose another --save"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return target

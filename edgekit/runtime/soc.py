@@ -33,7 +33,14 @@ def _sources() -> list[str]:
 
 def _android_property(name: str) -> str:
     try:
-        done = subprocess.run(["getprop", name], capture_output=True, text=True, timeout=5, encoding="utf-8", errors="replace")
+        done = subprocess.run(
+            ["getprop", name],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            encoding="utf-8",
+            errors="replace",
+        )
     except (OSError, subprocess.TimeoutExpired):  # not Android
         return ""
     return done.stdout.strip()

@@ -52,7 +52,9 @@ class GgufSource:
             made.network.config.save_pretrained(folder)
             notes = write_tokenizer(file, folder)
             generation = _generation(file, end_tokens(file))
-            (folder / "generation_config.json").write_text(json.dumps(generation, indent=1), encoding="utf-8")
+            (folder / "generation_config.json").write_text(
+                json.dumps(generation, indent=1), encoding="utf-8"
+            )
             info = SourceInfo(
                 kind=self.name, name=file.name, sha256=_sha256(file), licence=_licence(file),
                 bytes=sum(p.stat().st_size for p in file.paths),

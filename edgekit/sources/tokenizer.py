@@ -20,7 +20,9 @@ def read_tokenizer(folder: Path) -> Any:
             f"{folder.name} has no tokenizer", f"it holds none of {', '.join(known)}",
             "copy tokenizer.json and tokenizer_config.json of the model into it",
         )  # fmt: skip
-    with guard(SourceError, f"The tokenizer of {folder.name} cannot be read", "download or copy it again"):
+    with guard(
+        SourceError, f"The tokenizer of {folder.name} cannot be read", "download or copy it again"
+    ):
         tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
         )

@@ -39,7 +39,9 @@ def text_file(
     computes something else before its weights are rounded."""
     exact = write_exact(built)
     source = onnx.load(str(exact))
-    head = json.loads((built / "genai_config.json").read_text(encoding="utf-8"))["model"]["decoder"]["head_size"]
+    head = json.loads((built / "genai_config.json").read_text(encoding="utf-8"))["model"]["decoder"][
+        "head_size"
+    ]
     files = {}
     for index, (name, width) in enumerate((("prompt", step), ("token", 1))):
         progress("writing TFLite", index, 2)

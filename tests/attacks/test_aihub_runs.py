@@ -49,7 +49,13 @@ def killed(out: Path, hub: Emulator, operation: str) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
     time.sleep(0.5)  # its worker and the client end with it
-    left = subprocess.run(["pgrep", "-f", "edgekit.backends.worker"], capture_output=True, text=True, encoding="utf-8", errors="replace")
+    left = subprocess.run(
+        ["pgrep", "-f", "edgekit.backends.worker"],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
     mine = [p for p in left.stdout.split() if str(out.parent) in _environment(p)]
     assert not mine, "a worker outlived it"
     assert not out.exists() or not list(out.iterdir())
@@ -159,7 +165,9 @@ def test_a_wrong_token_is_told_before_any_work(
     hub: Emulator, edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = tmp_path / "wrong.ini"
-    wrong.write_text(hub.ini.read_text(encoding="utf-8").replace(hub.token, "wrong-token"), encoding="utf-8")
+    wrong.write_text(
+        hub.ini.read_text(encoding="utf-8").replace(hub.token, "wrong-token"), encoding="utf-8"
+    )
     monkeypatch.setenv("QAIHUB_CLIENT_INI", str(wrong))
     ran = edgekit(*CONVERT, "-o", tmp_path / "out")
     assert ran.code == 7

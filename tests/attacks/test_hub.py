@@ -53,7 +53,9 @@ def request(
 
 def test_a_wrong_token_is_refused_and_no_token_is_logged(hub: Emulator, tmp_path: Path) -> None:
     wrong = tmp_path / "client.ini"
-    wrong.write_text(hub.ini.read_text(encoding="utf-8").replace(hub.token, "wrong-token"), encoding="utf-8")
+    wrong.write_text(
+        hub.ini.read_text(encoding="utf-8").replace(hub.token, "wrong-token"), encoding="utf-8"
+    )
     found = hub.client("result(caught(hub.get_devices))", ini=wrong)
     assert found["class"].endswith("UserError") and "Failed to authenticate" in found["text"]
     request(hub, "GET", f"/api/v1/devices/?token={hub.token}")
@@ -213,13 +215,28 @@ hub.submit_compile_job(arguments[0], hub.Device("Samsung Galaxy S24"), options="
 
 
 def workers(hub: Emulator) -> list[str]:
-    found = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True, encoding="utf-8", errors="replace").stdout
+    found = subprocess.run(
+        ["ps", "-ewwo", "args"],
+        capture_output=True,
+        text=True,
+        check=True,
+        encoding="utf-8",
+        errors="replace",
+    ).stdout
     return [t for t in found.splitlines() if "edgekit.emulator.work" in t and str(hub.state) in t]
 
 
 def test_two_emulators_do_not_share_a_state(hub: Emulator) -> None:
     command = [hub.python, "-I", PACKAGE / "emulator", "--state", hub.state]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, encoding="utf-8", errors="replace")
+    ran = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        encoding="utf-8",
+        errors="replace",
+    )
     assert ran.returncode == 1 and "another emulator uses" in ran.stderr
 
 
@@ -237,7 +254,9 @@ def test_the_command_that_is_killed_takes_its_server_along(tmp_path: Path) -> No
         "--json",
     ]
     for _ in range(2):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace") as process:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
+        ) as process:
             assert process.stdout is not None
             ready = "".join(iter(process.stdout.readline, "}\n")) + "}"
             server = Path(f"/proc/{json.loads(ready)['pid']}")

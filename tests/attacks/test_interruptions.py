@@ -35,7 +35,7 @@ def test_a_full_disk(tmp_path: Path, kilobytes: int) -> None:
     environment = {**os.environ, "EDGEKIT_CACHE": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)}
     ran = subprocess.run(
         [*CONVERT[:6], "fp32", "-o", str(tmp_path / "out")],
-        env=environment, preexec_fn=limit, capture_output=True, text=True,
+        env=environment, preexec_fn=limit, capture_output=True, text=True, encoding="utf-8", errors="replace",
     )  # fmt: skip
     assert ran.returncode == 5, ran.stderr
     assert "Traceback" not in ran.stderr
@@ -53,7 +53,7 @@ def test_ctrl_c_leaves_nothing_half_written_and_work_continues(tmp_path: Path) -
     # ignored, as it is in what a shell starts in the background.
     process = subprocess.Popen(
         command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), encoding="utf-8", errors="replace",
     )  # fmt: skip
     assert process.stderr is not None
     said = ""
@@ -67,7 +67,9 @@ def test_ctrl_c_leaves_nothing_half_written_and_work_continues(tmp_path: Path) -
     assert "Traceback" not in rest
     assert not (tmp_path / "out").exists() or not leftovers(tmp_path / "out")
     assert not leftovers(tmp_path)
-    again = subprocess.run(command, env=environment, capture_output=True, text=True)
+    again = subprocess.run(
+        command, env=environment, capture_output=True, text=True, encoding="utf-8", errors="replace"
+    )
     assert again.returncode == 0, again.stderr
     assert "reading shapes.safetensors" not in again.stderr  # that step was finished and kept
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
@@ -93,7 +95,7 @@ def test_a_polite_kill_leaves_nothing_behind(tmp_path: Path, number: signal.Sign
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL), encoding="utf-8", errors="replace",
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline() == "working\n"

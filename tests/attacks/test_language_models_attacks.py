@@ -25,7 +25,9 @@ def changed(name: str, **values: Any) -> Callable[[Path], None]:
 
     def change(folder: Path) -> None:
         data = {**json.loads((folder / name).read_text(encoding="utf-8")), **values}
-        (folder / name).write_text(json.dumps({k: v for k, v in data.items() if v is not None}), encoding="utf-8")
+        (folder / name).write_text(
+            json.dumps({k: v for k, v in data.items() if v is not None}), encoding="utf-8"
+        )
 
     return change
 
@@ -48,12 +50,15 @@ def cut(name: str, size: int) -> Callable[[Path], None]:
 def sharded(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
     names = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}), encoding="utf-8")
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": names}), encoding="utf-8"
+    )
 
 
 def outside(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(
-        json.dumps({"weight_map": {"a": "../../etc/passwd"}}), encoding="utf-8",
+        json.dumps({"weight_map": {"a": "../../etc/passwd"}}),
+        encoding="utf-8",
     )
 
 

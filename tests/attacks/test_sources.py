@@ -168,7 +168,8 @@ def test_external_data_that_points_outside(edgekit: Edgekit, tmp_path: Path) -> 
 
 def test_a_function_that_fails_or_returns_no_model(edgekit: Edgekit, tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(
-        "def bad():\n    raise RuntimeError('no weights')\ndef none():\n    return 3\n", encoding="utf-8",
+        "def bad():\n    raise RuntimeError('no weights')\ndef none():\n    return 3\n",
+        encoding="utf-8",
     )
     assert "no weights" in refuse(edgekit, tmp_path, 5, f"{tmp_path}/net.py:bad")
     assert "returned int" in refuse(edgekit, tmp_path, 2, f"{tmp_path}/net.py:none")

@@ -162,7 +162,13 @@ def test_crashes(tflite_packages: dict[str, Path], tmp_path: Path, picture: Path
     good = tflite_packages["w8a8"]
     bad = package(good, tmp_path, changed(good, CRASHES[crash]))
     command = [sys.executable, "-P", "-c", "from edgekit.cli.main import main; main()", "detect"]
-    ran = subprocess.run([*command, str(bad), str(picture)], capture_output=True, text=True, encoding="utf-8", errors="replace")
+    ran = subprocess.run(
+        [*command, str(bad), str(picture)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
     assert ran.returncode == 6, ran.stderr
     assert "Traceback" not in ran.stderr
 

@@ -86,7 +86,9 @@ def run(url: str, home: Path, *words: object) -> subprocess.CompletedProcess[str
         "HF_TOKEN": "",
     }
     command = [sys.executable, "-m", "edgekit.cli.main", "convert", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, encoding="utf-8", errors="replace")
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment, encoding="utf-8", errors="replace"
+    )
 
 
 def test_nothing_is_downloaded_unasked(edgekit: Edgekit) -> None:

@@ -59,7 +59,9 @@ def test_every_verb_takes_json(verb: str) -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_is_in_the_readme(verb: str) -> None:
     """In a code block or between backticks, as a word of its own."""
-    code = re.findall(r"```.*?```|`[^`\n]+`", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    code = re.findall(
+        r"```.*?```|`[^`\n]+`", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     assert any(re.search(rf"(?<![\w-]){verb}(?![\w-])", text) for text in code)
 
 

@@ -149,6 +149,12 @@ def test_no_color_is_respected_on_a_terminal(arguments: tuple[str, ...]) -> None
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
     line = f"{sys.executable} -m edgekit.cli.main doctor | head -n 1"
-    ran = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, encoding="utf-8", errors="replace")
+    ran = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""

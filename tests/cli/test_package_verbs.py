@@ -44,7 +44,7 @@ def test_verify_says_ok_of_each_package(edgekit: Edgekit, packages: dict[str, Pa
 
 
 def test_verify_names_the_file_that_differs(edgekit: Edgekit, copy: Path) -> None:
-    with (copy / "labels.txt").open("a") as file:
+    with (copy / "labels.txt").open("a", encoding="utf-8") as file:
         file.write("ghost\n")
     ran = edgekit("verify", copy)
     assert ran.code == 6
@@ -106,7 +106,7 @@ def test_report_is_one_file_that_names_every_package(
     ran = edgekit("report", *packages.values(), "-o", tmp_path / "report.html")
     assert ran.code == 0
     assert ran.out.strip() == str(tmp_path / "report.html")
-    page = (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "shapes-cpu-fp32" in page and "shapes-cpu-w8a8" in page
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
     found = edgekit("report", *packages.values(), "-o", tmp_path / "report.html", "--json").json

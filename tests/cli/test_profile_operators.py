@@ -135,7 +135,8 @@ def test_a_profiler_that_dies_takes_nothing_along(
     edgekit: Edgekit, tflite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import os, sys\nif any('litert_events' in a for a in sys.orig_argv): os.kill(os.getpid(), 9)\n", encoding="utf-8",
+        "import os, sys\nif any('litert_events' in a for a in sys.orig_argv): os.kill(os.getpid(), 9)\n",
+        encoding="utf-8",
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     result = looked_at(edgekit, tflite)

@@ -20,7 +20,8 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, tolerance in tolerances.items():
         (folder / f"{name}.toml").write_text(
             'about = "nothing is good enough"\nbackend = "onnxruntime"\n'
-            f'precisions = ["fp32", "w8a8"]\ndevices = ["local"]\n[tolerance]\n{tolerance}\n', encoding="utf-8",
+            f'precisions = ["fp32", "w8a8"]\ndevices = ["local"]\n[tolerance]\n{tolerance}\n',
+            encoding="utf-8",
         )
     return {name: folder / f"{name}.toml" for name in tolerances}
 

@@ -127,7 +127,9 @@ def url(text_packages: Texts) -> Iterator[str]:
     pytest.importorskip("uvicorn")
     command = [sys.executable, "-m", "edgekit.cli.main", "serve", str(text_packages["fp32"]), "--port", "0", "--json"]  # fmt: skip
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "EDGEKIT_API_KEY": "secret"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, encoding="utf-8", errors="replace")
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment, encoding="utf-8", errors="replace"
+    )
     assert process.stdout is not None
     said = ""
     while "}" not in said:

@@ -130,7 +130,9 @@ def test_it_compiles_the_same_bytes_twice_and_they_run(
     else:
         assert again == files
 
-    artifact = from_json(Artifact, json.loads((tmp_path / "one" / "artifact.json").read_text(encoding="utf-8")))
+    artifact = from_json(
+        Artifact, json.loads((tmp_path / "one" / "artifact.json").read_text(encoding="utf-8"))
+    )
     spec = artifact.spec or model.spec
     assert spec is not None
     manifest = Manifest(

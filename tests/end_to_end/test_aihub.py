@@ -119,7 +119,9 @@ def test_each_runtime_becomes_a_package_of_the_engine_that_opens_it(
 @pytest.mark.slow
 def test_it_needs_no_compiler_here(hub: Emulator, tmp_path: Path) -> None:
     """As on a Mac, which onnxruntime-qnn is not there for."""
-    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['onnxruntime_qnn'] = None\n", encoding="utf-8")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys; sys.modules['onnxruntime_qnn'] = None\n", encoding="utf-8"
+    )
     command = [
         sys.executable,
         "-P",

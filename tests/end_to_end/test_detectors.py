@@ -201,7 +201,14 @@ def test_the_same_source_gives_the_same_bytes_anywhere(
     ]  # fmt: skip
     environment = {**os.environ, "EDGEKIT_CACHE": str(tmp_path / "cache"), "PYTHONHASHSEED": "7"}
     ran = subprocess.run(
-        command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True, encoding="utf-8", errors="replace",
+        command,
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        encoding="utf-8",
+        errors="replace",
     )
     for made in json.loads(ran.stdout)["packages"]:
         for name in ("manifest.json", "model.onnx", "labels.txt"):

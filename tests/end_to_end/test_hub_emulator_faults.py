@@ -178,5 +178,7 @@ def test_faults_as_they_are_written() -> None:
 
 
 def test_every_operation_can_meet_a_fault() -> None:
-    text = "".join((PACKAGE / "emulator" / n).read_text(encoding="utf-8") for n in ("api.py", "storage.py"))
+    text = "".join(
+        (PACKAGE / "emulator" / n).read_text(encoding="utf-8") for n in ("api.py", "storage.py")
+    )
     assert set(re.findall(r'ROUTES\.add\("\w+", "[^"]+", "([\w-]+)"\)', text)) == set(OPERATIONS)

@@ -187,7 +187,12 @@ def test_the_memory_that_is_stated_is_what_is_taken(tmp_path: Path) -> None:
         assert made.path is not None
         stated = manifest(made.path)["model"]["kv_cache_bytes"]
         ran = subprocess.run(
-            [sys.executable, "-c", _MEMORY, str(made.path)], capture_output=True, text=True, check=True, encoding="utf-8", errors="replace",
+            [sys.executable, "-c", _MEMORY, str(made.path)],
+            capture_output=True,
+            text=True,
+            check=True,
+            encoding="utf-8",
+            errors="replace",
         )
         taken.append(int(ran.stdout) * 1024)
         assert stated < taken[-1] < stated + 12e6  # and a little for reading

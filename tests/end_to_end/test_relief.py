@@ -28,7 +28,12 @@ def package(tmp_path_factory: pytest.TempPathFactory, edgekit: Edgekit) -> Path:
 def script(name: str, *arguments: object) -> str:
     command = [sys.executable, str(RELIEF / name), *map(str, arguments)]
     ran = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, encoding="utf-8", errors="replace",
+        command,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        encoding="utf-8",
+        errors="replace",
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout

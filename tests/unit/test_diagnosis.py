@@ -181,7 +181,9 @@ def test_the_search_path_of_the_dsp(make: Make, phone: Callable[..., Machine], t
 def test_the_driver(make: Make, phone: Callable[..., Machine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     package, root = make(), tmp_path / "root"
     (root / "sys/devices/soc0").mkdir(parents=True)
-    (root / "sys/devices/soc0/images").write_text("0:\n\tCRM: 00:BOOT\n12:\n\tCDSP.HT.3.2-00123\n", encoding="utf-8")
+    (root / "sys/devices/soc0/images").write_text(
+        "0:\n\tCRM: 00:BOOT\n12:\n\tCDSP.HT.3.2-00123\n", encoding="utf-8"
+    )
     assert "CDSP.HT.3.2-00123" in rows(package, phone())["driver version"].found
     monkeypatch.setattr(snapdragon, "_loads", lambda name: False)
     assert "libcdsprpc.so does not load" in rows(package, phone())["NPU driver"].found

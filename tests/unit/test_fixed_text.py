@@ -41,7 +41,9 @@ def built(source: Path, bits: int = 0) -> tuple[onnx.ModelProto, int, Any]:
         table.weight = torch.nn.Parameter(table.packed.dequantised())
     out = source.parent / f"{source.name}-{bits}"
     build(network, source, out, CONTEXT, accuracy=0)
-    head = json.loads((out / "genai_config.json").read_text(encoding="utf-8"))["model"]["decoder"]["head_size"]
+    head = json.loads((out / "genai_config.json").read_text(encoding="utf-8"))["model"]["decoder"][
+        "head_size"
+    ]
     return onnx.load(out / "model.onnx"), head, network
 
 

@@ -19,7 +19,7 @@ GROUND = {"child", "contents", "documents", "redaction", "errors", "spec", "sett
 ORDER = ["runtime", "serving", "launch_text", "launch", "architectures", "layers", "sources", "citation", "graph", "quantize", "fixed_text", "tflite", "genai", "qnn", "emulator", "aihub", "backends", "verify", "devices", "store",
          "profiling", "report", "reading_child", "reading", "compiling", "verification", "comparing", "asked", "text_extra", "diagnosis", "text_verification", "text_pipeline", "pipeline", "cli"]  # fmt: skip
 # The runtime reads packages on a device: standard library, numpy and these.
-RUNTIME_MAY = {"child", "documents", "errors", "spec", "settings", "package", "runtime"}
+RUNTIME_MAY = {"child", "documents", "tether", "errors", "spec", "settings", "package", "runtime"}
 
 
 def room(module: str) -> str:
@@ -70,7 +70,14 @@ def test_the_runtime_imports_only_what_a_device_has() -> None:
 
 def loaded_after(code: str) -> set[str]:
     script = f"import sys\n{code}\nprint(' '.join(m for m in sys.modules if '.' not in m))"
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, encoding="utf-8", errors="replace")
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        encoding="utf-8",
+        errors="replace",
+    )
     return set(run.stdout.split())
 
 
@@ -95,5 +102,9 @@ def test_a_loaded_package_needs_no_torch_or_onnx(packages: dict[str, Path]) -> N
 
 
 def test_every_file_is_short_enough_to_read() -> None:
-    long = {p.name: n for p in ROOT.rglob("*.py") if (n := len(p.read_text(encoding="utf-8").splitlines())) > 310}
+    long = {
+        p.name: n
+        for p in ROOT.rglob("*.py")
+        if (n := len(p.read_text(encoding="utf-8").splitlines())) > 310
+    }
     assert not long

@@ -161,7 +161,9 @@ def checkpoint(
         }
     save_file(tensors, path / "model.safetensors", {"format": "pt"})
     data = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    (path / "config.json").write_text(json.dumps({**data, "quantization_config": config}), encoding="utf-8")
+    (path / "config.json").write_text(
+        json.dumps({**data, "quantization_config": config}), encoding="utf-8"
+    )
     return path, expected
 
 

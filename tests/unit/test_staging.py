@@ -22,7 +22,14 @@ MANIFEST = '{"schema": "edgekit.package/1", "files": {}}'
 def of_a_dead_process(of: str = "", old: bool = False) -> str:
     """A name that a process gave, which has ended since."""
     code = f"from edgekit import staging; print(staging.name({of!r}, {old!r}))"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        encoding="utf-8",
+        errors="replace",
+    )
     return ran.stdout.strip()
 
 
@@ -173,7 +180,9 @@ def test_the_folder_for_temporary_files_is_the_processs_own(tmp_path: Path) -> N
 
     def run(then: str) -> str:
         command = [sys.executable, "-c", line + code.format(then)]
-        return subprocess.run(command, env=environment, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, encoding="utf-8", errors="replace"
+        ).stdout.strip()
 
     inside = Path(run("os.kill(os.getpid(), signal.SIGKILL)"))
     assert inside.is_dir()

@@ -29,7 +29,7 @@ for path in map(str.strip, sys.stdin):
 
 def test_processes_that_open_a_new_store_at_once_all_succeed(tmp_path: Path) -> None:
     processes = [
-        subprocess.Popen([sys.executable, "-c", OPEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([sys.executable, "-c", OPEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace")
         for _ in range(8)
     ]  # fmt: skip
     try:

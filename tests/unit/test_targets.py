@@ -128,7 +128,12 @@ def test_the_compiler_takes_every_chip_for_the_one_it_is() -> None:
     pytest.importorskip("onnxruntime_qnn")
     chips = {name: [t.chips[0].soc_id, t.chips[0].htp] for name, t in SNAPDRAGONS.items()}
     ran = subprocess.run(  # of its own: the library is native
-        [sys.executable, "-c", _COMPILE, json.dumps(chips)], capture_output=True, text=True, cwd=ROOT, encoding="utf-8", errors="replace",
+        [sys.executable, "-c", _COMPILE, json.dumps(chips)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        encoding="utf-8",
+        errors="replace",
     )
     assert ran.returncode == 0, ran.stderr[-2000:]
     taken = json.loads(ran.stdout.splitlines()[-1])

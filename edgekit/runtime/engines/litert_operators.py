@@ -21,6 +21,7 @@ from edgekit.package import Package
 from edgekit.runtime.engines.litert import _library, quiet
 from edgekit.runtime.engines.litert_attribution import Event, attribute
 from edgekit.runtime.operators import Effort, Inside, Operator
+from edgekit.tether import tied
 
 DELEGATE = "XNNPACK"
 _CPU = "CPU"
@@ -153,7 +154,7 @@ def _events(model: bytes, threads: int, effort: Effort) -> dict[str, Any]:
         sys.executable, "-P", "-m", "edgekit.runtime.engines.litert_events", "--threads", str(threads),
         "--runs", str(effort.runs), "--warmup", str(effort.warmup), "--seconds", str(effort.seconds),
     ]  # fmt: skip
-    process = subprocess.run(command, input=model, capture_output=True)
+    process = subprocess.run(tied(command), input=model, capture_output=True)
     try:
         told: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
     except (ValueError, IndexError):
