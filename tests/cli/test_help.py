@@ -26,7 +26,17 @@ def test_help_lists_every_verb(edgekit: Edgekit) -> None:
 
 
 def test_every_module_of_a_verb_is_listed() -> None:
-    shared = {"--init--", "arguments", "generation", "main", "operators", "output", "text-options"}
+    shared = {
+        "--init--",
+        "arguments",
+        "console",
+        "ending",
+        "generation",
+        "main",
+        "operators",
+        "output",
+        "text-options",
+    }
     modules = {p.stem.replace("_", "-") for p in (ROOT / "edgekit" / "cli").glob("*.py")}
     assert modules - shared == set(VERBS)
 
@@ -47,7 +57,7 @@ def test_help_of_a_verb_fits_and_says_what_it_does(
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_option_has_a_sentence(verb: str) -> None:
     for option in command(verb).params:
-        if isinstance(option, click.Option):
+        if isinstance(option, click.Option) and not option.hidden:
             assert (option.help or "").rstrip(")").endswith("."), option.opts
 
 

@@ -72,14 +72,12 @@ def test_options_beat_the_environment_which_beats_files(
     users = nothing_set / "config" / "edgekit.toml"
     users.write_text('store = "users.sqlite"\n', encoding="utf-8")
     assert setting(edgekit, "store") == ("users.sqlite", str(users))
-    Path("edgekit.toml").write_text('store = "projects.sqlite"\n', encoding="utf-8")
-    assert setting(edgekit, "store") == ("projects.sqlite", "edgekit.toml")
     monkeypatch.setenv("EDGEKIT_STORE", "environments.sqlite")
     assert setting(edgekit, "store") == ("environments.sqlite", "EDGEKIT_STORE")
     command = ("profile", packages["fp32"], "-d", "null:12", "--no-record", "--json")
     assert edgekit(*command).json["store"] == "environments.sqlite"
     assert edgekit(*command, "--store", "options.sqlite").json["store"] == "options.sqlite"
-    assert Path("options.sqlite").is_file() and not Path("projects.sqlite").exists()
+    assert Path("options.sqlite").is_file()
 
 
 def test_threads_can_be_set(
@@ -101,7 +99,7 @@ def test_threads_can_be_set(
 
 
 def test_folders_are_shown_where_they_are(edgekit: Edgekit, nothing_set: Path) -> None:
-    Path("edgekit.toml").write_text('cache = "mine"\n', encoding="utf-8")
+    (nothing_set / "config" / "edgekit.toml").write_text('cache = "mine"\n', encoding="utf-8")
     folders = edgekit("doctor", "--json").json["folders"]
     assert folders["cache"] == "mine"
     assert folders["store"] == str(nothing_set / "data" / "edgekit" / "profiles.sqlite")

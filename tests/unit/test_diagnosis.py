@@ -42,7 +42,8 @@ def make(tmp_path: Path) -> Make:
         chips: tuple[str, ...] = (ELITE,), precision: Precision = Precision.FP16, name: str = "qnn",
         versions: str = ">=2,<3", info: str | None = None, qairt: str = "2.51.0", dtype: str = "float32",
     ) -> Path:  # fmt: skip
-        files = {f"model-{c}.onnx": model() if info is None else model(info) for c in chips}
+        ending = {"litert": "tflite", "qnn-dlc": "dlc"}.get(name, "onnx")
+        files = {f"model-{c}.{ending}": model() if info is None else model(info) for c in chips}
         spec = DetectionSpec(
             TensorSpec("image", dtype, (1, 32, 32, 3), "NHWC", None if dtype == "float32" else 1e-5),
             (TensorSpec("boxes", "float32", (1, 4, 4)), TensorSpec("scores", "float32", (1, 2, 4))),
