@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edgekit import registry
 from edgekit.backends.base import Artifact
 from edgekit.corpus import fingerprint, windows_of
 from edgekit.devices.base import Plan
@@ -18,6 +17,7 @@ from edgekit.profiling.against_float import against_float
 from edgekit.receipt import Measurement, Provenance, Reason, Receipt, Trip
 from edgekit.runtime import EngineOptions, load, open_session
 from edgekit.runtime.tokens import Tokens
+from edgekit.sources.network import network_of
 from edgekit.store.database import Store
 from edgekit.target import Target
 from edgekit.verify import text
@@ -54,7 +54,7 @@ class TextVerifier:
         windows = windows_of(
             self.texts, lambda t: backend.encode(t).ids, length, self._count, self._name
         )
-        network = registry.load("sources", self.model.source.kind).network(self.model, "float32")
+        network = network_of(self.model, "float32")
         describe = f"{self._name} {fingerprint(self.texts)[:12]}, {len(windows)} windows of up to {length} tokens"
         return Reference(network, windows, describe)
 
@@ -68,7 +68,7 @@ class TextVerifier:
         windows = (
             windows_of(self.texts, lambda t: backend.encode(t).ids, length, 1, self._name) if self.texts else []
         )  # fmt: skip
-        network = registry.load("sources", self.model.source.kind).network(self.model, "float32")
+        network = network_of(self.model, "float32")
         name = f"{self._name} {fingerprint(self.texts)[:12]}"
         return FewTokens(network, spec, windows, name, parameters)
 

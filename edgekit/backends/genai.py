@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from edgekit import registry
 from edgekit.backends.base import Artifact, Availability, CompileOptions
 from edgekit.errors import UsageError
 from edgekit.model import AnyModel, TextModel
@@ -46,9 +45,10 @@ class GenaiBackend:
         from edgekit.genai.agreement import Probe
         from edgekit.genai.builder import build
         from edgekit.quantize import kv_cache, language
+        from edgekit.sources.network import network_of
 
         assert isinstance(model, TextModel)
-        network = registry.load("sources", model.source.kind).network(model, "float32")
+        network = network_of(model, "float32")
         mode, context = _mode(network, model, precision, options), model.spec.context_length
         settings: dict[str, Any] = {} if precision.is_float else {"accuracy_level": 4}
         search: list[dict[str, Any]] = []

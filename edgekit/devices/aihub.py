@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.aihub.environment import service_url
 from edgekit.devices.base import DeviceInfo, Launch, Plan
-from edgekit.errors import DeviceError, MissingError, UsageError
+from edgekit.errors import DeviceError, MissingError, RemoteError, UsageError, guard
 from edgekit.package import Package
 from edgekit.receipt import Provenance
 
@@ -74,7 +74,13 @@ class AiHubDevice:
         self._requests.append(request)
         job = self.hub.job(request)
         versions = ", ".join(f"{n} {v}" for n, v in job.versions.items())
-        return launch(self.hub.profile(job), versions, {"job": job.id, "url": job.url, "emulated": job.emulated})  # fmt: skip
+        said, host = self.hub.profile(job), {"job": job.id, "url": job.url, "emulated": job.emulated}
+        with guard(
+            RemoteError,
+            f"The profile of {title} that AI Hub gives cannot be read",
+            "see its page there",
+        ):
+            return launch(said, versions, host)
 
     def finished(self) -> None:
         for request in self._requests:

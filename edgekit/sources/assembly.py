@@ -3,7 +3,6 @@ and without the code that the library has for each kind of quantisation."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 
 from edgekit.errors import SourceError
+from edgekit.sources.files import json_of
 
 Tensors = dict[str, torch.Tensor]
 Replace = Callable[[str, nn.Linear, Tensors], nn.Module | None]
@@ -57,7 +57,7 @@ def _tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
 
     index, names = folder / "model.safetensors.index.json", ["model.safetensors"]
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = sorted(set(json_of(index)["weight_map"].values()))
     for file in names:
         with safe_open(str(folder / file), "pt") as archive:
             for name in archive.keys():  # noqa: SIM118 (not a dictionary)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from edgekit.errors import SourceError, UsageError
 from edgekit.model import SourceInfo, TextModel
 from edgekit.sources import families
 from edgekit.sources.base import SourceOptions
+from edgekit.sources.files import json_of
 from edgekit.sources.tokenizer import read_tokenizer, token_bytes
 from edgekit.spec import Precision, Sampling, TextSpec
 
@@ -41,7 +41,7 @@ def read_text_model(
     into.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(into)
     shutil.copyfile(folder / "config.json", into / "config.json")
-    generation = _json(folder / "generation_config.json")
+    generation = json_of(folder / "generation_config.json")
     if generation:
         shutil.copyfile(folder / "generation_config.json", into / "generation_config.json")
     (into / TOKENS).write_bytes(token_bytes(tokenizer, text.vocab_size))
@@ -117,13 +117,3 @@ def _sampling(generation: dict[str, Any]) -> Sampling:
 
 def _ids(value: Any) -> list[int]:
     return [int(v) for v in (value if isinstance(value, list) else [value]) if isinstance(v, int)]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise SourceError(f"{path.name} is not JSON", str(error), "copy it again") from error
-    return data if isinstance(data, dict) else {}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgekit import settings
 from edgekit.devices.base import DeviceInfo, Launch, Plan
-from edgekit.errors import MissingError
+from edgekit.errors import MissingError, guard
 from edgekit.spec import from_json, to_json
 
 
@@ -126,8 +126,13 @@ class Store:
         rows = self._connection.execute(
             "SELECT data FROM launches WHERE profile_id = ? ORDER BY position", (row[0],)
         )
-        launches = tuple(from_json(Launch, json.loads(data)) for (data,) in rows)
-        device, plan = from_json(DeviceInfo, json.loads(row[5])), from_json(Plan, json.loads(row[6]))
+        wrong = f"Measurement {row[0]} in the results database {self.path} cannot be read"
+        with guard(MissingError, wrong, "choose another with --store FILE"):
+            launches = tuple(from_json(Launch, json.loads(data)) for (data,) in rows)
+            device, plan = (
+                from_json(DeviceInfo, json.loads(row[5])),
+                from_json(Plan, json.loads(row[6])),
+            )
         return Profile(*row[:5], device, plan, row[7], launches)
 
     def close(self) -> None:
