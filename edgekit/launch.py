@@ -30,9 +30,13 @@ def main(arguments: list[str]) -> dict[str, Any]:
     options = parser.parse_args(arguments)
     evicted = evict(Path(options.package))
     start = time.perf_counter()
+    from edgekit.package import Package
     from edgekit.runtime import load  # the import is part of a cold start
+    from edgekit.runtime.room import bound_memory
 
-    model = load(options.package, options.threads)
+    package = Package(options.package)
+    bound_memory(package)
+    model = load(package, options.threads)
     cold = time.perf_counter() - start
     if hasattr(model, "stream"):
         from edgekit.launch_text import measure_text

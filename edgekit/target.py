@@ -10,8 +10,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from edgekit.errors import UsageError
+from edgekit.documents import decode, read_bytes
+from edgekit.errors import UsageError, guard
 from edgekit.spec import Precision, from_json
+
+_LARGEST = 2**20  # bytes of a target's file
 
 
 @dataclass(frozen=True)
@@ -143,15 +146,11 @@ def _builtin_folder() -> Path:
 
 
 def _read(path: Path) -> Target:
-    try:
-        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    with guard(UsageError, f"The target file {path} cannot be used", "see docs/format.md for its fields"):
+        data: dict[str, Any] = tomllib.loads(decode(read_bytes(path, _LARGEST)))
         if "chip" in data:
             data["chips"] = [data.pop("chip")]
         found = from_json(Target, {"name": path.stem, **data})
         if found.backend == "qnn" and not found.chips:
             raise ValueError("a target of the qnn backend names its [chip]")
         return found
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"The target file {path} cannot be used", str(error), "see docs/format.md for its fields"
-        ) from error

@@ -55,10 +55,16 @@ def run_guarded(command: Sequence[str], environment: dict[str, str], stdout: int
     return code if code >= 0 else 128 - code
 
 
-def _tie(parent: int, command: Sequence[str]) -> None:
+def end_with(parent: int) -> None:
+    """Linux kills this process when the thread of `parent` that started it ends."""
     _control(_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() == parent:  # else it died before
-        os.execvp(command[0], list(command))
+    if os.getppid() != parent:  # it died before
+        os._exit(1)
+
+
+def _tie(parent: int, command: Sequence[str]) -> None:
+    end_with(parent)
+    os.execvp(command[0], list(command))
 
 
 def _guard(pipe: int, command: Sequence[str]) -> int:

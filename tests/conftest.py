@@ -102,7 +102,7 @@ def text_packages(
     from tests import language
 
     out = tmp_path_factory.mktemp("text")
-    text = language.write_text(out / "text.txt", encoding="utf-8")
+    text = language.text_file(out / "text.txt")
     llama, bitnet = language.folder(out / "llama"), language.bitnet(out / "bitnet")
     common = ("--eval", text, "--eval-windows", 2, "--launches", 0, "-o", out / "dist", "--json")
     found = {}

@@ -64,7 +64,7 @@ def _save(path: Path, model: Any, tokenizer: Any, chat: bool) -> None:
     tokenizer.save_pretrained(path)
 
 
-def write_text(path: Path, words: int = 900) -> Path:
+def text_file(path: Path, words: int = 900) -> Path:
     """A text to evaluate on, without meaning."""
     vocabulary = [
         "once",

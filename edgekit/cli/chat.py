@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from edgekit.cli.apart import bound
 from edgekit.cli.console import utf8
 from edgekit.cli.generation import chosen, sampling_options, show, speed, text_of
 from edgekit.cli.output import emit, json_option
@@ -52,6 +53,7 @@ def command(package: str, system: str | None, saved: str | None, as_json: bool, 
             f"{package} has no chat template", "it continues text, it was not trained to answer",
             "edgekit generate PACKAGE -p TEXT",
         )  # fmt: skip
+    bound(opened)
     with load_text(opened, given["threads"], given["device"] == "sim:htp") as llm:
         click.echo(
             f"{llm.spec.context_length} tokens of context, {llm.session.threads} threads; /help",

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from edgekit.cli.apart import bound
 from edgekit.cli.output import emit, json_option, table
 from edgekit.errors import UsageError
 
@@ -40,6 +41,7 @@ def command(
 
     opened = Package(package)
     _ = opened.manifest.detection  # says so when it is no detector
+    bound(opened)
     results: list[dict[str, Any]] = []
     files = _files(images)
     taken = {f.resolve() for f in files}

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from edgekit.cli.apart import bound
 from edgekit.cli.console import utf8
 from edgekit.cli.generation import chosen, sampling_options, show, speed, text_of
 from edgekit.cli.output import emit, json_option
@@ -42,6 +43,7 @@ def command(
 
     Greedy unless the package recommends otherwise or --temperature is given.
     """
+    from edgekit.package import Package
     from edgekit.runtime import load_text
 
     prompts = [*(utf8(p, "-p") for p in prompt), *([text_of(file)] if file else [])]
@@ -52,7 +54,9 @@ def command(
         options["schema"] = text_of(schema)
     if chat and len(prompts) > 1:
         raise UsageError("--chat takes one prompt", "", "pass one -p")
-    with load_text(package, given["threads"], given["device"] == "sim:htp") as llm:
+    opened = Package(package)
+    bound(opened)
+    with load_text(opened, given["threads"], given["device"] == "sim:htp") as llm:
         if as_json or len(prompts) > 1:
             results = (
                 [llm.chat([{"role": "user", "content": prompts[0]}], **options)]

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from edgekit import __version__
+from edgekit.cli.apart import run_apart
 from edgekit.cli.console import adapt_output
 from edgekit.cli.ending import ended_politely
 from edgekit.errors import ConversionError, DeviceError, EdgekitError, MissingError, UsageError
@@ -91,8 +92,12 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point: runs the command line and exits the process."""
     adapt_output()
     ended_politely()
+    given = sys.argv[1:] if arguments is None else arguments
     with own_temporary_folder():
-        code = run(sys.argv[1:] if arguments is None else arguments)
+        try:
+            code = run_apart(run, given)
+        except EdgekitError as error:
+            code = fail(error, as_json="--json" in given)
     sys.exit(code)
 
 

@@ -14,11 +14,13 @@ import numpy as np
 from edgekit.errors import EdgekitError
 from edgekit.package import Package
 from edgekit.runtime import Detector, EngineOptions, load, open_session
+from edgekit.runtime.room import bound_memory
 from edgekit.spec import TextSpec
 
 
 def main(path: str, simulate: bool) -> dict[str, Any]:
     package = Package(path)
+    bound_memory(package)
     if isinstance(package.manifest.model, TextSpec):
         return _write(package, simulate)
     engine, spec = package.manifest.engine, package.manifest.detection

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
-from edgekit.errors import IntegrityError, UsageError
+from edgekit.errors import IntegrityError, MissingError, UsageError, guard
 from edgekit.package import Manifest, Package
 from edgekit.profiling import sampler
 from edgekit.receipt import Receipt
@@ -77,11 +78,21 @@ def _evidence(path: Path, store: Store | None) -> Evidence:
 
 def _measured(package: Package, store: Store) -> tuple[Measured, ...]:
     newest: dict[str, Measured] = {}
-    for profile in store.for_package(package.manifest_sha256):
-        launches = [x for x in profile.launches if x.samples_s.get("run")]
-        if not launches:
-            continue
-        result = sampler.summed_up(package, profile.id, profile.device, launches)
-        label = sampler.measurements(result, "")[0].device
-        newest.setdefault(label, Measured(label, profile, result))
+    what = f"The results database {store.path} cannot be read"
+    with guard(MissingError, what, "choose another with --store FILE, or move it away"):
+        for profile in store.for_package(package.manifest_sha256):
+            _check(profile)
+            launches = [x for x in profile.launches if x.samples_s.get("run")]
+            if not launches:
+                continue
+            result = sampler.summed_up(package, profile.id, profile.device, launches)
+            label = sampler.measurements(result, "")[0].device
+            newest.setdefault(label, Measured(label, profile, result))
     return tuple(newest.values())
+
+
+def _check(profile: Profile) -> None:
+    """SQLite puts any kind of value into a column of text."""
+    if not all(isinstance(t, str) for t in (profile.created, profile.session, profile.command)):
+        raise ValueError(f"profile {profile.id} holds something else than text")
+    datetime.fromisoformat(profile.created)

@@ -7,12 +7,15 @@ here, its one pickle made anew from tensors, and torch opens the copy. Memory: t
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import logging
 import math
 import re
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +53,8 @@ def load(file: Path) -> Any:
         copy = Path(folder) / "checked.pt2"
         try:
             _write_checked(file, copy)
-            return torch.export.load(str(copy))
+            with _without_log("torch.export"):
+                return torch.export.load(str(copy))
         except SourceError:
             raise
         except Exception as error:  # zip, JSON and schema errors share no base class
@@ -60,6 +64,18 @@ def load(file: Path) -> Any:
                 said[0][:200] if said else repr(error)[:200],
                 "save it with torch.export.save, using the torch version that edgekit runs with",
             ) from error
+
+
+@contextlib.contextmanager
+def _without_log(name: str) -> Iterator[None]:
+    """torch writes its own stack of calls on stderr before it raises, and the error says enough."""
+    log = logging.getLogger(name)
+    before = log.disabled
+    log.disabled = True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def _write_checked(file: Path, copy: Path) -> None:

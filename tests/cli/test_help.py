@@ -28,6 +28,7 @@ def test_help_lists_every_verb(edgekit: Edgekit) -> None:
 def test_every_module_of_a_verb_is_listed() -> None:
     shared = {
         "--init--",
+        "apart",
         "arguments",
         "console",
         "ending",

@@ -203,7 +203,7 @@ def test_layers_of_each_kind_are_rotated_their_way(tmp_path: Path) -> None:
 
 def test_a_package_of_one_keeps_it_and_says_so(tmp_path: Path, edgekit: Callable[..., Any]) -> None:
     folder, _ = checkpoint(tmp_path / "model", "awq")
-    text = language.write_text(tmp_path / "text.txt", 150)
+    text = language.text_file(tmp_path / "text.txt", 150)
     ran = edgekit(
         "convert",
         folder,

@@ -1,0 +1,29 @@
+"""How much memory a package may take, where the process is edgekit's own. Standard library only."""
+
+from __future__ import annotations
+
+from edgekit.child import limit_memory
+from edgekit.package import Package
+from edgekit.spec import TextSpec
+
+_SPARE, _TIMES, _CACHES = 4 * 2**30, 8, 3  # bytes, times the package's size, times its KV cache
+
+
+def bound_memory(package: Package) -> None:
+    """From now on this process may take 4 GiB, 8 times the package and 3 times its KV cache beside what it
+    holds, and never all that the machine has: a model of kilobytes can ask for any memory."""
+    wanted = _SPARE + _TIMES * sum(f.bytes for f in package.manifest.files.values())
+    if isinstance(package.manifest.model, TextSpec):
+        wanted += _CACHES * package.manifest.model.kv_cache_bytes
+    free = _free()
+    limit_memory(min(wanted, free * 9 // 10) if free else wanted)
+
+
+def _free() -> int:
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            return (
+                next(int(line.split()[1]) for line in file if line.startswith("MemAvailable:")) * 1024
+            )
+    except (OSError, StopIteration, ValueError):
+        return 0

@@ -1,0 +1,83 @@
+"""A model that crashes its engine, or asks it for any memory, ends one process and not the machine."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from tests.attacks.test_packages_that_act import put
+from tests.data import SHAPES
+
+TOOL = Path(sys.executable).with_name("edgekit")
+IMAGE = SHAPES / "eval/images/9002-0001.jpg"
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the limits are Linux's")
+
+
+@linux
+def test_a_model_that_asks_for_any_memory(packages: dict[str, Path], tmp_path: Path) -> None:
+    """18 GB of zeros, in a file of two megabytes: less than some machines have, more than it may."""
+    folder = tmp_path / "package"
+    shutil.copytree(packages["fp32"], folder)
+    model = onnx.load(folder / "model.onnx")
+    model.graph.initializer.append(helper.make_tensor("many", TensorProto.INT64, [1], [4_500_000_000]))
+    model.graph.node.append(helper.make_node("ConstantOfShape", ["many"], ["zeros"]))
+    model.graph.node.append(helper.make_node("ReduceSum", ["zeros"], ["sum"], keepdims=0))
+    model.graph.output.append(helper.make_tensor_value_info("sum", 1, []))
+    put(folder, "model.onnx", model.SerializeToString())
+    for words in (
+        ("detect", folder, IMAGE),
+        ("profile", folder, "--launches", 2, "--iterations", 3, "--no-record"),
+    ):
+        ran = subprocess.run(
+            [TOOL, *map(str, words)], capture_output=True, check=False, timeout=120, cwd=tmp_path
+        )
+        assert ran.returncode == 6 and ran.stderr.count(b"error:") == 1, ran.stderr
+        assert b"Traceback" not in ran.stderr
+
+
+def started(package: Path, tmp_path: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """`edgekit generate` at work, and the process that its engine is in."""
+    process = subprocess.Popen(
+        [TOOL, "generate", package, "-p", "the cat", "-n", "100000", "--overflow", "shift"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=tmp_path,
+    )  # fmt: skip
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        if found := children.read_text(encoding="ascii").split():
+            return process, int(found[0])
+        time.sleep(0.01)
+    raise AssertionError("it starts no process")
+
+
+@linux
+def test_an_engine_that_crashes_is_one_error(text_packages: dict[str, Path], tmp_path: Path) -> None:
+    process, child = started(text_packages["fp32"], tmp_path)
+    subprocess.run(["kill", "-SEGV", str(child)], check=True)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 6 and said.count(b"error:") == 1 and b"SIGSEGV" in said, said
+
+
+@linux
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)]
+)
+def test_both_processes_end_together(
+    number: int, code: int, text_packages: dict[str, Path], tmp_path: Path
+) -> None:
+    process, child = started(text_packages["fp32"], tmp_path)
+    time.sleep(0.5)
+    process.send_signal(number)
+    assert process.wait(60) == code
+    until = time.monotonic() + 30
+    while Path(f"/proc/{child}").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{child}").exists()
