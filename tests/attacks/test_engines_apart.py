@@ -44,26 +44,24 @@ def test_a_model_that_asks_for_any_memory(packages: dict[str, Path], tmp_path: P
 
 
 def started(package: Path, tmp_path: Path) -> tuple[subprocess.Popen[bytes], int]:
-    """`edgekit generate` at work, and the process that its engine is in."""
+    """`edgekit chat` waiting for a question, and the process that its engine is in."""
     process = subprocess.Popen(
-        [TOOL, "generate", package, "-p", "the cat", "-n", "100000", "--overflow", "shift"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=tmp_path,
+        [TOOL, "chat", package], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        cwd=tmp_path,
     )  # fmt: skip
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        if found := children.read_text(encoding="ascii").split():
-            return process, int(found[0])
-        time.sleep(0.01)
-    raise AssertionError("it starts no process")
+    assert process.stderr is not None
+    assert b"tokens of context" in process.stderr.readline()
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii")
+    return process, int(children.split()[0])
 
 
 @linux
 def test_an_engine_that_crashes_is_one_error(text_packages: dict[str, Path], tmp_path: Path) -> None:
     process, child = started(text_packages["fp32"], tmp_path)
     subprocess.run(["kill", "-SEGV", str(child)], check=True)
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == 6 and said.count(b"error:") == 1 and b"SIGSEGV" in said, said
+    assert process.stderr is not None
+    said = process.stderr.read()
+    assert process.wait(60) == 6 and said.count(b"error:") == 1 and b"SIGSEGV" in said, said
 
 
 @linux
@@ -74,7 +72,6 @@ def test_both_processes_end_together(
     number: int, code: int, text_packages: dict[str, Path], tmp_path: Path
 ) -> None:
     process, child = started(text_packages["fp32"], tmp_path)
-    time.sleep(0.5)
     process.send_signal(number)
     assert process.wait(60) == code
     until = time.monotonic() + 30
