@@ -95,7 +95,8 @@ def command(
             click.echo(url)
         sys.stdout.flush()
         click.echo("Ctrl-C ends it", err=True)
-        run(application, model, listening)
+        with contextlib.suppress(KeyboardInterrupt):  # how a server ends, and no failure
+            run(application, model, listening)
 
 
 def _key(file: str | None, value: str | None) -> str:

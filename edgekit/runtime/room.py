@@ -15,8 +15,13 @@ def bound_memory(package: Package) -> None:
     wanted = _SPARE + _TIMES * sum(f.bytes for f in package.manifest.files.values())
     if isinstance(package.manifest.model, TextSpec):
         wanted += _CACHES * package.manifest.model.kv_cache_bytes
+    limit_memory(at_most(wanted))
+
+
+def at_most(wanted: int) -> int:
+    """`wanted` bytes, or nine tenths of what this machine has free when that is less."""
     free = _free()
-    limit_memory(min(wanted, free * 9 // 10) if free else wanted)
+    return min(wanted, free * 9 // 10) if free else wanted
 
 
 def _free() -> int:

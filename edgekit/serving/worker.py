@@ -20,6 +20,7 @@ from edgekit.errors import EdgekitError
 from edgekit.runtime.generation import request
 from edgekit.runtime.generator import LanguageModel
 from edgekit.runtime.prompts import check_size
+from edgekit.runtime.room import at_most
 from edgekit.spec import TextSpec
 
 _SPARE = 3 * 2**29  # bytes for a schema, a template and the engine's own; beside the model
@@ -90,14 +91,7 @@ def _room(spec: TextSpec) -> int:
     """Bytes that answering may take: two caches while a schema is followed and one changes for the next,
     the logits of a whole prompt, and as much beside. Never more than the machine has."""
     wanted = _SPARE + 3 * spec.kv_cache_bytes + 8 * spec.vocab_size * spec.context_length
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            free = (
-                next(int(line.split()[1]) for line in file if line.startswith("MemAvailable:")) * 1024
-            )
-    except (OSError, StopIteration, ValueError):
-        return wanted
-    return min(wanted, free * 9 // 10)
+    return at_most(wanted)
 
 
 if __name__ == "__main__":
