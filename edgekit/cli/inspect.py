@@ -29,9 +29,10 @@ def command(package: str, as_json: bool) -> None:
         return
     manifest, model = opened.manifest, opened.manifest.model
     source = manifest.source
+    known = from_json(Receipt, {"measurements": [], **receipt})  # it may leave out what has a default
     facts = [
         ("package", f"{manifest.name}  ({manifest.task}, {manifest.target}, {manifest.precision})"),
-        ("verdict", receipt["verdict"]),
+        ("verdict", str(receipt.get("verdict", known.verdict))),
         ("engine", f"{manifest.engine.name} {manifest.engine.versions}: {manifest.engine.artifact}"),
         *(_of_text(model) if isinstance(model, TextSpec) else _of_detector(model)),
         ("source", f"{source.get('name', '')}  sha256 {source.get('sha256', '')[:16]}…"),
@@ -41,11 +42,11 @@ def command(package: str, as_json: bool) -> None:
     for name, text in facts:
         click.echo(f"{name:8} {plain(text)}")
     click.echo()
-    click.echo(_evidence(from_json(Receipt, receipt).measurements))
-    for trip in receipt["trips"]:
-        click.echo(f"\n{click.style('tripped:', fg='red')} {trip['message']}")
-    for text in (*receipt["not_checked"], *receipt["notes"]):
-        click.echo(f"note: {text}")
+    click.echo(_evidence(known.measurements))
+    for trip in known.trips:
+        click.echo(f"\n{click.style('tripped:', fg='red')} {plain(trip.message)}")
+    for text in (*known.not_checked, *known.notes):
+        click.echo(f"note: {plain(text)}")
 
 
 def _of_detector(model: DetectionSpec) -> list[tuple[str, str]]:
@@ -84,4 +85,4 @@ def _evidence(measurements: Sequence[Measurement]) -> str:
         rows.append((m.group, m.name, number(m.value, m.unit), interval(m.interval, m.unit),
                      m.provenance.value, str(m.samples), mark))  # fmt: skip
     shown = table(rows, ("group", "what", "value", "95 %", "how", "n", ""))
-    return "\n".join([shown, "", *(f"[{number}] {text}" for text, number in notes.items())])
+    return "\n".join([shown, "", *(f"[{number}] {plain(text)}" for text, number in notes.items())])

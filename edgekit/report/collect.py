@@ -65,7 +65,7 @@ def _evidence(path: Path, store: Store | None) -> Evidence:
     package = Package(path)
     package.verify()
     try:
-        receipt = from_json(Receipt, package.receipt())
+        receipt = from_json(Receipt, {"measurements": [], **package.receipt()})
     except ValueError as error:
         raise IntegrityError(
             f"The receipt of {path.name} is malformed", str(error), "convert again"
