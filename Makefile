@@ -41,5 +41,9 @@ benchmark: $(VENV)/installed
 kills: $(VENV)/installed $(AIHUB)/installed
 	EDGEKIT_AIHUB_PYTHON=$(CURDIR)/$(AIHUB)/bin/python $(BIN)/python tests/attacks/kills.py --kills 100
 
+# Changed and hostile inputs for all that reads a stranger's file, a minute each; FUZZ="--reader gguf --seed 7".
+fuzz: $(VENV)/installed
+	$(BIN)/python -m tests.attacks.fuzz $(FUZZ)
+
 clean:
 	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +12,7 @@ from edgekit.errors import IntegrityError, MissingError, UsageError, guard
 from edgekit.package import Manifest, Package
 from edgekit.profiling import sampler
 from edgekit.receipt import Receipt
-from edgekit.spec import from_json
+from edgekit.spec import from_json, to_json
 from edgekit.store.database import Profile, Store, default_path
 
 
@@ -92,7 +93,8 @@ def _measured(package: Package, store: Store) -> tuple[Measured, ...]:
 
 
 def _check(profile: Profile) -> None:
-    """SQLite puts any kind of value into a column of text."""
+    """SQLite puts any kind of value into a column of text, and JSON can spell what is no character."""
     if not all(isinstance(t, str) for t in (profile.created, profile.session, profile.command)):
         raise ValueError(f"profile {profile.id} holds something else than text")
     datetime.fromisoformat(profile.created)
+    json.dumps(to_json(profile), ensure_ascii=False).encode("utf-8")

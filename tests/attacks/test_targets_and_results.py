@@ -57,6 +57,12 @@ def measured(packages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
         ("profiles", "command", b"\xff"),
         ("profiles", "device", "{"),
         ("profiles", "plan", "[5]"),
+        ("profiles", "command", "\ud800"),
+        (
+            "profiles",
+            "device",
+            r'{"name": "\ud800", "chip": "x", "system": "x", "cores": 1, "memory_bytes": 1}',
+        ),
         ("launches", "data", "[" * 100_000),
         ("launches", "data", "9" * 5000),
     ],
@@ -72,7 +78,11 @@ def test_results_that_are_not_what_was_stored(
 ) -> None:
     store = Path(shutil.copy(measured, tmp_path))
     connection = sqlite3.connect(store)
-    connection.execute(f"UPDATE {table} SET {column} = ?", (value,))
+    stored = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+    connection.execute(
+        f"UPDATE {table} SET {column} = {'CAST(? AS TEXT)' if isinstance(value, str) else '?'}",
+        (stored,),
+    )
     connection.commit()
     connection.close()
     ran = edgekit("report", packages["fp32"], "-o", tmp_path / "r.html", "--store", store)
