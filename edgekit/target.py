@@ -146,7 +146,9 @@ def _builtin_folder() -> Path:
 
 
 def _read(path: Path) -> Target:
-    with guard(UsageError, f"The target file {path} cannot be used", "see docs/format.md for its fields"):
+    with guard(
+        UsageError, f"The target file {path} cannot be used", "see docs/format.md for its fields"
+    ):
         data: dict[str, Any] = tomllib.loads(decode(read_bytes(path, _LARGEST)))
         if "chip" in data:
             data["chips"] = [data.pop("chip")]
