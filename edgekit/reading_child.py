@@ -8,7 +8,9 @@ answers one question (see `child.py`): which source reads which path with which 
 
 from __future__ import annotations
 
+import os
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,5 +48,16 @@ def _handle(question: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {}
 
 
+def _quiet() -> None:
+    """Native libraries print what a file says as it stands there; Python's write to the stream that stays,
+    and say less."""
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+    warnings.simplefilter("ignore")
+    sys.stderr = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+
+
 if __name__ == "__main__":
+    _quiet()
     answer(_handle, int(sys.argv[1]))

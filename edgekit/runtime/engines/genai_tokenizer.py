@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from edgekit.runtime.tokens import checked_text
 from edgekit.spec import TextSpec
 
 _LARGEST = 2**28  # bytes of a tokenizer's file
+_DIGITS = 7  # of a token's id: no vocabulary has ten million
+_FAR = re.compile(rb'(?<!\\)":\s*\d{%d}' % (_DIGITS + 1))
 _FILES = (
     "genai_config.json", "tokenizer.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json", "vocab.json",
     "vocab.txt", "merges.txt",
@@ -137,7 +140,13 @@ def copy_tokenizer(source: Path, into: Path, special: bool = True) -> None:
     """The tokenizer's files without a chat template; `special`: with the texts of special tokens."""
     for name in _FILES:
         if (source / name).exists():
-            (into / name).write_bytes(read_bytes(source / name, _LARGEST))
+            content = read_bytes(source / name, _LARGEST)
+            if name != "genai_config.json" and _FAR.search(content):
+                raise IntegrityError(
+                    f"{name} of {source.name} has an id of more than {_DIGITS} digits",
+                    "the engine would take memory for all below it", "convert again",
+                )  # fmt: skip
+            (into / name).write_bytes(content)
     settings = (
         read_object(source / "tokenizer_config.json")
         if (source / "tokenizer_config.json").exists()

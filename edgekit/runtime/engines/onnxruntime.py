@@ -28,7 +28,7 @@ class OnnxRuntimeSession:
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = self.threads
         settings.inter_op_num_threads = 1
-        settings.log_severity_level = 3
+        settings.log_severity_level = 4  # errors are raised, and name what a file says
         self._session = self._create(ort, model, settings)
         _compare(self._session, set(inputs), set(outputs))
         with running():  # a graph may be of other types and sizes than its manifest says

@@ -25,7 +25,7 @@ HOST = "host.onnx"
 def _settings(ort: Any) -> Any:
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = settings.inter_op_num_threads = 1
-    settings.log_severity_level = 3
+    settings.log_severity_level = 4  # errors are raised, and name what a file says
     return settings
 
 
