@@ -39,7 +39,7 @@ benchmark: $(VENV)/installed
 
 # A hundred runs are killed, and nothing is lost or left behind; some eight minutes.
 kills: $(VENV)/installed $(AIHUB)/installed
-	EDGEKIT_AIHUB_PYTHON=$(CURDIR)/$(AIHUB)/bin/python $(BIN)/python tests/attacks/kills.py --kills 100
+	EDGEKIT_AIHUB_PYTHON=$(CURDIR)/$(AIHUB)/bin/python $(BIN)/python -m tests.attacks.kills --kills 100
 
 # Changed and hostile inputs for all that reads a stranger's file, a minute each; FUZZ="--reader gguf --seed 7".
 fuzz: $(VENV)/installed

@@ -1,0 +1,1 @@
+"""What `kills.py` kills, and how a run kills itself."""
