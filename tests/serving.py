@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -13,11 +14,22 @@ import pytest
 USER = {"role": "user", "content": "the cat"}
 
 
-def started(package: Path, *words: object, **environment: str) -> tuple[subprocess.Popen[str], str]:
+def started(
+    package: Path, *words: object, files: int | None = None, log: Path | None = None, **environment: str
+) -> tuple[subprocess.Popen[str], str]:
+    """`files`: how many the process may open. `log`: where its stderr goes."""
+
+    def limit() -> None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))  # type: ignore[arg-type]
+
     command = [sys.executable, "-m", "edgekit.cli.main", "serve", str(package), "--port", "0", "--json", *map(str, words)]  # fmt: skip
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, encoding="utf-8", env={**os.environ, **environment}
-    )
+    with contextlib.ExitStack() as stack:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, encoding="utf-8", env={**os.environ, **environment},
+            stderr=log and stack.enter_context(open(log, "wb")), preexec_fn=limit if files else None,
+        )  # fmt: skip
     assert process.stdout is not None
     said = ""
     while "}" not in said:

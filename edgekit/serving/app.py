@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -25,7 +26,8 @@ from edgekit.serving.protocol import Answer, Done, RequestError, event, failure
 
 T = TypeVar("T")
 _EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
-_ARRIVE, _TAKE = 20.0, 30.0  # seconds for a body to arrive, and for a client to take a piece
+_ARRIVE, _TAKE = 10.0, 30.0  # seconds for a body to arrive, and for a client to take a piece
+_ARRIVING = 64 * 2**20  # bytes of bodies that are not whole
 
 
 class Server:
@@ -33,6 +35,7 @@ class Server:
 
     def __init__(self, model: Model, name: str, key: str = "") -> None:
         self.model, self.name, self.key = model, name, key
+        self._bodies = Bodies()
 
     def application(self, local: bool = True, origins: Sequence[str] = ()) -> Starlette:
         """`local`, `origins`: see `Guard`."""
@@ -78,12 +81,12 @@ class Server:
 
     async def _answer(self, request: Request, chat: bool) -> Response:
         check_key(request.headers, self.key)
-        turn, response = (
-            self.model.enter(),
-            None,
-        )  # before the body is read: it has to be kept somewhere
         try:
-            content = await _body(request)
+            content = await self._bodies.read(request)
+        except ClientDisconnect:
+            return Response(status_code=499)
+        turn, response = self.model.enter(), None  # the body is whole: no place is held by a slow one
+        try:
             asked = await run_in_threadpool(schema.read, content, chat)
             answer = Answer(self.name, chat)
             if asked.stream:  # the first piece now: what is wrong is an error, not a broken stream
@@ -93,11 +96,73 @@ class Server:
                 return response or Response(status_code=499)
             done = await _unless_gone(request.receive, turn, lambda: _whole(turn, asked))
             return Response(status_code=499) if done is None else JSONResponse(answer.whole(*done))
-        except ClientDisconnect:
-            return Response(status_code=499)
         finally:
             if response is None:  # else it is still to be sent
                 await turn.close()
+
+
+class _Body:
+    """One that is not whole yet."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+        self.scope = anyio.CancelScope(deadline=anyio.current_time() + _ARRIVE)
+        self.refused = False
+
+
+class Bodies:
+    """Bodies on their way: each has its time, and all of them so many bytes. Beyond these the largest is
+    given up, so that who sends little is not refused for what others send."""
+
+    def __init__(self) -> None:
+        self._here: set[_Body] = set()
+        self._held = 0
+
+    async def read(self, request: Request) -> bytes:
+        """Raises RequestError, and ClientDisconnect."""
+        said = request.headers.get("content-length", "")
+        if said.isdecimal() and int(said[:20]) > schema.LARGEST:
+            raise _too_large()
+        body = _Body()
+        self._here.add(body)
+        try:
+            with body.scope:
+                async for chunk in request.stream():
+                    self._take(body, chunk)
+                    if body.refused:
+                        break
+                else:
+                    return bytes(body.content)
+        finally:
+            self._drop(body)
+        if body.refused:
+            raise RequestError("Too many large requests are on their way", f"more than {_ARRIVING} bytes", "try again later",
+                          status=429, code="rate_limit_exceeded", wait=math.ceil(_ARRIVE))  # fmt: skip
+        raise RequestError(f"The request took more than {_ARRIVE:g} seconds to arrive", status=408)
+
+    def _take(self, body: _Body, chunk: bytes) -> None:
+        if body.refused:  # its end is on its way to it
+            return
+        body.content += chunk
+        self._held += len(chunk)
+        if len(body.content) > schema.LARGEST:
+            raise _too_large()
+        if self._held > _ARRIVING:
+            largest = max(self._here, key=lambda b: len(b.content))
+            largest.refused = True
+            self._drop(largest)
+            largest.scope.cancel()
+
+    def _drop(self, body: _Body) -> None:
+        if body in self._here:
+            self._here.remove(body)
+            self._held -= len(body.content)
+            body.content = bytearray()
+
+
+def _too_large() -> RequestError:
+    why = f"more than {schema.LARGEST} bytes"
+    return RequestError("The request is too large", why, param="body", status=413)
 
 
 class Events:
@@ -180,27 +245,6 @@ async def _unless_gone(receive: Receive, turn: Turn, work: Callable[[], Awaitabl
     if failed is not None:
         raise failed
     return result
-
-
-async def _body(request: Request) -> bytes:
-    said = request.headers.get("content-length", "")
-    content = bytearray()
-    try:
-        with anyio.fail_after(_ARRIVE):
-            if not (said.isdecimal() and int(said[:20]) > schema.LARGEST):
-                async for chunk in request.stream():
-                    content += chunk
-                    if len(content) > schema.LARGEST:
-                        break
-                else:
-                    return bytes(content)
-    except TimeoutError as error:
-        raise RequestError(
-            f"The request took more than {_ARRIVE:g} seconds to arrive", status=408
-        ) from error
-    raise RequestError(
-        "The request is too large", f"more than {schema.LARGEST} bytes", param="body", status=413
-    )
 
 
 def _failed(request: Request, error: Exception) -> Response:

@@ -7,21 +7,29 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import uvicorn
 from starlette.concurrency import run_in_threadpool
 
 from edgekit.errors import UsageError
+from edgekit.serving import connections
 from edgekit.serving.model import Model
+
+WAITING = 2048  # connections that the system holds until they are taken
 
 
 def run(application: Any, model: Model, listening: socket.socket) -> None:
     """Until Ctrl-C or SIGTERM."""
     sys.setswitchinterval(0.001)  # large requests are read in threads; others are not to notice
+    files = connections.file_limit()
+    room = connections.Room(connections.most_connections(files))
     config = uvicorn.Config(
-        application, log_level="warning", access_log=False, log_config=None, timeout_graceful_shutdown=5
-    )
+        application, http=partial(connections.Connection, room), ws="none", loop="asyncio",
+        backlog=connections.accepted_at_once(files), timeout_keep_alive=connections.KEEP_ALIVE,
+        log_level="warning", access_log=False, log_config=None, timeout_graceful_shutdown=5,
+    )  # fmt: skip
     _Loop(config, model).run(sockets=[listening])
 
 
@@ -31,6 +39,11 @@ class _Loop(uvicorn.Server):  # type: ignore[misc]  # its types are not looked a
     def __init__(self, config: uvicorn.Config, model: Model) -> None:
         super().__init__(config)
         self._model = model
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listening in sockets or ():
+            listening.listen(WAITING)  # the loop's `backlog` is how many it takes at once as well
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await run_in_threadpool(self._model.close)

@@ -45,7 +45,9 @@ class Worker:
             yield from self._open(question) if "open" in question else self._answer(question)
         except EdgekitError as error:
             yield {"error": error.to_dict()}
-        except Exception as error:  # of a native library; the server tells it, and goes on
+        except (SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError):
+            raise
+        except BaseException as error:  # of a native library (a panic of Rust's is no Exception)
             why = f"{type(error).__name__}: {error}"[:300]
             yield {"error": EdgekitError("The model could not answer", why).to_dict()}
 
