@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -124,11 +125,13 @@ def limit_memory(more: int) -> None:
 def answer(
     handle: Callable[[Any], Iterator[Any]],
     memory: int | None = None,
+    seconds: float | None = None,
     aside: Callable[[Any], bool] = lambda question: False,
 ) -> None:
     """The child's side: each line that `handle` yields for a question goes to the parent.
 
-    `memory`: see `limit_memory`. `aside` sees each question when it comes, in another thread than `handle`
+    `memory`: see `limit_memory`. `seconds`: after which one question ends the process, whatever a native
+    library holds and whether or not a parent still waits. `aside` sees each question when it comes, in another thread than `handle`
     and while that may be at an earlier one; a question it returns True for is not handled in its turn.
     What else is printed is lost, so that no library breaks the protocol.
     """
@@ -140,12 +143,21 @@ def answer(
     questions: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(questions, aside), daemon=True).start()
     while True:
+        question = questions.get()
+        _alarm(seconds)
         try:
-            for line in handle(questions.get()):
+            for line in handle(question):
                 out.write(json.dumps(line).encode("ascii") + b"\n")
                 out.flush()
         except MemoryError:
             os._exit(_NO_MEMORY)
+        _alarm(None)
+
+
+def _alarm(seconds: float | None) -> None:
+    """SIGALRM as the system has it ends a process even where Python's threads cannot run."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds or 0.0)
 
 
 def _listen(questions: queue.SimpleQueue[Any], aside: Callable[[Any], bool]) -> None:

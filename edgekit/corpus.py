@@ -34,7 +34,7 @@ def read_texts(path: Path) -> list[str]:
 
 def _lines(path: Path, content: str) -> list[str]:
     found = []
-    for number, line in enumerate(content.splitlines(), 1):
+    for number, line in enumerate(content.split("\n"), 1):
         if not line.strip():
             continue
         try:

@@ -7,6 +7,7 @@ in an optional `data.yaml`.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from edgekit.documents import DocumentError, decode, read_bytes, read_json
 from edgekit.errors import DataError, guard
 
-_LARGEST, _YAML = 2**30, 2**20  # bytes of an annotations file, of a data.yaml
+_LARGEST, _YAML = 2**29, 2**20  # bytes of an annotations file, of a data.yaml
 _CLASSES, _IDS = 100_000, 2**31  # what a class's number, a category's id is below
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
@@ -65,7 +66,11 @@ class Dataset:
 def read_dataset(path: str | Path) -> Dataset:
     """Raises DataError when the folder holds no images, or annotations name images it lacks. Names lead into
     the folder only; links in it are followed, since people keep their images elsewhere."""
-    folder = Path(path)
+    with guard(DataError, f"{path} cannot be read", "mend it, or pass another folder"):
+        return _read(Path(path))
+
+
+def _read(folder: Path) -> Dataset:
     if not folder.is_dir():
         raise DataError(
             f"There is no folder {folder}", "",
@@ -115,8 +120,8 @@ def _read_coco(folder: Path, inside: Path, file: Path, data: dict[str, Any]) -> 
                     f"{file.name} has a box for image {a['image_id']}, which it does not list", "",
                     "mend the annotations file",
                 )  # fmt: skip
-            x, y, w, h = (float(v) for v in a["bbox"])
-            area, crowd = float(a.get("area", w * h)), bool(a.get("iscrowd", 0))
+            x, y, w, h = (_real(v) for v in a["bbox"])
+            area, crowd = _real(a.get("area", w * h)), bool(a.get("iscrowd", 0))
             box = Box(_number(a["category_id"], _IDS), x, y, w, h, area, crowd)
             boxes[position[a["image_id"]]].append(box)
         categories = {
@@ -203,6 +208,13 @@ def _number(value: Any, limit: int) -> int:
     if not 0 <= number < limit or isinstance(value, bool):
         raise ValueError(f"{ascii(value)[:40]} is no number of a class")
     return number
+
+
+def _real(value: Any) -> float:
+    """Raises ValueError for what is no finite number."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"{ascii(value)[:40]} is no length")
+    return float(value)
 
 
 def _below(name: Any) -> str:

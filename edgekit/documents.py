@@ -7,13 +7,15 @@ Standard library only. Reading takes time and memory in proportion to the docume
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
-_DIGITS = 19  # of a whole number: what 64 bits hold
+_DIGITS = 64  # of a whole number; Hugging Face writes an endless length with 31
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_LONG = re.compile(r"\d{20}|[eE][+]?\d{3}")
+_LONG = re.compile(r"\d{65}|[eE][+]?\d{3}")
 _DEEPEST = 200
 
 
@@ -25,7 +27,7 @@ def parse_json(content: bytes | str, largest: int = 2**28) -> Any:
     """A value of a JSON document (RFC 8259) in UTF-8, with or without a mark of its byte order.
 
     Raises DocumentError for what is no JSON, NaN and Infinity, a key that stands twice, whole numbers of more
-    than 19 digits, half of a surrogate pair, more than 200 levels or `largest` bytes.
+    than 64 digits, half of a surrogate pair, more than 200 levels or `largest` bytes.
     """
     text = decode(content, largest)
     try:
@@ -62,8 +64,12 @@ def read_object(path: Path, largest: int = 2**26) -> dict[str, Any]:
 
 
 def read_bytes(path: Path, largest: int) -> bytes:
-    """At most `largest` bytes of a file. Raises DocumentError for a larger one."""
-    with path.open("rb") as file:
+    """At most `largest` bytes of a file. Raises DocumentError for a larger one, and for a pipe or a device, which
+    may never end."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise DocumentError("it is no file")
         content = file.read(largest + 1)
     if len(content) > largest:
         raise DocumentError(f"it is larger than {largest} bytes")

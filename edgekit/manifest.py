@@ -124,6 +124,7 @@ def parse_manifest(raw: bytes) -> Manifest:
             f"manifest.json lists {len(manifest.files)} files", f"no package has more than {MAX_FILES}",
             "do not use this package: it was not written by edgekit",
         )  # fmt: skip
+    check_title(manifest.name)
     for name in manifest.files:
         check_name(name)
     model, engine = manifest.model, manifest.engine
@@ -134,9 +135,30 @@ def parse_manifest(raw: bytes) -> Manifest:
     return manifest
 
 
+def check_title(name: str) -> None:
+    """A package's name becomes a folder's. Raises IntegrityError for one that would lie elsewhere, or that
+    programs take for their own: hidden, or an option."""
+    odd = not name.isprintable() or any(c in '\\/:*?"<>|' for c in name) or name != name.strip(" .")
+    if odd or not 0 < len(name.encode()) <= 200 or name[0] in ".-~":
+        raise IntegrityError(
+            f"The manifest calls the package {name!r:.120}", "a package's name is that of a folder",
+            "do not use this package: it was not written by edgekit",
+        )  # fmt: skip
+
+
+def title_of(name: str) -> str:
+    """A package's name made of a source's: what `check_title` takes."""
+    kept = "".join(c if c.isprintable() and c not in '\\/:*?"<>|' else "-" for c in name)
+    return kept.encode()[:120].decode("utf-8", "ignore").lstrip(".-~ ").rstrip(" .") or "model"
+
+
 def check_name(name: str) -> None:
     path = PurePosixPath(name)
-    bad = path.is_absolute() or ".." in path.parts or any(c in '\\:*?"<>|' or c < " " for c in name)
+    bad = (
+        path.is_absolute()
+        or any(p.startswith((".", "~", "-")) for p in path.parts)
+        or any(c in '\\:*?"<>|' or c < " " for c in name)
+    )
     if (
         bad
         or len(name) > 200

@@ -26,8 +26,10 @@ from edgekit.manifest import (
     Manifest,
     canonical,
     check_name,
+    check_title,
     parse_document,
     parse_manifest,
+    title_of,
 )
 from edgekit.receipt import SCHEMA as RECEIPT_SCHEMA
 from edgekit.receipt import Receipt
@@ -35,7 +37,7 @@ from edgekit.spec import from_json, to_json
 
 __all__ = [
     "MANIFEST", "MAX_FILES", "MAX_JSON", "RECEIPT", "EngineRequirement", "FileEntry", "Manifest", "Package",
-    "canonical", "check_name", "parse_manifest", "write_package",
+    "canonical", "check_name", "check_title", "parse_manifest", "title_of", "write_package",
 ]  # fmt: skip
 
 
@@ -138,7 +140,7 @@ class Package:
                 raise IntegrityError(
                     f"{name} in {self.path.name} is a link", "packages hold only files"
                 )
-            if path.is_file() and name not in listed and not name.startswith(f".{RECEIPT}."):
+            if path.is_file() and name not in listed and not staging.is_unfinished(name, RECEIPT):
                 raise IntegrityError(
                     f"{name} is in {self.path.name} but not in its manifest",
                     "a package holds nothing else", "remove it, or convert again",

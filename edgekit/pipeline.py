@@ -25,7 +25,7 @@ from edgekit.dataset import Dataset, match_categories, read_dataset
 from edgekit.errors import DataError, UsageError
 from edgekit.model import Model
 from edgekit.outcome import Outcome
-from edgekit.package import Package, write_package
+from edgekit.package import Package, title_of, write_package
 from edgekit.reading import read_model, source_for
 from edgekit.receipt import Reason, Receipt
 from edgekit.sources.base import SourceOptions
@@ -69,8 +69,10 @@ def convert(
         raise UsageError(
             "One launch is not a measurement", "", "use --launches 2 or more, or 0 for none"
         )
-    if set(name) & set("/\\:") or name.startswith("."):
-        raise UsageError(f"--name {name} is no file name", "packages are folders in --out")
+    if name and name != title_of(name):
+        raise UsageError(
+            f"--name {name} is no file name", "packages are folders in --out", f"use {title_of(name)}"
+        )
     options = options or SourceOptions()
     targets = [targets] if isinstance(targets, str) else list(dict.fromkeys(targets))
     precisions = [precisions] if isinstance(precisions, str) else list(precisions)
@@ -97,11 +99,12 @@ def convert(
         )  # fmt: skip
     model = read_model(str(source), options)
     assert model.spec is not None
+    name = name or title_of(model.name)
     if evaluating is not None:
         match_categories(evaluating, model.spec.labels)  # says now what would fail after minutes
     for target, wanted in jobs:
         for precision in wanted:
-            check_replaceable(Path(out) / f"{name or model.name}-{target.name}-{precision}")
+            check_replaceable(Path(out) / f"{name}-{target.name}-{precision}")
     likewise = SourceOptions((model.spec.image.height, model.spec.image.width), model.spec.labels)
     external = read_model(str(reference), likewise) if reference else None
     calibrating = calibrating.first(calibration_images) if calibrating else None
@@ -124,7 +127,7 @@ def convert(
         for target, wanted in jobs:
             parent: Package | None = None
             for precision in asked.with_parent(target, wanted):
-                title, start = f"{name or model.name}-{target.name}-{precision}", time.monotonic()
+                title, start = f"{name}-{target.name}-{precision}", time.monotonic()
                 step = _Step(
                     model, target, precision, Path(staging) / title, calibrating, verifier, parent
                 )

@@ -51,10 +51,11 @@ def _read_apart(
     """In a child that takes at most 4 GiB and 16 times the source's size of memory, and ten minutes and one
     for each 16 MiB of it."""
     size = sum(f.stat().st_size for f in files)
-    child = Child("edgekit.reading_child", str(_MEMORY + 16 * size), quiet=False)
+    seconds = _SECONDS + 60 * size / 2**24
+    child = Child("edgekit.reading_child", str(_MEMORY + 16 * size), f"{seconds:.0f}", quiet=False)
     question = {"source": source, "path": path, "options": to_json(options), "folder": str(folder)}
     try:
-        said = child.ask(question, _SECONDS + 60 * size / 2**24)
+        said = child.ask(question, seconds)
     except ChildError as error:
         raise SourceError(
             f"{Path(path).name} cannot be read", f"the process that read it ended: {error}",

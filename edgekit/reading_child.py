@@ -1,7 +1,7 @@
 """Reads one source in a process of its own: a stranger's file may crash a native library, or ask for more
 memory than there is.
 
-    python -P -m edgekit.reading_child MEMORY
+    python -P -m edgekit.reading_child MEMORY SECONDS
 
 answers one question (see `child.py`): which source reads which path with which options into which folder.
 """
@@ -60,4 +60,4 @@ def _quiet() -> None:
 
 if __name__ == "__main__":
     _quiet()
-    answer(_handle, int(sys.argv[1]))
+    answer(_handle, int(sys.argv[1]), float(sys.argv[2]) + 30)  # the parent waits less

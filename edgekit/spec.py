@@ -107,6 +107,8 @@ def check_detection(spec: DetectionSpec) -> None:
             )
         if tensor.scale is not None and not (math.isfinite(tensor.scale) and tensor.scale > 0):
             raise ValueError(f"{tensor.name}: {tensor.scale} is no scale")
+        if abs(tensor.zero_point) >= 2**31:
+            raise ValueError(f"{tensor.name}: {tensor.zero_point:.3g} is no zero point")
         if tensor.dtype in ("int8", "int16", "uint16") and tensor.scale is None:
             raise ValueError(f"{tensor.name}: {tensor.dtype} needs a scale")
         if any(d < -1 or d == 0 for d in tensor.shape) or abs(math.prod(tensor.shape)) > _LARGEST:

@@ -50,12 +50,19 @@ def name(of: str = "", old: bool = False) -> str:
     return (f".{_label(of)}." if of else "") + own + ("-old" if old else "")
 
 
+def is_unfinished(entry: str, of: str) -> bool:
+    """Whether an entry's name is one that `name(of)` gives, so that it may stand there while it is written."""
+    match = _NAME.fullmatch(entry)
+    return match is not None and match["label"] == of and not match["old"]
+
+
 def _label(of: str) -> str:
     """Long names are cut; a hash keeps two of them apart."""
-    if len(of.encode()) <= _LONGEST:
+    name = os.fsencode(of)  # which may be no UTF-8
+    if len(name) <= _LONGEST:
         return of
-    cut = of.encode()[: _LONGEST - 9].decode(errors="ignore")
-    return f"{cut}~{hashlib.sha256(of.encode()).hexdigest()[:8]}"
+    cut = name[: _LONGEST - 9].decode(errors="ignore")
+    return f"{cut}~{hashlib.sha256(name).hexdigest()[:8]}"
 
 
 def sweep(folder: Path, of: str = "") -> None:

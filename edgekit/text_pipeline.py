@@ -18,7 +18,7 @@ from edgekit.corpus import fingerprint, read_texts
 from edgekit.errors import UsageError
 from edgekit.model import TextModel
 from edgekit.outcome import Outcome
-from edgekit.package import Content, Package, write_package
+from edgekit.package import Content, Package, title_of, write_package
 from edgekit.quantize.kv_cache import in_int8
 from edgekit.reading import read_text_model
 from edgekit.receipt import Reason, Receipt
@@ -54,7 +54,7 @@ def convert_text(
         for job in asked.jobs([t], precisions or _natural(model, t), calibration)
     ]  # fmt: skip
     check_used(extra, wanted)
-    title = name or model.name
+    title = name or title_of(model.name)
     for target, asked_for in wanted:
         for precision in asked_for:
             check_replaceable(out / _full(title, target, precision, fitting(extra, target, precision)))

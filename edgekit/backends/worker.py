@@ -18,11 +18,14 @@ from typing import Any, NoReturn
 
 from edgekit import cache, registry
 from edgekit.backends.base import Artifact, CompileOptions
+from edgekit.child import limit_memory
 from edgekit.errors import ConversionError, CrashError, EdgekitError, from_dict
 from edgekit.model import load_model
+from edgekit.runtime.room import at_most
 from edgekit.spec import Precision, from_json, to_json
 from edgekit.target import Target
 
+_SPARE, _TIMES = 8 * 2**30, 24  # bytes that compiling may take, and times the source's size
 _ATTENDED = "--attended"  # ends when its parent does; a person who repeats a step has none
 
 
@@ -95,9 +98,11 @@ def main(job_path: str) -> int:
     job: dict[str, Any] = json.loads(Path(job_path).read_text(encoding="utf-8"))
     work = Path(job_path).parent
     target = from_json(Target, job["target"])
+    model = load_model(work / "source")
+    limit_memory(at_most(_SPARE + _TIMES * model.source.bytes))
     try:
         artifact = registry.load("backends", target.backend).compile(
-            load_model(work / "source"), target, Precision(job["precision"]),
+            model, target, Precision(job["precision"]),
             from_json(CompileOptions, job["options"]), work, _report,
         )  # fmt: skip
     except EdgekitError as error:

@@ -26,7 +26,7 @@ from edgekit.errors import UsageError
     "-d", "--device", type=click.Choice(["local", "sim:htp"]), default="local", show_default=True,
     help="sim:htp: Qualcomm's simulator, for packages of a Snapdragon; seconds an image.",
 )  # fmt: skip
-@click.option("--threads", type=click.IntRange(1), help="Default: the free big cores.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Default: the free big cores.")
 @json_option
 def command(
     package: str, images: tuple[str, ...], save: str | None, as_json: bool, **options: Any

@@ -18,7 +18,7 @@ _LARGEST = 2**26  # bytes of a prompt or schema
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ENGINE = (
-    click.option("--threads", type=click.IntRange(1), help="Default: the free big cores."),
+    click.option("--threads", type=click.IntRange(1, 1024), help="Default: the free big cores."),
     click.option(
         "-d", "--device", type=click.Choice(["local", "sim:htp"]), default="local", show_default=True,
         help="sim:htp: Qualcomm's simulator, for packages of a Snapdragon; seconds a token.",

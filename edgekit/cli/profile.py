@@ -34,7 +34,7 @@ from edgekit.cli.output import emit, json_option, number, table
 @click.option(
     "--seconds", type=float, default=20.0, show_default=True, help="A launch measures no longer."
 )
-@click.option("--threads", type=click.IntRange(1), help="Default: the free big cores.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Default: the free big cores.")
 @click.option(
     "--store", metavar="FILE", help="Database for the raw samples (default: see `edgekit doctor`)."
 )

@@ -28,6 +28,7 @@ _ENGINES: dict[str, tuple[tuple[str, ...], bool]] = {
     "qnn-text": ((".onnx",), True),
     "litert-text": ((".tflite",), True),
 }
+VOCABULARY = "tokens.bin"  # the bytes of a language model's tokens
 _PLAIN = ("labels.txt", "LICENSE", "LICENSE.txt", "NOTICE.txt", "README.md")
 _PROGRAMS = (
     ".so",
@@ -70,7 +71,7 @@ def check_names(
         path = PurePosixPath(name)
         lower = name.lower()
         known = (
-            name in _PLAIN or path.parts[0] == "LICENSES" or (vocabulary != "" and name == vocabulary)
+            name in _PLAIN or path.parts[0] == "LICENSES" or name == vocabulary == VOCABULARY
             or (tokenizer and name in _TOKENIZER) or lower.endswith(endings)
             or (engine not in _ENGINES and name in artifacts)
         )  # fmt: skip

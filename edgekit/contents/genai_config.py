@@ -15,7 +15,9 @@ from edgekit.documents import DocumentError, parse_json
 from edgekit.errors import IntegrityError
 
 _LARGEST = 2**31 - 1
-_NAME = re.compile(r"[A-Za-z0-9_.%-]{1,80}")  # of a tensor; %d stands for a layer
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,60}")  # of a tensor
+# The library formats these with a layer's number in 64 bytes: another sign after % would read and write memory.
+_LAYER = re.compile(r"[A-Za-z0-9_.-]{0,24}%d[A-Za-z0-9_.-]{0,24}")
 _TYPE = re.compile(r"[a-z0-9_]{1,40}")
 
 Check = Callable[[Any], bool]
@@ -54,8 +56,12 @@ def _kinds(value: Any) -> bool:
     return isinstance(value, list) and len(value) <= 10_000 and all(map(_kind, value))
 
 
+def _layers(value: Any) -> bool:
+    return isinstance(value, str) and _LAYER.fullmatch(value) is not None
+
+
 def _tensors(*names: str) -> Shape:
-    return dict.fromkeys(names, _tensor)
+    return {name: _layers if name.endswith("_names") else _tensor for name in names}
 
 
 _INPUTS = _tensors(

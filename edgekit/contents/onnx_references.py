@@ -25,6 +25,7 @@ _INSIDE: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
+_FIELDS, _SIZES = 1 << 29, 1 << 31  # what numbers and lengths are below, in protobuf's own readers
 _LOCATION, _CONTEXT = b"location", b"EPContext"
 
 
@@ -38,12 +39,16 @@ def fields(data: memoryview) -> Iterator[tuple[int, int, memoryview | int]]:
     while at < end:
         key, at = _varint(data, at)
         number, kind = key >> 3, key & 7
+        if not 0 < number < _FIELDS:  # other readers drop the upper bits, and see another field
+            raise WireError(f"field {number}")
         if kind == 0:
             value, at = _varint(data, at)
             yield number, kind, value
             continue
         if kind == 2:
             size, at = _varint(data, at)
+            if size >= _SIZES:
+                raise WireError(f"a field of {size} bytes")
         elif kind in (1, 5):
             size = 8 if kind == 1 else 4
         else:

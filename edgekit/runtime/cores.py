@@ -8,6 +8,7 @@ from pathlib import Path
 from edgekit import settings
 from edgekit.errors import UsageError
 
+MOST = 1024  # threads of an engine
 _CPU = Path("/sys/devices/system/cpu")
 
 
@@ -16,8 +17,14 @@ def default_threads() -> int:
     big ones of a big.LITTLE chip, and no more than a container's CPU quota grants."""
     chosen = settings.get("threads").value
     if chosen:
-        if not chosen.isdigit() or int(chosen) < 1:
-            raise UsageError(f"The setting threads is {chosen}", "", "set EDGEKIT_THREADS to 1 or more")
+        if not (
+            chosen.isdecimal() and chosen.isascii() and len(chosen) < 6 and 0 < int(chosen) <= MOST
+        ):
+            raise UsageError(
+                f"The setting threads is {chosen:.40}",
+                "",
+                f"set EDGEKIT_THREADS to a number from 1 to {MOST}",
+            )
         return int(chosen)
     allowed = allowed_cores()
     capacity = {c: _number(_CPU / f"cpu{c}/cpu_capacity") for c in allowed}

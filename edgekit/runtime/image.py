@@ -45,9 +45,13 @@ def _check_size(file: Path, data: bytes) -> None:
             f"{file.name} is not an image that can be read", "it is no JPEG, PNG, BMP, WebP, GIF or TIFF",
             "use JPEG or PNG",
         )  # fmt: skip
-    if size[0] * size[1] > _PIXELS + _PIXELS_A_BYTE * len(data):
+    _check_pixels(file, size, len(data))
+
+
+def _check_pixels(file: Path, size: tuple[int, int], length: int) -> None:
+    if size[0] * size[1] > _PIXELS + _PIXELS_A_BYTE * length:
         raise DataError(
-            f"{file.name} unfolds to {size[0]} x {size[1]} pixels", f"from {len(data)} bytes: no photograph does",
+            f"{file.name} unfolds to {size[0]} x {size[1]} pixels", f"from {length} bytes: no photograph does",
             "make it smaller, or pass the pixels as an array",
         )  # fmt: skip
 
@@ -62,6 +66,7 @@ def _read_with_pillow(file: Path, data: bytes) -> Array:
         ) from error  # fmt: skip
     try:
         with Image.open(io.BytesIO(data)) as image:
+            _check_pixels(file, image.size, len(data))  # what this reader takes for the size
             upright = ImageOps.exif_transpose(image)
             if upright.mode.startswith("I"):  # 16 bits a pixel: the upper eight, as OpenCV does
                 upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))

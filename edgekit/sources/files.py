@@ -74,7 +74,6 @@ def check_folder(folder: Path) -> None:
     what they like there. Raises UnsafeSourceError, SourceError."""
     count = 0
     for place, folders, files in os.walk(folder):
-        folders[:] = [f for f in folders if not f.startswith(".")]
         for name in (*folders, *files):
             path = Path(place, name)
             count += 1
@@ -88,6 +87,9 @@ def check_folder(folder: Path) -> None:
                 contained(folder, path.relative_to(folder).as_posix())
             elif not path.is_file() and not path.is_dir():
                 raise SourceError(f"{name} in {folder.name} is no file", "", "remove it")
+        folders[:] = [
+            f for f in folders if not f.startswith(".")
+        ]  # .git and the like: nothing reads them
 
 
 def json_of(path: Path, largest: int = 2**26) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.errors import SourceError
-from edgekit.sources.files import existing_file
+from edgekit.sources.files import contained, existing_file
 
 MAGIC = b"GGUF"
 _SPLIT = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.gguf)", re.IGNORECASE)
@@ -82,7 +82,7 @@ def parts_of(path: str) -> list[Path]:
             f"{found[1]} is not complete: {len(missing)} of {count} files are missing",
             f"the first is {missing[0]}", "download or copy them into the same folder",
         )  # fmt: skip
-    return [existing_file(str(first.parent / n)) for n in names]
+    return [existing_file(str(contained(first.parent, n))) for n in names]
 
 
 def read_gguf(path: str) -> GgufFile:

@@ -12,12 +12,14 @@ from typing import Any
 from edgekit.errors import SourceError, UnsafeSourceError
 from edgekit.model import SourceInfo, TextModel
 from edgekit.sources.base import SourceOptions
+from edgekit.sources.checked_folder import checked_folder
 from edgekit.sources.config_bounds import check_bounds
 from edgekit.sources.files import check_folder, combined_sha256, contained, json_of
 from edgekit.sources.text import read_text_model, ready
 from edgekit.spec import Precision
 
 _INDEX = "model.safetensors.index.json"
+_SPARE = 2**20  # elements that no file need hold
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
 _TOKENIZER = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
               "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json")  # fmt: skip
@@ -41,25 +43,32 @@ class HuggingFaceSource:
         files = self.files(path)
         shards = _weights(folder)
         check_bounds(json_of(folder / "config.json"), shards, folder.name)
-        config = read_config(folder)
-        info = SourceInfo(
-            kind=self.name, name=folder.name, sha256=combined_sha256(files),
-            bytes=sum(f.stat().st_size for f in shards), licence=_licence(folder),
-            layout=f"{config.architectures[0]}, {_quantised(config) or 'safetensors'}",
-            parameters=_parameters(shards),
-        )  # fmt: skip
-        return read_text_model(folder.name, folder, config, folder, info, options, into,
-                               _native(config))  # fmt: skip
+        with checked_folder(folder) as checked:
+            config = read_config(checked)
+            info = SourceInfo(
+                kind=self.name, name=folder.name, sha256=combined_sha256(files),
+                bytes=sum(f.stat().st_size for f in shards), licence=_licence(folder),
+                layout=f"{config.architectures[0]}, {_quantised(config) or 'safetensors'}",
+                parameters=_parameters(shards),
+            )  # fmt: skip
+            return read_text_model(folder.name, folder, config, checked, info, options, into,
+                                   _native(config))  # fmt: skip
 
     def network(self, model: TextModel, dtype: str) -> Any:
         """The transformers model with its weights, `dtype` "float32" or "auto" (as stored)."""
+        folder = Path(model.path)
+        shards = _weights(folder)
+        names = [s.relative_to(folder).as_posix() for s in shards]
+        with checked_folder(folder, names) as checked:
+            return self._network(checked, shards, model, dtype)
+
+    def _network(self, folder: Path, shards: list[Path], model: TextModel, dtype: str) -> Any:
         from transformers import AutoModelForCausalLM
         from transformers.utils.logging import disable_progress_bar
 
         from edgekit.sources import bitnet, quantised
 
         disable_progress_bar()
-        folder = Path(model.path)
         config = read_config(folder)
         if bitnet.is_bitnet(config):
             return ready(bitnet.network(folder, config))
@@ -68,9 +77,10 @@ class HuggingFaceSource:
             network = ready(reader.network(folder, config))
             network.reading_notes = reader.notes()
             return network
+        _check_size(config, _parameters(shards), model.source.name)
         try:
             network, found = AutoModelForCausalLM.from_pretrained(
-                model.path, dtype=dtype, trust_remote_code=False, local_files_only=True,
+                str(folder), dtype=dtype, trust_remote_code=False, local_files_only=True,
                 use_safetensors=True, attn_implementation="eager", output_loading_info=True,
             )  # fmt: skip
         except Exception as error:  # the library raises whatever its parsers do
@@ -86,6 +96,21 @@ class HuggingFaceSource:
                 "check that config.json and the weights belong together",
             )
         return ready(network)
+
+
+def _check_size(config: Any, held: int, name: str) -> None:
+    """Tensors that are missing are made before they are missed: raises SourceError where they would be most
+    of the network."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        wanted = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
+    if wanted > 2 * held + _SPARE:
+        raise SourceError(
+            f"{name} lacks most of its weights", f"its config.json asks for {wanted} elements, and its files hold {held}",
+            "check that config.json and the weights belong together",
+        )  # fmt: skip
 
 
 def read_config(folder: Path) -> Any:

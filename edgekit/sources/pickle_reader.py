@@ -109,6 +109,8 @@ class _Rebuild(NamedTuple):
     parameter: bool
 
 
+_COPIES = 4_000_000
+_SIZED = (list, tuple, dict, set, frozenset, bytes, bytearray, str)
 _SEQUENCES = (list, tuple, set, frozenset)
 _PLAIN = {
     "set": _Plain(lambda *a: set(map(checked_key, *a)), _SEQUENCES),
@@ -130,6 +132,7 @@ class _Meaning:
         self._unread = size - archive.getinfo(root + "data.pkl").file_size
         if self._unread < 0:
             raise PickleError("it unpacks to more than the file holds")
+        self._copied = 0  # values that constructors were given
         self._types: dict[str, type] = {}
         self._storages: dict[str, _Storage] = {}
 
@@ -160,6 +163,9 @@ class _Meaning:
             long = any(isinstance(a, str) and len(a) > function.digits for a in arguments)
             if long or not all(isinstance(a, function.takes) for a in arguments):
                 raise PickleError("it makes a plain value of something else")
+            self._copied += sum(len(a) for a in arguments if isinstance(a, _SIZED))
+            if self._copied > _COPIES:
+                raise PickleError("it copies the same values over and over")
             return function.make(*arguments)
         if isinstance(function, _Rebuild):
             if function.parameter:

@@ -40,6 +40,8 @@ def read_text_model(
         )
     into.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(into)
+    for extra in [p for p in into.iterdir() if p.is_dir()]:  # templates besides the one that is used
+        shutil.rmtree(extra)
     shutil.copyfile(folder / "config.json", into / "config.json")
     generation = json_of(folder / "generation_config.json")
     if generation:

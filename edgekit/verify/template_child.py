@@ -10,7 +10,7 @@ from typing import Any
 
 from edgekit.child import answer
 
-_MEMORY = 1024 * 2**20
+_MEMORY, _SECONDS = 1024 * 2**20, 60.0  # the parent waits less
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
                 texts.append(None)
         yield texts
 
-    answer(handle, _MEMORY)
+    answer(handle, _MEMORY, _SECONDS)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import resource
 import shutil
@@ -63,6 +64,8 @@ PICKLES = {
     "a long number": b"I" + b"9" * 100_000 + b"\n.",
     "a string that is not there": b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f" + b"x.",
     "opcodes without end": b"\x80\x02" + b"N0" * 2_500_000 + b"N.",
+    "copies of a list": b"(" + b"N" * 100_000 + b"lq\x00" + b"c__builtin__\nlist\nh\x00\x85R" * 200 + b"t.",
+    "copies of bytes": b"B" + struct.pack("<I", 10**6) + bytes(10**6) + b"q\x000" + b"c__builtin__\nbytearray\nh\x00\x85R" * 50 + b".",
     "an extension": b"\x82\x01.",
     "a mark that is not there": b"t.",
     "nothing": b".",
@@ -109,6 +112,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "a width": {"hidden_size": 10**9},
     "a vocabulary": {"vocab_size": 2**40},
     "positions": {"max_position_embeddings": 10**15},
+    "tensors that are not there": {"intermediate_size": 1_500_000},
     "a negative number": {"num_hidden_layers": -1},
     "text for a number": {"num_attention_heads": "many"},
     "architectures of numbers": {"architectures": [5]},
@@ -239,7 +243,7 @@ def test_labels_of_classes_that_cannot_be(
     "box",
     [
         {"category_id": 10**15}, {"category_id": "x"}, {"category_id": None}, {"category_id": True}, {"bbox": [1, 2, 3]},
-        {"bbox": [None] * 4}, {"bbox": "abcd"}, {"image_id": [1]}, {"bbox": [1, 2, 3, 10**30]}, {"area": {}},
+        {"bbox": [None] * 4}, {"bbox": "abcd"}, {"image_id": [1]}, {"bbox": [1, 2, 3, 10**300]}, {"area": {}}, {"bbox": ["nan", 1, 2, 3]}, {"area": "inf"},
     ],
 )  # fmt: skip
 def test_annotations_without_bounds(
@@ -254,6 +258,31 @@ def test_annotations_without_bounds(
     (images / "a.json").write_text(json.dumps(data), encoding="utf-8")
     ran = evaluated(edgekit, images, tmp_path / "out")
     assert ran.code == 5 and "a.json" in ran.err and "Traceback" not in ran.err, ran.err
+
+
+def test_pipes_are_no_files(
+    images: Path, edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading one would wait for ever."""
+    os.mkfifo(images / "x.json")
+    ran = evaluated(edgekit, images, tmp_path / "out")
+    assert ran.code == 5 and "is no file" in ran.err
+    (images / "x.json").unlink()
+    (images / "x.json").mkdir()
+    assert evaluated(edgekit, images, tmp_path / "out").code == 5
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("edgekit.toml")
+    ran = edgekit("doctor")
+    assert ran.code == 2 and "is no file" in ran.err
+
+
+@pytest.mark.parametrize("threads", ["99999999", "0", "-1", "many"])
+def test_threads_without_bounds(
+    threads: str, edgekit: Edgekit, packages: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEKIT_THREADS", threads)
+    ran = edgekit("detect", packages["fp32"], next((SHAPES / "eval/images").glob("*.jpg")))
+    assert ran.code == 2 and "threads" in ran.err
 
 
 def test_a_child_that_takes_too_much_is_ended() -> None:

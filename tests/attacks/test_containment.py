@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from onnx import TensorProto, helper
 
+from edgekit.errors import EdgekitError, SourceError, UnsafeSourceError, guard
+from edgekit.sources.base import SourceOptions
 from tests import language
 from tests.attacks.test_packages_that_act import outside
 from tests.cli.commands import Edgekit
@@ -139,3 +142,116 @@ def test_a_pipe_in_a_folder_is_no_file(good: Path, edgekit: Edgekit, tmp_path: P
     os.mkfifo(folder / "generation_config.jsonl")
     ran = edgekit("convert", folder, "-p", "fp32", "--launches", 0, "-o", tmp_path / "out")
     assert ran.code == 5 and "is no file" in ran.err
+
+
+def elsewhere(folder: Path, secret: Path) -> dict[str, Callable[[], None]]:
+    """What makes transformers open other files, most of them by any path."""
+    index = {"metadata": {}, "weight_map": {"model.embed_tokens.weight": str(secret)}}
+
+    def of(name: str, **values: Any) -> None:
+        file = folder / name
+        data = json.loads(file.read_bytes()) if file.exists() else {}
+        file.write_text(json.dumps({**data, **values}), encoding="utf-8")
+
+    def own_index(name: str) -> None:
+        of("config.json", transformers_weights=name)
+        (folder / name).write_text(json.dumps(index), encoding="utf-8")
+
+    def by_files() -> None:
+        (folder / "tokenizer.1.0.json").mkdir()
+        of("tokenizer_config.json", fast_tokenizer_files=["tokenizer.1.0.json/../../secret"])
+
+    def by_vocabulary(name: str) -> None:
+        (folder / "tokenizer.json").unlink()
+        (folder / "vocab.json").write_text("{}", encoding="utf-8")
+        of(name, tokenizer_class="GPT2Tokenizer", vocab=str(secret), merges=str(secret))
+
+    return {
+        "an index of its own": lambda: own_index("x.safetensors.index.json"),
+        "weights of its own": lambda: of("config.json", transformers_weights=str(secret)),
+        "configurations by version": lambda: of(
+            "config.json", configuration_files=["config.1.0.json/../../secret"]
+        ),
+        "another name": lambda: of("config.json", _name_or_path=str(secret)),
+        "tokenizers by version": by_files,
+        "a vocabulary anywhere": lambda: by_vocabulary("tokenizer_config.json"),
+        "a vocabulary by special tokens": lambda: by_vocabulary("special_tokens_map.json"),
+        "a GGUF file": lambda: of("tokenizer_config.json", gguf_file=str(secret)),
+        "code": lambda: of("tokenizer_config.json", auto_map={"AutoTokenizer": [None, "code.T"]}),
+    }
+
+
+@pytest.mark.parametrize("name", elsewhere(Path(), Path()))
+def test_a_folders_own_files_send_libraries_nowhere(
+    name: str, good: Path, tmp_path: Path, opened: list[str]
+) -> None:
+    """In this process, where what is opened is seen; a refusal is as good as an answer."""
+    from edgekit.sources.huggingface import HuggingFaceSource
+
+    folder, secret = tmp_path / "model", tmp_path / "secret"
+    shutil.copytree(good, folder)
+    secret.write_text("{}", encoding="utf-8")
+    elsewhere(folder, secret)[name]()
+    source = HuggingFaceSource()
+    opened.clear()
+    with contextlib.suppress(EdgekitError), guard(SourceError, "x"):
+        model = source.read(str(folder), SourceOptions(), tmp_path / "into")
+        source.network(model, "float32")
+    assert not [p for p in opened if Path(p).resolve() == secret]
+
+
+def test_the_weights_that_are_hashed_are_those_that_are_read(good: Path, tmp_path: Path) -> None:
+    """With an index and a single file beside it, transformers prefers the other one."""
+    from safetensors.torch import load_file, save_file
+
+    from edgekit.sources.huggingface import HuggingFaceSource
+
+    folder = tmp_path / "model"
+    shutil.copytree(good, folder)
+    tensors = load_file(folder / "model.safetensors")
+    shutil.move(folder / "model.safetensors", folder / "a.safetensors")
+    save_file(
+        {n: t * 0 + 7 for n, t in tensors.items()}, folder / "model.safetensors", {"format": "pt"}
+    )
+    index = {"weight_map": dict.fromkeys(tensors, "a.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    source = HuggingFaceSource()
+    assert folder / "a.safetensors" in source.files(str(folder))
+    network = source.network(source.read(str(folder), SourceOptions(), tmp_path / "into"), "float32")
+    name, tensor = next((n, t) for n, t in tensors.items() if n in network.state_dict())
+    assert (network.state_dict()[name] == tensor).all()
+
+
+def test_a_link_inside_a_hidden_folder_is_looked_at(good: Path, tmp_path: Path) -> None:
+    from edgekit.sources.files import check_folder
+
+    folder = tmp_path / "model"
+    shutil.copytree(good, folder)
+    os.symlink(tmp_path, folder / ".d")
+    with pytest.raises(UnsafeSourceError, match="leads out"):
+        check_folder(folder)
+
+
+def test_a_part_of_a_split_gguf_lies_beside_the_first(tmp_path: Path) -> None:
+    from edgekit.sources.gguf_header import parts_of
+
+    folder, secret = tmp_path / "model", tmp_path / "secret"
+    folder.mkdir()
+    for file in (secret, folder / "m-00001-of-00002.gguf"):
+        file.write_bytes(b"GGUF")
+    os.symlink(secret, folder / "m-00002-of-00002.gguf")
+    with pytest.raises(UnsafeSourceError, match="leads out"):
+        parts_of(str(folder / "m-00001-of-00002.gguf"))
+
+
+def test_several_chat_templates_are_no_hindrance(good: Path, edgekit: Edgekit, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(good, folder)
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates/tool_use.jinja").write_text("{{ messages }}", encoding="utf-8")
+    settings = json.loads((folder / "tokenizer_config.json").read_bytes())
+    settings["model_max_length"] = 1000000000000000019884624838656  # as Hugging Face writes "endless"
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    ran = edgekit("convert", folder, "-p", "fp32", "--launches", 0, "-o", tmp_path / "out")
+    assert ran.code == 0, ran.err
+    assert edgekit("verify", *(tmp_path / "out").iterdir()).code == 0

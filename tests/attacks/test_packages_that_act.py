@@ -117,6 +117,79 @@ def test_programs_by_another_name(name: str, content: bytes, text: Path, edgekit
     refused(edgekit, text, "program")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [".vscode", ".config/autostart", "a/b", "../x", "-o", "~x", "", " ", "a\x1b[31m", "C:x", "x" * 300],
+)
+def test_a_packages_name_is_that_of_a_folder(name: str, text: Path, edgekit: Edgekit) -> None:
+    """`unpack` makes a folder of it where the user stands."""
+    manifest = json.loads((text / "manifest.json").read_bytes())
+    seal(text, {**manifest, "name": name})
+    refused(edgekit, text, "calls the package")
+
+
+def test_a_vocabulary_is_no_file_of_any_name(text: Path, edgekit: Edgekit) -> None:
+    put(text, "evil.desktop", b"[Desktop Entry]\nExec=sh -c id\n")
+    manifest = json.loads((text / "manifest.json").read_bytes())
+    manifest["model"]["vocabulary"] = "evil.desktop"
+    seal(text, manifest)
+    refused(edgekit, text, "does not need")
+
+
+@pytest.mark.parametrize(
+    "layer", ["past.%d.key%n", "past.%s.key", "past.%d.%d", "past.key", "%99999d", "past.%d.%%"]
+)
+def test_names_of_layers_are_no_formats(layer: str, text: Path, edgekit: Edgekit) -> None:
+    """The library hands them to snprintf: %n writes to memory."""
+    config = json.loads((text / "genai_config.json").read_bytes())
+    config["model"]["decoder"]["inputs"]["past_key_names"] = layer
+    put(text, "genai_config.json", json.dumps(config).encode())
+    refused(edgekit, text, "past_key_names")
+
+
+@pytest.mark.parametrize(
+    "name", [".receipt.json.d/evil.so", ".receipt.json.5", ".receipt.json.edgekit-x", ".hidden"]
+)
+def test_what_is_not_listed_has_no_name_to_hide_under(
+    name: str, detector: Path, edgekit: Edgekit
+) -> None:
+    (detector / name).parent.mkdir(exist_ok=True)
+    (detector / name).write_bytes(ELF)
+    refused(edgekit, detector, "not in its manifest")
+
+
+def field(number: int, content: bytes, upper: int = 0) -> bytes:
+    """One field of protobuf's wire format; `upper`: bits above the 32 that its readers look at."""
+
+    def varint(value: int) -> bytes:
+        made = bytearray()
+        while value > 0x7F:
+            made.append(value & 0x7F | 0x80)
+            value >>= 7
+        return bytes([*made, value])
+
+    return varint(number << 3 | 2 | upper << 32) + varint(len(content)) + content
+
+
+@pytest.mark.parametrize("upper", [1, 7])
+def test_a_key_of_five_bytes_hides_no_file(
+    upper: int, detector: Path, edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """protobuf drops the upper bits of a field's number, and then sees an external tensor."""
+    monkeypatch.chdir(tmp_path)
+    model = onnx.load(detector / "model.onnx")
+    tensor = max(model.graph.initializer, key=lambda t: len(t.raw_data))
+    (tmp_path / "private.bin").write_bytes(tensor.raw_data)
+    model.graph.initializer.remove(tensor)
+    tensor.ClearField("raw_data")
+    entry = field(1, b"location") + field(2, b"private.bin")
+    hidden = tensor.SerializeToString() + field(13, entry, upper) + b"\x70\x01"
+    graph = model.graph.SerializeToString() + field(5, hidden)
+    model.ClearField("graph")
+    put(detector, "model.onnx", model.SerializeToString() + field(7, graph))
+    refused(edgekit, detector, "not an ONNX model")
+
+
 def outside(location: str, place: str) -> bytes:
     """An ONNX model with a tensor in a file: in an initializer, a constant, or a graph in an attribute."""
     tensor = TensorProto(

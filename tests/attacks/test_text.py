@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from edgekit.errors import UsageError
 from edgekit.runtime import load_text
 from edgekit.runtime.sampling import Sampler
 from edgekit.spec import Sampling
+from tests.attacks.test_packages_that_act import put, seal
 from tests.cli.commands import Edgekit
 from tests.data import SHAPES
 
@@ -37,8 +39,6 @@ def test_a_prompt_is_utf8_in_any_locale(text_packages: dict[str, Path], tmp_path
     here = run("generate", package, "-f", tmp_path / "p.txt", "-n", 4, "--json", **ascii_)
     said = run("generate", package, "-p", "naïve café".encode(), "-n", 4, "--json", **ascii_)
     assert there.returncode == here.returncode == said.returncode == 0, here.stderr
-    import json
-
     texts = [[r["text"] for r in json.loads(x.stdout)["results"]] for x in (there, here, said)]
     assert texts[0] == texts[1] == texts[2]
 
@@ -64,6 +64,49 @@ def test_a_prompt_that_is_no_text(text_packages: dict[str, Path], tmp_path: Path
             llm.chat([{"role": "user", "content": "half \ud83d"}])
         with pytest.raises(UsageError, match="surrogate"):
             llm.generate("x", stop="\udc00")
+
+
+TOKENIZERS = {
+    "truncation": {"truncation": {"direction": "Right", "max_length": 1, "strategy": "LongestFirst", "stride": 5}},
+    "a pattern that backtracks": {
+        "pre_tokenizer": {
+            "type": "Split", "pattern": {"Regex": "(x+x+)+y"}, "behavior": "Isolated", "invert": False
+        }
+    },
+    "a text that grows": {
+        "normalizer": {
+            "type": "Sequence",
+            "normalizers": [{"type": "Replace", "pattern": {"String": "x"}, "content": "x" * 3000}] * 5,
+        }
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_a_tokenizer_that_fails_on_a_text(
+    name: str, text_packages: dict[str, Path], tmp_path: Path
+) -> None:
+    """The library's panics are no exceptions that Python programs catch."""
+    package = tmp_path / "package"
+    shutil.copytree(text_packages["fp32"], package)
+    manifest = json.loads((package / "manifest.json").read_bytes())
+    manifest["model"]["tokenizer"] = "tokenizers"
+    seal(package, manifest)
+    definition = json.loads((package / "tokenizer.json").read_bytes()) | TOKENIZERS[name]
+    put(package, "tokenizer.json", json.dumps(definition).encode())
+    ran = run("generate", package, "-p", "x" * 50 + "z", "-n", 2)
+    assert ran.returncode in (0, 6) and b"panicked" not in ran.stderr, ran.stderr
+    lines = ran.stderr.splitlines()
+    assert sum(line.startswith(b"error:") for line in lines) == bool(ran.returncode), ran.stderr
+
+
+def test_lines_of_jsonl_end_at_line_feeds(tmp_path: Path) -> None:
+    from edgekit.corpus import read_texts
+
+    (tmp_path / "a.jsonl").write_text(
+        '{"text": "one\u2028two\x85three"}\r\n"four"\n', encoding="utf-8", newline=""
+    )
+    assert read_texts(tmp_path / "a.jsonl") == ["one\u2028two\x85three", "four"]
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])

@@ -15,6 +15,7 @@ from typing import Any
 from edgekit.documents import decode, read_bytes, read_object
 from edgekit.errors import IntegrityError, MissingError, UsageError, guard
 from edgekit.runtime.engines.template import Template
+from edgekit.runtime.native import output_to
 from edgekit.runtime.tokens import checked_text
 from edgekit.spec import TextSpec
 
@@ -41,7 +42,8 @@ class GenaiTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, special tokens in it as such, and without a beginning token."""
-        return [int(i) for i in self._tokenizer.encode(checked_text(text, "The text"))] if text else []
+        with _reading(text):
+            return [int(i) for i in self._tokenizer.encode(text)] if text else []
 
     def encode_plain(self, text: str) -> list[int]:
         """The ids of a text in which special tokens are nothing but characters."""
@@ -49,7 +51,8 @@ class GenaiTokenizer:
             return self.encode(text)
         with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
             copy_tokenizer(self._folder, Path(folder), special=False)
-            ids = [int(i) for i in self._og.Tokenizer(folder).encode(text)]
+            with _reading(text):
+                ids = [int(i) for i in self._og.Tokenizer(folder).encode(text)]
         if set(ids) & set(self.special_tokens().values()):
             raise UsageError(
                 "This text holds a special token that the tokenizer cannot take as plain characters", "",
@@ -99,18 +102,19 @@ class ReferenceTokenizer(GenaiTokenizer):
         with _opened(folder, "tokenizer"):
             definition = decode(read_bytes(folder / "tokenizer.json", _LARGEST))
             self._reference = Tokenizer.from_str(definition)
+            self._reference.no_truncation()  # a text is read whole, whatever the file says of batches
+            self._reference.no_padding()
 
     def encode(self, text: str) -> list[int]:
-        self._reference.encode_special_tokens = False
-        return list(
-            self._reference.encode(checked_text(text, "The text"), add_special_tokens=False).ids
-        )
+        return self._encode(text, plain=False)
 
     def encode_plain(self, text: str) -> list[int]:
-        self._reference.encode_special_tokens = True
-        return list(
-            self._reference.encode(checked_text(text, "The text"), add_special_tokens=False).ids
-        )
+        return self._encode(text, plain=True)
+
+    def _encode(self, text: str, plain: bool) -> list[int]:
+        with _reading(text):
+            self._reference.encode_special_tokens = plain
+            return list(self._reference.encode(text, add_special_tokens=False).ids)
 
 
 def open_tokenizer(folder: Path, spec: TextSpec) -> GenaiTokenizer:
@@ -127,6 +131,15 @@ def library() -> Any:
             "pip install 'edgekit[genai]'",
         ) from error  # fmt: skip
     return onnxruntime_genai
+
+
+@contextlib.contextmanager
+def _reading(text: str) -> Iterator[None]:
+    """What a tokenizer's library raises on a text that is one."""
+    checked_text(text, "The text")
+    wrong = guard(IntegrityError, "The tokenizer of this package fails on a text", "convert again")
+    with wrong, output_to(streams=(2,)):  # one of them is in Rust, and prints where it panicked
+        yield
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 from edgekit.child import answer
 from edgekit.errors import first_line
 
-_MEMORY = 512 * 2**20
+_MEMORY, _SECONDS = 512 * 2**20, 30.0  # the parent waits less
 
 
 def main(folder: str) -> None:
@@ -31,7 +31,7 @@ def main(folder: str) -> None:
         except Exception as error:  # the library raises RuntimeError for everything
             yield {"error": first_line(error)}
 
-    answer(handle, _MEMORY)
+    answer(handle, _MEMORY, _SECONDS)
 
 
 if __name__ == "__main__":

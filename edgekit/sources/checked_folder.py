@@ -1,0 +1,143 @@
+"""A Hugging Face folder as libraries may see it: a copy that holds only what was checked.
+
+transformers opens more than the files it is known for: configs name other configs, weights, tokenizers and
+code, by any path. So it is given a folder of edgekit's own, with small files written anew and links to the
+weights that were looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgekit.documents import decode, read_bytes
+from edgekit.errors import SourceError
+from edgekit.sources.files import contained, json_of
+
+INDEX = "model.safetensors.index.json"
+# Whole, as data: a tokenizer's own definitions name no files.
+_WHOLE = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
+_TEMPLATE = "chat_template.jinja"
+_LARGEST, _LARGEST_TEMPLATE = 2**28, 2**20  # bytes
+# Of config.json: what makes transformers look elsewhere.
+_ELSEWHERE = {"auto_map", "_name_or_path", "name_or_path", "transformers_weights", "configuration_files",
+              "custom_pipelines", "gguf_file", "base_model_name_or_path", "_commit_hash", "model_file"}  # fmt: skip
+_TOKENIZER_TEXT = {
+    "tokenizer_class", "backend", "padding_side", "truncation_side", "errors", "chat_template", "bos_token", "eos_token",
+    "unk_token", "pad_token", "sep_token", "cls_token", "mask_token", "replace_additional_special_tokens",
+}  # fmt: skip
+_TOKENIZER_PARTS = {"additional_special_tokens", "extra_special_tokens", "added_tokens_decoder", "model_input_names",
+                    "model_specific_special_tokens"}  # fmt: skip
+
+
+@contextlib.contextmanager
+def checked_folder(folder: Path, weights: Sequence[str] = ()) -> Iterator[Path]:
+    """While the block runs, a folder with the config, the tokenizer and `weights`, names of files in `folder`.
+
+    Raises SourceError for a file that cannot be read, UnsafeSourceError for one that lies elsewhere.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as name:
+        copy = Path(name) / (folder.name or "model")  # libraries put its name into what they say
+        copy.mkdir()
+        _write(copy / "config.json", plain_config(json_of(folder / "config.json")))
+        for small, plain in _SMALL.items():
+            if (folder / small).is_file():
+                _write(copy / small, plain(json_of(contained(folder, small))))
+        for whole in _WHOLE:
+            if (folder / whole).is_file():
+                (copy / whole).write_bytes(_read(contained(folder, whole), _LARGEST))
+        template = _template(folder)
+        if template is not None:
+            (copy / _TEMPLATE).write_text(template, encoding="utf-8")
+        for shard in weights:
+            _place(contained(folder, shard).resolve(), copy / shard)
+        if weights and (folder / INDEX).is_file():
+            _write(copy / INDEX, {"metadata": {}, "weight_map": json_of(folder / INDEX)["weight_map"]})
+        yield copy
+
+
+def plain_config(config: dict[str, Any]) -> dict[str, Any]:
+    """A config.json without what names files or code."""
+    kept = {k: v for k, v in config.items() if k not in _ELSEWHERE and not k.startswith("adapter")}
+    found: dict[str, Any] = _without_paths(kept)
+    return found
+
+
+def plain_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """A tokenizer_config.json: numbers and switches, and of texts those that are no names of files."""
+    kept = {}
+    for key, value in settings.items():
+        known = key in _TOKENIZER_TEXT | _TOKENIZER_PARTS
+        if known or (key not in _ELSEWHERE and isinstance(value, (bool, int, float, type(None)))):
+            kept[key] = value
+    return kept
+
+
+def _numbers(ids: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in ids.items() if isinstance(v, int)}
+
+
+def _without_paths(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_paths(v) for k, v in value.items() if not _is_path(v)}
+    if isinstance(value, list):
+        return [_without_paths(v) for v in value if not _is_path(v)]
+    return value
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and (
+        "\\" in value or (len(value) > 1 and "/" in value and not value.startswith("<"))
+    )
+
+
+_SMALL: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "generation_config.json": _without_paths,
+    "special_tokens_map.json": plain_settings,  # transformers takes both for the same
+    "tokenizer_config.json": plain_settings,
+    "added_tokens.json": _numbers,
+}
+
+
+def _template(folder: Path) -> str | None:
+    """The chat template that stands in a file of its own."""
+    if (folder / _TEMPLATE).is_file():
+        content = _read(contained(folder, _TEMPLATE), _LARGEST_TEMPLATE)
+        try:
+            return decode(content)
+        except ValueError as error:
+            raise SourceError(
+                f"{_TEMPLATE} of {folder.name} cannot be read: {error}", "", "copy it again"
+            ) from error
+    if (folder / "chat_template.json").is_file():
+        text = json_of(contained(folder, "chat_template.json")).get("chat_template")
+        return text if isinstance(text, str) else None
+    return None
+
+
+def _read(path: Path, largest: int) -> bytes:
+    try:
+        return read_bytes(path, largest)
+    except ValueError as error:
+        raise SourceError(
+            f"{path.name} of {path.parent.name} cannot be read: {error}", "", "copy it again"
+        ) from error
+
+
+def _write(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def _place(real: Path, at: Path) -> None:
+    """A link, where the system lets us make one: weights are large."""
+    at.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.symlink(real, at)
+    except (OSError, NotImplementedError):
+        shutil.copyfile(real, at)
