@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 from edgekit.errors import EdgekitError, SourceError, UnsafeSourceError, guard
 from edgekit.sources.base import SourceOptions
 from tests import language
-from tests.attacks.test_packages_that_act import outside
+from tests.altered import outside
 from tests.cli.commands import Edgekit
 
 _opened: list[str] = []

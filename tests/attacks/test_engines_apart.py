@@ -13,7 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tests.attacks.test_packages_that_act import put
+from tests.altered import put
 from tests.data import SHAPES
 
 TOOL = Path(sys.executable).with_name("edgekit")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,51 +11,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edgekit.archive import pack
-from edgekit.errors import IntegrityError, UsageError
-from edgekit.package import Package, canonical
-from edgekit.runtime import load, load_text
+from edgekit.errors import UsageError
+from edgekit.runtime import load_text
+from tests.altered import ELF, outside, put, refused, seal
 from tests.cli.commands import Edgekit
-
-ELF = b"\x7fELF\x02\x01\x01" + bytes(57)
-
-
-def put(folder: Path, name: str, content: bytes) -> None:
-    """A file with its hash in the manifest, and a receipt that fits."""
-    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(content)
-    manifest = json.loads((folder / "manifest.json").read_bytes())
-    manifest["files"][name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    seal(folder, manifest)
-
-
-def seal(folder: Path, manifest: dict[str, Any]) -> None:
-    (folder / "manifest.json").write_bytes(canonical(manifest))
-    body = json.loads((folder / "receipt.json").read_bytes())
-    body.pop("digest", None)
-    body["manifest_sha256"] = hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
-    body["digest"] = hashlib.sha256(canonical(body)).hexdigest()
-    (folder / "receipt.json").write_bytes(canonical(body))
-
-
-@pytest.fixture
-def text(text_packages: dict[str, Path], tmp_path: Path) -> Path:
-    shutil.copytree(text_packages["fp32"], tmp_path / "text")
-    return tmp_path / "text"
-
-
-@pytest.fixture
-def detector(packages: dict[str, Path], tmp_path: Path) -> Path:
-    shutil.copytree(packages["fp32"], tmp_path / "detector")
-    return tmp_path / "detector"
-
-
-def refused(edgekit: Edgekit, folder: Path, words: str) -> None:
-    ran = edgekit("verify", folder)
-    assert ran.code == 6 and words in ran.err and "Traceback" not in ran.err, ran.err
-    with pytest.raises(IntegrityError):
-        load(folder).close()
-
 
 CONFIGURATIONS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "a library of operators": (
@@ -190,28 +147,6 @@ def test_a_key_of_five_bytes_hides_no_file(
     refused(edgekit, detector, "not an ONNX model")
 
 
-def outside(location: str, place: str) -> bytes:
-    """An ONNX model with a tensor in a file: in an initializer, a constant, or a graph in an attribute."""
-    tensor = TensorProto(
-        name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL
-    )
-    tensor.external_data.add(key="location", value=location)
-    nodes, weights = [helper.make_node("Identity", ["w"], ["boxes"])], [tensor]
-    if place != "initializer":
-        nodes, weights = [helper.make_node("Constant", [], ["w"], value=tensor), *nodes], []
-    graph = helper.make_graph(nodes, "g", [], [helper.make_tensor_value_info("boxes", 1, [4])], weights)
-    if place == "subgraph":
-        condition = helper.make_node(
-            "Constant", [], ["c"], value=helper.make_tensor("c", TensorProto.BOOL, [], [True])
-        )
-        chosen = helper.make_node("If", ["c"], ["boxes"], then_branch=graph, else_branch=graph)
-        graph = helper.make_graph(
-            [condition, chosen], "outer", [], [helper.make_tensor_value_info("boxes", 1, [4])]
-        )
-    made: bytes = helper.make_model(graph).SerializeToString()
-    return made
-
-
 @pytest.mark.parametrize("place", ["initializer", "constant", "subgraph"])
 @pytest.mark.parametrize("location", ["weights.bin", "/etc/passwd", "../../x", "a/../../x"])
 def test_tensors_in_files_that_the_manifest_does_not_list(
@@ -241,76 +176,6 @@ def test_a_compiled_context_in_another_file(detector: Path, edgekit: Edgekit) ->
 def test_onnx_runtimes_own_format(detector: Path, edgekit: Edgekit) -> None:
     put(detector, "model.onnx", b"\x1c\0\0\0ORTM" + bytes(100))
     refused(edgekit, detector, "own format")
-
-
-def test_thousands_of_files(detector: Path, edgekit: Edgekit, tmp_path: Path) -> None:
-    manifest = json.loads((detector / "manifest.json").read_bytes())
-    manifest["files"] |= {f"LICENSES/{i}.txt": {"bytes": 0, "sha256": "0" * 64} for i in range(20_000)}
-    (detector / "manifest.json").write_bytes(canonical(manifest))
-    assert "20002 files" in edgekit("verify", detector).err
-    import zipfile
-
-    with zipfile.ZipFile(tmp_path / "many.edgepkg", "w") as archive:
-        archive.write(detector / "manifest.json", "manifest.json")
-        for i in range(20_000):
-            archive.writestr(f"LICENSES/{i}.txt", b"")
-    ran = edgekit("unpack", tmp_path / "many.edgepkg", "-o", tmp_path / "out")
-    assert ran.code == 6 and "too many" in ran.err and not list((tmp_path / "out").glob("*"))
-
-
-def test_an_archive_that_holds_a_name_twice(detector: Path, edgekit: Edgekit, tmp_path: Path) -> None:
-    import zipfile
-
-    file = pack(Package(detector), tmp_path / "p.edgepkg")
-    with zipfile.ZipFile(file, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
-        archive.writestr("labels.txt", b"other\n")
-    assert edgekit("verify", file).code == 6
-
-
-RECEIPTS: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "measurements that are none": lambda r: r.update(measurements=3),
-    "a value that is text": lambda r: r["measurements"][0].update(value="fast"),
-    "a device that is a number": lambda r: r["measurements"][0].update(device=5),
-    "trips of another kind": lambda r: r.update(trips=[{"reason": "boredom", "message": ""}]),
-    "notes that are none": lambda r: r.update(notes=[None]),
-    "a verdict alone": lambda r: [r.pop("measurements"), r.update(trips={"a": 1})],
-}
-
-
-@pytest.mark.parametrize("name", RECEIPTS)
-def test_a_receipt_of_wrong_types(name: str, detector: Path, edgekit: Edgekit, tmp_path: Path) -> None:
-    receipt = json.loads((detector / "receipt.json").read_bytes())
-    RECEIPTS[name](receipt)
-    (detector / "receipt.json").write_bytes(canonical(receipt))
-    seal(detector, json.loads((detector / "manifest.json").read_bytes()))
-    for words in (
-        ("inspect", detector),
-        ("verify", detector),
-        ("report", detector, "-o", tmp_path / "r.html"),
-    ):
-        ran = edgekit(*words)
-        assert ran.code == 6 and "Traceback" not in ran.err, (words, ran.err)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"a": NaN}',
-        '{"schema": "\\ud83d"}',
-        '{"a": ' + "9" * 400 + "}",
-        '{"a": 1e999}',
-        "{}" * 2,
-        '{"a":' * 500,
-    ],
-)
-def test_json_that_python_alone_would_take(text: str, detector: Path, edgekit: Edgekit) -> None:
-    for name in ("manifest.json", "receipt.json"):
-        before = (detector / name).read_bytes()
-        (detector / name).write_text(text, encoding="utf-8")
-        for verb in ("inspect", "verify"):
-            ran = edgekit(verb, detector)
-            assert ran.code == 6 and name in ran.err and "Traceback" not in ran.err
-        (detector / name).write_bytes(before)
 
 
 def test_a_graph_that_fails_when_it_runs(detector: Path, edgekit: Edgekit, tmp_path: Path) -> None:

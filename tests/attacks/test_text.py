@@ -17,7 +17,7 @@ from edgekit.errors import UsageError
 from edgekit.runtime import load_text
 from edgekit.runtime.sampling import Sampler
 from edgekit.spec import Sampling
-from tests.attacks.test_packages_that_act import put, seal
+from tests.altered import put, seal
 from tests.cli.commands import Edgekit
 from tests.data import SHAPES
 

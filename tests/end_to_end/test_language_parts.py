@@ -38,7 +38,7 @@ def quiet(what: str, done: int, total: int) -> None:
 def small(tmp_path_factory: pytest.TempPathFactory, edgekit: Edgekit) -> dict[str, Path]:
     """A tiny Llama as `fp32` and `w8` with a float cache, and `w8-kv8` and its `fp32-kv8` sibling."""
     out = tmp_path_factory.mktemp("parts")
-    source, text = models.folder(out / "llama"), models.write_text(out / "text.txt", encoding="utf-8")
+    source, text = models.folder(out / "llama"), models.text_file(out / "text.txt")
     found = {}
     for folder, more in (("float", ()), ("int8", ("--kv-cache", "int8"))):
         ran = edgekit(

@@ -115,7 +115,7 @@ def test_hostile_texts_are_escaped(tmp_path: Path) -> None:
     search = ({"kind": "step", "float_layers": 1, "error": 0.1, "chosen": True},
               {"kind": "region", "name": HOSTILE, "cost": 1.0, "float": True})  # fmt: skip
     hostile = package(
-        tmp_path, HOSTILE, note=HOSTILE, search=search, notes=(HOSTILE,), steps=(HOSTILE,),
+        tmp_path, "odd & sons", note=HOSTILE, search=search, notes=(HOSTILE,), steps=(HOSTILE,),
         trips=(Trip(Reason.ACCURACY, HOSTILE, (HOSTILE,)),), not_checked=(HOSTILE,),
     )  # fmt: skip
     store = Store(tmp_path / "s.sqlite")

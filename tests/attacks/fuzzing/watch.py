@@ -85,6 +85,8 @@ def install(log: str, allowed: list[str], secret: str) -> None:
 
     def _changed(event: str, arguments: tuple[Any, ...]) -> None:
         """Of paths beside a folder that is open (`dir_fd`, the last arguments), the folder says where they are."""
+        if event == "os.symlink":  # where it leads is only written down
+            arguments = arguments[1:]
         paths = [a for a in arguments[:2] if isinstance(a, (str, bytes))]
         descriptors = [
             a for a in arguments[len(paths) :] if isinstance(a, int) and a >= 0 and event != "os.mkdir"
