@@ -21,11 +21,10 @@ from edgekit.backends.base import Artifact, CompileOptions
 from edgekit.child import limit_memory
 from edgekit.errors import ConversionError, CrashError, EdgekitError, from_dict
 from edgekit.model import load_model
-from edgekit.runtime.room import at_most
+from edgekit.runtime.room import room_to_convert
 from edgekit.spec import Precision, from_json, to_json
 from edgekit.target import Target
 
-_SPARE, _TIMES = 8 * 2**30, 24  # bytes that compiling may take, and times the source's size
 _ATTENDED = "--attended"  # ends when its parent does; a person who repeats a step has none
 
 
@@ -99,7 +98,7 @@ def main(job_path: str) -> int:
     work = Path(job_path).parent
     target = from_json(Target, job["target"])
     model = load_model(work / "source")
-    limit_memory(at_most(_SPARE + _TIMES * model.source.bytes))
+    limit_memory(room_to_convert(model.source.bytes))
     try:
         artifact = registry.load("backends", target.backend).compile(
             model, target, Precision(job["precision"]),

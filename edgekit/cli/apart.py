@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from edgekit.errors import IntegrityError
@@ -15,7 +16,7 @@ from edgekit.tether import end_with
 if TYPE_CHECKING:
     from edgekit.package import Package
 
-_child: list[int] = []  # this process, once it is one
+_own: list[int] = []  # this process, where it is edgekit's own; in another program's nothing is limited
 VERBS = ("detect", "generate", "chat")  # compilers, launches and servers have processes already
 
 
@@ -23,6 +24,7 @@ def run_apart(run: Callable[[list[str]], int], arguments: list[str]) -> int:
     """The exit code of `run(arguments)`, run in a child where the system forks cheaply (Linux), else here.
     Raises IntegrityError when the child died of a signal that nobody sent it."""
     if sys.platform != "linux" or arguments[:1] == [] or arguments[0] not in VERBS:
+        _own.append(os.getpid())
         return run(arguments)
     parent = os.getpid()
     pid = os.fork()  # before any thread is started, and before anything large is imported
@@ -46,15 +48,26 @@ def run_apart(run: Callable[[list[str]], int], arguments: list[str]) -> int:
 
 def bound(package: Package) -> None:
     """What the engine of a package may take, in a process that is there for it alone."""
-    if _child == [os.getpid()]:
+    if _own == [os.getpid()]:
         from edgekit.runtime.room import bound_memory
 
         bound_memory(package)
 
 
+def bound_source(source: str) -> None:
+    """What converting a source may take: its graph is run here too, to be compared with."""
+    if _own == [os.getpid()]:
+        from edgekit.child import limit_memory
+        from edgekit.runtime.room import room_to_convert, size_of
+
+        size = size_of(Path(source))
+        if size:  # code of the user's own may take what it likes
+            limit_memory(room_to_convert(size))
+
+
 def _be_child(run: Callable[[list[str]], int], arguments: list[str], parent: int) -> NoReturn:
     end_with(parent)
-    _child.append(os.getpid())
+    _own.append(os.getpid())
     code: object = 70
     try:
         code = run(arguments)

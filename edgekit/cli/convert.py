@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from edgekit.cli.apart import bound_source
 from edgekit.cli.output import emit, json_option, number, table
 from edgekit.cli.text_options import text_given, text_options
 
@@ -156,6 +157,7 @@ def command(
             raise refuse(source)
         given["name"] = given["name"] or source.partition("/")[2]
         source = fetch(source)
+    bound_source(source)
     start = time.monotonic()
     outcomes = convert(
         source, targets, precisions, given["out"], given["calibration"], given["eval_"],

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from edgekit.child import limit_memory
 from edgekit.package import Package
 from edgekit.spec import TextSpec
 
+_CONVERTING, _TIMES_CONVERTING = 8 * 2**30, 24
 _SPARE, _TIMES, _CACHES = 4 * 2**30, 8, 3  # bytes, times the package's size, times its KV cache
 
 
@@ -16,6 +19,18 @@ def bound_memory(package: Package) -> None:
     if isinstance(package.manifest.model, TextSpec):
         wanted += _CACHES * package.manifest.model.kv_cache_bytes
     limit_memory(at_most(wanted))
+
+
+def room_to_convert(size: int) -> int:
+    """Bytes that converting a source of `size` bytes may take: 8 GiB and 24 times as much."""
+    return at_most(_CONVERTING + _TIMES_CONVERTING * size)
+
+
+def size_of(source: Path) -> int:
+    """Bytes of a file, or of the files in a folder."""
+    if source.is_dir():
+        return sum(f.stat().st_size for f in source.iterdir() if f.is_file())
+    return source.stat().st_size if source.is_file() else 0
 
 
 def at_most(wanted: int) -> int:

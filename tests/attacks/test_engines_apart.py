@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.altered import put
-from tests.data import SHAPES
+from tests.data import SHAPES, data
 
 TOOL = Path(sys.executable).with_name("edgekit")
 IMAGE = SHAPES / "eval/images/9002-0001.jpg"
@@ -41,6 +41,32 @@ def test_a_model_that_asks_for_any_memory(packages: dict[str, Path], tmp_path: P
         )
         assert ran.returncode == 6 and ran.stderr.count(b"error:") == 1, ran.stderr
         assert b"Traceback" not in ran.stderr
+
+
+@linux
+def test_a_source_that_asks_for_any_memory_when_it_runs(tmp_path: Path) -> None:
+    """16 GB of zeros whose number only the image tells, so that nothing folds them before."""
+    model = onnx.load(data("yolov9t_coco/yolov9t_coco_640.onnx"))
+    image, found = model.graph.input[0].name, model.graph.output[0]
+    for node in model.graph.node:
+        node.output[:] = ["inner" if o == found.name else o for o in node.output]
+    float_, long_ = TensorProto.FLOAT, TensorProto.INT64
+    model.graph.initializer.append(helper.make_tensor("nothing", float_, [], [0.0]))
+    model.graph.initializer.append(helper.make_tensor("many", float_, [1], [4.0e9]))
+    kind = found.type.tensor_type.elem_type
+    for operator, takes, gives, given in (
+        ("ReduceMax", [image], "most", {"keepdims": 0}), ("Cast", ["most"], "brightest", {"to": float_}),
+        ("Mul", ["brightest", "nothing"], "zero", {}), ("Add", ["zero", "many"], "size", {}),
+        ("Cast", ["size"], "whole", {"to": long_}), ("ConstantOfShape", ["whole"], "zeros", {}),
+        ("ReduceSum", ["zeros"], "sum", {"keepdims": 0}), ("Cast", ["sum"], "more", {"to": kind}),
+        ("Add", ["inner", "more"], found.name, {}),
+    ):  # fmt: skip
+        model.graph.node.append(helper.make_node(operator, takes, [gives], **given))
+    onnx.save(model, tmp_path / "m.onnx")
+    words = ("convert", "m.onnx", "-p", "fp32", "--launches", "0", "--labels", "coco", "-o", "out")
+    ran = subprocess.run([TOOL, *words], capture_output=True, check=False, timeout=120, cwd=tmp_path)
+    assert ran.returncode in (5, 6) and ran.stderr.count(b"error:") == 1, ran.stderr
+    assert b"Traceback" not in ran.stderr and not list(tmp_path.glob("out/*"))
 
 
 def started(package: Path, tmp_path: Path) -> tuple[subprocess.Popen[bytes], int]:
