@@ -97,7 +97,17 @@ def install(log: str, allowed: list[str], secret: str) -> None:
             name = os.fsdecode(path)
             if descriptors and not os.path.isabs(name) and event != "os.chmod":
                 name = os.path.join(os.readlink(f"/proc/self/fd/{descriptors[0]}"), name)
-            if not inside(name) and not (event == "os.mkdir" and os.path.isdir(name)):
+            if event not in ("os.truncate", "os.chmod"):  # a link itself, not what it leads to
+                parent, last = os.path.split(os.path.abspath(name))
+                name = os.path.join(os.path.realpath(parent), last)
+                within = any(name.startswith(f + os.sep) or name == f for f in folders)
+            else:
+                within = inside(name)
+            if (
+                not within
+                and not name.startswith(_DEVICES)
+                and not (event == "os.mkdir" and os.path.isdir(name))
+            ):
                 say(f"file: {event} {name!r}")
 
     def _started(program: Any, arguments: Any) -> None:
