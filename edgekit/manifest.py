@@ -117,6 +117,7 @@ def parse_manifest(raw: bytes) -> Manifest:
     try:
         manifest = from_json(Manifest, data)
         check_spec(manifest.model)
+        _check_origin(manifest)
     except ValueError as error:
         raise IntegrityError(f"manifest.json is malformed: {error}", "", "convert again") from error
     if len(manifest.files) > MAX_FILES:
@@ -133,6 +134,24 @@ def parse_manifest(raw: bytes) -> Manifest:
     if not manifest.engine.artifacts <= manifest.files.keys():
         raise IntegrityError("manifest.json names an artefact that it does not list")
     return manifest
+
+
+def _check_origin(manifest: Manifest) -> None:
+    """That what is told of the source and the tools is text and numbers where verbs show them. Raises
+    ValueError."""
+    source, tools = manifest.source, manifest.toolchain
+    for key in ("name", "kind", "sha256", "licence", "layout"):
+        if not isinstance(source.get(key, ""), str):
+            raise ValueError(f"source.{key} is no text")
+    for key in ("bytes", "parameters", "flops"):
+        value = source.get(key)
+        if value is not None and (not isinstance(value, (int, float)) or isinstance(value, bool)):
+            raise ValueError(f"source.{key} is no number")
+    if not isinstance(tools.get("backend", ""), str) or not isinstance(tools.get("settings", {}), dict):
+        raise ValueError("toolchain says its backend and settings in another way")
+    versions = tools.get("versions", {})
+    if not isinstance(versions, dict) or not all(isinstance(v, str) for v in versions.values()):
+        raise ValueError("toolchain.versions are no texts")
 
 
 def check_title(name: str) -> None:

@@ -36,6 +36,26 @@ def test_an_archive_that_holds_a_name_twice(detector: Path, edgekit: Edgekit, tm
     assert edgekit("verify", file).code == 6
 
 
+ORIGINS: tuple[dict[str, Any], ...] = (
+    {"source": {"layout": None}}, {"source": {"sha256": 5}}, {"source": {"licence": ["a"]}}, {"source": {"bytes": "many"}},
+    {"toolchain": {"versions": [1]}}, {"toolchain": {"versions": {"a": None}}}, {"toolchain": {"settings": 3}},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_a_manifest_that_tells_its_origin_in_other_types(
+    origin: dict[str, Any], detector: Path, edgekit: Edgekit, tmp_path: Path
+) -> None:
+    seal(detector, {**json.loads((detector / "manifest.json").read_bytes()), **origin})
+    for words in (
+        ("inspect", detector),
+        ("verify", detector),
+        ("report", detector, "-o", tmp_path / "r.html"),
+    ):
+        ran = edgekit(*words)
+        assert ran.code == 6 and "manifest.json" in ran.err and "Traceback" not in ran.err, ran.err
+
+
 RECEIPTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "measurements that are none": lambda r: r.update(measurements=3),
     "a value that is text": lambda r: r["measurements"][0].update(value="fast"),
