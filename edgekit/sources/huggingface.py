@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from edgekit.errors import SourceError, UnsafeSourceError
+from edgekit.errors import SourceError, UnsafeSourceError, guard
 from edgekit.model import SourceInfo, TextModel
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.checked_folder import checked_folder
@@ -104,7 +104,8 @@ def _check_size(config: Any, held: int, name: str) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    with torch.device("meta"):
+    wrong = guard(SourceError, f"{name} cannot be loaded", "check its config.json")
+    with wrong, torch.device("meta"):
         wanted = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
     if wanted > 2 * held + _SPARE:
         raise SourceError(
