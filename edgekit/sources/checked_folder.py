@@ -66,6 +66,10 @@ def plain_config(config: dict[str, Any]) -> dict[str, Any]:
     """A config.json without what names files or code."""
     kept = {k: v for k, v in config.items() if k not in _ELSEWHERE and not k.startswith("adapter")}
     found: dict[str, Any] = _without_paths(kept)
+    if (
+        "quantization_config" in kept
+    ):  # patterns of layers, which look like paths; edgekit reads them itself
+        found["quantization_config"] = kept["quantization_config"]
     return found
 
 

@@ -12,13 +12,12 @@ from typing import Any
 from edgekit.errors import SourceError, UnsafeSourceError, guard
 from edgekit.model import SourceInfo, TextModel
 from edgekit.sources.base import SourceOptions
-from edgekit.sources.checked_folder import checked_folder
+from edgekit.sources.checked_folder import INDEX, checked_folder
 from edgekit.sources.config_bounds import check_bounds
 from edgekit.sources.files import check_folder, combined_sha256, contained, json_of
 from edgekit.sources.text import read_text_model, ready
 from edgekit.spec import Precision
 
-_INDEX = "model.safetensors.index.json"
 _SPARE = 2**20  # elements that no file need hold
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
 _TOKENIZER = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
@@ -152,7 +151,7 @@ def _native(config: Any) -> Precision | None:
 
 def _weights(folder: Path) -> list[Path]:
     """Every file of weights. Raises SourceError when one is missing."""
-    single, index = folder / "model.safetensors", folder / _INDEX
+    single, index = folder / "model.safetensors", folder / INDEX
     if index.is_file():
         placed = json_of(index).get("weight_map")
         if (
@@ -161,7 +160,7 @@ def _weights(folder: Path) -> list[Path]:
             or not all(isinstance(n, str) for n in placed.values())
         ):
             raise SourceError(
-                f"{_INDEX} of {folder.name} is malformed", "its weight_map says not where each tensor is",
+                f"{INDEX} of {folder.name} is malformed", "its weight_map says not where each tensor is",
                 "copy it again",
             )  # fmt: skip
         names = sorted(set(placed.values()))
@@ -169,7 +168,7 @@ def _weights(folder: Path) -> list[Path]:
             contained(folder, name)
             if not name.endswith(".safetensors"):
                 raise UnsafeSourceError(
-                    f"{_INDEX} of {folder.name} names {ascii(name)[:80]}", "weights are read from safetensors only",
+                    f"{INDEX} of {folder.name} names {ascii(name)[:80]}", "weights are read from safetensors only",
                     "take the safetensors version of the model",
                 )  # fmt: skip
         missing = [n for n in names if not (folder / n).is_file()]
@@ -187,7 +186,7 @@ def _weights(folder: Path) -> list[Path]:
             "take the safetensors version of the model",
         )  # fmt: skip
     raise SourceError(
-        f"{folder.name} holds no weights", f"there is no model.safetensors and no {_INDEX}"
+        f"{folder.name} holds no weights", f"there is no model.safetensors and no {INDEX}"
     )
 
 

@@ -222,6 +222,24 @@ def test_the_weights_that_are_hashed_are_those_that_are_read(good: Path, tmp_pat
     assert (network.state_dict()[name] == tensor).all()
 
 
+def test_what_is_said_of_quantised_layers_stays() -> None:
+    """Patterns of layers look like paths, and without them other layers are taken for quantised."""
+    from edgekit.sources.checked_folder import plain_config
+
+    said = {
+        "ignore": [r"re:.*layers\.0\..*", "a/b"],
+        "dynamic": {r"-:.*\.1\..*": {}},
+        "quant_method": "gptq",
+    }
+    config = {
+        "quantization_config": said,
+        "auto_map": {"AutoConfig": "code.C"},
+        "hidden_size": 8,
+        "x": ["/etc/passwd"],
+    }
+    assert plain_config(config) == {"quantization_config": said, "hidden_size": 8, "x": []}
+
+
 def test_a_link_inside_a_hidden_folder_is_looked_at(good: Path, tmp_path: Path) -> None:
     from edgekit.sources.files import check_folder
 
