@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edgekit.documents import DocumentError, decode, parse_json, read_bytes
+from edgekit.documents import DocumentError, parse_json, read_utf8
 from edgekit.errors import DataError
 
 _LARGEST = 2**30  # bytes
@@ -20,7 +20,7 @@ def read_texts(path: Path) -> list[str]:
     if not path.is_file():
         raise DataError(f"There is no text file {path}", "", "pass a UTF-8 .txt or .jsonl")
     try:
-        content = decode(read_bytes(path, _LARGEST))
+        content = read_utf8(path, _LARGEST)
     except DocumentError as error:
         raise DataError(
             f"{path.name} cannot be read", str(error), "pass a UTF-8 .txt or .jsonl"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from edgekit.documents import DocumentError, decode, read_bytes, read_json
+from edgekit.documents import DocumentError, read_json, read_utf8
 from edgekit.errors import DataError, guard
 
 _LARGEST, _YAML = 2**29, 2**20  # bytes of an annotations file, of a data.yaml
@@ -152,7 +152,7 @@ def _read_yolo(folder: Path, inside: Path, images: list[Path]) -> Dataset:
 
 def _lines(file: Path) -> list[str]:
     try:
-        return decode(read_bytes(file, _LARGEST)).splitlines()
+        return read_utf8(file, _LARGEST).splitlines()
     except DocumentError as error:
         raise DataError(f"{file.name} cannot be read", str(error), "mend or remove it") from error
 
@@ -184,7 +184,7 @@ def _yolo_names(folder: Path) -> dict[int, str]:
     if not file.is_file():
         return {}
     with guard(DataError, f"{file} cannot be read", "mend it"):
-        names = (_plain_yaml(decode(read_bytes(file, _YAML))) or {}).get("names") or {}
+        names = (_plain_yaml(read_utf8(file, _YAML)) or {}).get("names") or {}
         names = dict(enumerate(names)) if isinstance(names, list) else names
         return {_number(k, _CLASSES): str(v) for k, v in names.items() if v is not None}
 

@@ -76,6 +76,11 @@ def read_bytes(path: Path, largest: int) -> bytes:
     return content
 
 
+def read_utf8(path: Path, largest: int) -> str:
+    """The text of a file; see `decode` and `read_bytes`. Raises DocumentError, OSError."""
+    return decode(read_bytes(path, largest), largest)
+
+
 def decode(content: bytes | str, largest: int = 2**28) -> str:
     """Text in UTF-8, without a mark of its byte order. Raises DocumentError."""
     if len(content) > largest:

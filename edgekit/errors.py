@@ -22,7 +22,7 @@ import contextlib
 import errno
 from collections.abc import Iterator
 
-from edgekit.redaction import redact
+from edgekit.redaction import printable, redact
 
 _MEMORY = "end other programs, or take a machine or a limit (ulimit) with more memory"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # of where results go, not of what is read
@@ -59,8 +59,7 @@ class EdgekitError(Exception):
 
 def plain(text: str) -> str:
     """What others wrote, without what would steer a terminal or break a document; at most 2,000 characters."""
-    kept = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text[:2000])
-    return kept + " …" if len(text) > 2000 else kept
+    return printable(text[:2000], "\n") + (" …" if len(text) > 2000 else "")
 
 
 class GateError(EdgekitError):

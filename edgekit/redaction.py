@@ -1,4 +1,5 @@
-"""Secrets out of texts: every error, note and log line of edgekit goes through `redact`. Standard library only."""
+"""What is shown of texts that others wrote: no secrets, and nothing that steers a terminal. Every error, note and
+log line of edgekit goes through `redact`. Standard library only."""
 
 from __future__ import annotations
 
@@ -34,6 +35,11 @@ _PATTERNS = (
     (re.compile(r"\b(?:hf_|ghp_|sk-)[A-Za-z0-9_-]{16,}"), _HIDDEN),
 )
 _known: set[str] = set()
+
+
+def printable(text: str, kept: str = "") -> str:
+    """What others wrote, without what would steer a terminal; `kept`: signs that stay all the same."""
+    return "".join(c if c.isprintable() or c in kept else "\ufffd" for c in text)
 
 
 def remember(secret: str) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgekit.documents import decode, read_bytes
+from edgekit.documents import read_utf8
 from edgekit.errors import UsageError
 
 KNOWN = {
@@ -77,7 +77,7 @@ def get(name: str) -> Setting:
 
 def _file(path: Path, allowed: tuple[str, ...]) -> dict[str, Any]:
     try:
-        data = tomllib.loads(decode(read_bytes(path, _LARGEST)))
+        data = tomllib.loads(read_utf8(path, _LARGEST))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:

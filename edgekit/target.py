@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from edgekit.documents import decode, read_bytes
+from edgekit.documents import read_utf8
 from edgekit.errors import UsageError, guard
 from edgekit.spec import Precision, from_json
 
@@ -149,7 +149,7 @@ def _read(path: Path) -> Target:
     with guard(
         UsageError, f"The target file {path} cannot be used", "see docs/format.md for its fields"
     ):
-        data: dict[str, Any] = tomllib.loads(decode(read_bytes(path, _LARGEST)))
+        data: dict[str, Any] = tomllib.loads(read_utf8(path, _LARGEST))
         if "chip" in data:
             data["chips"] = [data.pop("chip")]
         found = from_json(Target, {"name": path.stem, **data})

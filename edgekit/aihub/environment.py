@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from edgekit import settings
-from edgekit.documents import DocumentError, decode, read_bytes
+from edgekit.documents import DocumentError, read_utf8
 from edgekit.errors import MissingError
 from edgekit.redaction import redact, remember
 
@@ -67,7 +67,7 @@ def service_url() -> str:
     path = Path(os.environ.get("QAIHUB_CLIENT_INI") or "~/.qai_hub/client.ini").expanduser()
     config = configparser.ConfigParser(interpolation=None)
     try:
-        config.read_string(decode(read_bytes(path, 2**20)))
+        config.read_string(read_utf8(path, 2**20))
         api = config["api"]
         if api.get("api_token"):
             remember(api["api_token"])

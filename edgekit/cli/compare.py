@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgekit.cli.output import emit, json_option
+from edgekit.cli.output import emit, json_option, threads_option
 
 
 @click.command()
@@ -23,7 +23,7 @@ from edgekit.cli.output import emit, json_option
 @click.option(
     "--seconds", type=float, default=10.0, show_default=True, help="A launch measures no longer."
 )
-@click.option("--threads", type=click.IntRange(1, 1024), help="Default: the free big cores.")
+@threads_option
 @click.option(
     "--store", metavar="FILE", help="Database for the raw samples (default: see `edgekit doctor`)."
 )

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edgekit.cli.apart import bound
-from edgekit.cli.output import emit, json_option, table
+from edgekit.cli.output import emit, json_option, table, threads_option
 from edgekit.errors import UsageError
 
 
@@ -26,7 +26,7 @@ from edgekit.errors import UsageError
     "-d", "--device", type=click.Choice(["local", "sim:htp"]), default="local", show_default=True,
     help="sim:htp: Qualcomm's simulator, for packages of a Snapdragon; seconds an image.",
 )  # fmt: skip
-@click.option("--threads", type=click.IntRange(1, 1024), help="Default: the free big cores.")
+@threads_option
 @json_option
 def command(
     package: str, images: tuple[str, ...], save: str | None, as_json: bool, **options: Any

@@ -10,15 +10,17 @@ from typing import Any, TypeVar
 import click
 
 from edgekit.cli.console import utf8
+from edgekit.cli.output import threads_option
 from edgekit.documents import DocumentError, decode
 from edgekit.errors import DataError
+from edgekit.redaction import printable
 
 _LARGEST = 2**26  # bytes of a prompt or schema
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ENGINE = (
-    click.option("--threads", type=click.IntRange(1, 1024), help="Default: the free big cores."),
+    threads_option,
     click.option(
         "-d", "--device", type=click.Choice(["local", "sim:htp"]), default="local", show_default=True,
         help="sim:htp: Qualcomm's simulator, for packages of a Snapdragon; seconds a token.",
@@ -79,8 +81,7 @@ def show(pieces: Iterable[str]) -> str:
     said = []
     for piece in pieces:
         said.append(piece)
-        shown = "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in piece)
-        sys.stdout.write(shown)
+        sys.stdout.write(printable(piece, "\n\t"))
         sys.stdout.flush()
     return "".join(said)
 

@@ -12,9 +12,8 @@ from pathlib import Path
 import click
 
 from edgekit.cli.output import emit, json_option
-from edgekit.documents import DocumentError, decode, read_bytes
+from edgekit.cli.secret import secret_in
 from edgekit.errors import RemoteError, UsageError
-from edgekit.redaction import remember
 from edgekit.staging import outer_environment
 from edgekit.tether import run_guarded
 
@@ -71,7 +70,10 @@ def command(
     arguments = ["--state", str(folder), "--port", str(port), "--edgekit-python", sys.executable,
                  "--edgekit-path", str(package.parent)]  # fmt: skip
     arguments += [a for f in faults for a in ("--fault", f)]
-    environment_ = {**os.environ, **({TOKEN: _secret(token_file)} if token_file else {})}
+    environment_ = {
+        **os.environ,
+        **({TOKEN: secret_in(token_file, "--token-file")} if token_file else {}),
+    }
     # -I: nothing of edgekit's environment, whose protobuf is another, reaches the client's. Its stdin
     # closes when this process ends, however it does, and it ends with it.
     process = subprocess.Popen(
@@ -106,17 +108,6 @@ def command(
             process.kill()
             process.wait()
     context.exit(code)
-
-
-def _secret(path: str) -> str:
-    try:
-        words = decode(read_bytes(Path(path), 4096)).split()
-    except (OSError, DocumentError) as error:
-        raise UsageError(f"--token-file {path} cannot be read", str(error), "check the path") from error
-    if len(words) != 1:
-        raise UsageError(f"--token-file {path} holds no token", "", "write one word into it")
-    remember(words[0])
-    return words[0]
 
 
 def _run(command: Sequence[str], ini: str, python: Path, as_json: bool) -> int:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import click
 
-from edgekit.cli.output import emit, interval, json_option, number, plain, table
+from edgekit.cli.output import emit, interval, json_option, number, table
 from edgekit.package import Package
 from edgekit.receipt import Measurement, Receipt
+from edgekit.redaction import printable
 from edgekit.spec import DetectionSpec, TextSpec, from_json
 
 
@@ -40,13 +41,13 @@ def command(package: str, as_json: bool) -> None:
         ("licence", source.get("licence") or "not stated in the source"),
     ]
     for name, text in facts:
-        click.echo(f"{name:8} {plain(text)}")
+        click.echo(f"{name:8} {printable(text)}")
     click.echo()
     click.echo(_evidence(known.measurements))
     for trip in known.trips:
-        click.echo(f"\n{click.style('tripped:', fg='red')} {plain(trip.message)}")
+        click.echo(f"\n{click.style('tripped:', fg='red')} {printable(trip.message)}")
     for text in (*known.not_checked, *known.notes):
-        click.echo(f"note: {plain(text)}")
+        click.echo(f"note: {printable(text)}")
 
 
 def _of_detector(model: DetectionSpec) -> list[tuple[str, str]]:
@@ -85,4 +86,4 @@ def _evidence(measurements: Sequence[Measurement]) -> str:
         rows.append((m.group, m.name, number(m.value, m.unit), interval(m.interval, m.unit),
                      m.provenance.value, str(m.samples), mark))  # fmt: skip
     shown = table(rows, ("group", "what", "value", "95 %", "how", "n", ""))
-    return "\n".join([shown, "", *(f"[{number}] {plain(text)}" for text, number in notes.items())])
+    return "\n".join([shown, "", *(f"[{number}] {printable(text)}" for text, number in notes.items())])

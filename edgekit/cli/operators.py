@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from edgekit.cli.output import emit, number, plain, table
+from edgekit.cli.output import emit, number, table
+from edgekit.redaction import printable
 
 _SLOWEST = 10
 _WIDTH = 80
@@ -50,7 +51,7 @@ def text(result: dict[str, Any]) -> str:
     operators, delegate = result["operators"], result["delegate"]
     timed = result["milliseconds"]["operators"] is not None
     parts = [
-        click.style(plain(result["package"]), bold=True)
+        click.style(printable(result["package"]), bold=True)
         + f": {result['library']}, {_plural(result['threads'], 'thread')}"
     ]
     if operators:

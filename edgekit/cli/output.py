@@ -10,7 +10,10 @@ from typing import Any, TypeVar
 
 import click
 
+from edgekit.redaction import printable
 from edgekit.spec import to_json
+
+_THREADS = 1024  # as runtime.cores has it, which is not imported for a page of help
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,6 +24,12 @@ def json_option(function: F) -> F:
     )
 
 
+def threads_option(function: F) -> F:
+    return click.option(
+        "--threads", type=click.IntRange(1, _THREADS), help="Default: the free big cores."
+    )(function)  # fmt: skip
+
+
 def emit(schema: str, **data: Any) -> None:
     """One versioned JSON document on stdout."""
     click.echo(json.dumps({"schema": f"edgekit.{schema}/1", **to_json(data)}, indent=2))
@@ -29,7 +38,7 @@ def emit(schema: str, **data: Any) -> None:
 def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
     """Left-aligned columns; the last one wraps to the terminal's width."""
     width = shutil.get_terminal_size((80, 24)).columns
-    every = [list(header), *[[plain(c) for c in r] for r in rows]]
+    every = [list(header), *[[printable(c) for c in r] for r in rows]]
     sizes = [max(len(click.unstyle(r[i])) for r in every) for i in range(len(header))]
     room = max(width - sum(sizes[:-1]) - 2 * (len(sizes) - 1), 20)
     lines = []
@@ -41,11 +50,6 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
         lines += [" " * (len(click.unstyle(start)) + 2) + more for more in wrapped[1:]]
     lines[0] = click.style(lines[0], bold=True)
     return "\n".join(lines)
-
-
-def plain(text: str) -> str:
-    """Text of a package without what would steer a terminal."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def number(value: float, unit: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgekit.cli.output import emit, json_option, number, table
+from edgekit.cli.output import emit, json_option, number, table, threads_option
 
 
 @click.command()
@@ -34,7 +34,7 @@ from edgekit.cli.output import emit, json_option, number, table
 @click.option(
     "--seconds", type=float, default=20.0, show_default=True, help="A launch measures no longer."
 )
-@click.option("--threads", type=click.IntRange(1, 1024), help="Default: the free big cores.")
+@threads_option
 @click.option(
     "--store", metavar="FILE", help="Database for the raw samples (default: see `edgekit doctor`)."
 )

@@ -12,6 +12,7 @@ import click
 
 from edgekit.cli.generation import engine_options
 from edgekit.cli.output import emit, json_option
+from edgekit.cli.secret import checked, secret_in
 from edgekit.errors import MissingError, UsageError
 
 
@@ -106,14 +107,7 @@ def _key(file: str | None, value: str | None) -> str:
             "A key is not taken from the command line", "everybody on this machine sees it in the list of processes",
             "set EDGEKIT_API_KEY or pass --api-key-file FILE",
         )  # fmt: skip
-    key = os.environ.get("EDGEKIT_API_KEY", "").strip()
     if file is not None:
-        try:
-            key = Path(file).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"The key in {file} cannot be read", str(error)) from error
-        if not key:
-            raise UsageError(f"There is no key in {file}", "it is empty")
-    if any(c.isspace() or not c.isprintable() for c in key):
-        raise UsageError("The key holds white space or what cannot be printed", "no client can send it")
-    return key
+        return secret_in(file, "--api-key-file")
+    key = os.environ.get("EDGEKIT_API_KEY", "").strip()
+    return checked(key, "EDGEKIT_API_KEY") if key else ""

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from edgekit.cli.output import emit, json_option, number, plain
+from edgekit.cli.output import emit, json_option, number
 from edgekit.errors import EdgekitError, IntegrityError
 from edgekit.package import Package
+from edgekit.redaction import printable
 
 
 @click.command()
@@ -56,4 +57,4 @@ def _line(row: dict[str, Any]) -> str:
     if row["ok"]:
         return f"ok  {row['package']}  {row['files']} files, {number(row['bytes'], 'bytes')}"
     error = row["error"]
-    return f"{click.style('bad', fg='red')} {row['package']}  {plain(': '.join(t for t in (error['what'], error['why']) if t))}"
+    return f"{click.style('bad', fg='red')} {row['package']}  {printable(': '.join(t for t in (error['what'], error['why']) if t))}"

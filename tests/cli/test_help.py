@@ -31,6 +31,7 @@ def test_every_module_of_a_verb_is_listed() -> None:
         "apart",
         "arguments",
         "console",
+        "secret",
         "ending",
         "generation",
         "main",

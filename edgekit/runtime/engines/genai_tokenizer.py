@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgekit.documents import decode, read_bytes, read_object
+from edgekit.documents import read_bytes, read_object, read_utf8
 from edgekit.errors import IntegrityError, MissingError, UsageError, guard
 from edgekit.runtime.engines.template import Template
 from edgekit.runtime.native import output_to
@@ -100,7 +100,7 @@ class ReferenceTokenizer(GenaiTokenizer):
                 "the engine's own tokenizer gives other ids for this model", "pip install tokenizers",
             ) from error  # fmt: skip
         with _opened(folder, "tokenizer"):
-            definition = decode(read_bytes(folder / "tokenizer.json", _LARGEST))
+            definition = read_utf8(folder / "tokenizer.json", _LARGEST)
             self._reference = Tokenizer.from_str(definition)
             self._reference.no_truncation()  # a text is read whole, whatever the file says of batches
             self._reference.no_padding()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.child import Child, ChildError
-from edgekit.documents import decode, read_bytes, read_object
+from edgekit.documents import read_bytes, read_object, read_utf8
 from edgekit.errors import UsageError
 
 _SECONDS = 10.0
@@ -39,7 +39,7 @@ class Template:
         settings = _object(package / "tokenizer_config.json")
         file = package / "chat_template.jinja"
         if file.exists():
-            settings["chat_template"] = decode(read_bytes(file, _LARGEST))
+            settings["chat_template"] = read_utf8(file, _LARGEST)
         elif (package / "chat_template.json").exists():
             settings["chat_template"] = _object(package / "chat_template.json").get("chat_template")
         settings["tokenizer_class"] = "GPT2Tokenizer"
