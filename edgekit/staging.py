@@ -14,18 +14,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import hashlib
 import os
 import re
 import secrets
 import shutil
 import stat
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from edgekit import processes
 
 TEMPORARY = "TMPDIR" if os.name == "posix" else "TEMP"  # the variable that names that folder
 _outer: list[str | None] = []  # what it was before `own_temporary_folder`
@@ -46,7 +46,7 @@ _BEFORE = re.compile(
 def name(of: str = "", old: bool = False) -> str:
     """A name that nothing has, for what becomes `of`; without `of`, for a temporary folder."""
     pid = os.getpid()
-    own = f"edgekit-{_place()}-{_boot()}-{pid}-{_start(pid) or 0}-{secrets.token_hex(3)}"
+    own = f"edgekit-{processes.place()}-{processes.boot()}-{pid}-{processes.began(pid) or 0}-{secrets.token_hex(3)}"
     return (f".{_label(of)}." if of else "") + own + ("-old" if old else "")
 
 
@@ -113,8 +113,10 @@ def _is_left(entry: os.DirEntry[str]) -> bool:
         return False
     if hasattr(os, "getuid") and told.st_uid != os.getuid():
         return False
-    if match and match["place"] == _place():
-        return match["boot"] != _boot() or not _alive(int(match["pid"]), int(match["start"]))
+    if match and match["place"] == processes.place():
+        return match["boot"] != processes.boot() or not processes.alive(
+            int(match["pid"]), int(match["start"])
+        )
     return time.time() - _changed(Path(entry.path), told) > _DAY
 
 
@@ -230,79 +232,3 @@ def outer_environment() -> dict[str, str]:
         found.pop(TEMPORARY, None)
         found |= {} if value is None else {TEMPORARY: value}
     return found
-
-
-@functools.cache
-def _place() -> str:
-    """This machine, and who numbers its processes, in eight digits."""
-    if sys.platform == "win32":
-        said = [os.environ.get("COMPUTERNAME", "")]
-    else:
-        said = [os.uname().nodename]
-    with contextlib.suppress(OSError):
-        said.append(Path("/etc/machine-id").read_text(encoding="ascii", errors="replace").strip())
-    with contextlib.suppress(OSError):
-        said.append(os.readlink("/proc/self/ns/pid"))
-    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:8]
-
-
-@functools.cache
-def _boot() -> str:
-    with contextlib.suppress(OSError):
-        said = Path("/proc/sys/kernel/random/boot_id").read_bytes()
-        return hashlib.sha256(said).hexdigest()[:4]
-    return "0000"
-
-
-def _alive(pid: int, start: int) -> bool:
-    """Whether the process that began at `start` (0: not known) still runs."""
-    now = _start(pid)
-    if now is not None:
-        return start in (0, now)
-    if os.name == "nt" or os.path.exists("/proc/self/stat"):
-        return False
-    try:  # a system that does not say when a process began
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        pass  # another user's
-    return True
-
-
-def _start(pid: int) -> int | None:
-    """When the process began, in units and from a time that the system chooses; None where that is not
-    known, or when the process has ended and waits to be noticed."""
-    if sys.platform == "win32":
-        return _windows_start(pid)
-    try:
-        told = Path(f"/proc/{pid}/stat").read_bytes()
-        fields = told[told.rindex(b")") + 2 :].split()  # the name before may hold anything
-        return None if fields[0] in (b"Z", b"X") else int(fields[19])
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def _windows_start(pid: int) -> int | None:
-    """None when there is no such process. (`os.kill(pid, 0)` would end it.)"""
-    if sys.platform == "win32":
-        import ctypes
-        from ctypes import wintypes
-
-        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-        kernel.OpenProcess.restype = wintypes.HANDLE
-        kernel.OpenProcess.argtypes = (wintypes.DWORD, wintypes.BOOL, wintypes.DWORD)
-        times = [wintypes.FILETIME() for _ in range(4)]
-        kernel.GetProcessTimes.argtypes = (wintypes.HANDLE, *[ctypes.POINTER(wintypes.FILETIME)] * 4)
-        kernel.CloseHandle.argtypes = (wintypes.HANDLE,)
-        handle = kernel.OpenProcess(0x1000, False, pid)  # PROCESS_QUERY_LIMITED_INFORMATION
-        if not handle:
-            return None
-        try:
-            known = kernel.GetProcessTimes(handle, *[ctypes.byref(t) for t in times])
-            ended = times[1].dwHighDateTime or times[1].dwLowDateTime
-            began = (times[0].dwHighDateTime << 32) | times[0].dwLowDateTime
-            return began if known and not ended else None
-        finally:
-            kernel.CloseHandle(handle)
-    return None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekit import atomic, cache, staging
+from edgekit import atomic, cache, processes, staging
 from edgekit.errors import ConversionError, CrashError
 
 MANIFEST = '{"schema": "edgekit.package/1", "files": {}}'
@@ -21,7 +21,7 @@ MANIFEST = '{"schema": "edgekit.package/1", "files": {}}'
 
 def of_a_dead_process(of: str = "", old: bool = False) -> str:
     """A name that a process gave, which has ended since."""
-    code = f"from edgekit import staging; print(staging.name({of!r}, {old!r}))"
+    code = f"from edgekit import processes, staging; print(staging.name({of!r}, {old!r}))"
     ran = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -65,7 +65,7 @@ def test_a_number_that_is_used_again_is_another_process(tmp_path: Path) -> None:
 
 
 def test_another_machines_work_is_left_alone_for_a_day(tmp_path: Path) -> None:
-    other = tmp_path / of_a_dead_process("x").replace(f"-{staging._place()}-", "-00000000-")
+    other = tmp_path / of_a_dead_process("x").replace(f"-{processes.place()}-", "-00000000-")
     other.mkdir()
     (other / "file").touch()
     os.utime(other, (0, 0))
@@ -175,7 +175,7 @@ def test_the_work_of_a_crashed_compiler_stays_under_a_name_of_its_own(
 
 def test_the_folder_for_temporary_files_is_the_processs_own(tmp_path: Path) -> None:
     code = "import os, signal, tempfile; print(tempfile.mkdtemp(), flush=True); {}"
-    line = "from edgekit import staging\nwith staging.own_temporary_folder(): "
+    line = "from edgekit import processes, staging\nwith staging.own_temporary_folder(): "
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
 
     def run(then: str) -> str:
@@ -201,7 +201,7 @@ def test_a_tied_process_ends_with_its_parent(tmp_path: Path) -> None:
     process.kill()
     process.wait()
     pid = int(mark.read_text(encoding="utf-8"))
-    assert _soon(lambda: staging._start(pid) is None)
+    assert _soon(lambda: processes.began(pid) is None)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -224,7 +224,7 @@ def test_what_a_guarded_command_started_ends_with_it(tmp_path: Path, number: int
     process.wait()
     pids = [int(p) for p in mark.read_text(encoding="utf-8").split()]
     linux = pids if sys.platform == "linux" else pids[:1]
-    assert _soon(lambda: not any(staging._alive(pid, 0) for pid in linux))
+    assert _soon(lambda: not any(processes.alive(pid, 0) for pid in linux))
 
 
 def test_a_guarded_command_gives_its_exit_code() -> None:
