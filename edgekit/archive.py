@@ -61,7 +61,11 @@ def unpack(file: Path, into: Path, durable: bool = True) -> Path:
                 )
             for name in (MANIFEST, RECEIPT):
                 if sizes.get(name, MAX_JSON + 1) > MAX_JSON:
-                    raise IntegrityError(f"{file.name} holds no usable {name}")
+                    raise IntegrityError(
+                        f"{file.name} is no package: it holds no usable {name}",
+                        "",
+                        "pass an .edgepkg file",
+                    )
             manifest = parse_manifest(archive.read(MANIFEST))
             expected = {n: e.bytes for n, e in manifest.files.items()}
             extra = sizes.keys() - expected.keys() - {MANIFEST, RECEIPT}

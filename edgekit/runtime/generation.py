@@ -107,7 +107,9 @@ def _check_whole(name: str, value: Any, highest: int) -> None:
         shown = (
             f"{value!r:.60}" if not isinstance(value, int) or abs(value) < 2**200 else "of many digits"
         )
-        raise UsageError(f"{name} {shown} is no whole number from 0 to {highest}")
+        raise UsageError(
+            f"{name} {shown} is no whole number from 0 to {highest}", "", "pass one, or leave it out"
+        )
 
 
 def _stops(stop: Any) -> tuple[str, ...]:
