@@ -43,6 +43,7 @@ class Reason(enum.StrEnum):
 
     ACCURACY = "accuracy"
     SLOWER = "slower"
+    MISREAD = "misread"  # the float original itself predicts or finds nothing
 
 
 @dataclass(frozen=True)

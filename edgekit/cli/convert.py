@@ -14,6 +14,7 @@ from edgekit.cli.text_options import text_given, text_options
 _NEXT = {
     "accuracy": "more calibration images like those it will see, more --float-layers",
     "slower": "use the float package on this processor",
+    "misread": "check the source, and that the data is of its kind",
 }
 
 
@@ -125,8 +126,9 @@ _NEXT = {
     help="Language models: windows of 512 tokens of --eval, at most.",
 )  # fmt: skip
 @click.option(
-    "--allow", multiple=True, metavar="REASON", help="Write the package although: accuracy, slower."
-)
+    "--allow", multiple=True, metavar="REASON",
+    help="Write the package although: accuracy, slower, misread.",
+)  # fmt: skip
 @json_option
 def command(
     source: str, targets: tuple[str, ...], precisions: tuple[str, ...], as_json: bool, **given: Any
