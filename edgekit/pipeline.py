@@ -21,7 +21,7 @@ from edgekit.atomic import check_replaceable
 from edgekit.backends.base import Artifact, CompileOptions
 from edgekit.citation import convert_command, of_service
 from edgekit.compiling import compiled, described, repeats
-from edgekit.dataset import Dataset, match_categories, read_dataset
+from edgekit.dataset import Dataset, check_readable, match_categories, read_dataset
 from edgekit.errors import DataError, UsageError
 from edgekit.model import Model
 from edgekit.outcome import Outcome
@@ -90,13 +90,16 @@ def convert(
     found = asked.targets(targets, merge, via)
     jobs = asked.jobs(found, precisions, calibration)
     extra = asked.service(found, extra or {})
-    calibrating = read_dataset(calibration) if calibration else None
+    calibrating = read_dataset(calibration).first(calibration_images) if calibration else None
     evaluating = read_dataset(eval).first(eval_images) if eval else None
     if evaluating is not None and not evaluating.annotated:
         raise DataError(
             f"{eval} has images but no boxes", "accuracy needs annotations",
             "add an annotations .json (COCO) or labels/ (YOLO), or pass it as --calibration only",
         )  # fmt: skip
+    for dataset in (calibrating, evaluating):
+        if dataset is not None:
+            check_readable(dataset.images, dataset.folder)
     model = read_model(str(source), options)
     assert model.spec is not None
     name = name or title_of(model.name)
@@ -107,7 +110,6 @@ def convert(
             check_replaceable(Path(out) / f"{name}-{target.name}-{precision}")
     likewise = SourceOptions((model.spec.image.height, model.spec.image.width), model.spec.labels)
     external = read_model(str(reference), likewise) if reference else None
-    calibrating = calibrating.first(calibration_images) if calibrating else None
     command = convert_command(
         source, targets, precisions, options,
         calibration=_named(calibration), calibration_images=calibration_images if calibration else None,

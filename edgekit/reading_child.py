@@ -8,6 +8,7 @@ answers one question (see `child.py`): which source reads which path with which 
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import warnings
@@ -19,6 +20,7 @@ from edgekit import registry
 from edgekit.child import answer
 from edgekit.errors import EdgekitError, SourceError, guard
 from edgekit.sources.base import SourceOptions
+from edgekit.sources.labels import one_line_each
 from edgekit.spec import from_json
 
 
@@ -32,7 +34,11 @@ def read(source: str, path: str, options: SourceOptions, folder: Path) -> None:
         else:
             from edgekit.graph.canonical import canonicalise
 
-            canonicalise(reader.read(path, options), options).save(folder)
+            model = canonicalise(reader.read(path, options), options)
+            if model.spec is not None:
+                labels = one_line_each(model.spec.labels)
+                model.spec = dataclasses.replace(model.spec, labels=labels)
+            model.save(folder)
 
 
 def _handle(question: dict[str, Any]) -> Iterator[dict[str, Any]]:

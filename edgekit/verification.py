@@ -181,10 +181,12 @@ class Verifier:
         not_checked: list[str],
     ) -> Receipt:  # fmt: skip
         every = [*self._source(staged), *artifact.measured, *measured]
+        dataset = self._all.images.dataset
+        left_out = dataset.left_out if dataset else ()
         return Receipt(
             tuple(m if m.command else replace(m, command=self.command) for m in every),
             tuple(trips), tuple(not_checked), artifact.search,
-            (*self.model.source.notes, *artifact.notes),
+            (*self.model.source.notes, *left_out, *artifact.notes),
         )  # fmt: skip
 
     def _can_time(self, target: Target) -> bool:

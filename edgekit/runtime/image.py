@@ -13,6 +13,7 @@ from edgekit.documents import read_bytes
 from edgekit.errors import DataError, MissingError, guard
 from edgekit.runtime.engine import Array
 from edgekit.runtime.image_size import size_of
+from edgekit.runtime.orientation import upright, upright_size
 from edgekit.spec import ImageSpec, TensorSpec
 
 _LARGEST = 2**30  # bytes of a file
@@ -31,13 +32,22 @@ def read_image(path: str | os.PathLike[str]) -> Array:
             import cv2
         except ImportError:
             return _read_with_pillow(file, data)
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        stored = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), stored)
         if image is None:
             raise DataError(f"{file.name} is not an image that can be read", "", "use JPEG or PNG")
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return upright(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), data)
 
 
-def _check_size(file: Path, data: bytes) -> None:
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Width and height of what `read_image` returns, from the file's header. Raises DataError as it does."""
+    file = Path(path)
+    with guard(DataError, f"{file.name} is not an image that can be read", "use JPEG or PNG"):
+        data = read_bytes(file, _LARGEST)
+        return upright_size(_check_size(file, data), data)
+
+
+def _check_size(file: Path, data: bytes) -> tuple[int, int]:
     """Decoding takes some four bytes a pixel. Raises DataError for more pixels than such a file may have."""
     size = size_of(data)
     if size is None:
@@ -46,6 +56,7 @@ def _check_size(file: Path, data: bytes) -> None:
             "use JPEG or PNG",
         )  # fmt: skip
     _check_pixels(file, size, len(data))
+    return size
 
 
 def _check_pixels(file: Path, size: tuple[int, int], length: int) -> None:
@@ -58,7 +69,7 @@ def _check_pixels(file: Path, size: tuple[int, int], length: int) -> None:
 
 def _read_with_pillow(file: Path, data: bytes) -> Array:
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image
     except ImportError as error:
         raise MissingError(
             "Reading image files needs OpenCV or Pillow", "neither is installed",
@@ -67,10 +78,11 @@ def _read_with_pillow(file: Path, data: bytes) -> Array:
     try:
         with Image.open(io.BytesIO(data)) as image:
             _check_pixels(file, image.size, len(data))  # what this reader takes for the size
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):  # 16 bits a pixel: the upper eight, as OpenCV does
-                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-            return np.asarray(upright.convert("RGB"))
+            image.load()
+            stored: Image.Image = image
+            if stored.mode.startswith("I"):  # 16 bits a pixel: the upper eight, as OpenCV does
+                stored = Image.fromarray((np.asarray(stored) >> 8).astype(np.uint8))
+            return upright(np.asarray(stored.convert("RGB")), data)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(
             f"{file.name} is not an image that can be read", str(error), "use JPEG or PNG"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 from edgekit.documents import parse_json
+from edgekit.redaction import printable
 
 _LONGEST = 2**22  # characters
 
@@ -24,3 +25,8 @@ def labels_in(metadata: dict[str, str]) -> tuple[str, ...]:
         if isinstance(value, (list, tuple)) and all(isinstance(v, (str, int, float)) for v in value):
             return tuple(str(v)[:200] for v in value)
     return ()
+
+
+def one_line_each(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """As a file of one name a line can hold them: one that has a line break would move all that follow."""
+    return tuple(printable(" ".join(n.split())) or f"class_{i}" for i, n in enumerate(labels))

@@ -1,0 +1,185 @@
+"""Annotations in YOLO's format: a text file for each image, a line for each object.
+
+A line is `class centre-x centre-y width height`, followed by nothing, a confidence, or keypoints; or
+`class x y x y …`, an outline. All but the class in parts of the image's upright width and height
+(https://docs.ultralytics.com/datasets).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgekit.dataset.coco import whole
+from edgekit.dataset.records import Box, Dataset
+from edgekit.documents import DocumentError, read_utf8
+from edgekit.errors import DataError, UsageError, guard
+from edgekit.runtime.image import image_size
+
+_LARGEST, _YAML = 2**29, 2**20  # bytes of a file of labels, of a data.yaml
+_CLASSES = 100_000
+_SLACK = 0.01  # how far beyond the image's edge a number may lie
+_CERTAIN = 8  # so many lines that all read as keypoints are no outlines by chance
+
+
+@dataclass(frozen=True)
+class _Line:
+    category: int
+    values: tuple[float, ...]
+    file: Path
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What data.yaml states: names, and whether lines hold keypoints or outlines, where it says so."""
+
+    names: dict[int, str]
+    keypoints: bool | None = None
+
+
+def read_yolo(folder: Path, inside: Path, images: list[Path], left_out: tuple[str, ...]) -> Dataset:
+    """Raises DataError for labels in another format, UsageError where two readings are possible."""
+    facts = _facts(folder)
+    lines: list[list[_Line]] = []
+    without = 0
+    for path in images:
+        label = folder / "labels" / path.relative_to(inside).with_suffix(".txt")
+        without += not label.is_file()
+        rows = _rows(label) if label.is_file() else []
+        lines.append([_line(row, label) for row in rows if row.strip()])
+    if without:
+        left_out += (
+            f"{without} of {len(images)} images of {folder.name} have no file of labels: taken to show nothing",
+        )
+    keypoints = _has_keypoints([line for image in lines for line in image], facts, folder)
+    boxes = []
+    for path, its in zip(images, lines):
+        width, height = image_size(path) if its else (0, 0)
+        boxes.append([_box(line, width, height, keypoints) for line in its])
+    highest = max((b.category for image in boxes for b in image), default=-1)
+    count = max(len(facts.names), highest + 1)
+    return Dataset(folder, images, boxes, {i: facts.names.get(i, "") for i in range(count)}, left_out)
+
+
+def _rows(file: Path) -> list[str]:
+    try:
+        return read_utf8(file, _LARGEST).splitlines()
+    except DocumentError as error:
+        raise DataError(f"{file.name} cannot be read", str(error), "mend or remove it") from error
+
+
+def _line(row: str, file: Path) -> _Line:
+    try:
+        category, *values = (float(v) for v in row.split())
+        if not 0 <= category < _CLASSES or not category.is_integer():
+            raise ValueError(f"classes are whole numbers below {_CLASSES}")
+        if len(values) < 4:
+            raise ValueError(f"{len(values)} numbers after the class")
+        flat = len(values) % 2 == 1 and len(values) > 5  # keypoints with a visibility of 0, 1 or 2
+        limit = 2.0 if flat or _visible(values) else 1 + _SLACK
+        if not all(-_SLACK <= v <= limit for v in values) or not all(
+            v <= 1 + _SLACK for v in values[:4]
+        ):
+            raise ValueError("what stands after the class lies in 0..1")
+        return _Line(int(category), tuple(values), file)
+    except ValueError as error:
+        raise DataError(
+            f"{file.name} is not in YOLO's format", f"the line {row[:60]!r}: {error}",
+            "each line is: class centre-x centre-y width height, the last four in 0..1",
+        ) from error  # fmt: skip
+
+
+def _visible(values: Sequence[float]) -> bool:
+    """Whether every third number after a box is a visibility."""
+    rest = values[4:]
+    return len(rest) >= 3 and len(rest) % 3 == 0 and all(v in (0.0, 1.0, 2.0) for v in rest[2::3])
+
+
+def _has_keypoints(lines: list[_Line], facts: _Facts, folder: Path) -> bool:
+    """Whether lines with an even count of numbers are a box and its keypoints, not an outline."""
+    long = [line for line in lines if len(line.values) > 5 and len(line.values) % 2 == 0]
+    if not long or facts.keypoints is not None:
+        return bool(facts.keypoints)
+    if len({len(line.values) for line in long}) > 1 or not all(_is_box(line.values) for line in long):
+        return False  # keypoints are alike in number, and start with a box that lies in the image
+    if all(_visible(line.values) for line in long):
+        return True
+    inside = all(_points_in_box(line.values) for line in long)
+    if inside and len(long) >= _CERTAIN:
+        return True
+    raise UsageError(
+        f"Whether the labels of {folder} are outlines or keypoints cannot be told",
+        f"{len(long)} lines have {len(long[0].values)} numbers each, which either may have "
+        f"({long[0].file.name} is the first)",
+        "say it in data.yaml: `kpt_shape: [count, 2]` for keypoints, `task: segment` for outlines",
+    )  # fmt: skip
+
+
+def _edges(values: Sequence[float]) -> tuple[float, float, float, float]:
+    cx, cy, w, h = values[:4]
+    return cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2
+
+
+def _is_box(values: Sequence[float]) -> bool:
+    return all(-_SLACK <= v <= 1 + _SLACK for v in _edges(values))
+
+
+def _points_in_box(values: Sequence[float]) -> bool:
+    left, top, right, bottom = _edges(values)
+    slack_x, slack_y = 0.1 * (right - left) + _SLACK, 0.1 * (bottom - top) + _SLACK
+    points = zip(values[4::2], values[5::2])
+    return all(
+        (x == 0 and y == 0) or (left - slack_x <= x <= right + slack_x and top - slack_y <= y <= bottom + slack_y)
+        for x, y in points
+    )  # fmt: skip
+
+
+def _box(line: _Line, width: int, height: int, keypoints: bool) -> Box:
+    values = line.values
+    if len(values) > 5 and len(values) % 2 == 0 and not keypoints:
+        xs, ys = values[0::2], values[1::2]
+        left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
+    else:
+        left, top, right, bottom = _edges(values)
+    w, h = (right - left) * width, (bottom - top) * height
+    return Box(line.category, left * width, top * height, w, h, w * h)
+
+
+def _facts(folder: Path) -> _Facts:
+    """Of `data.yaml`; or of the one file of that ending, which data sets name after themselves."""
+    files = [p for p in sorted(folder.glob("*.y*ml")) if not p.name.startswith(".")]
+    file = folder / "data.yaml"
+    if not file.is_file():
+        if len(files) != 1:
+            return _Facts({})
+        file = files[0]
+    with guard(DataError, f"{file} cannot be read", "mend it"):
+        data = _plain_yaml(read_utf8(file, _YAML)) or {}
+        names = data.get("names") or {}
+        names = dict(enumerate(names)) if isinstance(names, list) else names
+        shape, task = data.get("kpt_shape"), data.get("task")
+        keypoints = (
+            True
+            if shape is not None or task == "pose"
+            else False
+            if task in ("segment", "obb")
+            else None
+        )
+        return _Facts(
+            {whole(k, _CLASSES): str(v) for k, v in names.items() if v is not None}, keypoints
+        )
+
+
+def _plain_yaml(text: str) -> Any:
+    """YAML without anchors: a few lines of those unfold to more than memory holds."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.events.AliasEvent):
+                raise ValueError("it refers to an anchor: write out what it stands for")
+            return super().compose_node(parent, index)
+
+    return yaml.load(text, Loader)
