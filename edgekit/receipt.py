@@ -57,6 +57,7 @@ class Trip:
 class Receipt:
     measurements: tuple[Measurement, ...]
     trips: tuple[Trip, ...] = ()
+    cannot_tell: tuple[Trip, ...] = ()  # whose interval has what is tolerated inside it
     not_checked: tuple[str, ...] = ()
     search: tuple[dict[str, Any], ...] = ()  # what was tried on the way to this package
     notes: tuple[str, ...] = ()
@@ -65,9 +66,12 @@ class Receipt:
 
     @property
     def verdict(self) -> str:
-        """`good`, `good, as far as checked`, or `allowed: …` (tripped, and the user said so)."""
+        """`good`, `good, as far as checked`, `cannot tell: …` (chance could have given either), or
+        `allowed: …` (tripped, and the user said so)."""
         if self.trips:
-            return "allowed: " + ", ".join(t.reason for t in self.trips)
+            return "allowed: " + ", ".join(dict.fromkeys(t.reason for t in self.trips))
+        if self.cannot_tell:
+            return "cannot tell: " + ", ".join(dict.fromkeys(t.reason for t in self.cannot_tell))
         if self.not_checked:
             return "good, as far as checked"
         return "good"

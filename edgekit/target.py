@@ -25,6 +25,11 @@ class Tolerance:
     detection_error: float = 0.08  # score difference + overlap loss, where there are no boxes
     kl: float = 0.1  # of a language model, mean nats a token
     slower: float = 1.0  # latency ratio to the float parent; trips when its whole interval is above
+    slower_for_size: float = 1.5  # the same of weights alone: people quantise those for their size
+
+    def ratio(self, precision: Precision) -> float:
+        """The latency ratio to its float parent that a package of this precision may have."""
+        return self.slower if precision.needs_calibration else self.slower_for_size
 
 
 @dataclass(frozen=True)

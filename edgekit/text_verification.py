@@ -13,7 +13,7 @@ from edgekit.devices.base import Plan
 from edgekit.model import TextModel
 from edgekit.package import Package
 from edgekit.profiling import sampler
-from edgekit.profiling.against_float import against_float
+from edgekit.profiling.against_float import Speed, against_float
 from edgekit.receipt import Measurement, Provenance, Reason, Receipt, Trip
 from edgekit.runtime import EngineOptions, load, open_session
 from edgekit.runtime.tokens import Tokens
@@ -84,6 +84,7 @@ class TextVerifier:
             return self._simulated(staged, artifact, target)
         measured: list[Measurement] = []
         trips: list[Trip] = []
+        unclear: list[Trip] = []
         not_checked: list[str] = []
         with load(staged) as llm:
             measured += tokenizer_measurements(llm.session, llm.tokens, self.tokenizer, self.texts)
@@ -93,18 +94,21 @@ class TextVerifier:
                 scores = self.reference.compare(llm.session, f"verifying {precision}")
                 rows = text.measurements(scores, self.reference.describe)
                 measured += rows
-                trips += _too_far(rows, target)
+                far, unclear = _divergence(rows, target)
+                trips += far
             else:
                 not_checked.append("divergence from float: no --eval text was given")
         refused = any(t.reason not in self.allowed for t in trips)
         if self.launches and "local" in target.devices and not refused:
-            speed, trip, unknown = self._speed(staged, parent, target)
-            measured += speed
-            trips += trip
-            not_checked += unknown
-        elif not staged.manifest.precision.is_float:
+            speed = self._speed(staged, parent, target)
+            measured += speed.measured
+            trips += [speed.trip] if speed.trip else []
+            unclear += [speed.unclear] if speed.unclear else []
+        if not staged.manifest.precision.is_float and not any(
+            m.name == "ratio to float" for m in measured
+        ):
             not_checked.append(_NO_SPEED)
-        return self._receipt(staged, artifact, measured, trips, not_checked)
+        return self._receipt(staged, artifact, measured, trips, not_checked, unclear)
 
     def _simulated(self, staged: Package, artifact: Artifact, target: Target) -> Receipt:
         """Each chip's own graphs, in numbers and not in time."""
@@ -123,7 +127,7 @@ class TextVerifier:
             measured += rows
             kl = next(m for m in rows if m.name == "KL divergence")
             if kl.interval is None or kl.interval[0] > target.tolerance.kl:  # on few tokens, be certain
-                trips += _too_far(rows, target)
+                trips += _divergence(rows, target)[0]
         not_checked = [
             "divergence on more text: a simulator is slow",
             "speed: no device has measured it",
@@ -132,12 +136,12 @@ class TextVerifier:
 
     def _receipt(
         self, staged: Package, artifact: Artifact, measured: Sequence[Measurement], trips: Sequence[Trip],
-        not_checked: Sequence[str],
+        not_checked: Sequence[str], unclear: Sequence[Trip] = (),
     ) -> Receipt:  # fmt: skip
         every = [*self._size(staged), *artifact.measured, *measured]
         return Receipt(
             tuple(m if m.command else replace(m, command=self.command) for m in every), tuple(trips),
-            tuple(not_checked), artifact.search, (*self.model.source.notes, *artifact.notes),
+            tuple(unclear), tuple(not_checked), artifact.search, (*self.model.source.notes, *artifact.notes),
         )  # fmt: skip
 
     def _size(self, staged: Package) -> list[Measurement]:
@@ -153,34 +157,36 @@ class TextVerifier:
         return [Measurement(group, name, float(value), unit, how, note=note)
                 for group, name, value, unit, how, note in rows if value is not None]  # fmt: skip
 
-    def _speed(
-        self, staged: Package, parent: Package | None, target: Target
-    ) -> tuple[list[Measurement], list[Trip], list[str]]:
-        """The figures, a trip when it is slower than float, and what could not be told."""
+    def _speed(self, staged: Package, parent: Package | None, target: Target) -> Speed:
         if parent is not None:
-            limit = target.tolerance.slower
-            measured, trip, unknown = against_float(
-                staged, parent, self.launches, _PLAN, limit, self.command, " a token"
-            )
-            return measured, [trip] if trip else [], [unknown] if unknown else []
+            limit = target.tolerance.ratio(staged.manifest.precision)
+            return against_float(staged, parent, self.launches, _PLAN, limit, self.command, " a token")
         store = Store(Path(":memory:"))
         (mine,) = sampler.profile([staged], "local", self.launches, _PLAN, store, record=False)
         store.close()
-        unknowns = [] if staged.manifest.precision.is_float else [_NO_SPEED]
-        return sampler.measurements(mine, self.command), [], unknowns
+        return Speed(tuple(sampler.measurements(mine, self.command)))
 
 
-def _too_far(rows: Sequence[Measurement], target: Target) -> list[Trip]:
+def _divergence(rows: Sequence[Measurement], target: Target) -> tuple[list[Trip], list[Trip]]:
+    """A trip when it is too far from float, or one of what cannot be told: then up to twice is tolerated."""
     found = {m.name: m for m in rows}
     kl, limit = found["KL divergence"], target.tolerance.kl
-    if kl.value <= limit:
-        return []
-    message = (
-        f"far from float: KL divergence {kl.value:.3f} nats a token on {kl.samples} tokens, perplexity "
+    low, high = kl.interval or (kl.value, kl.value)
+    if high <= limit:
+        return [], []
+    measured = (
+        f"KL divergence {kl.value:.3f} nats a token ({low:.3f} to {high:.3f}) on {kl.samples} tokens, perplexity "
         f"{found['perplexity'].value:.2f} against {found['float perplexity'].value:.2f}; "
         f"{target.name} tolerates {limit:g}"
     )
-    return [Trip(Reason.ACCURACY, message)]
+    if low > limit or kl.value > 2 * limit:
+        return [Trip(Reason.ACCURACY, f"far from float: {measured}")], []
+    return [], [
+        Trip(
+            Reason.ACCURACY,
+            f"accuracy cannot be told on this text: {measured}; more --eval-windows would tell",
+        )
+    ]
 
 
 def _not_equal(rows: Sequence[Measurement]) -> list[Trip]:

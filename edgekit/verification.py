@@ -6,7 +6,7 @@ import functools
 import shlex
 import time
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,17 +17,16 @@ from edgekit.errors import SourceError
 from edgekit.graph import count
 from edgekit.model import Model
 from edgekit.package import Package
-from edgekit.profiling.against_float import against_float
+from edgekit.profiling.against_float import Speed, against_float
 from edgekit.receipt import Measurement, Provenance, Reason, Receipt, Trip
 from edgekit.runtime import Detector, EngineOptions, load, open_session
 from edgekit.target import Chip, Target
 from edgekit.verify import evidence
 from edgekit.verify.evidence import Images, Run
-from edgekit.verify.trips import far_from_float, less_accurate, must_be_alike
+from edgekit.verify.trips import accuracy_unclear, far_from_float, less_accurate, must_be_alike
 
 _NO_SPEED = "speed against the float parent"
 _NO_ACCURACY = "accuracy: it was refused for its speed before"
-_ENOUGH = 32  # images in a simulator; with fewer, the metric moves by chance more than is tolerated
 _CRAWLS = 4.0  # times its float parent: nothing that a loaded machine explains
 _TRIPWIRE = Plan(iterations=40, warmup=5, seconds=6.0)
 
@@ -57,6 +56,13 @@ class _Originals:
             return self.images.run(detector, "running the reference")
 
 
+@dataclass
+class _Judged:
+    trips: list[Trip] = field(default_factory=list)
+    unclear: list[Trip] = field(default_factory=list)
+    not_checked: list[str] = field(default_factory=list)
+
+
 class Verifier:
     """Compares packages of one model with its float original, over one set of images."""
 
@@ -84,28 +90,29 @@ class Verifier:
             return self._elsewhere(staged, artifact, target)
         timed = parent is not None and self._can_time(target) and Reason.SLOWER not in self.allowed
         if parent is not None and timed and self._crawls(staged, parent):
-            measured, trip, _ = self._speed(staged, parent, target)
-            if trip is not None:  # its accuracy would take long and change nothing
-                return self._receipt(staged, artifact, measured, [trip], [_NO_ACCURACY])
+            speed = self._speed(staged, parent, target)
+            if speed.trip is not None:  # its accuracy would take long and change nothing
+                return self._receipt(
+                    staged, artifact, [*speed.measured], _Judged([speed.trip], [], [_NO_ACCURACY])
+                )
         with load(staged) as detector:
             run = self._all.images.run(detector, f"verifying {staged.manifest.precision}")
         measured = self._distance(self._all, run)
-        trips, not_checked = self._accuracy_trips(self._all, measured, target, artifact)
+        judged = self._judge_accuracy(self._all, measured, target, artifact)
         if parent is not None:
-            refused = any(t.reason not in self.allowed for t in trips)  # and need not be timed
-            speed, trip, unknown = (
-                self._speed(staged, parent, target) if not refused else ([], None, _NO_SPEED)
-            )
-            measured += speed
-            trips += [trip] if trip else []
-            not_checked += [unknown] if unknown else []
-        return self._receipt(staged, artifact, measured, trips, not_checked)
+            refused = any(t.reason not in self.allowed for t in judged.trips)  # and need not be timed
+            speed = self._speed(staged, parent, target) if not refused else Speed()
+            measured += speed.measured
+            judged.trips += [speed.trip] if speed.trip else []
+            judged.unclear += [speed.unclear] if speed.unclear else []
+            judged.not_checked += [] if speed.measured else [_NO_SPEED]
+        return self._receipt(staged, artifact, measured, judged)
 
     def _elsewhere(self, staged: Package, artifact: Artifact, target: Target) -> Receipt:
         """Each chip's own file, in the simulator or on a device of AI Hub: what it computes there."""
         originals = self._few
         measured: list[Measurement] = []
-        trips, not_checked = [], []
+        judged = _Judged()
         for chip in target.chips:
             by = self._at_aihub if target.backend == "aihub" else self._simulated
             run, where, provenance = by(staged, target, chip)
@@ -116,17 +123,18 @@ class Verifier:
                 m if m.name.startswith("float ") else replace(m, provenance=provenance, device=where)
                 for m in rows
             ]
-            trip, unknown = self._accuracy_trips(originals, rows, target, artifact)
-            trips += trip
-            not_checked += unknown
+            its = self._judge_accuracy(originals, rows, target, artifact)
+            judged.trips += its.trips
+            judged.unclear += its.unclear
+            judged.not_checked += its.not_checked
         if originals.images.dataset and len(originals.images) < len(self._all.images):
-            not_checked.append(
+            judged.not_checked.append(
                 f"accuracy on more than {originals.images.describe()} (--simulated-images)"
             )
         devices = [f"aihub:{c.aihub[0]}" for c in target.chips if c.aihub]
         how = f" (edgekit profile PACKAGE -d {shlex.quote(devices[0])})" if devices else ""
-        not_checked.append(f"speed: no device has measured it{how}")
-        return self._receipt(staged, artifact, measured, trips, list(dict.fromkeys(not_checked)))
+        judged.not_checked.append(f"speed: no device has measured it{how}")
+        return self._receipt(staged, artifact, measured, judged)
 
     def _simulated(self, staged: Package, target: Target, chip: Chip) -> tuple[Run, str, Provenance]:
         options = EngineOptions(simulate=True, chip=chip.soc)
@@ -156,36 +164,39 @@ class Verifier:
             *self._external(originals, run, seen),
         ]
 
-    def _accuracy_trips(
+    def _judge_accuracy(
         self, originals: _Originals, measured: list[Measurement], target: Target, artifact: Artifact
-    ) -> tuple[list[Trip], list[str]]:
-        """By the metric where there are boxes, and images enough for it; by the outputs otherwise."""
+    ) -> _Judged:
+        """By the metric where there are boxes, and it can tell; by the outputs otherwise."""
         drop = next((m for m in measured if m.name == "mAP50-95 drop"), None)
         distance = next(m for m in measured if m.name == "detection error")
-        trips, not_checked = [], []
+        found = _Judged()
         if drop is None:
-            not_checked.append("accuracy: no --eval with boxes was given; parity stands in for it")
+            found.not_checked.append(
+                "accuracy: no --eval with boxes was given; parity stands in for it"
+            )
         else:
-            not_checked += self._doubts(originals)
-        limit = target.tolerance.map_drop
-        enough = drop is not None and (not target.simulator or drop.samples >= _ENOUGH)
-        certain = drop is not None and drop.interval is not None and drop.interval[0] > limit
-        if drop is not None and (enough or certain) and drop.value > limit:
-            trips.append(less_accurate(drop, target, artifact))
-        elif not enough and distance.value > target.tolerance.detection_error:
-            trips.append(far_from_float(distance, target, artifact))
-        return trips, not_checked
+            found.not_checked += self._doubts(originals)
+            low, high = drop.interval or (drop.value, drop.value)
+            if low > target.tolerance.map_drop:
+                found.trips.append(less_accurate(drop, target, artifact))
+                return found
+            if high <= target.tolerance.map_drop:
+                return found
+            found.unclear.append(accuracy_unclear(drop, target))
+        if distance.value > target.tolerance.detection_error:
+            found.trips.append(far_from_float(distance, target, artifact))
+        return found
 
     def _receipt(
-        self, staged: Package, artifact: Artifact, measured: list[Measurement], trips: list[Trip],
-        not_checked: list[str],
-    ) -> Receipt:  # fmt: skip
+        self, staged: Package, artifact: Artifact, measured: list[Measurement], judged: _Judged
+    ) -> Receipt:
         every = [*self._source(staged), *artifact.measured, *measured]
         dataset = self._all.images.dataset
         left_out = dataset.left_out if dataset else ()
         return Receipt(
             tuple(m if m.command else replace(m, command=self.command) for m in every),
-            tuple(trips), tuple(not_checked), artifact.search,
+            tuple(judged.trips), tuple(judged.unclear), tuple(dict.fromkeys(judged.not_checked)), artifact.search,
             (*self.model.source.notes, *left_out, *artifact.notes),
         )  # fmt: skip
 
@@ -248,11 +259,9 @@ class Verifier:
             *evidence.box_differences(other, run, note),
         ]
 
-    def _speed(
-        self, staged: Package, parent: Package, target: Target
-    ) -> tuple[list[Measurement], Trip | None, str]:
-        """The figures, a trip when it is slower, and what could not be told."""
+    def _speed(self, staged: Package, parent: Package, target: Target) -> Speed:
+        """Nothing where it cannot be timed here."""
         if not self._can_time(target):
-            return [], None, _NO_SPEED
-        limit = target.tolerance.slower
+            return Speed()
+        limit = target.tolerance.ratio(staged.manifest.precision)
         return against_float(staged, parent, self.launches, _TRIPWIRE, limit, self.command)

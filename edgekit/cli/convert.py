@@ -186,6 +186,9 @@ def command(
             said.setdefault(text, []).append(o.name)
     for text, names in said.items():
         click.echo(f"\n{click.style('note', fg='yellow')} {', '.join(names)}: {text}")
+    for o in outcomes:
+        for trip in o.receipt.cannot_tell if o.path else ():
+            click.echo(f"\n{click.style('cannot tell', fg='yellow')} {o.name}: {trip.message}")
     for outcome in refused:
         for trip in outcome.receipt.trips:
             click.echo(

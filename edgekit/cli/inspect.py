@@ -46,6 +46,8 @@ def command(package: str, as_json: bool) -> None:
     click.echo(_evidence(known.measurements))
     for trip in known.trips:
         click.echo(f"\n{click.style('tripped:', fg='red')} {printable(trip.message)}")
+    for trip in known.cannot_tell:
+        click.echo(f"\n{click.style('cannot tell:', fg='yellow')} {printable(trip.message)}")
     for text in (*known.not_checked, *known.notes):
         click.echo(f"note: {printable(text)}")
 
