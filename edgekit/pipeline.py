@@ -23,6 +23,7 @@ from edgekit.citation import convert_command, of_service
 from edgekit.compiling import compiled, described, repeats
 from edgekit.dataset import Dataset, check_readable, match_categories, read_dataset
 from edgekit.errors import DataError, UsageError
+from edgekit.keeping import WouldLoseError, put_package
 from edgekit.model import Model
 from edgekit.outcome import Outcome
 from edgekit.package import Package, title_of, write_package
@@ -45,6 +46,7 @@ def convert(
     eval_images: int | None = None, float_layers: int | None = None, launches: int = 5,
     merge: bool = False, simulated_images: int = 8, via: str = "",
     extra: Mapping[str, str] | None = None, text: Mapping[str, str] | None = None, eval_windows: int = 16,
+    force: bool = False,
 ) -> list[Outcome]:  # fmt: skip
     """Convert `source` for each target and precision into `out/NAME-TARGET-PRECISION`.
 
@@ -57,6 +59,8 @@ def convert(
     via: "aihub" compiles Snapdragon targets at Qualcomm AI Hub, to which the model is sent then.
     extra: what AI Hub is asked (backends.aihub.Wanted); with "dry_run" nothing is sent, and each
     outcome's receipt lists in `search` what would be.
+
+    force: replace a package of which more is known, as its receipt says; without, that is an error.
 
     Language models: calibration and eval are text files, of which 32 and `eval_windows` windows are
     used; `text`: `bits` (a weight, the size budget of w4), `block_size`, `mode`, `head`, `embedding`,
@@ -81,7 +85,7 @@ def convert(
 
         return convert_text(
             str(source), targets, precisions, Path(out), _named(calibration), _named(eval), name, options, allowed,
-            eval_windows, 32, launches, text or {}, merge, via, extra or {},
+            eval_windows, 32, launches, text or {}, merge, via, extra or {}, force,
         )  # fmt: skip
     if text:
         raise UsageError(
@@ -125,6 +129,7 @@ def convert(
         extra,
     )  # fmt: skip
     outcomes: list[Outcome] = []
+    left: list[WouldLoseError] = []
     with tempfile.TemporaryDirectory(prefix="edgekit-") as staging:
         for target, wanted in jobs:
             parent: Package | None = None
@@ -145,13 +150,18 @@ def convert(
                     continue
                 refused = any(t.reason not in allowed for t in candidate.receipt.trips)
                 path = None if refused else Path(out) / title
+                receipt = candidate.receipt
                 if path is not None:
-                    candidate.write(path)
+                    try:
+                        receipt = candidate.put(path, force)
+                    except WouldLoseError as error:  # the others are written all the same
+                        left.append(error)
+                        continue
                 seconds = round(time.monotonic() - start, 1)
                 progress.note(f"{title}: {'refused' if refused else 'made'} in {seconds:.0f} s")
-                outcomes.append(
-                    Outcome(title, target.name, precision, path, candidate.receipt, seconds)
-                )
+                outcomes.append(Outcome(title, target.name, precision, path, receipt, seconds))
+    if left:
+        raise left[0]
     return outcomes
 
 
@@ -170,8 +180,8 @@ class _Candidate:
         tripped = any(t.reason is Reason.ACCURACY for t in self.receipt.trips)
         return tripped, max(rows, default=math.inf)
 
-    def write(self, path: Path) -> None:
-        write_package(path, self.staged.manifest, self.files, self.receipt.to_dict())
+    def put(self, path: Path, force: bool) -> Receipt:
+        return put_package(path, self.staged.manifest, self.files, self.receipt, force)
 
 
 @dataclass(frozen=True)

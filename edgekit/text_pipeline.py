@@ -16,6 +16,7 @@ from edgekit.citation import convert_command, of_service
 from edgekit.compiling import compiled, described, repeats
 from edgekit.corpus import fingerprint, read_texts
 from edgekit.errors import UsageError
+from edgekit.keeping import WouldLoseError, put_package
 from edgekit.model import TextModel
 from edgekit.outcome import Outcome
 from edgekit.package import Content, Package, title_of, write_package
@@ -35,7 +36,7 @@ def convert_text(
     source: str, targets: Sequence[str], precisions: Sequence[str], out: Path, calibration: Path | None,
     evaluation: Path | None, name: str, options: SourceOptions, allowed: Collection[Reason], windows: int,
     calibration_windows: int, launches: int, extra: Mapping[str, str], merge: bool = False,
-    via: str = "", hub: Mapping[str, str] | None = None,
+    via: str = "", hub: Mapping[str, str] | None = None, force: bool = False,
 ) -> list[Outcome]:  # fmt: skip
     """See `pipeline.convert`; `windows`: of the evaluation text, at most."""
     extra = {k: v for k, v in extra.items() if (k, v) != ("kv_cache", "fp32")}  # what it is anyway
@@ -63,6 +64,7 @@ def convert_text(
         eval_windows=windows if evaluation else None, name=name or None, launches=launches, allow=tuple(sorted(allowed)),
         merge=merge, via=via or None, **extra, **of_service(service),
     )  # fmt: skip
+    left: list[WouldLoseError] = []
     verifier = TextVerifier(
         model, texts, evaluation.name if evaluation else "", windows, launches, command, allowed
     )
@@ -105,12 +107,18 @@ def convert_text(
                     refused = any(t.reason not in allowed for t in receipt.trips)
                     path = None if refused else out / full
                     if path is not None:
-                        write_package(path, manifest, files, receipt.to_dict())
+                        try:
+                            receipt = put_package(path, staged.manifest, files, receipt, force)
+                        except WouldLoseError as error:  # the others are written all the same
+                            left.append(error)
+                            continue
                     seconds = round(time.monotonic() - start, 1)
                     progress.note(f"{full}: {'refused' if refused else 'made'} in {seconds:.0f} s")
                     outcomes.append(Outcome(full, target.name, precision, path, receipt, seconds))
     finally:
         verifier.close()
+    if left:
+        raise left[0]
     return outcomes
 
 

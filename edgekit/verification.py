@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import shlex
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from edgekit.runtime import Detector, EngineOptions, load, open_session
 from edgekit.target import Chip, Target
 from edgekit.verify import evidence
 from edgekit.verify.evidence import Images, Run
+from edgekit.verify.kept import kept_measurements
 from edgekit.verify.trips import accuracy_unclear, far_from_float, less_accurate, must_be_alike
 
 _NO_SPEED = "speed against the float parent"
@@ -95,9 +97,13 @@ class Verifier:
                 return self._receipt(
                     staged, artifact, [*speed.measured], _Judged([speed.trip], [], [_NO_ACCURACY])
                 )
-        with load(staged) as detector:
-            run = self._all.images.run(detector, f"verifying {staged.manifest.precision}")
-        measured = self._distance(self._all, run)
+
+        def compare() -> list[Measurement]:
+            with load(staged) as detector:
+                run = self._all.images.run(detector, f"verifying {staged.manifest.precision}")
+            return self._distance(self._all, run)
+
+        measured = self._once(self._all, staged, "", compare)
         judged = self._judge_accuracy(self._all, measured, target, artifact)
         if parent is not None:
             refused = any(t.reason not in self.allowed for t in judged.trips)  # and need not be timed
@@ -114,15 +120,13 @@ class Verifier:
         measured: list[Measurement] = []
         judged = _Judged()
         for chip in target.chips:
-            by = self._at_aihub if target.backend == "aihub" else self._simulated
-            run, where, provenance = by(staged, target, chip)
-            rows = self._distance(originals, run)
-            measured.append(Measurement("gate", "images run there", float(len(originals.images)), "1",
-                                        provenance, len(originals.images), device=where))  # fmt: skip
-            measured += [
-                m if m.name.startswith("float ") else replace(m, provenance=provenance, device=where)
-                for m in rows
-            ]
+            if target.backend == "aihub":
+                rows = self._at_aihub(staged, chip)
+            else:
+                where = f"{target.simulator} {chip.soc}"
+                simulate = functools.partial(self._simulated, staged, where, chip)
+                rows = self._once(originals, staged, where, simulate)
+            measured += rows
             its = self._judge_accuracy(originals, rows, target, artifact)
             judged.trips += its.trips
             judged.unclear += its.unclear
@@ -136,14 +140,14 @@ class Verifier:
         judged.not_checked.append(f"speed: no device has measured it{how}")
         return self._receipt(staged, artifact, measured, judged)
 
-    def _simulated(self, staged: Package, target: Target, chip: Chip) -> tuple[Run, str, Provenance]:
+    def _simulated(self, staged: Package, where: str, chip: Chip) -> list[Measurement]:
         options = EngineOptions(simulate=True, chip=chip.soc)
         with Detector(staged.manifest.detection, open_session(staged, options)) as detector:
             what = f"simulating {staged.manifest.precision} on {chip.soc}"
             run, by = self._few.images.run(detector, what), detector.session.simulator
-        return run, f"{target.simulator} {chip.soc}: {by}", Provenance.SIMULATED
+        return self._there(run, f"{where}: {by}", Provenance.SIMULATED)
 
-    def _at_aihub(self, staged: Package, target: Target, chip: Chip) -> tuple[Run, str, Provenance]:
+    def _at_aihub(self, staged: Package, chip: Chip) -> list[Measurement]:
         from edgekit.aihub.hub import Hub
         from edgekit.verify.remote import run_on
 
@@ -151,7 +155,29 @@ class Verifier:
             device = hub.device(chip.aihub[0])["name"]
             run, job = run_on(hub, staged, self._few.images, device, chip.soc)
         provenance = Provenance.SIMULATED if job.emulated else Provenance.MEASURED
-        return run, f"aihub:{device}", provenance
+        return self._there(run, f"aihub:{device}", provenance)
+
+    def _there(self, run: Run, where: str, provenance: Provenance) -> list[Measurement]:
+        """The distance of what ran elsewhere, and on how many images."""
+        count = len(self._few.images)
+        ran = Measurement(
+            "gate", "images run there", float(count), "1", provenance, count, device=where
+        )
+        return [ran, *(
+            m if m.name.startswith("float ") else replace(m, provenance=provenance, device=where)
+            for m in self._distance(self._few, run)
+        )]  # fmt: skip
+
+    def _once(
+        self, originals: _Originals, staged: Package, where: str, make: Callable[[], list[Measurement]]
+    ) -> list[Measurement]:
+        """What `make()` gives, once for the same files compared with the same original on the same images."""
+        manifest = staged.manifest
+        return kept_measurements(
+            make, where=where, files=manifest.files, spec=manifest.model, engine=manifest.engine,
+            tools=manifest.toolchain["versions"], images=originals.images.fingerprint, model=_digest(self.model),
+            external=_digest(self.external) if self.external else "",
+        )  # fmt: skip
 
     def _distance(self, originals: _Originals, run: Run) -> list[Measurement]:
         """How far a package's outputs and detections are from the float original's."""
@@ -176,7 +202,7 @@ class Verifier:
                 "accuracy: no --eval with boxes was given; parity stands in for it"
             )
         else:
-            found.not_checked += self._doubts(originals)
+            found.not_checked += self._doubts(originals, measured)
             low, high = drop.interval or (drop.value, drop.value)
             if low > target.tolerance.map_drop:
                 found.trips.append(less_accurate(drop, target, artifact))
@@ -214,19 +240,18 @@ class Verifier:
                 taken.append(time.perf_counter() - start)
         return taken[1] > _CRAWLS * taken[0]
 
-    def _doubts(self, originals: _Originals) -> list[str]:
+    def _doubts(self, originals: _Originals, measured: list[Measurement]) -> list[str]:
         """What the metric could not see."""
         assert self.model.spec is not None
-        dataset, accuracy = originals.images.dataset, originals.run.accuracy
-        if dataset is None or accuracy is None:
-            return []
+        dataset = originals.images.dataset
+        assert dataset is not None
         matched = set(match_categories(dataset, self.model.spec.labels).values())
         present = {b.category for boxes in dataset.boxes for b in boxes}
         lost = sorted(dataset.categories.get(c, str(c)) for c in present - matched)
         doubts = (
             [f"accuracy of classes without a label of that name: {', '.join(lost)}"] if lost else []
         )
-        if accuracy.map < 0.01:
+        if any(m.name == "float mAP50-95" and m.value < 0.01 for m in measured):
             doubts.append("accuracy: the float original itself finds almost nothing on these images")
         return doubts
 
@@ -265,3 +290,7 @@ class Verifier:
             return Speed()
         limit = target.tolerance.ratio(staged.manifest.precision)
         return against_float(staged, parent, self.launches, _TRIPWIRE, limit, self.command)
+
+
+def _digest(model: Model) -> str:
+    return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()

@@ -129,6 +129,9 @@ _NEXT = {
     "--allow", multiple=True, metavar="REASON",
     help="Write the package although: accuracy, slower, misread.",
 )  # fmt: skip
+@click.option(
+    "--force", is_flag=True, help="Replace packages of which more is known than of the new ones."
+)
 @json_option
 def command(
     source: str, targets: tuple[str, ...], precisions: tuple[str, ...], as_json: bool, **given: Any
@@ -166,7 +169,7 @@ def command(
         given["name"] or "", options, given["allow"], given["reference"],
         given["calibration_images"], given["eval_images"], given["float_layers"], given["launches"],
         given["merge"], given["simulated_images"], given["via"] or "", _hub(given), text_given(given),
-        given["eval_windows"],
+        given["eval_windows"], given["force"],
     )  # fmt: skip
     if given["dry_run"]:
         return _planned(outcomes, as_json)

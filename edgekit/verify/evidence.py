@@ -3,6 +3,7 @@ it, and say how far apart they are."""
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,6 +72,14 @@ class Images:
             return read_image(self.dataset.images[index])
         shape = (self.spec.image.height, self.spec.image.width, 3)
         return np.random.default_rng(index).integers(0, 256, shape, dtype=np.uint8)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """What stands for them, annotations included, in the key of a cache."""
+        if self.dataset is None:
+            return "noise"
+        names = {"folder": self.dataset.folder.name, "categories": self.dataset.categories}
+        return f"{self.dataset.fingerprint()} {names}"
 
     def describe(self, first: int | None = None) -> str:
         """What numbers were taken on; `first`: on so many of them only."""

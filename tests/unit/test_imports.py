@@ -17,7 +17,7 @@ ROOT = Path(edgekit.__file__).parent
 GROUND = {"child", "contents", "documents", "redaction", "errors", "spec", "settings", "manifest", "package", "receipt", "progress", "registry", "cache", "target", "atomic", "processes", "staging", "tether",
           "model", "archive", "corpus", "outcome", "__init__", "__version__"}  # fmt: skip
 ORDER = ["runtime", "dataset", "serving", "launch_text", "launch", "architectures", "layers", "sources", "citation", "graph", "quantize", "fixed_text", "tflite", "genai", "qnn", "emulator", "aihub", "backends", "verify", "devices", "store",
-         "profiling", "report", "reading_child", "reading", "compiling", "verification", "comparing", "asked", "text_extra", "diagnosis", "text_verification", "text_pipeline", "pipeline", "cli"]  # fmt: skip
+         "profiling", "report", "reading_child", "reading", "compiling", "keeping", "verification", "comparing", "asked", "text_extra", "diagnosis", "text_verification", "text_pipeline", "pipeline", "cli"]  # fmt: skip
 # The runtime reads packages on a device: standard library, numpy and these.
 RUNTIME_MAY = {"child", "documents", "tether", "errors", "spec", "settings", "package", "runtime"}
 

@@ -1,0 +1,40 @@
+"""What is known of an artefact is not lost by converting it again."""
+
+from __future__ import annotations
+
+from edgekit.keeping import merged
+from edgekit.receipt import Measurement, Provenance, Reason, Receipt, Trip
+
+
+def row(group: str, name: str, value: float = 1.0, samples: int = 1, device: str = "") -> Measurement:
+    return Measurement(group, name, value, "1", Provenance.MEASURED, samples, device=device)
+
+
+ACCURATE = (row("accuracy", "mAP50-95", 0.5, 128), row("accuracy", "mAP50-95 drop", 0.0, 128))
+NO_EVAL = "accuracy: no --eval with boxes was given; parity stands in for it"
+
+
+def test_a_run_without_data_keeps_what_the_run_with_data_found() -> None:
+    old = Receipt((row("size", "package"), row("parity", "scores SNR", 40.0, 128), *ACCURATE),
+                  cannot_tell=(Trip(Reason.ACCURACY, "old"),), not_checked=("speed: unknown",))  # fmt: skip
+    new = Receipt((row("size", "package", 2.0), row("parity", "scores SNR", 30.0, 2), row("latency", "run", 0.1, 5),
+                   row("latency", "ratio to float", 0.5, 5)), not_checked=(NO_EVAL,))  # fmt: skip
+    found = merged(old, new)
+    values = {m.name: m.value for m in found.measurements}
+    assert values["package"] == 2.0 and values["mAP50-95"] == 0.5 and values["scores SNR"] == 40.0
+    assert values["ratio to float"] == 0.5
+    assert found.cannot_tell == old.cannot_tell and found.not_checked == ()
+
+
+def test_more_images_say_more_than_fewer() -> None:
+    few = tuple(row("accuracy", m.name, 0.9, 8) for m in ACCURATE)
+    for one, other in ((Receipt(ACCURATE), Receipt(few)), (Receipt(few), Receipt(ACCURATE))):
+        assert {m.samples for m in merged(one, other).measurements} == {128}
+    again = tuple(row("accuracy", m.name, 0.7, 128) for m in ACCURATE)
+    assert {m.value for m in merged(Receipt(ACCURATE), Receipt(again)).measurements} == {0.7}
+
+
+def test_what_devices_measured_stays() -> None:
+    phone = row("latency", "run", 0.02, 5, "phone")
+    found = merged(Receipt((phone,)), Receipt((row("latency", "run", 0.1, 5, "here"),)))
+    assert phone in found.measurements and len(found.measurements) == 2
