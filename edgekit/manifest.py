@@ -120,6 +120,11 @@ def parse_manifest(raw: bytes) -> Manifest:
         _check_origin(manifest)
     except ValueError as error:
         raise IntegrityError(f"manifest.json is malformed: {error}", "", "convert again") from error
+    if raw != canonical(data):
+        raise IntegrityError(
+            "manifest.json is not in canonical form", "it was written or changed by something else than edgekit",
+            "copy the package again, or convert again",
+        )  # fmt: skip
     if len(manifest.files) > MAX_FILES:
         raise IntegrityError(
             f"manifest.json lists {len(manifest.files)} files", f"no package has more than {MAX_FILES}",
@@ -133,6 +138,10 @@ def parse_manifest(raw: bytes) -> Manifest:
     contents.check_names(manifest.files, engine.name, engine.artifacts, vocabulary)
     if not manifest.engine.artifacts <= manifest.files.keys():
         raise IntegrityError("manifest.json names an artefact that it does not list")
+    if engine.chips and engine.artifact not in engine.chips.values():
+        raise IntegrityError("manifest.json names an artefact that is none of its chips'")
+    if getattr(model, "tokenizer", "") == "tokenizers" and "tokenizer.json" not in manifest.files:
+        raise IntegrityError("manifest.json wants ids made from a tokenizer.json that it does not list")
     return manifest
 
 

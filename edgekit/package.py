@@ -32,7 +32,7 @@ from edgekit.manifest import (
     title_of,
 )
 from edgekit.receipt import SCHEMA as RECEIPT_SCHEMA
-from edgekit.receipt import Receipt
+from edgekit.receipt import Receipt, check_receipt
 from edgekit.spec import from_json, to_json
 
 __all__ = [
@@ -57,6 +57,7 @@ class Package:
         raw = _read_json(self.folder, MANIFEST)
         self.manifest_sha256 = hashlib.sha256(raw).hexdigest()
         self.manifest = parse_manifest(raw)
+        self.ignored: tuple[str, ...] = ()  # what file managers left in it
         self._check_listing()
 
     def read(self, name: str) -> bytes:
@@ -109,9 +110,11 @@ class Package:
                 f"The receipt of {self.path.name} was changed after it was written",
                 "its digest does not match", "convert again to have it measured again",
             )  # fmt: skip
-        if not str(data.get("schema", RECEIPT_SCHEMA)).startswith(RECEIPT_SCHEMA.split("/")[0] + "/1"):
-            raise IntegrityError(f"The receipt of {self.path.name} is of a newer version", "",
-                                 "pip install --upgrade edgekit")  # fmt: skip
+        if data.get("schema", RECEIPT_SCHEMA) != RECEIPT_SCHEMA:
+            raise IntegrityError(
+                f"The receipt of {self.path.name} has a format that this edgekit does not read",
+                f"its schema is {data['schema']!r}, not {RECEIPT_SCHEMA}", "pip install --upgrade edgekit",
+            )  # fmt: skip
         if data.get("manifest_sha256") != self.manifest_sha256:
             raise IntegrityError(
                 f"The manifest of {self.path.name} is not the one its receipt was written for",
@@ -119,7 +122,7 @@ class Package:
                 "copy the package again, or convert again",
             )
         try:
-            from_json(Receipt, {"measurements": [], **data})
+            check_receipt(from_json(Receipt, {"measurements": [], **data}), data.get("verdict"))
         except ValueError as error:
             raise IntegrityError(
                 f"The receipt of {self.path.name} is malformed: {error}", "", "convert again"
@@ -132,7 +135,9 @@ class Package:
         return sum(self.check(name) for name in sorted(self.manifest.files))
 
     def _check_listing(self) -> None:
-        """Nothing but listed, regular files; a receipt being written by another process apart."""
+        """Nothing but listed, regular files; a receipt being written by another process, and what file managers
+        leave in every folder, apart."""
+        junk: list[str] = []
         listed = {*self.manifest.files, MANIFEST, RECEIPT}
         for path in sorted(self.folder.rglob("*")):
             name = path.relative_to(self.folder).as_posix()
@@ -140,11 +145,16 @@ class Package:
                 raise IntegrityError(
                     f"{name} in {self.path.name} is a link", "packages hold only files"
                 )
-            if path.is_file() and name not in listed and not staging.is_unfinished(name, RECEIPT):
+            if not path.is_file() or name in listed or staging.is_unfinished(name, RECEIPT):
+                continue
+            if contents.is_junk(path):
+                junk.append(name)
+            else:
                 raise IntegrityError(
                     f"{name} is in {self.path.name} but not in its manifest",
                     "a package holds nothing else", "remove it, or convert again",
                 )  # fmt: skip
+        self.ignored = tuple(junk)
 
     def replace_receipt(self, receipt: Mapping[str, Any]) -> None:
         """Write a new receipt (without digest) for this manifest, atomically."""

@@ -87,3 +87,16 @@ class Receipt:
         """As `receipt.json` holds it, the verdict spelled out."""
         data: dict[str, Any] = to_json(self)
         return {**data, "verdict": self.verdict}
+
+
+def check_receipt(receipt: Receipt, verdict: Any) -> None:
+    """Raises ValueError for what no honest receipt says (docs/format.md). `verdict`: as it is spelled out."""
+    if verdict not in (None, receipt.verdict):
+        raise ValueError(
+            f"its verdict is {str(verdict)[:60]!r}, and its evidence gives {receipt.verdict!r}"
+        )
+    for m in receipt.measurements:
+        if m.group == "latency" and m.provenance is Provenance.SIMULATED:
+            raise ValueError(f"{m.name[:60]}: a simulator's time is no latency")
+        if m.interval is not None and m.interval[0] > m.interval[1]:
+            raise ValueError(f"{m.name[:60]}: its interval ends before it begins")

@@ -50,11 +50,13 @@ def _verified(path: str) -> dict[str, Any]:
     except OSError as error:  # a file that may not be read; those after it may be
         why = str(error.strerror or error)
         raise IntegrityError(f"{error.filename or path} cannot be read", why) from error
-    return {"package": path, "ok": True, "files": len(package.manifest.files) + 2, "bytes": size}
+    found = {"package": path, "ok": True, "files": len(package.manifest.files) + 2, "bytes": size}
+    return {**found, "ignored": list(package.ignored)} if package.ignored else found
 
 
 def _line(row: dict[str, Any]) -> str:
     if row["ok"]:
-        return f"ok  {row['package']}  {row['files']} files, {number(row['bytes'], 'bytes')}"
+        ignored = f"; ignored: {printable(', '.join(row['ignored'][:5]))}" if "ignored" in row else ""
+        return f"ok  {row['package']}  {row['files']} files, {number(row['bytes'], 'bytes')}{ignored}"
     error = row["error"]
     return f"{click.style('bad', fg='red')} {row['package']}  {printable(': '.join(t for t in (error['what'], error['why']) if t))}"

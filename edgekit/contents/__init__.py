@@ -8,7 +8,7 @@ library only.
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from edgekit.contents import genai_config, onnx_references
 from edgekit.errors import IntegrityError
@@ -81,6 +81,16 @@ def check_names(
                 "a package holds a model and what describes it, no programs and no libraries",
                 "do not use this package: it was not written by edgekit",
             )
+
+
+def is_junk(path: Path) -> bool:
+    """Whether a file manager left this: it belongs to no package and does no harm."""
+    if path.name in (".DS_Store", "Thumbs.db", "desktop.ini"):
+        return True
+    if not path.name.startswith("._"):
+        return False
+    with path.open("rb") as file:  # macOS keeps a file's attributes so where the disk cannot
+        return file.read(4) == b"\x00\x05\x16\x07"
 
 
 def check_beginning(name: str, first: bytes) -> None:

@@ -66,6 +66,7 @@ def load_text(
 def open_session(package: Package, options: EngineOptions | None = None) -> Any:
     """The engine's bare session on a package: named arrays in, named arrays out (`engine.Session`),
     or tokens in, logits out (`engines.genai.GenaiSession`)."""
+    package.receipt()  # the one written for this manifest, else somebody changed either
     name = package.manifest.engine.name
     for entry in entry_points(group="edgekit.engines", name=name):
         engine: Engine = entry.load()

@@ -16,6 +16,7 @@ from edgekit.archive import pack
 from edgekit.errors import IntegrityError
 from edgekit.package import Package, canonical
 from edgekit.runtime import load
+from tests.altered import seal
 from tests.conftest import Ran
 
 Edgekit = Callable[..., Ran]
@@ -128,6 +129,7 @@ def test_a_model_that_matches_its_hash_but_is_none(edgekit: Edgekit, copy: Path)
     (copy / "model.onnx").write_bytes(b"not a model")
     entry = {"sha256": hashlib.sha256(b"not a model").hexdigest(), "bytes": 11}
     edit(copy, lambda m: m["files"].update({"model.onnx": entry}))
+    seal(copy, json.loads((copy / "manifest.json").read_bytes()))
     with pytest.raises(IntegrityError, match="cannot open"):
         load(copy)
 

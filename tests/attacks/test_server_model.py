@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import sys
 import threading
@@ -15,6 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 from edgekit.errors import EdgekitError
+from tests.altered import put
 from tests.serving import USER
 
 pytest.importorskip("uvicorn")
@@ -82,10 +81,7 @@ def test_a_template_that_never_ends_takes_a_process_only(
 
     package, content = tmp_path / "package", TEMPLATES[name].encode("ascii")
     shutil.copytree(text_packages["fp32"], package)
-    manifest = json.loads((package / "manifest.json").read_text(encoding="utf-8"))
-    manifest["files"]["chat_template.jinja"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}  # fmt: skip
-    (package / "chat_template.jinja").write_bytes(content)
-    (package / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    put(package, "chat_template.jinja", content)
     model = Model(str(package), reading=2)
     refused, after = answered(model, asked([USER]), asked("the cat"))
     assert isinstance(refused, EdgekitError) and refused.param == "messages"

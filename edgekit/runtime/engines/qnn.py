@@ -59,12 +59,12 @@ def choose(package: Package, options: EngineOptions) -> str:
     wanted = options.chip or ("" if simulated() else find_soc())
     if wanted in have:
         return wanted
-    if (wanted and len(set(have.values())) > 1) or options.chip:
+    if wanted:
         raise DeviceError(
             f"{name} was not compiled for {wanted}", f"it holds contexts for {', '.join(have)}",
             "convert it for this chip as well",
         )  # fmt: skip
-    return next(iter(have))  # an unknown name: the context itself tells whether it fits
+    return next(iter(have))  # the system does not say: the context itself tells whether it fits
 
 
 def open_context(ort: Any, model: bytes, settings: Any, soc: str) -> Any:
