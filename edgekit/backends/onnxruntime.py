@@ -40,7 +40,11 @@ class OnnxRuntimeBackend:
         self, model: Model, target: Target, precision: Precision, options: CompileOptions,
         work: Path, progress: Progress,
     ) -> Artifact:  # fmt: skip
-        engine = EngineRequirement("onnxruntime", ">=1.20,<2", "model.onnx")
+        from edgekit.graph.oldest_form import opset_of
+
+        # 1.20 knows operators of opset 21; later ones are tried here only
+        oldest = "1.20" if opset_of(model.graph) <= 21 else version("onnxruntime")
+        engine = EngineRequirement("onnxruntime", f">={oldest},<2", "model.onnx")
         if precision is Precision.FP32:
             (work / "model.onnx").write_bytes(model.graph.SerializeToString(deterministic=True))
             return Artifact(("model.onnx",), engine)

@@ -104,6 +104,7 @@ def main(job_path: str) -> int:
             model, target, Precision(job["precision"]),
             from_json(CompileOptions, job["options"]), work, _report,
         )  # fmt: skip
+        _age(artifact, work)
     except EdgekitError as error:
         return _say(error)
     except OSError as error:
@@ -114,6 +115,16 @@ def main(job_path: str) -> int:
         )
     (work / "artifact.json").write_text(json.dumps(to_json(artifact), sort_keys=True), encoding="utf-8")
     return 0
+
+
+def _age(artifact: Artifact, work: Path) -> None:
+    """Whatever wrote them: ONNX files that the oldest library opens which has what they need."""
+    names = [n for n in artifact.files if n.endswith(".onnx")]
+    if names:
+        from edgekit.graph.oldest_form import write_oldest
+
+        for name in names:
+            write_oldest(work / name)
 
 
 def _say(error: EdgekitError) -> int:
