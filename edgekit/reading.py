@@ -14,6 +14,7 @@ from edgekit.child import Child, ChildError
 from edgekit.errors import SourceError, UsageError, from_dict, guard
 from edgekit.model import Model, TextModel
 from edgekit.reading_child import read
+from edgekit.sources import others
 from edgekit.sources.base import Source, SourceOptions, TextSource
 from edgekit.sources.files import sha256
 from edgekit.spec import to_json
@@ -80,6 +81,9 @@ def source_for(path: str) -> Any:
         source = registry.load("sources", name)
         if source.matches(path):
             return source
+    known = others.named(path)
+    if known is not None:
+        raise known
     raise UsageError(
         f"edgekit does not know what {Path(path).name} is",
         "sources are told by their ending, and language models by their config.json",

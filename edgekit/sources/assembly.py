@@ -3,7 +3,7 @@ and without the code that the library has for each kind of quantisation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,15 @@ from edgekit.errors import SourceError
 from edgekit.sources.files import json_of
 
 Tensors = dict[str, torch.Tensor]
-Replace = Callable[[str, nn.Linear, Tensors], nn.Module | None]
+Replace = Callable[[str, Any, Tensors], nn.Module | None]
+Check = Callable[[Mapping[str, nn.Module], Iterable[str]], None]
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def stated(config: Any) -> dict[str, Any]:
-    """What a config says of its quantisation; {} when nothing."""
-    found = getattr(config, "quantization_config", None) or {}
-    return found if isinstance(found, dict) else dict(found.to_dict())
-
-
-def assemble(folder: Path, config: Any, replace: Replace) -> Any:
+def assemble(folder: Path, config: Any, replace: Replace, check: Check | None = None) -> Any:
     """The model in float32. `replace` takes a layer's tensors out of the rest and returns the layer that
-    stands for it, or None to leave it float. Raises SourceError when a tensor is missing."""
+    stands for it, or None to leave it float, with a `weight` among the tensors. `check` is then given the
+    layers by name, and the names that are left. Raises SourceError when a tensor is missing."""
     from transformers import AutoModelForCausalLM
 
     kept = {k: v for k, v in config.to_dict().items() if k != "quantization_config"}
@@ -34,11 +31,13 @@ def assemble(folder: Path, config: Any, replace: Replace) -> Any:
     with torch.device("meta"):  # without memory: nothing random is ever there to be left in
         model = AutoModelForCausalLM.from_config(plain, dtype=torch.float32)
     tensors = dict(_tensors(folder))
-    for name, layer in list(model.named_modules()):
-        if isinstance(layer, nn.Linear):
-            made = replace(name, layer, tensors)
-            if made is not None:
-                model.set_submodule(name, made)
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, (nn.Linear, nn.Embedding))}
+    for name, layer in layers.items():
+        made = replace(name, layer, tensors)
+        if made is not None:
+            model.set_submodule(name, made)
+    if check is not None:
+        check(layers, tensors)
     model.to_empty(device="cpu")
     _restore(model, tensors, plain)
     return model
@@ -71,8 +70,9 @@ def _restore(model: Any, tensors: Tensors, config: Any) -> None:
         owner, _, own = name.rpartition(".")
         model.get_submodule(owner).register_buffer(own, buffer.clone(), persistent=False)
     wanted = {n for n, p in model.named_parameters() if p is not None}
-    state = {n: t.float() for n, t in tensors.items() if n in wanted and t.is_floating_point()}
-    tied = config.tie_word_embeddings and "lm_head.weight" not in state
+    state = {n: t.float() for n, t in tensors.items() if n in wanted and t.dtype in _FLOATS}
+    head = model.get_output_embeddings()
+    tied = config.tie_word_embeddings and "lm_head.weight" not in state and isinstance(head, nn.Linear)
     missing = sorted(wanted - state.keys() - ({"lm_head.weight"} if tied else set()))
     if missing or ("lm_head.weight" in wanted and "lm_head.weight" not in state and not tied):
         raise SourceError(

@@ -11,21 +11,16 @@ from torch import nn
 
 from edgekit.errors import SourceError
 from edgekit.layers.ternary import TernaryLinear, ternarised, unpacked
-from edgekit.sources.assembly import Tensors, assemble, stated, take
+from edgekit.sources.assembly import Tensors, assemble, take
 
 
-def is_bitnet(config: Any) -> bool:
-    return stated(config).get("quant_method") == "bitnet" or config.model_type == "bitnet"
-
-
-def network(folder: Path, config: Any) -> Any:
-    """The transformers model, its rounded layers as TernaryLinear. Raises SourceError when a tensor is
-    missing or of another shape."""
-    said = stated(config)
+def network(folder: Path, config: Any, said: dict[str, Any]) -> Any:
+    """The transformers model, its rounded layers as TernaryLinear. `said`: the folder's
+    `quantization_config`. Raises SourceError when a tensor is missing or of another shape."""
     left_out = {"lm_head", *(said.get("modules_to_not_convert") or ())}
 
-    def replace(name: str, layer: nn.Linear, tensors: Tensors) -> nn.Module | None:
-        if name in left_out or name.rpartition(".")[2] in left_out:
+    def replace(name: str, layer: nn.Module, tensors: Tensors) -> nn.Module | None:
+        if not isinstance(layer, nn.Linear) or name in left_out or name.rpartition(".")[2] in left_out:
             return None
         return _ternary(name, layer, tensors, said)
 

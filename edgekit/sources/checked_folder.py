@@ -25,9 +25,13 @@ INDEX = "model.safetensors.index.json"
 _WHOLE = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
 _TEMPLATE = "chat_template.jinja"
 _LARGEST, _LARGEST_TEMPLATE = 2**28, 2**20  # bytes
-# Of config.json: what makes transformers look elsewhere.
+# Of config.json: what makes transformers look elsewhere, or load weights by code of another library.
 _ELSEWHERE = {"auto_map", "_name_or_path", "name_or_path", "transformers_weights", "configuration_files",
-              "custom_pipelines", "gguf_file", "base_model_name_or_path", "_commit_hash", "model_file"}  # fmt: skip
+              "custom_pipelines", "gguf_file", "base_model_name_or_path", "_commit_hash", "model_file",
+              "quantization_config", "compression_config", "sparsity_config"}  # fmt: skip
+# Of config.json besides what a family's own class declares: names from before transformers 5.
+_OLDER = {"model_type", "architectures", "torch_dtype", "dtype", "rope_scaling", "rope_theta", "text_config",
+          "tie_word_embeddings", "use_cache", "transformers_version"}  # fmt: skip
 _TOKENIZER_TEXT = {
     "tokenizer_class", "backend", "padding_side", "truncation_side", "errors", "chat_template", "bos_token", "eos_token",
     "unk_token", "pad_token", "sep_token", "cls_token", "mask_token", "replace_additional_special_tokens",
@@ -63,14 +67,39 @@ def checked_folder(folder: Path, weights: Sequence[str] = ()) -> Iterator[Path]:
 
 
 def plain_config(config: dict[str, Any]) -> dict[str, Any]:
-    """A config.json without what names files or code."""
-    kept = {k: v for k, v in config.items() if k not in _ELSEWHERE and not k.startswith("adapter")}
+    """A config.json made of what is known: the settings that its family's class declares, and of others
+    numbers and switches. Nothing that names files or code, nor how weights are stored, which edgekit reads
+    itself: libraries would act on it."""
+    declared = _declared(config.get("model_type")) | _OLDER
+    kept = {}
+    for key, value in config.items():
+        plain = key in declared or isinstance(value, (bool, int, float, type(None)))
+        if plain and key not in _ELSEWHERE and not key.startswith("adapter"):
+            kept[key] = value
+    if isinstance(kept.get("text_config"), dict):
+        kept["text_config"] = plain_config(kept["text_config"])
     found: dict[str, Any] = _without_paths(kept)
-    if (
-        "quantization_config" in kept
-    ):  # patterns of layers, which look like paths; edgekit reads them itself
-        found["quantization_config"] = kept["quantization_config"]
     return found
+
+
+def _declared(kind: Any) -> set[str]:
+    """The settings of a family, by its name in configs; none of one that transformers does not know, which
+    is said later."""
+    from transformers import CONFIG_MAPPING
+
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        return set()
+    family = CONFIG_MAPPING[kind]
+    return {*family.__dataclass_fields__, *family.attribute_map}
+
+
+def plain_generation(settings: dict[str, Any]) -> dict[str, Any]:
+    """A generation_config.json: numbers, switches and ids."""
+    plain = (bool, int, float, type(None))
+    return {
+        k: v for k, v in settings.items()
+        if k not in _ELSEWHERE and (isinstance(v, plain) or (isinstance(v, list) and all(type(i) is int for i in v)))
+    }  # fmt: skip
 
 
 def plain_settings(settings: dict[str, Any]) -> dict[str, Any]:
@@ -102,7 +131,7 @@ def _is_path(value: Any) -> bool:
 
 
 _SMALL: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "generation_config.json": _without_paths,
+    "generation_config.json": plain_generation,
     "special_tokens_map.json": plain_settings,  # transformers takes both for the same
     "tokenizer_config.json": plain_settings,
     "added_tokens.json": _numbers,

@@ -14,9 +14,10 @@ from typing import Any
 
 from edgekit.errors import MissingError
 from edgekit.model import SourceInfo, TextModel
+from edgekit.sources import licence
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.files import combined_sha256, sha256
-from edgekit.sources.gguf_header import MAGIC, GgufFile, parts_of, read_gguf
+from edgekit.sources.gguf_header import MAGIC, GgufFile, check_weights, parts_of, read_gguf
 from edgekit.sources.text import read_text_model
 
 _SAMPLING = {"temp": "temperature", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p",
@@ -38,7 +39,10 @@ class GgufSource:
             return False
 
     def files(self, path: str) -> list[Path]:
-        return parts_of(path)
+        found = parts_of(path)
+        if len(found) == 1:
+            check_weights(found[0])
+        return found
 
     def read(self, path: str, options: SourceOptions, into: Path) -> TextModel:
         _require()
@@ -103,8 +107,9 @@ def _sha256(file: GgufFile) -> str:
 
 
 def _licence(file: GgufFile) -> str:
-    stated = file.metadata.get("general.license")
-    return " ".join(stated.split())[:80] if isinstance(stated, str) and stated.isprintable() else ""
+    """Its identifier; where that is none of the known ones ("other"), its name."""
+    stated, name = (licence.printed(file.metadata.get(f"general.license{k}")) for k in ("", ".name"))
+    return name if name and stated.lower() in ("", "other", "unknown") else stated
 
 
 def _commonest(file: GgufFile) -> str:

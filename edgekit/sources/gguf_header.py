@@ -159,8 +159,26 @@ def _counts(cursor: _Cursor) -> tuple[int, int]:
             f"it claims {tensors} tensors and {keys} keys of metadata in a file of {len(cursor.data)} bytes"
         )
     if not tensors:
-        raise cursor.wrong("it holds no tensors")
+        raise no_weights(cursor.name)
     return tensors, keys
+
+
+def no_weights(name: str) -> SourceError:
+    return SourceError(
+        f"{name} holds no weights", "it has no tensors: files of a vocabulary only are for tests of tokenizers",
+        "pass the .gguf file of the model itself",
+    )  # fmt: skip
+
+
+def check_weights(path: Path) -> None:
+    """Before anything else is read, which takes long where the vocabulary is large. Raises SourceError for a
+    file of a vocabulary only."""
+    with path.open("rb") as file:
+        head = file.read(24)
+    if head[:4] == MAGIC and len(head) == 24:
+        version, tensors = struct.unpack_from("<IQ", head, 4)
+        if version in (2, 3) and not tensors:
+            raise no_weights(path.name)
 
 
 class _Cursor:

@@ -6,15 +6,18 @@ Nothing is downloaded and no code of the folder is run: weights are read from sa
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgekit.errors import SourceError, UnsafeSourceError, guard
 from edgekit.model import SourceInfo, TextModel
+from edgekit.sources import families, licence, others
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.checked_folder import INDEX, checked_folder
 from edgekit.sources.config_bounds import check_bounds
 from edgekit.sources.files import check_folder, combined_sha256, contained, json_of
+from edgekit.sources.quantised.stated import SIDECARS, Stated, check_floats, stated
 from edgekit.sources.text import read_text_model, ready
 from edgekit.spec import Precision
 
@@ -22,6 +25,18 @@ _SPARE = 2**20  # elements that no file need hold
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
 _TOKENIZER = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
               "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a file says of a tensor: its shape, and its type as safetensors names it."""
+
+    shape: tuple[int, ...]
+    kind: str
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
 
 
 class HuggingFaceSource:
@@ -34,24 +49,34 @@ class HuggingFaceSource:
     def files(self, path: str) -> list[Path]:
         folder = Path(path)
         check_folder(folder)
-        small = ("config.json", "generation_config.json", *_TOKENIZER)
-        return [*(folder / n for n in small if (folder / n).is_file()), *_weights(folder)]
+        small = ("config.json", "generation_config.json", *SIDECARS, *_TOKENIZER)
+        return [
+            *(folder / n for n in small if (folder / n).is_file()),
+            *licence.files_of(folder),
+            *_weights(folder),
+        ]
 
     def read(self, path: str, options: SourceOptions, into: Path) -> TextModel:
         folder = Path(path).resolve()
-        files = self.files(path)
+        described = licence.files_of(folder)
+        files = [f for f in self.files(path) if f.name not in {d.name for d in described}]
         shards = _weights(folder)
-        check_bounds(json_of(folder / "config.json"), shards, folder.name)
+        raw = json_of(folder / "config.json")
+        check_bounds(raw, shards, folder.name)
+        held = _held(shards)
+        said = _quantised(folder, raw, held)
         with checked_folder(folder) as checked:
             config = read_config(checked)
+            families.check(config, folder.name)
+            layers, parameters = _counted(config, folder.name)
             info = SourceInfo(
                 kind=self.name, name=folder.name, sha256=combined_sha256(files),
-                bytes=sum(f.stat().st_size for f in shards), licence=_licence(folder),
-                layout=f"{config.architectures[0]}, {_quantised(config) or 'safetensors'}",
-                parameters=_parameters(shards),
+                bytes=sum(f.stat().st_size for f in shards), licence=licence.of_folder(folder, raw),
+                layout=f"{config.architectures[0]}, {said.method if said else 'safetensors'}",
+                parameters=parameters,
             )  # fmt: skip
             return read_text_model(folder.name, folder, config, checked, info, options, into,
-                                   _native(config))  # fmt: skip
+                                   _native(config, said, layers, held))  # fmt: skip
 
     def network(self, model: TextModel, dtype: str) -> Any:
         """The transformers model with its weights, `dtype` "float32" or "auto" (as stored)."""
@@ -65,18 +90,20 @@ class HuggingFaceSource:
         from transformers import AutoModelForCausalLM
         from transformers.utils.logging import disable_progress_bar
 
-        from edgekit.sources import bitnet, quantised
+        from edgekit.sources import bitnet
+        from edgekit.sources.quantised.reader import Reader
 
         disable_progress_bar()
-        config = read_config(folder)
-        if bitnet.is_bitnet(config):
-            return ready(bitnet.network(folder, config))
-        if quantised.is_quantised(config):
-            reader = quantised.Reader(config, model.source.name)
+        config, held = read_config(folder), _held(shards)
+        said = _quantised(Path(model.path), json_of(Path(model.path) / "config.json"), held)
+        if _is_bitnet(config, said):
+            return ready(bitnet.network(folder, config, said.said if said else {}))
+        if said is not None:
+            reader = Reader(said)
             network = ready(reader.network(folder, config))
             network.reading_notes = reader.notes()
             return network
-        _check_size(config, _parameters(shards), model.source.name)
+        _check_size(config, sum(h.elements for h in held.values()), model.source.name)
         try:
             network, found = AutoModelForCausalLM.from_pretrained(
                 str(folder), dtype=dtype, trust_remote_code=False, local_files_only=True,
@@ -100,12 +127,7 @@ class HuggingFaceSource:
 def _check_size(config: Any, held: int, name: str) -> None:
     """Tensors that are missing are made before they are missed: raises SourceError where they would be most
     of the network."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    wrong = guard(SourceError, f"{name} cannot be loaded", "check its config.json")
-    with wrong, torch.device("meta"):
-        wanted = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
+    _, wanted = _counted(config, name)
     if wanted > 2 * held + _SPARE:
         raise SourceError(
             f"{name} lacks most of its weights", f"its config.json asks for {wanted} elements, and its files hold {held}",
@@ -140,13 +162,46 @@ def read_config(folder: Path) -> Any:
     return config
 
 
-def _native(config: Any) -> Precision | None:
-    """What the weights are quantised to already."""
-    from edgekit.sources import bitnet, quantised
+def _quantised(folder: Path, raw: dict[str, Any], held: dict[str, Held]) -> Stated | None:
+    """What is stated of the weights, where they are quantised. Raises SourceError for what is not read."""
+    from edgekit.sources.quantised.reader import check_method
 
-    if bitnet.is_bitnet(config):
+    said = stated(folder, raw, held)
+    if said is None:
+        if raw.get("model_type") != "bitnet":
+            check_floats({n: h.kind for n, h in held.items()}, folder.name)
+        return None
+    check_method(said)
+    return said
+
+
+def _is_bitnet(config: Any, said: Stated | None) -> bool:
+    return config.model_type == "bitnet" or (said is not None and said.method == "bitnet")
+
+
+def _native(
+    config: Any, said: Stated | None, layers: dict[str, tuple[int, int]], held: dict[str, Held]
+) -> Precision | None:
+    """What the weights are quantised to already."""
+    from edgekit.sources.quantised.reader import precision
+
+    if _is_bitnet(config, said):
         return Precision.TERNARY
-    return quantised.precision(config) if quantised.is_quantised(config) else None
+    return precision(said, layers, {n: h.shape for n, h in held.items()}) if said else None
+
+
+def _counted(config: Any, name: str) -> tuple[dict[str, tuple[int, int]], int]:
+    """Outputs and inputs of each linear layer of the network, and its parameters: those it computes with,
+    however few elements they are stored in."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    wrong = guard(SourceError, f"{name} cannot be loaded", "check its config.json")
+    with wrong, torch.device("meta"):
+        network = AutoModelForCausalLM.from_config(config)
+    linear = {n: m for n, m in network.named_modules() if isinstance(m, torch.nn.Linear)}
+    layers = {n: (m.out_features, m.in_features) for n, m in linear.items()}
+    return layers, sum(p.numel() for p in network.parameters())
 
 
 def _weights(folder: Path) -> list[Path]:
@@ -185,44 +240,25 @@ def _weights(folder: Path) -> list[Path]:
             f"{folder.name} has its weights in pickled files", "reading a pickle can run code",
             "take the safetensors version of the model",
         )  # fmt: skip
-    raise SourceError(
+    raise others.named(str(folder)) or SourceError(
         f"{folder.name} holds no weights", f"there is no model.safetensors and no {INDEX}"
     )
 
 
-def _parameters(shards: list[Path]) -> int:
-    """Elements of all tensors as stored; raises SourceError for a file that is cut short."""
+def _held(shards: list[Path]) -> dict[str, Held]:
+    """All tensors as stored; raises SourceError for a file that is cut short."""
     from safetensors import SafetensorError, safe_open
 
-    total = 0
+    held: dict[str, Held] = {}
     for shard in shards:
         try:
             with safe_open(str(shard), "pt") as archive:
                 for name in archive.keys():  # noqa: SIM118 (not a dictionary)
-                    total += math.prod(archive.get_slice(name).get_shape())
+                    part = archive.get_slice(name)
+                    held[name] = Held(tuple(part.get_shape()), str(part.get_dtype()))
         except SafetensorError as error:
             raise SourceError(
                 f"{shard.name} is not a safetensors file, or it is truncated", str(error),
                 "download or copy it again",
             ) from error  # fmt: skip
-    return total
-
-
-def _quantised(config: Any) -> str:
-    stated = getattr(config, "quantization_config", None)
-    stated = stated if isinstance(stated, dict) else getattr(stated, "__dict__", None)
-    return str((stated or {}).get("quant_method", ""))
-
-
-def _licence(folder: Path) -> str:
-    """As the model card's front matter states it."""
-    card = folder / "README.md"
-    if not card.is_file():
-        return ""
-    with card.open("rb") as file:
-        text = file.read(65536).decode("utf-8", "replace")
-    for line in text.splitlines()[:60]:
-        key, _, value = line.partition(":")
-        if key.strip() in ("license", "licence") and value.strip():
-            return value.strip()[:80]
-    return ""
+    return held

@@ -1,0 +1,159 @@
+"""The network of a quantised checkpoint: its layers replaced one by one, and what became of them counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgekit.layers.packed import Packed, PackedLinear
+from edgekit.sources.assembly import Tensors, assemble
+from edgekit.sources.quantised import awq, bitsandbytes, blocks, compressed, gptq
+from edgekit.sources.quantised.layer import Floats, Integers, Parts
+from edgekit.sources.quantised.stated import Stated
+from edgekit.spec import Precision
+
+_METHODS: dict[str, Any] = {
+    "gptq": gptq, "awq": awq, "compressed-tensors": compressed, "bitsandbytes": bitsandbytes, "fp8": blocks,
+}  # fmt: skip
+_BLOCKS = (16, 32, 64, 128, 256)
+_WHOLE_ROW = 32  # the block of a scale that holds for a whole row
+_WIDTHS = (2, 4, 8)  # that MatMulNBits has
+
+
+class Reader:
+    """Of a checkpoint quantised as `stated`. Raises SourceError for a method or a setting that is not known."""
+
+    def __init__(self, stated: Stated) -> None:
+        self.stated = stated
+        self.kept, self.lost = Counter[str](), Counter[str]()
+        self._method = _METHODS[stated.method]
+        self._method.check(stated)
+
+    def network(self, folder: Path, config: Any) -> Any:
+        """The transformers model in float32. Raises SourceError for tensors that do not fit it."""
+        return assemble(folder, config, self._replace, self._check_rest)
+
+    def notes(self) -> tuple[str, ...]:
+        lines = [
+            f"{n} layers keep the checkpoint's own integers, {kind}"
+            for kind, n in sorted(self.kept.items())
+        ]
+        lines += [f"{n} layers became float: {why}" for why, n in sorted(self.lost.items())]
+        if self._method is compressed and compressed.rounds_inputs(self.stated):
+            lines.append("what layers are given is not rounded, as the checkpoint's own runtime would")
+        return tuple(lines)
+
+    def _replace(self, name: str, layer: nn.Module, tensors: Tensors) -> nn.Module | None:
+        table = isinstance(layer, nn.Embedding)
+        rows, columns = layer.weight.shape  # type: ignore[misc]
+        parts = Parts(tensors, name, int(rows), int(columns))
+        found = self._method.read(self.stated, parts)
+        if found is None:
+            return None
+        if table:
+            self.lost["they are tables that are looked up"] += 1
+            tensors[f"{name}.weight"] = found.weight if isinstance(found, Floats) else _values(found)
+            return None
+        bias = tensors.pop(f"{name}.bias", None)
+        if bias is not None and tuple(bias.shape) != (rows,):
+            tensors[f"{name}.bias"] = bias
+            raise parts.misfit("bias", f"a vector of {rows}")
+        bias = None if bias is None else bias.float()
+        packed = self._packed(found)
+        if packed is not None:
+            self.kept[f"{found.bits} bits in blocks of {packed.block}"] += 1
+            return PackedLinear(packed, bias)
+        made = nn.Linear(int(columns), int(rows), bias=bias is not None, device="meta")
+        tensors[f"{name}.weight"] = found.weight if isinstance(found, Floats) else _values(found)
+        if bias is not None:
+            tensors[f"{name}.bias"] = bias
+        return made
+
+    def _packed(self, found: Integers | Floats) -> Packed | None:
+        """As MatMulNBits holds it; None, and the reason counted, where it cannot."""
+        why, block = "", 0
+        if isinstance(found, Floats):
+            why = found.why
+        elif found.order is not None:
+            why = "its groups are out of order (desc_act)"
+        elif int(found.zeros.min()) < 0 or int(found.zeros.max()) >= 2**found.bits:
+            why = "a zero point is out of range"
+        else:
+            block = max((b for b in _BLOCKS if found.group % b == 0), default=0)
+            if found.scales.shape[1] == 1:
+                block = _WHOLE_ROW
+            if not block:
+                why = f"groups of {found.group} inputs"
+        if why:
+            self.lost[why] += 1
+            return None
+        assert isinstance(found, Integers)
+        return _in_blocks(found, block)
+
+    def _check_rest(self, layers: Mapping[str, nn.Module], tensors: Iterable[str]) -> None:
+        """That nothing of a layer is left over: it would have meant something."""
+        for name in tensors:
+            owner = name
+            while owner and owner not in layers:
+                owner = owner.rpartition(".")[0]
+            if owner and name.removeprefix(f"{owner}.") not in ("weight", "bias"):
+                raise self.stated.unread(f"{name[:160]} is left over, which says more about its layer")
+
+
+def _in_blocks(found: Integers, block: int) -> Packed:
+    """Each group as one or more blocks; what a row lacks to whole blocks stands for zero."""
+    rows, columns = found.values.shape
+    count, bits = -(-columns // block), min(w for w in _WIDTHS if w >= found.bits)
+    group = torch.arange(count) * block // found.group
+    scales, zeros = found.scales[:, group], found.zeros[:, group]
+    values = found.values
+    if count * block > columns:
+        rest = zeros[:, -1:].to(torch.uint8).expand(-1, count * block - columns)
+        values = torch.cat([values, rest], 1)
+    return Packed.of(values.reshape(rows, count, block), scales, zeros, bits, columns, exact=True)
+
+
+def _values(found: Integers) -> Tensor:
+    columns = found.values.shape[1]
+    index = torch.arange(columns) // found.group if found.order is None else found.order
+    weight: Tensor = (found.values.float() - found.zeros.float()[:, index]) * found.scales[:, index]
+    return weight
+
+
+def precision(
+    stated: Stated, layers: Mapping[str, tuple[int, int]], shapes: Mapping[str, Any]
+) -> Precision | None:
+    """What most of the layers that are quantised keep, by the names and shapes of their tensors alone; None
+    where all become float. `layers`: outputs and inputs of each; `shapes`: of each tensor."""
+    sizes = Counter[int]()
+    for name, (rows, columns) in layers.items():
+        bits = _width(stated, name, columns, shapes)
+        if bits:
+            sizes[4 if bits <= 4 else 8] += rows * columns
+    known = {4: Precision.W4, 8: Precision.W8}
+    return known[sizes.most_common(1)[0][0]] if sizes else None
+
+
+def _width(stated: Stated, name: str, columns: int, shapes: Mapping[str, Any]) -> int:
+    if stated.method == "gptq" and len(found := shapes.get(f"{name}.qweight", ())) == 2:
+        return int(found[0]) * 32 // columns
+    if stated.method == "awq" and f"{name}.qweight" in shapes:
+        return 4
+    if stated.method == "compressed-tensors":
+        if len(found := shapes.get(f"{name}.weight_packed", ())) == 2:
+            return int(found[1]) * 32 // columns
+        named = compressed.widths(stated)
+        kept = f"{name}.weight_scale" in shapes and not compressed.of_floats(stated)
+        return min(max(named), 8) if kept else 0
+    return 8 if stated.method == "bitsandbytes" and f"{name}.SCB" in shapes else 0
+
+
+def check_method(stated: Stated) -> None:
+    """Raises SourceError for settings that are not read, before anything is."""
+    if stated.method in _METHODS:
+        _METHODS[stated.method].check(stated)
