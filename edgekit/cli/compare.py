@@ -34,9 +34,17 @@ def command(a: str, b: str, as_json: bool, **options: Any) -> None:
     A ratio below 1 means that A is faster. When the interval holds 1, they cannot be told apart.
     """
     from edgekit.devices.base import Plan
+    from edgekit.errors import UsageError
+    from edgekit.package import Package
     from edgekit.profiling.sampler import compare, profile
     from edgekit.store.database import Store
 
+    tasks = [Package(p).manifest.task for p in (a, b)]
+    if tasks[0] != tasks[1]:
+        raise UsageError(
+            f"A {tasks[0]} model and a {tasks[1]} model are not compared", "a run of one is an image, of the other a token",
+            "compare packages of one kind",
+        )  # fmt: skip
     plan = Plan(options["iterations"], 5, options["seconds"], options["threads"])
     store = Store(Path(options["store"]) if options["store"] else None)
     results = profile([a, b], options["device"], options["launches"], plan, store, record=False)

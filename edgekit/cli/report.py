@@ -25,8 +25,15 @@ def command(packages: tuple[str, ...], out: str, store: str | None, as_json: boo
     \b
     edgekit report dist/yolov9-t-cpu-* -o report.html
     """
+    from edgekit.errors import UsageError
     from edgekit.report.render import write_report
 
+    if Path(out).suffix.lower() not in (".html", ".htm"):
+        raise UsageError(
+            f"A report is an HTML file, and {out} is called otherwise",
+            "",
+            "use -o NAME.html; a browser prints it as PDF",
+        )
     page = write_report(packages, Path(out), Path(store) if store else None)
     if as_json:
         found = [

@@ -18,7 +18,7 @@ import os
 from importlib.metadata import entry_points
 from typing import Any
 
-from edgekit.errors import MissingError
+from edgekit.errors import MissingError, UsageError
 from edgekit.package import Package
 from edgekit.runtime.detector import Detection, Detector
 from edgekit.runtime.engine import Engine, EngineOptions, Session
@@ -66,11 +66,17 @@ def load_text(
 def open_session(package: Package, options: EngineOptions | None = None) -> Any:
     """The engine's bare session on a package: named arrays in, named arrays out (`engine.Session`),
     or tokens in, logits out (`engines.genai.GenaiSession`)."""
+    options = options or EngineOptions()
+    if options.simulate and not package.manifest.engine.chips:
+        raise UsageError(
+            f"{package.path.name} is not for a Snapdragon", f"its engine {package.manifest.engine.name} runs it here",
+            "leave the simulator out",
+        )  # fmt: skip
     package.receipt()  # the one written for this manifest, else somebody changed either
     name = package.manifest.engine.name
     for entry in entry_points(group="edgekit.engines", name=name):
         engine: Engine = entry.load()
-        return engine.open(package, options or EngineOptions())
+        return engine.open(package, options)
     raise MissingError(
         f"This package needs the engine {name}, which this edgekit does not have",
         "", "install the extension that provides it, or convert for another target",

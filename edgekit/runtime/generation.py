@@ -75,7 +75,12 @@ def request(spec: TextSpec, options: Mapping[str, Any]) -> Request:
     """Raises UsageError for options that are not known or mean nothing."""
     given = {k: v for k, v in options.items() if v is not None}
     named = {f.name: given.pop(f.name) for f in fields(Sampling) if f.name in given}
-    sampling = replace(spec.sampling, **{k: _number(k, v) for k, v in named.items()})
+    own = spec.sampling
+    if (
+        named.get("temperature") == 0
+    ):  # who asks for greedy means the likeliest token, whatever the file adds
+        own = Sampling()
+    sampling = replace(own, **{k: _number(k, v) for k, v in named.items()})
     check_sampling(sampling)
     stop = given.pop("stop", ())
     given["stop"] = _stops(stop)

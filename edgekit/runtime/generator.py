@@ -75,7 +75,7 @@ class LanguageModel:
         of prompts gives a list, generated side by side.
 
         Options: max_tokens (256), temperature, top_k, top_p, min_p, repetition_penalty (defaults
-        from the package; temperature 0 is greedy), seed, stop (strings), logprobs (how many
+        from the package; temperature 0 is greedy, and then nothing of the package's applies), seed, stop (strings), logprobs (how many
         alternatives), schema (a JSON schema the text must follow), overflow ("error": a prompt that
         does not fit is refused; "truncate": its oldest part is left out; "shift": so is the oldest
         half when the context is full), allow_special (special tokens in the text count as such).

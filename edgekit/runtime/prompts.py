@@ -125,6 +125,7 @@ def _too_long(size: str, spec: TextSpec) -> UsageError:
     return UsageError(
         f"The prompt is {size}, and this package keeps {spec.context_length} tokens",
         "nothing is left out unless you say so",
-        'shorten it, pass overflow="truncate", or convert with a larger --context'
+        "shorten it, leave out its oldest part (--overflow truncate, in Python overflow='truncate'), or convert "
+        "with a larger --context"
         + (f" (up to {spec.trained_context})" if spec.trained_context > spec.context_length else ""),
     )

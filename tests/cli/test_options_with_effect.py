@@ -1,0 +1,44 @@
+"""An option without effect is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import IMAGE, Edgekit
+
+
+def test_nothing_to_simulate(edgekit: Edgekit, packages: dict[str, Path]) -> None:
+    ran = edgekit("detect", packages["fp32"], IMAGE, "-d", "sim:htp")
+    assert ran.code == 2 and "not for a Snapdragon" in ran.err
+
+
+def test_a_report_is_html(edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path) -> None:
+    ran = edgekit("report", packages["fp32"], "-o", tmp_path / "x.pdf")
+    assert ran.code == 2 and "HTML" in ran.err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("device", ["null:12", "local"])
+def test_two_kinds_of_models_are_not_compared(
+    device: str, edgekit: Edgekit, packages: dict[str, Path], text_packages: dict[str, Path]
+) -> None:
+    ran = edgekit("compare", packages["fp32"], text_packages["fp32"], "-d", device)
+    assert ran.code == 2 and "not compared" in ran.err
+
+
+def test_greedy_is_greedy(text_packages: dict[str, Path]) -> None:
+    """Whatever the authors of the model recommend besides."""
+    from dataclasses import replace
+
+    from edgekit.package import Package
+    from edgekit.runtime.generation import request
+    from edgekit.spec import Sampling
+
+    spec = replace(
+        Package(text_packages["fp32"]).manifest.text, sampling=Sampling(0.7, repetition_penalty=1.3)
+    )
+    assert request(spec, {}).penalises
+    assert not request(spec, {"temperature": 0}).penalises
+    assert request(spec, {"temperature": 0, "repetition_penalty": 1.1}).penalises
+    assert request(spec, {"temperature": 0.5}).sampling.repetition_penalty == 1.3
