@@ -102,10 +102,18 @@ def jobs(
                     f"it takes {', '.join(known)}",
                 )  # fmt: skip
         if any(p.needs_calibration for p in wanted) and calibration is None:
+            text = getattr(backend, "text", False)
+            like = (
+                "text like that the model will read"
+                if text
+                else "images like those the detector will see"
+            )
+            given = "TEXT; some pages are enough" if text else "FOLDER; 32 to 128 images are enough"
             raise UsageError(
-                "Quantising activations needs images like those the detector will see",
-                "no --calibration was given", "pass --calibration FOLDER; 32 to 128 images are enough",
-            )  # fmt: skip
+                f"Quantising activations needs {like}",
+                "no --calibration was given",
+                f"pass --calibration {given}",
+            )
         found.append((target, wanted))
     return found
 

@@ -60,7 +60,8 @@ def convert_text(
         for precision in asked_for:
             check_replaceable(out / _full(title, target, precision, fitting(extra, target, precision)))
     command = convert_command(
-        source, targets, precisions, options, calibration=calibration, eval=evaluation,
+        source, targets, precisions, options, calibration=calibration,
+        calibration_images=calibration_windows if calibration else None, eval=evaluation,
         eval_windows=windows if evaluation else None, name=name or None, launches=launches, allow=tuple(sorted(allowed)),
         merge=merge, via=via or None, **extra, **of_service(service),
     )  # fmt: skip
@@ -76,6 +77,8 @@ def convert_text(
     text = str(calibration.resolve()) if calibration else ""
     outcomes = []
     try:
+        if not service.get("dry_run"):
+            verifier.check_original()
         with tempfile.TemporaryDirectory(prefix="edgekit-") as staging:
             for target, asked_for in wanted:
                 parent: Package | None = None
@@ -103,7 +106,7 @@ def convert_text(
                     receipt = verifier.check(
                         staged, artifact, target, None if precision.is_float else parent
                     )
-                    receipt = dataclasses.replace(receipt, steps=(repeats(folder),))
+                    receipt = dataclasses.replace(receipt, steps=(command, repeats(folder)))
                     refused = any(t.reason not in allowed for t in receipt.trips)
                     path = None if refused else out / full
                     if path is not None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from edgekit import cache, progress
 from edgekit.backends.base import Artifact
 from edgekit.corpus import fingerprint, windows_of
 from edgekit.devices.base import Plan
@@ -14,16 +16,19 @@ from edgekit.model import TextModel
 from edgekit.package import Package
 from edgekit.profiling import sampler
 from edgekit.profiling.against_float import Speed, against_float
+from edgekit.reading import versions
 from edgekit.receipt import Measurement, Provenance, Reason, Receipt, Trip
 from edgekit.runtime import EngineOptions, load, open_session
 from edgekit.runtime.tokens import Tokens
 from edgekit.sources.network import network_of
+from edgekit.spec import to_json
 from edgekit.store.database import Store
 from edgekit.target import Target
-from edgekit.verify import text
+from edgekit.verify import misread, text
+from edgekit.verify.misread import Misread
 from edgekit.verify.simulated_text import FewTokens, length_for
 from edgekit.verify.text import Reference
-from edgekit.verify.tokenizers import tokenizer_measurements
+from edgekit.verify.tokenizers import not_compared, tokenizer_measurements
 
 _NO_SPEED = "speed against the float parent"
 _PLAN = Plan(iterations=48, warmup=4, seconds=20.0)
@@ -72,6 +77,39 @@ class TextVerifier:
         name = f"{self._name} {fingerprint(self.texts)[:12]}"
         return FewTokens(network, spec, windows, name, parameters)
 
+    @functools.cached_property
+    def misread(self) -> Misread | None:
+        """Why the float original is none to compare with, if it is none."""
+        if not self.texts:
+            return self._on_plain_text()
+        nll, vocabulary = self.reference.nll, self.model.spec.vocab_size
+        guess = misread.counting(self.reference.windows, text.first_scored, vocabulary)
+        return misread.on_text(self.model.source.name, self._name, nll, guess, vocabulary)
+
+    def _on_plain_text(self) -> Misread | None:
+        """Kept: without a text to evaluate on, nothing else needs the float original here."""
+        source = self.model.source
+        key = cache.key(misread=misread.TEXT, source=to_json(source), tools=versions(text=True))
+
+        def make(folder: Path) -> None:
+            progress.note(f"{source.name}: trying the float original on plain text")
+            length = min(misread.LENGTH, self.model.spec.trained_context)
+            ids = self.tokenizer.backend_tokenizer.encode(misread.TEXT).ids[:length]  # type: ignore[attr-defined]
+            found = misread.on_plain_text(source.name, network_of(self.model, "float32"), ids)
+            content = json.dumps(to_json(found) if found else None)
+            (folder / "misread.json").write_text(content, encoding="utf-8")
+
+        found = json.loads(
+            (cache.step(f"misread-{key}", make) / "misread.json").read_text(encoding="utf-8")
+        )
+        return Misread(**found) if found else None
+
+    def check_original(self) -> None:
+        """Before minutes of compiling. Raises SourceError for an original that predicts nothing, unless that is
+        allowed; then each receipt says so."""
+        if self.misread and Reason.MISREAD not in self.allowed:
+            raise self.misread.error()
+
     def close(self) -> None:
         for name in {"reference", "few"} & vars(self).keys():
             getattr(self, name).close()
@@ -89,6 +127,7 @@ class TextVerifier:
         with load(staged) as llm:
             measured += tokenizer_measurements(llm.session, llm.tokens, self.tokenizer, self.texts)
             trips += _not_equal(measured)
+            not_checked += not_compared(self.tokenizer, measured)
             if self.texts:
                 precision = staged.manifest.precision
                 scores = self.reference.compare(llm.session, f"verifying {precision}")
@@ -129,6 +168,7 @@ class TextVerifier:
             if kl.interval is None or kl.interval[0] > target.tolerance.kl:  # on few tokens, be certain
                 trips += _divergence(rows, target)[0]
         not_checked = [
+            *not_compared(self.tokenizer, measured),
             "divergence on more text: a simulator is slow",
             "speed: no device has measured it",
         ]
@@ -139,8 +179,9 @@ class TextVerifier:
         not_checked: Sequence[str], unclear: Sequence[Trip] = (),
     ) -> Receipt:  # fmt: skip
         every = [*self._size(staged), *artifact.measured, *measured]
+        own = [self.misread.trip()] if self.misread else []
         return Receipt(
-            tuple(m if m.command else replace(m, command=self.command) for m in every), tuple(trips),
+            tuple(m if m.command else replace(m, command=self.command) for m in every), (*own, *trips),
             tuple(unclear), tuple(not_checked), artifact.search, (*self.model.source.notes, *artifact.notes),
         )  # fmt: skip
 
@@ -193,7 +234,7 @@ def _not_equal(rows: Sequence[Measurement]) -> list[Trip]:
     """A tokenizer that gives other ids makes every prompt another one."""
     trips = []
     for m in rows:
-        if m.name in ("tokenizer equal", "chat template equal") and m.value < 1:
+        if m.name in ("tokenizer equal", "chat template equal") and m.samples and m.value < 1:
             what = m.name.removesuffix(" equal")
             trips.append(Trip(Reason.ACCURACY, f"the {what} on the device differs from its reference: "
                                                f"{m.value:.0%} of {m.samples} agree ({m.note})"))  # fmt: skip

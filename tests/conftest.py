@@ -104,7 +104,18 @@ def text_packages(
     out = tmp_path_factory.mktemp("text")
     text = language.text_file(out / "text.txt")
     llama, bitnet = language.folder(out / "llama"), language.bitnet(out / "bitnet")
-    common = ("--eval", text, "--eval-windows", 2, "--launches", 0, "-o", out / "dist", "--json")
+    common = (
+        *language.RANDOM,
+        "--eval",
+        text,
+        "--eval-windows",
+        2,
+        "--launches",
+        0,
+        "-o",
+        out / "dist",
+        "--json",
+    )
     found = {}
     for words in (
         (llama, "-p", "fp32", "-p", "w4", "--context", 128), (bitnet,), (bitnet, "--mode", "fast")

@@ -12,6 +12,8 @@ from transformers import AutoModelForCausalLM, BitNetConfig
 from tests.data import data
 from tests.gguf_files import byte_level, tiny
 
+# Networks with random weights predict nothing, and are refused without it.
+RANDOM = ("--allow", "misread")
 CHAT = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}: {{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant:{% endif %}"

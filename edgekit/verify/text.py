@@ -52,11 +52,14 @@ class Reference:
         file = Path(self._folder.name) / "reference.f32"
         self._stored: Array = np.memmap(file, np.float32, "w+", shape=shape)
         at = 0
+        self.nll: Array = np.empty(rows)  # of each scored token
         with torch.no_grad():
             for window in progress.track(self.windows, "running the float original", len(self.windows)):
                 logits = network(torch.tensor([window]), use_cache=False).logits[0, :, :vocabulary]
                 part = log_softmax(logits[first_scored(window) : -1].float().numpy())
                 self._stored[at : at + len(part)] = part
+                following = window[first_scored(window) + 1 :]
+                self.nll[at : at + len(part)] = -part[np.arange(len(part)), following]
                 at += len(part)
 
     @property

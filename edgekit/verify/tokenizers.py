@@ -23,7 +23,8 @@ _TALKS = (
 def tokenizer_measurements(
     session: Any, tokens: Tokens, reference: Any, texts: Sequence[str]
 ) -> list[Measurement]:
-    """`session`: of the package; `reference`: the transformers tokenizer. Shares of texts that agree."""
+    """`session`: of the package; `reference`: the transformers tokenizer. Shares of texts that agree; nothing of a
+    chat template whose reference renders no conversation at all."""
     count, other = disagreements(session.tokenizer.encode, reference, texts)
     first = f"; the first that differs: {other[0][:40]!r}" if other else ""
     backend = reference.backend_tokenizer
@@ -34,7 +35,7 @@ def tokenizer_measurements(
         Measurement("text", "text returns from tokens", kept / len(TEXTS), "1", Provenance.MEASURED, len(TEXTS)),
     ]  # fmt: skip
     if reference.chat_template:
-        made.append(_template(session.tokenizer, reference))
+        made += _template(session.tokenizer, reference)
     return made
 
 
@@ -44,7 +45,7 @@ def _returns(text: str, tokens: Tokens, backend: Any) -> bool:
     return whole in (text, " " + text) or whole.strip() == expected.strip()
 
 
-def _template(tokenizer: Any, reference: Any) -> Measurement:
+def _template(tokenizer: Any, reference: Any) -> list[Measurement]:
     same = tried = 0
     for talk, expected in zip(_TALKS, _expected(reference)):
         if expected is None:
@@ -54,8 +55,17 @@ def _template(tokenizer: Any, reference: Any) -> Measurement:
             same += tokenizer.render(talk) == expected
         except UsageError:
             continue
-    return Measurement("text", "chat template equal", same / max(tried, 1), "1", Provenance.MEASURED, tried,
-                       note="conversations, against transformers' rendering")  # fmt: skip
+    if not tried:
+        return []
+    return [Measurement("text", "chat template equal", same / tried, "1", Provenance.MEASURED, tried,
+                        note="conversations, against transformers' rendering")]  # fmt: skip
+
+
+def not_compared(reference: Any, rows: Sequence[Measurement]) -> list[str]:
+    """What of a tokenizer there was nothing to compare with."""
+    if reference.chat_template and not any(m.name == "chat template equal" for m in rows):
+        return [f"the chat template: transformers renders none of {len(_TALKS)} conversations with it"]
+    return []
 
 
 def _expected(reference: Any) -> list[str | None]:

@@ -145,6 +145,7 @@ def test_layers_that_the_config_does_not_count_are_not_left_random(
 def test_what_cannot_be_asked_is_refused(
     words: tuple[object, ...], code: int, good: Path, edgekit: Edgekit, tmp_path: Path
 ) -> None:
+    words = (*words, "--allow", "misread")
     ran = edgekit("convert", good, *words, "--launches", 0, "-o", tmp_path / "out")
     assert ran.code == code, ran.err
     assert ran.err.count("error:") == 1 and "next:" in ran.err

@@ -98,7 +98,18 @@ def test_nothing_is_downloaded_unasked(edgekit: Edgekit) -> None:
 
 def test_a_model_of_the_hub_becomes_a_package(hub: tuple[str, list[str]], tmp_path: Path) -> None:
     url, asked = hub
-    words = ("owner/tiny", "--download", "-p", "fp32", "--launches", 0, "-o", tmp_path / "out")
+    words = (
+        "owner/tiny",
+        "--download",
+        "-p",
+        "fp32",
+        "--allow",
+        "misread",
+        "--launches",
+        0,
+        "-o",
+        tmp_path / "out",
+    )
     ran = run(url, tmp_path / "home", *words)
     assert ran.returncode == 0, ran.stderr
     assert (tmp_path / "out" / "tiny-cpu-fp32" / "model.onnx").exists()

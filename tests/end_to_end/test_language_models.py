@@ -240,7 +240,18 @@ def test_the_same_source_gives_the_same_bytes(
     source = tmp_path / "elsewhere" / "llama"
     shutil.copytree(text_packages["w4"].parent.parent / "llama", source)
     ran = edgekit(
-        "convert", source, "-p", "w4", "--context", 128, "--launches", 0, "-o", tmp_path, "--json"
+        "convert",
+        source,
+        "-p",
+        "w4",
+        "--context",
+        128,
+        *language.RANDOM,
+        "--launches",
+        0,
+        "-o",
+        tmp_path,
+        "--json",
     )
     assert ran.code == 0, ran.err + ran.out
     again, first = (json.loads((p / "manifest.json").read_text(encoding="utf-8"))["files"]

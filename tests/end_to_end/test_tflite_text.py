@@ -21,7 +21,7 @@ from edgekit.spec import Precision
 from edgekit.target import find_target
 from tests.cli.commands import Edgekit, manifest, measured, receipt
 from tests.data import ROOT
-from tests.language import folder, stories, stories_text, text_file
+from tests.language import RANDOM, folder, stories, stories_text, text_file
 
 pytest.importorskip("ai_edge_quantizer")
 pytest.importorskip("onnxruntime_genai")
@@ -134,7 +134,7 @@ def test_the_command_line_and_a_conversation(edgekit: Edgekit, tmp_path: Path) -
     """A model with a chat template of its own, timed as well."""
     source, text = folder(tmp_path / "qwen", "qwen2"), text_file(tmp_path / "text.txt")
     ran = edgekit("convert", source, "-t", "tflite", "-p", "fp32", "--context", 128, "--launches", 2,
-                  "--eval", text, "--eval-windows", 1, "--name", "qwen", "-o", tmp_path)  # fmt: skip
+                  "--eval", text, "--eval-windows", 1, "--name", "qwen", *RANDOM, "-o", tmp_path)  # fmt: skip
     assert ran.code == 0, ran.err
     package = tmp_path / "qwen-tflite-fp32"
     assert any(m["group"] == "speed" for m in receipt(package)["measurements"])

@@ -211,6 +211,7 @@ def test_a_package_of_one_keeps_it_and_says_so(tmp_path: Path, edgekit: Callable
         text,
         "--eval-windows",
         1,
+        *language.RANDOM,
         "--launches",
         0,
         "-o",
@@ -222,7 +223,9 @@ def test_a_package_of_one_keeps_it_and_says_so(tmp_path: Path, edgekit: Callable
     assert package["precision"] == "w4"
     assert any("own integers, 4 bits in blocks of 32" in n for n in package["receipt"]["notes"])
     kl = next(m["value"] for m in package["receipt"]["measurements"] if m["name"] == "KL divergence")
-    other = edgekit("convert", folder, "-p", "w8", "--launches", 0, "-o", tmp_path / "other")
+    other = edgekit(
+        "convert", folder, "-p", "w8", *language.RANDOM, "--launches", 0, "-o", tmp_path / "other"
+    )
     assert other.code == 2 and "quantised to w4 already" in other.err  # a name says what is inside
     assert kl < 0.02  # of the head's and the inputs' rounding: the layers are the source's
 

@@ -106,6 +106,7 @@ def _language(root: Path, packages: Path) -> None:
     folder = language.folder(root / "llama")
     _convert(
         folder,
+        *language.RANDOM,
         "-p",
         "fp32",
         "--context",
