@@ -42,7 +42,7 @@ def read(stated: Stated, parts: Parts) -> Floats | None:
 def size_of(stated: list[Any], parts: Parts, part: str) -> tuple[int, int]:
     """Rows and columns of a block, by the config. Raises SourceError where the scales are of another number."""
     named = {
-        (b[0], b[1]) for b in stated
+        (min(b[0], parts.rows), min(b[1], parts.columns)) for b in stated
         if isinstance(b, (list, tuple)) and len(b) == 2 and all(type(v) is int and v > 0 for v in b)
     }  # fmt: skip
     shapes = {b: (-(-parts.rows // b[0]), -(-parts.columns // b[1])) for b in named}
