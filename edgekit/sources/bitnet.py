@@ -35,27 +35,37 @@ def _ternary(name: str, layer: nn.Linear, tensors: Tensors, said: dict[str, Any]
     if stored.dtype == torch.uint8:
         if scale is None:
             scale = take(tensors, f"{name}.weight_scale")
+        if (
+            tuple(stored.shape) != (-(-layer.out_features // 4), layer.in_features)
+            or scale.numel() != 1
+        ):
+            raise _misfit(name, layer, stored)
         weight, value = unpacked(stored)[: layer.out_features], float(scale.float().flatten()[0])
         # transformers' BitLinear divides by what it stores, AutoBitLinear multiplies
         value = value if said.get("linear_class", "bitlinear") == "autobitlinear" else 1 / value
     elif said.get("quantization_mode", "online") == "offline" and scale is not None:
-        weight, value = (
-            stored.float().round().clamp(-1, 1).to(torch.int8),
-            float(scale.float().flatten()[0]),
-        )
+        whole = stored.float().round().clamp(-1, 1)
+        if not torch.equal(whole, stored.float()):  # the library would compute with them as they are
+            raise _misfit(name, layer, stored)
+        weight, value = whole.to(torch.int8), float(scale.float().flatten()[0])
     else:
         weight, value = ternarised(stored)
     if tuple(weight.shape) != (layer.out_features, layer.in_features) or int(weight.max()) > 1:
-        raise SourceError(
-            f"{name}.weight is no ternary weight of {layer.out_features}x{layer.in_features}",
-            f"it is {tuple(stored.shape)} of {stored.dtype}",
-        )
+        raise _misfit(name, layer, stored)
     made = TernaryLinear(weight, value, None if bias is None else bias.float())
     norm = tensors.get(f"{name}.rms_norm.weight")
     if said.get("use_rms_norm") and norm is not None:
         made.norm = nn.RMSNorm(layer.in_features, eps=said.get("rms_norm_eps", 1e-6))
         tensors[f"{name}.norm.weight"] = tensors.pop(f"{name}.rms_norm.weight")
     return made
+
+
+def _misfit(name: str, layer: nn.Linear, stored: torch.Tensor) -> SourceError:
+    return SourceError(
+        f"{name}.weight is no ternary weight of {layer.out_features}x{layer.in_features}",
+        f"it is {tuple(stored.shape)} of {stored.dtype}",
+        "check that config.json and the weights belong together",
+    )
 
 
 def _move_sub_norms(model: Any) -> None:

@@ -90,7 +90,7 @@ def _declared(kind: Any) -> set[str]:
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
         return set()
     family = CONFIG_MAPPING[kind]
-    return {*family.__dataclass_fields__, *family.attribute_map}
+    return {*getattr(family, "__dataclass_fields__", ()), *getattr(family, "attribute_map", ())}
 
 
 def plain_generation(settings: dict[str, Any]) -> dict[str, Any]:
