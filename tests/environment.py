@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import venv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,3 +35,10 @@ class Environment:
 
     def python(self, code: str) -> subprocess.CompletedProcess[str]:
         return self.run("python", "-c", code)
+
+
+def fresh(folder: Path) -> Environment:
+    """A new one below `folder`, with nothing in it but pip."""
+    venv.create(folder / "venv", with_pip=True)
+    (folder / "work").mkdir()
+    return Environment(folder / "venv", folder / "work")

@@ -80,7 +80,7 @@ class TfliteBackend:
         if target.integer and inventory.floats:
             notes.append(f"{inventory.floats} operators have no integer form and compute in float")
         return Artifact(
-            (_ARTIFACT,), EngineRequirement("litert", ">=1.2,<3", _ARTIFACT),
+            (_ARTIFACT,), EngineRequirement("litert", _versions(precision, target), _ARTIFACT),
             {"ai-edge-litert": version("ai-edge-litert"), "ai-edge-quantizer": version("ai-edge-quantizer")},
             {**done.settings, "operators": inventory.operators}, done.search, tuple(notes), spec,
             (
@@ -90,6 +90,13 @@ class TfliteBackend:
                 *_delegated(done.data),
             ),
         )  # fmt: skip
+
+
+def _versions(precision: Precision, target: Target) -> str:
+    """The oldest LiteRT that computes the same: 1.2 and 1.3 find nothing with float16 weights, and those before
+    2.1.6 do not open integer inputs beside 16-bit outputs."""
+    oldest = "2.1.6" if target.integer else "1.4" if precision is Precision.FP16 else "1.2"
+    return f">={oldest},<3"
 
 
 def _count(name: str, value: int, unit: str, note: str = "the .tflite file") -> Measurement:

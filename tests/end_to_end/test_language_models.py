@@ -257,3 +257,15 @@ def test_the_same_source_gives_the_same_bytes(
     again, first = (json.loads((p / "manifest.json").read_text(encoding="utf-8"))["files"]
                     for p in (tmp_path / "llama-cpu-w4", text_packages["w4"]))  # fmt: skip
     assert again == first
+
+
+def test_a_template_that_renders_nothing_is_not_compared(edgekit: Edgekit, tmp_path: Path) -> None:
+    """Nothing of nothing is no difference, and no agreement either."""
+    folder = language.folder(tmp_path / "model")
+    (folder / "chat_template.jinja").write_text("{{ raise_exception('not today') }}", encoding="utf-8")
+    ran = edgekit("convert", folder, "-p", "fp32", *language.RANDOM, "--launches", 0, "-o", tmp_path / "out", "--json")
+    assert ran.code == 0, ran.err + ran.out
+    made = ran.json["packages"][0]["receipt"]
+    assert any(n.startswith("the chat template: transformers renders none") for n in made["not_checked"])
+    assert {t["reason"] for t in made["trips"]} == {"misread"}
+    assert not any(m["name"] == "chat template equal" for m in made["measurements"])

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import sys
-import venv
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,36 +11,10 @@ from typing import Any
 import pytest
 
 from tests.data import ROOT, SHAPES
-from tests.environment import Environment
+from tests.environment import Environment, fresh
 
 pytestmark = pytest.mark.slow
 IMAGE = SHAPES / "eval" / "images" / "9002-0000.jpg"
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy of the files git knows, so that nothing else can get in."""
-    folder = tmp_path_factory.mktemp("wheel")
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=ROOT, capture_output=True, text=True, check=True, encoding="utf-8", errors="replace",
-    )  # fmt: skip
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / "source" / name)
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps",
-         "--wheel-dir", folder, folder / "source"],
-        check=True,
-    )  # fmt: skip
-    return next(folder.glob("edgekit-*.whl"))
-
-
-def fresh(folder: Path) -> Environment:
-    venv.create(folder / "venv", with_pip=True)
-    (folder / "work").mkdir()
-    return Environment(folder / "venv", folder / "work")
 
 
 @pytest.fixture(scope="module")

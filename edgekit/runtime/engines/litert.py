@@ -19,6 +19,7 @@ from edgekit.errors import IntegrityError, MissingError
 from edgekit.package import Package
 from edgekit.runtime.cores import default_threads
 from edgekit.runtime.engine import Array, EngineOptions, running
+from edgekit.runtime.engines.library_version import check_version
 from edgekit.runtime.engines.litert_check import check
 from edgekit.runtime.native import output_to
 from edgekit.spec import TensorSpec
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _LIBRARIES = ("ai_edge_litert", "tflite_runtime")
+UPGRADE = "pip install -U 'edgekit[litert]'"
 
 
 class LiteRtSession:
@@ -132,6 +134,8 @@ def _places(
 class LiteRtEngine:
     def open(self, package: Package, options: EngineOptions) -> LiteRtSession:
         model = package.manifest.detection
+        if _library().__name__.startswith("ai_edge_litert"):
+            check_version("ai-edge-litert", package.manifest.engine.versions, UPGRADE)
         artifact = package.read(package.manifest.engine.artifact)
         return LiteRtSession(artifact, (model.input,), model.outputs, options)
 

@@ -5,19 +5,18 @@ The interpreter may not be held while it runs, so each token copies the keys and
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from edgekit.errors import IntegrityError, MissingError
+from edgekit.errors import IntegrityError
 from edgekit.package import Package
 from edgekit.runtime.cores import default_threads
 from edgekit.runtime.engine import Array, EngineOptions, running
 from edgekit.runtime.engines.fixed_text import FixedTextSession
 from edgekit.runtime.engines.fixed_text_decoder import Decoder
 from edgekit.runtime.engines.genai_tokenizer import open_tokenizer
-from edgekit.runtime.engines.litert import opened
+from edgekit.runtime.engines.library_version import check_version
+from edgekit.runtime.engines.litert import UPGRADE, opened
 
 
 class Signature:
@@ -50,26 +49,9 @@ def open_decoder(model: bytes, threads: int, path: str = "") -> Decoder:
     return Decoder(prompt, token)
 
 
-def _check_version(versions: str) -> None:
-    """Older libraries open these files and compute something else: 1.2 with small integers in blocks.
-    Raises MissingError where this one is older than `>=X.Y,…` asks for."""
-    first = re.match(r">=(\d+)\.(\d+)", versions)
-    try:
-        found = version("ai-edge-litert")
-    except PackageNotFoundError:
-        found = ""
-    have = tuple(int(n) for n in re.findall(r"\d+", found)[:2])
-    if first and have < tuple(int(n) for n in first.groups()):
-        raise MissingError(
-            f"This package needs LiteRT {'.'.join(first.groups())} or later",
-            f"ai-edge-litert {found} is installed" if found else "ai-edge-litert is not installed",
-            "pip install -U 'edgekit[litert]'",
-        )  # fmt: skip
-
-
 class LiteRtTextEngine:
     def open(self, package: Package, options: EngineOptions) -> FixedTextSession:
-        _check_version(package.manifest.engine.versions)
+        check_version("ai-edge-litert", package.manifest.engine.versions, UPGRADE)
         for name in package.manifest.files:  # the tokenizer's library reads its files itself
             package.check(name)
         spec, threads = package.manifest.text, options.threads or default_threads()
