@@ -112,8 +112,18 @@ def test_the_links_of_hugging_faces_cache_stay_inside(
         shutil.copy(file, blobs / f"{i:040x}")
         os.symlink(f"../../blobs/{i:040x}", snapshot / file.name)
     ran = edgekit(
-        "convert", snapshot, "-p", "fp32", "--allow", "misread", "--launches", 0, "-o", tmp_path / "out",
-        "--name", "b",
+        "convert",
+        snapshot,
+        "-p",
+        "fp32",
+        "--allow",
+        "misread",
+        "--launches",
+        0,
+        "-o",
+        tmp_path / "out",
+        "--name",
+        "b",
     )
     assert ran.code == 0, ran.err
 
@@ -271,6 +281,8 @@ def test_several_chat_templates_are_no_hindrance(good: Path, edgekit: Edgekit, t
     settings = json.loads((folder / "tokenizer_config.json").read_bytes())
     settings["model_max_length"] = 1000000000000000019884624838656  # as Hugging Face writes "endless"
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
-    ran = edgekit("convert", folder, "-p", "fp32", "--allow", "misread", "--launches", 0, "-o", tmp_path / "out")
+    ran = edgekit(
+        "convert", folder, "-p", "fp32", "--allow", "misread", "--launches", 0, "-o", tmp_path / "out"
+    )
     assert ran.code == 0, ran.err
     assert edgekit("verify", *(tmp_path / "out").iterdir()).code == 0

@@ -121,7 +121,9 @@ def test_what_a_receipt_says_does_not_steer_a_terminal(
     package = Package(shutil.copytree(packages["fp32"], tmp_path / "package"))
     red = "\x1b[31mred"
     trips = [{"reason": "accuracy", "message": red, "details": []}]
-    package.replace_receipt({**package.receipt(), "notes": [red], "trips": trips, "verdict": "allowed: accuracy"})
+    package.replace_receipt(
+        {**package.receipt(), "notes": [red], "trips": trips, "verdict": "allowed: accuracy"}
+    )
     ran = edgekit("inspect", tmp_path / "package")
     assert ran.code == 0 and ran.out.count("[31mred") == 2 and "\x1b[31m" not in ran.out
 

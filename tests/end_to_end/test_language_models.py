@@ -263,9 +263,22 @@ def test_a_template_that_renders_nothing_is_not_compared(edgekit: Edgekit, tmp_p
     """Nothing of nothing is no difference, and no agreement either."""
     folder = language.folder(tmp_path / "model")
     (folder / "chat_template.jinja").write_text("{{ raise_exception('not today') }}", encoding="utf-8")
-    ran = edgekit("convert", folder, "-p", "fp32", *language.RANDOM, "--launches", 0, "-o", tmp_path / "out", "--json")
+    ran = edgekit(
+        "convert",
+        folder,
+        "-p",
+        "fp32",
+        *language.RANDOM,
+        "--launches",
+        0,
+        "-o",
+        tmp_path / "out",
+        "--json",
+    )
     assert ran.code == 0, ran.err + ran.out
     made = ran.json["packages"][0]["receipt"]
-    assert any(n.startswith("the chat template: transformers renders none") for n in made["not_checked"])
+    assert any(
+        n.startswith("the chat template: transformers renders none") for n in made["not_checked"]
+    )
     assert {t["reason"] for t in made["trips"]} == {"misread"}
     assert not any(m["name"] == "chat template equal" for m in made["measurements"])
