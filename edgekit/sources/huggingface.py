@@ -187,7 +187,7 @@ def _native(
 
     if _is_bitnet(config, said):
         return Precision.TERNARY
-    return precision(said, layers, {n: h.shape for n, h in held.items()}) if said else None
+    return precision(said, layers, held) if said else None
 
 
 def _counted(config: Any, name: str) -> tuple[dict[str, tuple[int, int]], int]:

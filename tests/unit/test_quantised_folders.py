@@ -238,3 +238,14 @@ def test_a_last_group_may_be_shorter() -> None:
     assert found is not None and found.group == 32 and found.order is None
     expected = folders.true_weight(q[:, :172], scale, zero, index)
     assert torch.allclose(_in_blocks(found, 32).dequantised(), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_precision_is_what_most_kept_layers_have(kind: str, tmp_path: Path) -> None:
+    folders.write(tmp_path / "model", KINDS[kind])
+    model = HuggingFaceSource().read(str(tmp_path / "model"), SourceOptions(), tmp_path / "files")
+    eight = any(k in kind for k in ("8 bits an", "8 bits", "whole bytes", "int8")) and "floats" not in kind
+    if KINDS[kind].kept:
+        assert model.native == ("w8" if eight else "w4")
+    elif "desc_act" not in kind:  # which only its tensors tell
+        assert model.native is None

@@ -212,10 +212,6 @@ def _block(stated: Stated, parts: Parts) -> tuple[int, int]:
     return blocks.size_of([w.get("block_structure") for w in _weights(stated)], parts, "weight_scale")
 
 
-def of_floats(stated: Stated) -> bool:
-    return any(w.get("type") == "float" for w in _weights(stated))
-
-
 def _weights(stated: Stated) -> list[dict[str, Any]]:
     """What each group says of weights."""
     groups = stated.said["config_groups"].values()

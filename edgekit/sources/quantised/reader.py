@@ -126,31 +126,35 @@ def _values(found: Integers) -> Tensor:
 
 
 def precision(
-    stated: Stated, layers: Mapping[str, tuple[int, int]], shapes: Mapping[str, Any]
+    stated: Stated, layers: Mapping[str, tuple[int, int]], held: Mapping[str, Any]
 ) -> Precision | None:
-    """What most of the layers that are quantised keep, by the names and shapes of their tensors alone; None
-    where all become float. `layers`: outputs and inputs of each; `shapes`: of each tensor."""
+    """What most of the layers that are quantised keep, by what the files say of their tensors; None where all
+    become float. `layers`: outputs and inputs of each; `held`: the `shape` and `kind` of each tensor."""
     sizes = Counter[int]()
     for name, (rows, columns) in layers.items():
-        bits = _width(stated, name, columns, shapes)
+        bits = _width(stated, name, columns, held)
         if bits:
             sizes[4 if bits <= 4 else 8] += rows * columns
     known = {4: Precision.W4, 8: Precision.W8}
     return known[sizes.most_common(1)[0][0]] if sizes else None
 
 
-def _width(stated: Stated, name: str, columns: int, shapes: Mapping[str, Any]) -> int:
-    if stated.method == "gptq" and len(found := shapes.get(f"{name}.qweight", ())) == 2:
-        return int(found[0]) * 32 // columns
-    if stated.method == "awq" and f"{name}.qweight" in shapes:
-        return 4
+def _width(stated: Stated, name: str, columns: int, held: Mapping[str, Any]) -> int:
+    """Of the integers that the layer keeps; 0 where it becomes float."""
+
+    def size(part: str, axis: int) -> int:
+        found = held.get(f"{name}.{part}")
+        return found.shape[axis] if found and len(found.shape) == 2 else 0
+
+    bytes_ = f"{name}.weight" in held and held[f"{name}.weight"].kind == "I8"
+    if stated.method == "gptq":
+        return size("qweight", 0) * 32 // columns
+    if stated.method == "awq":
+        return 4 if size("qweight", 0) else 0
     if stated.method == "compressed-tensors":
-        if len(found := shapes.get(f"{name}.weight_packed", ())) == 2:
-            return int(found[1]) * 32 // columns
-        named = compressed.widths(stated)
-        kept = f"{name}.weight_scale" in shapes and not compressed.of_floats(stated)
-        return min(max(named), 8) if kept else 0
-    return 8 if stated.method == "bitsandbytes" and f"{name}.SCB" in shapes else 0
+        whole = min(max(compressed.widths(stated)), 8) if bytes_ else 0
+        return size("weight_packed", 1) * 32 // columns or whole
+    return 8 if stated.method == "bitsandbytes" and bytes_ else 0
 
 
 def check_method(stated: Stated) -> None:
