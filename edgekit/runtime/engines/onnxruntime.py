@@ -43,13 +43,14 @@ class OnnxRuntimeSession:
         self._open: list[str] = []  # outputs whose size differs from image to image
         for name, (shape, dtype) in outputs.items():
             if -1 in shape:
-                self._binding.bind_output(name, "cpu")
                 self._open.append(name)
             else:
                 self._outputs[name] = np.zeros(shape, dtype)
                 value = ort.OrtValue.ortvalue_from_numpy(self._outputs[name])
                 self._binding.bind_ortvalue_output(name, value)
-        self._order = list(outputs)
+        self._order = [
+            n for n in outputs if n not in self._open
+        ] + self._open  # as they are bound first
 
     def _create(self, ort: Any, model: bytes, settings: Any) -> Any:
         try:
@@ -67,11 +68,13 @@ class OnnxRuntimeSession:
         for name, array in (inputs or {}).items():
             np.copyto(self._inputs[name], array)
         with running():
+            for name in self._open:  # again: what it was bound to has the size of the image before
+                self._binding.bind_output(name, "cpu")
             self._session.run_with_iobinding(self._binding)
             if self._open:
-                values = self._binding.get_outputs()
+                values = dict(zip(self._order, self._binding.get_outputs()))
                 for name in self._open:
-                    self._outputs[name] = values[self._order.index(name)].numpy()
+                    self._outputs[name] = values[name].numpy()
         return self._outputs
 
     def close(self) -> None:
