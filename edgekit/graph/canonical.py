@@ -6,9 +6,10 @@ import dataclasses
 
 from edgekit.graph import count
 from edgekit.graph.clean import clean_names
-from edgekit.graph.decoders import canonical_outputs
+from edgekit.graph.decoders import recognised
 from edgekit.graph.drop_casts import drop_casts
 from edgekit.graph.fold_gather import fold_gather
+from edgekit.graph.fold_sizes import fold_sizes
 from edgekit.graph.merge_convs import merge_convs
 from edgekit.graph.shapes import fix_shapes
 from edgekit.graph.simplify import simplify
@@ -22,13 +23,18 @@ def canonicalise(model: Model, options: SourceOptions) -> Model:
     """Ensures: fixed shapes, canonical outputs, a spec, nothing but computation. Raises UsageError
     when a size, decoder or labels must be said by the user."""
     name, graph, spec = model.source.name, model.graph, model.spec
+    notes: tuple[str, ...] = ()
     if spec is None:
+        graph, notes = fold_sizes(graph, options.image_size, name)
         graph = simplify(fix_shapes(graph, options.image_size, name), name)
         labels = options.labels or labels_in(model.metadata)
-        graph, spec = canonical_outputs(graph, name, options.decoder, labels, options.image)
+        graph, spec, more = recognised(
+            graph, name, options.decoder, labels, options.image, model.metadata
+        )
+        notes = (*notes, *more)
     graph = softmax_on_last_axis(fold_gather(merge_convs(simplify(graph, name))))
     graph, names = clean_names(drop_casts(simplify(graph, name)))
-    source = model.source
+    source = dataclasses.replace(model.source, notes=(*model.source.notes, *notes))
     if source.flops is None:  # a graph as it comes has no sizes to count with
         source = dataclasses.replace(
             source,

@@ -39,7 +39,8 @@ def clean_names(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]
             if value.name and value.name not in keep:
                 value.name = f"{node.name}:{position}"
     for index, initializer in enumerate(list(ir.graph.initializers.values())):
-        initializer.name = f"weight_{index}"
+        if initializer.name not in keep:  # an output that folded to a constant
+            initializer.name = f"weight_{index}"
     proto = onnx_ir.to_proto(ir)
     del proto.graph.value_info[:]
     return proto, names

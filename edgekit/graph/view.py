@@ -105,6 +105,9 @@ class Editor:
             for names in (node.input, node.output):
                 for i, name in enumerate(names):
                     names[i] = f"edgekit/was_{name}" if name in public else name
+        for tensor in graph.initializer:  # what was folded to a constant
+            if tensor.name in public:
+                tensor.name = f"edgekit/was_{tensor.name}"
         outputs = [(f"edgekit/was_{t}" if t in public else t, n, s) for t, n, s in outputs]
         del graph.output[:]
         del graph.value_info[:]

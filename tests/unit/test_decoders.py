@@ -6,7 +6,7 @@ plain numpy, from the families' publications.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,8 +33,10 @@ def graph(
     outputs: dict[str, tuple[Any, ...]],
     arrays: dict[str, Array],
     kinds: dict[str, int] | None = None,
+    raw: Sequence[str] = (),
 ) -> onnx.ModelProto:
-    """A graph whose predictions are constants plus 0 × the image: as good as a network here."""
+    """A graph whose predictions are constants plus 0 × the image: as good as a network here. `raw`: those that
+    leave its last layer, before any arithmetic."""
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, SIDE, SIDE])
     base = [
         helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=0),
@@ -42,6 +44,9 @@ def graph(
     ]
     initializers = [numpy_helper.from_array(np.array(0, np.float32), "nought")]
     for name, array in arrays.items():
+        if name in raw:
+            base += layer(name, array, initializers)
+            continue
         initializers.append(numpy_helper.from_array(np.asarray(array, np.float32), f"{name}_values"))
         base.append(helper.make_node("Add", [f"{name}_values", "zero"], [name]))
     infos = [
@@ -50,6 +55,24 @@ def graph(
     ]
     made = helper.make_graph([*base, *nodes], "test", [image], infos, initializers)
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def layer(name: str, array: Array, initializers: list[Any]) -> list[Any]:
+    """A fully connected layer whose weights are nought, and whose biases are the array."""
+    flat = np.asarray(array, np.float32).reshape(1, -1)
+    for part, value in {
+        "weights": np.zeros_like(flat),
+        "bias": flat,
+        "shape": np.array(array.shape),
+    }.items():
+        initializers.append(numpy_helper.from_array(value, f"{name}_{part}"))
+    if not any(t.name == "one_one" for t in initializers):
+        initializers.append(numpy_helper.from_array(np.array([1, 1]), "one_one"))
+    return [
+        helper.make_node("Reshape", ["mean", "one_one"], [f"{name}_mean"]),
+        helper.make_node("Gemm", [f"{name}_mean", f"{name}_weights", f"{name}_bias"], [f"{name}_row"]),
+        helper.make_node("Reshape", [f"{name}_row", f"{name}_shape"], [name]),
+    ]
 
 
 def decode(model: onnx.ModelProto, **options: Any) -> tuple[dict[str, Array], DetectionSpec]:
@@ -106,13 +129,21 @@ def test_yolov8(transposed: bool) -> None:
 
 
 def test_yolov5() -> None:
+    """Decoded in the graph, as YOLOv5's export.py does."""
     raw = RANDOM.random((1, 3 * CELLS, 5 + 6))
-    found, spec = decode(
-        graph([helper.make_node("Sigmoid", ["raw"], ["output"])], {"output": raw.shape}, {"raw": raw})
-    )
+    nodes = [
+        helper.make_node("Sigmoid", ["raw"], ["likely"]),
+        helper.make_node("Split", ["likely", "sizes"], ["xywh", "rest"], axis=2),
+        helper.make_node("Mul", ["xywh", "scale"], ["boxes"]),
+        helper.make_node("Concat", ["boxes", "rest"], ["output"], axis=2),
+    ]
+    model = graph(nodes, {"output": raw.shape}, {"raw": raw})
+    model.graph.initializer.append(numpy_helper.from_array(np.array([4, 7]), "sizes"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(50, np.float32), "scale"))
+    found, spec = decode(model)
     assert spec.decoder == "yolov5"
     rows = sigmoid(raw)
-    np.testing.assert_allclose(found["boxes"], corners(rows[..., :4]), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found["boxes"], corners(50 * rows[..., :4]), rtol=1e-4, atol=1e-4)
     expected = (rows[..., 5:] * rows[..., 4:5]).transpose(0, 2, 1)
     np.testing.assert_allclose(found["scores"], expected, rtol=1e-4)
 
@@ -128,7 +159,7 @@ def yolox_parts() -> tuple[onnx.ModelProto, dict[str, Array]]:
         helper.make_node("Sigmoid", ["cls"], ["c"]),
         helper.make_node("Concat", ["reg", "o", "c"], ["output"], axis=2),
     ]
-    return graph(nodes, {"output": (1, CELLS, 10)}, arrays), arrays
+    return graph(nodes, {"output": (1, CELLS, 10)}, arrays, raw=("reg",)), arrays
 
 
 def test_yolox() -> None:
@@ -150,7 +181,9 @@ def test_nanodet() -> None:
         helper.make_node("Sigmoid", ["cls"], ["c"]),
         helper.make_node("Concat", ["c", "reg"], ["output"], axis=2),
     ]
-    found, spec = decode(graph(nodes, {"output": (1, CELLS, 35)}, {"cls": cls, "reg": reg}))
+    found, spec = decode(
+        graph(nodes, {"output": (1, CELLS, 35)}, {"cls": cls, "reg": reg}, raw=("reg",))
+    )
     assert spec.decoder == "nanodet"
     grid, scale = cells()
     weights = np.exp(reg.reshape(CELLS, 4, 8))
@@ -167,7 +200,7 @@ def test_fastestdet() -> None:
         helper.make_node("Softmax", ["cls"], ["c"], axis=1),
         helper.make_node("Concat", ["o", "reg", "c"], ["output"], axis=1),
     ]
-    found, spec = decode(graph(nodes, {"output": (1, 11, 4, 4)}, arrays))
+    found, spec = decode(graph(nodes, {"output": (1, 11, 4, 4)}, arrays, raw=("reg",)))
     assert spec.decoder == "fastestdet"
     row, column = 2, 1
     obj, reg, cls = (arrays[n][0, :, row, column] for n in ("obj", "reg", "cls"))

@@ -14,24 +14,50 @@ from typing import Any
 import onnx
 
 from edgekit.errors import UsageError
+from edgekit.graph.decoders.anchors import ANCHOR_DECODERS
 from edgekit.graph.decoders.base import Decoded, Decoder, Heads
 from edgekit.graph.decoders.queries import QUERY_DECODERS
+from edgekit.graph.decoders.strides import STRIDE_DECODERS
+from edgekit.graph.decoders.suppressed import SUPPRESSED_DECODERS
+from edgekit.graph.decoders.tasks import check_decoded, check_metadata, check_outputs
 from edgekit.graph.decoders.yolo import YOLO_DECODERS
+from edgekit.graph.preparation import in_graph, prepared
 from edgekit.graph.shapes import image_input, is_channels_last, spatial_axes
 from edgekit.graph.view import Editor, GraphView
 from edgekit.spec import DetectionSpec, ImageSpec, TensorSpec
 
-DECODERS: dict[str, Decoder] = {d.name: d for d in (*YOLO_DECODERS, *QUERY_DECODERS)}
+DECODERS: dict[str, Decoder] = {
+    d.name: d
+    for d in (
+        *YOLO_DECODERS,
+        *ANCHOR_DECODERS,
+        *STRIDE_DECODERS,
+        *QUERY_DECODERS,
+        *SUPPRESSED_DECODERS,
+    )
+}
 
 _DTYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.UINT8: "uint8"}
 
 
 def canonical_outputs(
     model: onnx.ModelProto, name: str, decoder: str = "", labels: tuple[str, ...] = (),
-    image: Mapping[str, Any] | None = None,
+    image: Mapping[str, Any] | None = None, metadata: Mapping[str, str] | None = None,
 ) -> tuple[onnx.ModelProto, DetectionSpec]:  # fmt: skip
+    """See `recognised`, which gives notes as well."""
+    return recognised(model, name, decoder, labels, image, metadata)[:2]
+
+
+def recognised(
+    model: onnx.ModelProto, name: str, decoder: str = "", labels: tuple[str, ...] = (),
+    image: Mapping[str, Any] | None = None, metadata: Mapping[str, str] | None = None,
+) -> tuple[onnx.ModelProto, DetectionSpec, tuple[str, ...]]:  # fmt: skip
     """`decoder` and `labels` win over what is recognised; `image` overrides the family's
-    pre-processing. Raises UsageError when no decoder, or more than one, fits the outputs."""
+    pre-processing. The notes say what was taken for granted.
+
+    Raises SourceError for what is no detector of upright boxes, UsageError when no decoder, or more than one,
+    fits the outputs."""
+    check_metadata(metadata or {}, name)
     result = onnx.ModelProto()
     result.CopyFrom(model)
     _outputs_as_float32(result)
@@ -60,7 +86,8 @@ def canonical_outputs(
                          ("NHWC" if is_channels_last(shape) else "NCHW")[4 - len(shape):]),
         outputs=outputs,
         image=dataclasses.replace(
-            ImageSpec(shape[rows], shape[columns]), **{**chosen.image, **(image or {})}
+            ImageSpec(shape[rows], shape[columns]),
+            **{**chosen.image, **in_graph(view, source), **(image or {})},
         ),
         labels=labels or tuple(f"class_{i}" for i in range(classes)),
         decoder=chosen.name,
@@ -68,7 +95,7 @@ def canonical_outputs(
         iou_threshold=chosen.iou_threshold,
     )  # fmt: skip
     assert count != 0
-    return result, spec
+    return result, spec, (*decoded.notes, *prepared(view, chosen, spec.image, image or {}))
 
 
 def _outputs_as_float32(model: onnx.ModelProto) -> None:
@@ -99,9 +126,12 @@ def _choose(heads: Heads, wanted: str, name: str) -> Decoder:
         if wanted not in DECODERS:
             raise UsageError(f"There is no decoder called {wanted}", "", _list_known())
         return DECODERS[wanted]
+    check_outputs(heads, name)
     fitting = [d for d in DECODERS.values() if d.matches(heads)]
     if len(fitting) == 1:
         return fitting[0]
+    if not fitting:
+        check_decoded(heads, name)
     why = f"its outputs are {_outputs(heads)}"
     if fitting:
         why += f", which fits {' and '.join(d.name for d in fitting)}"

@@ -6,11 +6,17 @@ what turns them into the canonical form (`DetectionSpec`): boxes in pixels and p
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from edgekit.graph.decoders.origins import Origins, Run
 from edgekit.graph.view import Editor, GraphView, attribute
+
+Array = np.ndarray[Any, Any]
 
 STRIDES = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32), (16,))
 
@@ -24,6 +30,10 @@ class Heads:
     height: int
     width: int
     classes: int  # 0 when nothing says how many there are
+
+    @functools.cached_property
+    def origins(self) -> Origins:
+        return Origins(self.view)
 
     @property
     def outputs(self) -> list[str]:
@@ -43,30 +53,38 @@ class Heads:
         """The strides whose grid has `count` predictions, or ()."""
         return next((s for s in STRIDES if anchors * self.cells(s) == count), ())
 
-    def parts(self, name: str, axis: int) -> list[tuple[int, str]]:
-        """(size, activation) of what was concatenated along `axis`: how heads are put together."""
-        axis %= max(len(self.shape(name)), 1)
-        for _ in range(32):
-            node = self.view.producers.get(name)
-            if node is None:
-                break
-            kind = node.op_type
-            if kind == "Concat":
-                rank = len(self.shape(name))
-                if attribute(node, "axis") % rank == axis:
-                    return [(self._size(i, axis), self.activation(i)) for i in node.input]
-            elif kind == "Transpose":
-                perm = attribute(node, "perm")
-                axis = list(perm)[axis] if perm else len(self.shape(name)) - 1 - axis
-            elif kind in ("Reshape", "Flatten", "Squeeze", "Unsqueeze"):
-                size, before = self._size(name, axis), self.shape(node.input[0])
-                if size not in before:
-                    break
-                axis = 1 if len(before) > 1 and before[1] == size else before.index(size)
-            elif kind not in ("Identity", "Cast"):
-                break
-            name = node.input[0]
-        return [(self._size(name, axis), self.activation(name))]
+    def grid(self, strides: Sequence[int], offset: float) -> tuple[Array, Array]:
+        """Cell positions (1, N, 2) as x, y in strides, and the stride (1, N, 1) of each cell."""
+        points, scales = [], []
+        for stride in strides:
+            rows, columns = -(-self.height // stride), -(-self.width // stride)
+            y, x = np.mgrid[:rows, :columns]
+            points.append(np.stack((x, y), -1).reshape(-1, 2) + offset)
+            scales.append(np.full((rows * columns, 1), stride))
+        return np.concatenate(points)[None], np.concatenate(scales)[None]
+
+    def distances(self, sides: str, count: int, bins: int) -> str:
+        """(1, N, 4·bins) distributions over whole distances to their means (1, N, 4): integral regression."""
+        steps = self.edit.const(np.arange(bins).reshape(bins, 1))
+        each = self.edit.op("Softmax", self.edit.reshape(sides, 1, count, 4, bins), axis=3)
+        return self.edit.reshape(self.edit.op("MatMul", each, steps), 1, count, 4)
+
+    def around(self, sides: str, grid: Array, scale: Array) -> str:
+        """Boxes (1, N, 4) from the distances of their four sides to a point, both in strides."""
+        centre = self.edit.const(grid)
+        low = self.edit.op("Sub", centre, self.edit.slice(sides, 2, 0, 2))
+        high = self.edit.op("Add", centre, self.edit.slice(sides, 2, 2, 4))
+        return self.edit.op("Mul", self.edit.op("Concat", low, high, axis=2), self.edit.const(scale))
+
+    def runs(self, name: str, axis: int) -> list[Run]:
+        """How a head is put together along `axis`: neighbouring channels that come from one place."""
+        return self.origins.runs(name, axis)
+
+    def kinds(self, name: str, axis: int) -> list[str]:
+        return self.origins.kinds(name, axis)
+
+    def kind(self, name: str) -> str:
+        return self.origins.kind(name)
 
     def _size(self, name: str, axis: int) -> int:
         shape = self.shape(name)
@@ -129,6 +147,12 @@ class Decoded:
     candidates: int  # N; -1 when it differs from image to image
     class_count: int  # C; 0 when the graph does not say
     classes: str = ""
+    notes: tuple[str, ...] = ()  # what was taken for granted
+
+
+def never(heads: Heads) -> bool:
+    """Of a decoder that needs what no graph holds: only the user's word chooses it."""
+    return False
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,16 @@
-"""Decoders of the YOLO families whose outputs still hold every candidate."""
+"""Decoders of the families with one prediction a cell, in one output that still holds every candidate."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from edgekit.graph.decoders.base import Decoded, Decoder, Heads
+from edgekit.graph.decoders.origins import ARITHMETIC, CONSTANT, OTHER, PROBABILITY, RAW
 
-Array = np.ndarray[Any, Any]
+_SCORES = (PROBABILITY, OTHER)  # OTHER: the graph does something to them that was not followed
 
 
-def _rows(heads: Heads) -> tuple[str, int, int]:
+def rows(heads: Heads) -> tuple[str, int, int]:
     """The output, its number of candidates and of channels, when it is (1, N, channels)."""
     name = heads.outputs[0]
     _, count, channels = heads.shape(name)
@@ -22,10 +21,27 @@ def _matches_yolov8(heads: Heads) -> bool:
     shape = heads.single()
     if len(shape) != 3 or shape[1] < 5:
         return False
-    if heads.strides(shape[2]) and shape[1] < shape[2]:
-        parts = heads.parts(heads.outputs[0], 1)
-        return [size for size, _ in parts][:2] != [4, 1] or not heads.classes
-    return bool(heads.classes) and bool(heads.strides(shape[1])) and shape[2] == 4 + heads.classes
+    upright = bool(heads.strides(shape[2])) and shape[1] < shape[2]
+    if not upright and not heads.strides(shape[1]):
+        return False
+    axis = 1 if upright else 2
+    kinds, sizes = (
+        heads.kinds(heads.outputs[0], axis),
+        [r.size for r in heads.runs(heads.outputs[0], axis)],
+    )
+    if PROBABILITY in kinds[:4] or not all(k in _SCORES for k in kinds[4:]):
+        return False
+    objectness = sizes[:2] == [4, 1] and len(kinds) > 5
+    if upright:
+        return not objectness or heads.classes == len(kinds) - 4
+    # (1, N, channels) may be YOLOX or YOLOv6 as well, whose fifth channel is another tensor than its sixth
+    return heads.classes == len(kinds) - 4 or (not heads.classes and len(_after_boxes(heads)) == 1)
+
+
+def _after_boxes(heads: Heads) -> list[int]:
+    """Sizes of what is joined after the four numbers of a box, in (1, N, channels)."""
+    sizes = [r.size for r in heads.runs(heads.outputs[0], 2)]
+    return next((sizes[i:] for i in range(1, len(sizes)) if sum(sizes[:i]) == 4), [])
 
 
 def _decode_yolov8(heads: Heads) -> Decoded:
@@ -41,55 +57,39 @@ def _decode_yolov8(heads: Heads) -> Decoded:
     return Decoded(heads.corners(boxes), scores, count, channels - 4)
 
 
-def _matches_yolov5(heads: Heads) -> bool:
-    shape = heads.single()
-    return len(shape) == 3 and shape[2] > 5 and bool(heads.strides(shape[1], anchors=3))
-
-
-def _with_objectness(heads: Heads, boxes: str) -> Decoded:
+def with_objectness(heads: Heads, boxes: str) -> Decoded:
     """Boxes beside (1, N, 5 + C) predictions whose fifth channel is the objectness."""
-    name, count, channels = _rows(heads)
+    name, count, channels = rows(heads)
     objectness = heads.channels(name, 2, 4, 5)
     scores = heads.edit.op("Mul", heads.channels(name, 2, 5, channels), objectness)
     return Decoded(boxes, heads.edit.transpose(scores, 0, 2, 1), count, channels - 5)
-
-
-def _decode_yolov5(heads: Heads) -> Decoded:
-    return _with_objectness(heads, heads.corners(heads.channels(heads.outputs[0], 2, 0, 4)))
 
 
 def _matches_yolox(heads: Heads) -> bool:
     shape = heads.single()
     if len(shape) != 3 or shape[2] <= 5 or not heads.strides(shape[1]):
         return False
-    sizes = [size for size, _ in heads.parts(heads.outputs[0], 2)]
+    kinds = heads.kinds(heads.outputs[0], 2)
+    if PROBABILITY in kinds[:4] or kinds[4] not in (*_SCORES, CONSTANT):
+        return False
+    if not all(k in _SCORES for k in kinds[5:]):
+        return False
     if heads.classes:
         return shape[2] == 5 + heads.classes
-    return sizes[:2] == [4, 1]
+    return _after_boxes(heads)[:1] == [1]
 
 
 def _decode_yolox(heads: Heads) -> Decoded:
-    name, count, _ = _rows(heads)
+    name, count, _ = rows(heads)
     raw = heads.channels(name, 2, 0, 4)
-    if any(size == 2 for size, _ in heads.parts(name, 2)):  # exported with its own decoding
-        return _with_objectness(heads, heads.corners(raw))
-    grid, scale = _grid(heads, heads.strides(count), offset=0.0)
+    if heads.kinds(name, 2)[0] == ARITHMETIC:  # exported with its own decoding
+        return with_objectness(heads, heads.corners(raw))
+    grid, scale = heads.grid(heads.strides(count), offset=0.0)
     edit = heads.edit
     steps = edit.const(scale)
     centre = edit.op("Mul", edit.op("Add", edit.slice(raw, 2, 0, 2), edit.const(grid)), steps)
     size = edit.op("Mul", edit.op("Exp", edit.slice(raw, 2, 2, 4)), steps)
-    return _with_objectness(heads, heads.corners(edit.op("Concat", centre, size, axis=2)))
-
-
-def _grid(heads: Heads, strides: tuple[int, ...], offset: float) -> tuple[Array, Array]:
-    """Cell positions (1, N, 2) as x, y in strides, and the stride (1, N, 1) of each cell."""
-    points, scales = [], []
-    for stride in strides:
-        rows, columns = -(-heads.height // stride), -(-heads.width // stride)
-        y, x = np.mgrid[:rows, :columns]
-        points.append(np.stack((x, y), -1).reshape(-1, 2) + offset)
-        scales.append(np.full((rows * columns, 1), stride))
-    return np.concatenate(points)[None], np.concatenate(scales)[None]
+    return with_objectness(heads, heads.corners(edit.op("Concat", centre, size, axis=2)))
 
 
 def _nanodet_split(heads: Heads) -> int:
@@ -97,29 +97,24 @@ def _nanodet_split(heads: Heads) -> int:
     shape = heads.single()
     if len(shape) != 3 or not heads.strides(shape[1]):
         return 0
-    parts = heads.parts(heads.outputs[0], 2)
-    sizes = [size for size, _ in parts]
-    if len(parts) == 2 and parts[0][1] == "Sigmoid" and sizes[1] % 4 == 0 and sizes[1] >= 16:
-        return sizes[0]
+    runs = heads.runs(heads.outputs[0], 2)
+    kinds = [r.kind for r in runs]
+    if kinds[:1] == [PROBABILITY] and len(runs) == 2 and runs[1].size % 4 == 0 and runs[1].size >= 16:
+        return runs[0].size if kinds[1] != PROBABILITY else 0
     rest = shape[2] - heads.classes
-    return heads.classes if heads.classes and rest in (32, 64, 68) else 0
+    certain = set(kinds) & {PROBABILITY, RAW}
+    return heads.classes if heads.classes and rest in (32, 64, 68) and not certain else 0
 
 
 def _decode_nanodet(heads: Heads) -> Decoded:
-    name, count, channels = _rows(heads)
+    name, count, channels = rows(heads)
     classes = _nanodet_split(heads) or heads.classes or channels - 32
-    edit = heads.edit
-    bins = (channels - classes) // 4
-    sides = edit.reshape(heads.channels(name, 2, classes, channels), 1, count, 4, bins)
-    steps = edit.const(np.arange(bins).reshape(bins, 1))
-    distance = edit.reshape(edit.op("MatMul", edit.op("Softmax", sides, axis=3), steps), 1, count, 4)
-    # NanoDet's cells are at their corner, not their centre (its `get_single_level_center_priors`).
-    grid, scale = _grid(heads, heads.strides(count), offset=0.0)
-    centre = edit.const(grid)
-    low = edit.op("Sub", centre, edit.slice(distance, 2, 0, 2))
-    high = edit.op("Add", centre, edit.slice(distance, 2, 2, 4))
-    boxes = edit.op("Mul", edit.op("Concat", low, high, axis=2), edit.const(scale))
-    scores = edit.transpose(heads.channels(name, 2, 0, classes), 0, 2, 1)
+    sides = heads.distances(
+        heads.channels(name, 2, classes, channels), count, (channels - classes) // 4
+    )
+    # NanoDet-Plus' cells are at their corner, not their centre (its `get_single_level_center_priors`).
+    boxes = heads.around(sides, *heads.grid(heads.strides(count), offset=0.0))
+    scores = heads.edit.transpose(heads.channels(name, 2, 0, classes), 0, 2, 1)
     return Decoded(boxes, scores, count, classes)
 
 
@@ -127,21 +122,23 @@ def _matches_fastestdet(heads: Heads) -> bool:
     shape = heads.single()
     if len(shape) != 4 or shape[1] <= 5:
         return False
-    return [size for size, _ in heads.parts(heads.outputs[0], 1)][:2] == [1, 4]
+    runs = heads.runs(heads.outputs[0], 1)
+    kinds = [r.kind for r in runs[:3]]
+    return [r.size for r in runs][:2] == [1, 4] and kinds == [PROBABILITY, RAW, PROBABILITY]
 
 
 def _decode_fastestdet(heads: Heads) -> Decoded:
     name, edit = heads.outputs[0], heads.edit
-    _, channels, rows, columns = heads.shape(name)
-    count, classes = rows * columns, channels - 5
+    _, channels, height, width = heads.shape(name)
+    count, classes = height * width, channels - 5
 
     def flat(start: int, end: int) -> str:
         return edit.reshape(heads.channels(name, 1, start, end), 1, end - start, count)
 
     objectness, box, probability = flat(0, 1), flat(1, 5), flat(5, channels)
-    y, x = np.mgrid[:rows, :columns]
+    y, x = np.mgrid[:height, :width]
     grid = edit.const(np.stack((x, y)).reshape(1, 2, count))
-    cell = edit.const(np.array([1 / columns, 1 / rows]).reshape(1, 2, 1))
+    cell = edit.const(np.array([1 / width, 1 / height]).reshape(1, 2, 1))
     offset = edit.op("Tanh", edit.slice(box, 1, 0, 2))
     centre = edit.op("Mul", edit.op("Add", offset, grid), cell)
     size = edit.op("Sigmoid", edit.slice(box, 1, 2, 4))
@@ -158,20 +155,16 @@ def _decode_fastestdet(heads: Heads) -> Decoded:
 _YOLOX_IMAGE = {
     "resize": "letterbox-topleft", "color": "bgr", "mean": (0.0,) * 3, "std": (1.0,) * 3
 }  # fmt: skip
-_NANODET_IMAGE = {
+NANODET_IMAGE = {
     "resize": "stretch", "color": "bgr",
     "mean": (103.53, 116.28, 123.675), "std": (57.375, 57.12, 58.395),
 }  # fmt: skip
 
 YOLO_DECODERS = (
-    Decoder("yolov8", "(1, 4+C, N) or (1, N, 4+C): xywh pixels, class probabilities "
-            "(Ultralytics YOLOv8, v9, 11; WongKinYiu YOLOv9)", _matches_yolov8, _decode_yolov8),
-    Decoder("yolov5", "(1, 3N, 5+C): xywh pixels, objectness, classes (YOLOv5, YOLOv7)",
-            _matches_yolov5, _decode_yolov5),
-    Decoder("yolox", "(1, N, 5+C): xy offset and log wh per cell, objectness, classes (YOLOX)",
-            _matches_yolox, _decode_yolox, _YOLOX_IMAGE, 0.65),
-    Decoder("nanodet", "(1, N, C+4·bins): class probabilities, side distributions (NanoDet)",
-            lambda heads: _nanodet_split(heads) > 0, _decode_nanodet, _NANODET_IMAGE, 0.6),
+    Decoder("yolov8", "(1, 4+C, N) or (1, N, 4+C): xywh pixels, classes (Ultralytics, YOLOv9)", _matches_yolov8, _decode_yolov8),
+    Decoder("yolox", "(1, N, 5+C): a box a cell, objectness, classes (YOLOX, YOLOv6)", _matches_yolox, _decode_yolox, _YOLOX_IMAGE, 0.65),
+    Decoder("nanodet", "(1, N, C+4·bins): classes, side distributions (NanoDet-Plus)",
+            lambda heads: _nanodet_split(heads) > 0, _decode_nanodet, NANODET_IMAGE, 0.6),
     Decoder("fastestdet", "(1, 5+C, H, W): objectness, box, classes (FastestDet)",
             _matches_fastestdet, _decode_fastestdet, {"resize": "stretch", "color": "bgr"}, 0.45),
 )  # fmt: skip
