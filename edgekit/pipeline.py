@@ -33,6 +33,7 @@ from edgekit.sources.base import SourceOptions
 from edgekit.spec import Precision
 from edgekit.target import Target
 from edgekit.verification import Verifier
+from edgekit.verify.plausible import check_plausible
 
 _ATTEMPTS = 3  # with so many times as many layers spared each time, where they are
 _MORE = {"in float": 2, "on 16 bits": 4}
@@ -109,6 +110,7 @@ def convert(
     name = name or title_of(model.name)
     if evaluating is not None:
         match_categories(evaluating, model.spec.labels)  # says now what would fail after minutes
+    check_plausible(model, evaluating or calibrating, allowed)
     for target, wanted in jobs:
         for precision in wanted:
             check_replaceable(Path(out) / f"{name}-{target.name}-{precision}")
