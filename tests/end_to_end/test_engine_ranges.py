@@ -23,7 +23,7 @@ DETECT = (
     "print(json.dumps(load({package!r})(numpy.load({image!r}))))"
 )
 WRITE = (
-    "from edgekit.runtime import load; print(load({package!r}).generate('the cat', 8, temperature=0))"
+    "from edgekit.runtime import load; print(load({package!r}).generate('the cat', max_tokens=8, temperature=0))"
 )
 
 
