@@ -179,8 +179,7 @@ def _found(detector: Detector, dataset: Dataset | None, spec: DetectionSpec) -> 
     hit = _overlapped(few, predictions)
     details = [
         f"mAP50 {accuracy.map50:.3f} on {len(chosen)} of your images with {count} boxes",
-        f"{hit} of them overlap with a box it gives, of whatever class"
-        + (": are its labels in another order?" if hit > count / 2 else ""),
+        f"{hit} of them overlap with a box it gives, of whatever class",
     ]
     yield Trip(Reason.MISREAD, "it finds nothing of what is annotated", tuple(details))
 
