@@ -21,7 +21,8 @@ def suppressing(ending: str, batch: bool = True) -> onnx.ModelProto:
     """`ending`: the columns of the rows, in order, as `batch class score box`; or `dets`, `separate`, `counted`."""
     rng = np.random.default_rng(3)
     constants: dict[str, Array] = {
-        "w": rng.standard_normal((CLASSES, 3, 8, 8)).astype(np.float32) * 0.15,
+        "w0": rng.standard_normal((16, 3, 8, 8)).astype(np.float32) * 0.15,
+        "w1": rng.standard_normal((CLASSES, 16, 3, 3)).astype(np.float32) * 0.15,
         "flat": np.array([1, CLASSES, -1]), "most": np.array([20]), "overlap": np.array([0.5], np.float32),
         "least": np.array([0.6], np.float32), "zero": np.array([0]), "one": np.array([1]), "two": np.array([2]),
         "three": np.array([3]), "boxes_in": _boxes(), "nought": np.array(0, np.float32), "rows": np.array([-1]),
@@ -29,7 +30,9 @@ def suppressing(ending: str, batch: bool = True) -> onnx.ModelProto:
     }  # fmt: skip
     nodes = [
         helper.make_node("Sub", ["image", "half"], ["centred"]),
-        helper.make_node("Conv", ["centred", "w"], ["logits"], strides=[8, 8]),
+        helper.make_node("Conv", ["centred", "w0"], ["cells"], strides=[8, 8]),
+        helper.make_node("Relu", ["cells"], ["bright"]),
+        helper.make_node("Conv", ["bright", "w1"], ["logits"], pads=[1, 1, 1, 1]),
         helper.make_node("Reshape", ["logits", "flat"], ["by_class"]),
         helper.make_node("Sigmoid", ["by_class"], ["scores_all"]),
         helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=0),

@@ -117,11 +117,14 @@ def detector(middle: list[Any], extra: list[Any], kind: int = TensorProto.FLOAT,
         *middle,
         helper.make_node("Conv", ["b", "w2"], ["c"], "head"),
         helper.make_node("Reshape", ["c", "shape"], ["flat"], "flatten"),
-        helper.make_node("Slice", ["flat", "start", "end", "axis"], ["output0"], "cut"),
+        helper.make_node("Slice", ["flat", "start", "end", "axis"], ["cut"], "cut"),
+        helper.make_node("Split", ["cut", "parts"], ["boxes", "logits"], "split", axis=1),
+        helper.make_node("Sigmoid", ["logits"], ["likely"], "likely"),
+        helper.make_node("Concat", ["boxes", "likely"], ["output0"], "join", axis=1),
     ]
     constants = [
         weight("w1", 8, 3, 3, 3), weight("w2", 7, 8, 1, 1), ints("shape", 1, 7, -1), ints("start", 0),
-        ints("end", 84), ints("axis", 2), *extra,
+        ints("end", 84), ints("axis", 2), ints("parts", 4, 3), *extra,
     ]  # fmt: skip
     graph = helper.make_graph(
         nodes, "g", [helper.make_tensor_value_info("images", kind, [1, 3, size, size])],
