@@ -173,8 +173,8 @@ def test_a_changed_file_is_not_opened(made: dict[str, Path], tmp_path: Path) -> 
 def test_a_library_that_is_too_old_is_not_believed(
     made: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgekit.runtime.engines.litert_text.version", lambda _: "1.1.2")
-    with pytest.raises(MissingError, match=r"LiteRT 1\.2 or later"):
+    monkeypatch.setattr("edgekit.runtime.engines.library_version.version", lambda _: "1.1.2")
+    with pytest.raises(MissingError, match=r"ai-edge-litert 1\.2 or later"):
         load(made["w8"])
 
 
