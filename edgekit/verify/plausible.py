@@ -86,7 +86,7 @@ def _outputs(detector: Detector, dataset: Dataset | None, spec: DetectionSpec) -
     if not seen.wrong and seen.high == seen.low:
         seen.wrong["it gives every box the same score"] = f"{seen.high:.4g}"
     if seen.boxes and not seen.wrong:
-        _sizes(np.concatenate(seen.boxes), spec, seen)
+        _sizes(np.concatenate(seen.boxes), spec, seen, dataset is not None)
     for message, detail in seen.wrong.items():
         yield Trip(Reason.MISREAD, message, (f"{detail}, on {where}",))
 
@@ -134,10 +134,11 @@ def _classes(classes: Array, spec: DetectionSpec, seen: _Seen) -> None:
         )
 
 
-def _sizes(boxes: Array, spec: DetectionSpec, seen: _Seen) -> None:
+def _sizes(boxes: Array, spec: DetectionSpec, seen: _Seen, its_kind: bool) -> None:
     """That the best boxes do not all fail in one way: another unit, another order of their numbers.
 
-    Those of a network without training fail in several ways at once, and are let through.
+    Those of a network without training fail in several ways at once, and are let through; so are sizes below
+    nought where a picture is not of the kind that it knows.
     """
     if len(boxes) < _FEWEST:
         return
@@ -149,7 +150,7 @@ def _sizes(boxes: Array, spec: DetectionSpec, seen: _Seen) -> None:
     outside = ~turned & (
         (boxes[:, 0] > width) | (boxes[:, 1] > height) | (boxes[:, 2] < 0) | (boxes[:, 3] < 0)
     )
-    for which, what in ((turned, "end before they begin"), (tiny, "are smaller than a pixel"),
+    for which, what in ((turned & its_kind, "end before they begin"), (tiny, "are smaller than a pixel"),
                         (huge, "are larger than four pictures"), (outside, "lie outside the picture")):  # fmt: skip
         if which.mean() > _ALL:
             seen.wrong[f"its boxes {what}"] = f"{int(which.sum())} of the {len(boxes)} best"
