@@ -58,6 +58,9 @@ def collect(
             values = dict(zip(batch, session.run(batch, feed)))
             for name, value in {**feed, **values}.items():
                 flat = value.ravel()
+                if not flat.size:  # suppression in the graph left nothing of this image
+                    found.setdefault(name, Statistics())
+                    continue
                 if flat.size not in picks:
                     picks[flat.size] = generator.integers(0, flat.size, min(_SAMPLES, flat.size))
                 statistics = found.setdefault(name, Statistics())
@@ -98,7 +101,7 @@ def choose(model: onnx.ModelProto, statistics: dict[str, Statistics]) -> dict[st
     ranges = {n: around_zero(s) for n, s in statistics.items()}
     for name, s in statistics.items():
         readers = view.consumers.get(name, [])
-        if sorted(r.op_type for r in readers) == ["Mul", "Sigmoid"]:
+        if s.sample and sorted(r.op_type for r in readers) == ["Mul", "Sigmoid"]:
             ranges[name] = _silu_range(ranges[name], np.concatenate(s.sample)[::2])
         node = view.producers.get(name)
         if node is not None and node.op_type == "Sigmoid":

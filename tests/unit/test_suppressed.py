@@ -8,15 +8,19 @@ from typing import Any
 
 import numpy as np
 import onnx
+import PIL.Image
 import pytest
 from onnx import TensorProto, helper
 
 from edgekit.errors import UsageError
 from edgekit.graph.canonical import canonicalise
 from edgekit.model import Model
+from edgekit.quantize.sensitivity import detection_error
+from edgekit.runtime import load
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.onnx import OnnxSource
 from edgekit.verify.evidence import open_model
+from tests.cli.commands import Edgekit
 from tests.suppressing import SIDE, expected, suppressing
 
 
@@ -111,3 +115,39 @@ def test_an_order_that_nothing_says_is_asked_for(width: int, tmp_path: Path) -> 
     assert "class-first" in caught.value.next
     found = read(unordered("output", width), tmp_path, decoder="class-first")
     assert found.spec is not None and found.spec.decoder == "class-first"
+
+
+def test_the_gate_takes_any_number_of_boxes(edgekit: Edgekit, tmp_path: Path) -> None:
+    """From the file to boxes, in float and quantised; one of the images has none."""
+    onnx.save(suppressing("dets"), tmp_path / "dets.onnx")
+    (tmp_path / "images").mkdir()
+    for i, picture in enumerate(pictures()):
+        PIL.Image.fromarray(picture).save(tmp_path / "images" / f"{i}.png")
+    ran = edgekit(
+        "convert", tmp_path / "dets.onnx", "-p", "fp32", "-p", "w8a8", "--mean", 0, "--std", 255, "--launches", 0,
+        "--calibration", tmp_path / "images", "-o", tmp_path / "out", "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err + ran.out
+    for package in ran.json["packages"]:
+        (error,) = (
+            m["value"] for m in package["receipt"]["measurements"] if m["name"] == "detection error"
+        )
+        assert error == 0 if package["precision"] == "fp32" else 0 < error < 0.1
+        with load(package["path"]) as detector:
+            counts = {len(detector(p, score_threshold=0.0)) for p in pictures()}
+        assert len(counts) > 2 and 0 in counts
+
+
+def test_detections_are_compared_with_those_they_lie_on() -> None:
+    def rows(*found: tuple[list[float], float, int]) -> dict[str, np.ndarray[Any, Any]]:
+        boxes, scores, classes = zip(*found) if found else ([], [], [])
+        return {"boxes": np.array(boxes, np.float32).reshape(1, -1, 4), "scores": np.array([scores], np.float32),
+                "classes": np.array([classes], np.float32)}  # fmt: skip
+
+    one, two = ([0, 0, 10, 10], 0.9, 1), ([20, 20, 40, 40], 0.6, 0)
+    assert detection_error([rows(one, two)], [rows(two, one)]) == 0
+    assert detection_error([rows(one, two)], [rows(one)]) == pytest.approx(0.3)
+    assert detection_error([rows(one)], [rows(one, two)]) == pytest.approx(0.3)
+    assert detection_error([rows(one)], [rows(([0, 0, 10, 5], 0.7, 1))]) == pytest.approx(0.7)
+    assert detection_error([rows(one)], [rows(([0, 0, 10, 10], 0.9, 0))]) == pytest.approx(0.9)
+    assert detection_error([rows()], [rows()]) == 0
