@@ -28,7 +28,7 @@ from edgekit.model import Model
 from edgekit.outcome import Outcome
 from edgekit.package import Package, title_of, write_package
 from edgekit.reading import read_model, source_for
-from edgekit.receipt import Reason, Receipt
+from edgekit.receipt import Reason, Receipt, Trip
 from edgekit.sources.base import SourceOptions
 from edgekit.spec import Precision
 from edgekit.target import Target
@@ -110,7 +110,9 @@ def convert(
     name = name or title_of(model.name)
     if evaluating is not None:
         match_categories(evaluating, model.spec.labels)  # says now what would fail after minutes
-    check_plausible(model, evaluating or calibrating, allowed)
+    misread = check_plausible(
+        model, evaluating or (calibrating.without_boxes() if calibrating else None), allowed
+    )
     for target, wanted in jobs:
         for precision in wanted:
             check_replaceable(Path(out) / f"{name}-{target.name}-{precision}")
@@ -138,7 +140,7 @@ def convert(
             for precision in asked.with_parent(target, wanted):
                 title, start = f"{name}-{target.name}-{precision}", time.monotonic()
                 step = _Step(
-                    model, target, precision, Path(staging) / title, calibrating, verifier, parent
+                    model, target, precision, Path(staging) / title, calibrating, verifier, parent, misread
                 )
                 options_ = CompileOptions(extra=extra) if precision.is_float else quantising
                 if extra.get("dry_run"):
@@ -197,6 +199,7 @@ class _Step:
     calibrating: Dataset | None
     verifier: Verifier
     parent: Package | None
+    misread: tuple[Trip, ...] = ()  # what the user allowed of that
 
     def best(self, options: CompileOptions) -> _Candidate:
         """The first candidate that is accurate enough, else the one nearest to float."""
@@ -235,8 +238,9 @@ class _Step:
         staged = write_package(self.stage, manifest, files, {})
         receipt = self.verifier.check(staged, artifact, self.target, self.parent)
         receipt = dataclasses.replace(
-            receipt, steps=(repeats(folder),), search=(*tried, *receipt.search)
-        )
+            receipt, steps=(repeats(folder),), search=(*tried, *receipt.search),
+            trips=(*self.misread, *receipt.trips),
+        )  # fmt: skip
         return _Candidate(staged, files, receipt, artifact)
 
 

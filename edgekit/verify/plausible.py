@@ -53,7 +53,7 @@ def check_plausible(
         trips = [*_outputs(detector, dataset, model.spec), *_found(detector, dataset, model.spec)]
     if trips and Reason.MISREAD not in allowed:
         raise SourceError(
-            f"{model.source.name} was misread as {model.spec.decoder}: {trips[0].message}",
+            f"{model.source.name} was misread as {model.spec.decoder}, or is damaged: {trips[0].message}",
             "; ".join(trips[0].details), _NEXT,
         )  # fmt: skip
     return tuple(trips)

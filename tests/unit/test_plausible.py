@@ -121,5 +121,7 @@ def test_convert_refuses_before_it_compiles(edgekit: Edgekit, tmp_path: Path) ->
     )  # fmt: skip
     ran = edgekit(*command)
     assert ran.code == 5 and "misread as yolov9" in ran.err and not list(tmp_path.iterdir())
-    ran = edgekit(*command, "--allow", "misread")
+    ran = edgekit(*command, "--allow", "misread", "--json")
     assert ran.code == 0, ran.err
+    made = ran.json["packages"][0]["receipt"]
+    assert made["verdict"] == "allowed: misread" and "finds nothing" in made["trips"][0]["message"]
