@@ -7,6 +7,7 @@ import dataclasses
 from edgekit.graph import count
 from edgekit.graph.clean import clean_names
 from edgekit.graph.decoders import recognised
+from edgekit.graph.dequantise import dequantise
 from edgekit.graph.drop_casts import drop_casts
 from edgekit.graph.fold_gather import fold_gather
 from edgekit.graph.fold_sizes import fold_sizes
@@ -24,14 +25,16 @@ def canonicalise(model: Model, options: SourceOptions) -> Model:
     when a size, decoder or labels must be said by the user."""
     name, graph, spec = model.source.name, model.graph, model.spec
     notes: tuple[str, ...] = ()
+    quantised: tuple[str, ...] = ()
     if spec is None:
+        graph, quantised = dequantise(graph, name)
         graph, notes = fold_sizes(graph, options.image_size, name)
         graph = simplify(fix_shapes(graph, options.image_size, name), name)
         labels = options.labels or labels_in(model.metadata)
         graph, spec, more = recognised(
             graph, name, options.decoder, labels, options.image, model.metadata
         )
-        notes = (*notes, *more)
+        notes = (*quantised, *notes, *more)
     graph = softmax_on_last_axis(fold_gather(merge_convs(simplify(graph, name))))
     graph, names = clean_names(drop_casts(simplify(graph, name)))
     source = dataclasses.replace(model.source, notes=(*model.source.notes, *notes))
@@ -39,7 +42,7 @@ def canonicalise(model: Model, options: SourceOptions) -> Model:
         source = dataclasses.replace(
             source,
             flops=count.flops(graph),
-            parameters=source.parameters or count.parameters(model.graph),
+            parameters=source.parameters or count.parameters(graph if quantised else model.graph),
         )
     # `clean` may have renamed the image input
     spec = dataclasses.replace(
