@@ -140,7 +140,14 @@ def convert(
             for precision in asked.with_parent(target, wanted):
                 title, start = f"{name}-{target.name}-{precision}", time.monotonic()
                 step = _Step(
-                    model, target, precision, Path(staging) / title, calibrating, verifier, parent, misread
+                    model,
+                    target,
+                    precision,
+                    Path(staging) / title,
+                    calibrating,
+                    verifier,
+                    parent,
+                    misread,
                 )
                 options_ = CompileOptions(extra=extra) if precision.is_float else quantising
                 if extra.get("dry_run"):

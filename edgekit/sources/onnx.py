@@ -73,11 +73,28 @@ def _load(file: Path) -> onnx.ModelProto:
     _beside(file)
     try:
         graph = onnx.load(str(file))
+    except Exception as error:  # protobuf and file errors share no base class
+        raise _malformed(file, _said(error)) from error
+    if graph.graph.node and graph.ir_version > onnx.IR_VERSION:
+        raise SourceError(
+            f"{file.name} was written by a newer ONNX than the one installed",
+            f"its form (IR) is {graph.ir_version}, and onnx {onnx.__version__} reads {onnx.IR_VERSION} at most",
+            "install a newer onnx, or export the model in an older form",
+        )  # fmt: skip
+    try:
         onnx.checker.check_model(graph)
-        return graph
-    except Exception as error:  # protobuf, checker and file errors share no base class
-        said = str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error)
-        raise _malformed(file, said) from error
+    except Exception as error:  # nor do the checker's
+        if not graph.graph.node:
+            raise _malformed(file, _said(error)) from error
+        raise SourceError(
+            f"{file.name} breaks a rule of ONNX, or it is truncated", _said(error),
+            "export it again with a current exporter; a file with external data needs its data file beside it",
+        ) from error  # fmt: skip
+    return graph
+
+
+def _said(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error)
 
 
 def _malformed(file: Path, why: str) -> SourceError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from edgekit.errors import SourceError
@@ -13,6 +15,7 @@ from edgekit.sources.base import SourceOptions
 from edgekit.sources.onnx import OnnxSource
 from edgekit.verify.plausible import check_plausible
 from tests.data import ROOT, data
+from tests.heads import ultralytics
 
 CASES = ROOT.parent / "shared" / "cases"
 
@@ -76,3 +79,16 @@ def test_a_decoder_that_the_user_names_is_believed_and_then_tried() -> None:
         check_plausible(read(data("detectors/v5lite-e/v5lite-e.onnx"), decoder="yolov5-raw"), None)
         == ()
     )
+
+
+def test_an_onnx_that_is_newer_or_wrong_is_not_called_truncated(tmp_path: Path) -> None:
+    model = ultralytics(3, 0)
+    model.ir_version = onnx.IR_VERSION + 1
+    onnx.save(model, tmp_path / "new.onnx")
+    with pytest.raises(SourceError, match="newer ONNX than the one installed"):
+        read(tmp_path / "new.onnx")
+    wrong = ultralytics(3, 0)
+    wrong.graph.node[-1].input[0] = "nowhere"
+    onnx.save(wrong, tmp_path / "wrong.onnx")
+    with pytest.raises(SourceError, match="breaks a rule of ONNX"):
+        read(tmp_path / "wrong.onnx")

@@ -12,26 +12,7 @@ from onnx import helper, numpy_helper
 from edgekit.errors import SourceError, UsageError
 from edgekit.graph.fold_sizes import fold_sizes
 from edgekit.graph.view import GraphView
-from tests.heads import CELLS, RANDOM, SIDE, cells, corners, decode, graph, sigmoid
-
-
-def ultralytics(classes: int, beside: int, transposed: bool = False) -> onnx.ModelProto:
-    """Boxes, class probabilities, and as many other numbers beside them."""
-    arrays = {
-        "box": RANDOM.random((1, 4, CELLS)) * 50,
-        "logits": RANDOM.standard_normal((1, classes, CELLS)),
-    }
-    nodes = [helper.make_node("Sigmoid", ["logits"], ["likely"])]
-    parts = ["box", "likely"]
-    if beside:
-        arrays["more"] = RANDOM.standard_normal((1, beside, CELLS)) * 9
-        parts.append("more")
-    channels = 4 + classes + beside
-    nodes.append(helper.make_node("Concat", parts, ["joined"], axis=1))
-    last = ("Transpose", {"perm": [0, 2, 1]}) if transposed else ("Identity", {})
-    nodes.append(helper.make_node(last[0], ["joined"], ["output0"], **last[1]))
-    shape = (1, CELLS, channels) if transposed else (1, channels, CELLS)
-    return graph(nodes, {"output0": shape}, arrays, raw=("more",))
+from tests.heads import CELLS, RANDOM, SIDE, cells, corners, decode, graph, sigmoid, ultralytics
 
 
 @pytest.mark.parametrize("transposed", [False, True])
