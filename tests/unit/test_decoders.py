@@ -241,7 +241,7 @@ def test_what_cannot_be_told_is_asked_for_with_a_list() -> None:
 
 
 # The others read any rank-3 output: there the user's word is taken.
-@pytest.mark.parametrize("name", sorted(DECODERS.keys() - {"yolov8", "yolov5", "yolox", "rtdetr"}))
+@pytest.mark.parametrize("name", sorted(DECODERS.keys() - {"yolov8", "yolov5", "yolov6", "yolox", "rtdetr"}))
 def test_a_decoder_that_does_not_fit_says_so(name: str) -> None:
     with pytest.raises(UsageError, match=r"do not fit|cannot"):
         decode(unknown(), decoder=name)
@@ -285,3 +285,18 @@ def test_real_detectors_are_recognised(file: str, decoder: str) -> None:
     model = onnx.load(str(data(file)))
     _, spec = canonical_outputs(simplify(fix_shapes(model, None, file), file), file)
     assert spec.decoder == decoder
+
+
+def test_yolov6() -> None:
+    """Its objectness is a column of ones, and its images are prepared otherwise than YOLOX's."""
+    box, logits = RANDOM.random((1, CELLS, 4)) * 50, RANDOM.standard_normal((1, CELLS, 3))
+    nodes = [
+        helper.make_node("Sigmoid", ["logits"], ["likely"]),
+        helper.make_node("Concat", ["box", "ones", "likely"], ["outputs"], axis=2),
+    ]
+    model = graph(nodes, {"outputs": (1, CELLS, 8)}, {"box": box, "logits": logits})
+    model.graph.initializer.append(numpy_helper.from_array(np.ones((1, CELLS, 1), np.float32), "ones"))
+    found, spec = decode(model)
+    assert (spec.decoder, spec.image.color, spec.image.std[0]) == ("yolov6", "rgb", 255)
+    np.testing.assert_allclose(found["boxes"], corners(box), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found["scores"], sigmoid(logits).transpose(0, 2, 1), rtol=1e-5)

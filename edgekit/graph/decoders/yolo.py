@@ -70,7 +70,7 @@ def _matches_yolox(heads: Heads) -> bool:
     if len(shape) != 3 or shape[2] <= 5 or not heads.strides(shape[1]):
         return False
     kinds = heads.kinds(heads.outputs[0], 2)
-    if PROBABILITY in kinds[:4] or kinds[4] not in (*_SCORES, CONSTANT):
+    if PROBABILITY in kinds[:4] or kinds[4] not in _SCORES:
         return False
     if not all(k in _SCORES for k in kinds[5:]):
         return False
@@ -90,6 +90,22 @@ def _decode_yolox(heads: Heads) -> Decoded:
     centre = edit.op("Mul", edit.op("Add", edit.slice(raw, 2, 0, 2), edit.const(grid)), steps)
     size = edit.op("Mul", edit.op("Exp", edit.slice(raw, 2, 2, 4)), steps)
     return with_objectness(heads, heads.corners(edit.op("Concat", centre, size, axis=2)))
+
+
+def _matches_yolov6(heads: Heads) -> bool:
+    shape = heads.single()
+    if len(shape) != 3 or shape[2] <= 5 or not heads.strides(shape[1]):
+        return False
+    kinds = heads.kinds(heads.outputs[0], 2)
+    return (
+        set(kinds[:5]) == {ARITHMETIC, CONSTANT}
+        and kinds[4] == CONSTANT
+        and set(kinds[5:]) == {PROBABILITY}
+    )
+
+
+def _decode_yolov6(heads: Heads) -> Decoded:
+    return with_objectness(heads, heads.corners(heads.channels(heads.outputs[0], 2, 0, 4)))
 
 
 def _nanodet_split(heads: Heads) -> int:
@@ -162,7 +178,8 @@ NANODET_IMAGE = {
 
 YOLO_DECODERS = (
     Decoder("yolov8", "(1, 4+C, N) or (1, N, 4+C): xywh pixels, classes (Ultralytics, YOLOv9)", _matches_yolov8, _decode_yolov8),
-    Decoder("yolox", "(1, N, 5+C): a box a cell, objectness, classes (YOLOX, YOLOv6)", _matches_yolox, _decode_yolox, _YOLOX_IMAGE, 0.65),
+    Decoder("yolox", "(1, N, 5+C): a box a cell, objectness, classes (YOLOX)", _matches_yolox, _decode_yolox, _YOLOX_IMAGE, 0.65),
+    Decoder("yolov6", "(1, N, 5+C): xywh pixels, one, classes (YOLOv6)", _matches_yolov6, _decode_yolov6),
     Decoder("nanodet", "(1, N, C+4·bins): classes, side distributions (NanoDet-Plus)",
             lambda heads: _nanodet_split(heads) > 0, _decode_nanodet, NANODET_IMAGE, 0.6),
     Decoder("fastestdet", "(1, 5+C, H, W): objectness, box, classes (FastestDet)",
