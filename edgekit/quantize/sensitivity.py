@@ -68,8 +68,8 @@ def _mean(parts: list[Array]) -> float:
 
 
 def _overlap(a: Array, b: Array) -> Array:
-    """IoU of boxes (K, 4), row by row."""
+    """IoU of boxes (K, 4), row by row; the same box is the same, even where it has no area."""
     low, high = np.maximum(a[:, :2], b[:, :2]), np.minimum(a[:, 2:], b[:, 2:])
     shared = np.prod(np.maximum(high - low, 0), 1)
     areas = sum(np.prod(np.maximum(x[:, 2:] - x[:, :2], 0), 1) for x in (a, b))
-    return shared / np.maximum(areas - shared, 1e-9)
+    return np.where((a == b).all(1), 1.0, shared / np.maximum(areas - shared, 1e-9))

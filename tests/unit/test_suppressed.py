@@ -151,3 +151,5 @@ def test_detections_are_compared_with_those_they_lie_on() -> None:
     assert detection_error([rows(one)], [rows(([0, 0, 10, 5], 0.7, 1))]) == pytest.approx(0.7)
     assert detection_error([rows(one)], [rows(([0, 0, 10, 10], 0.9, 0))]) == pytest.approx(0.9)
     assert detection_error([rows()], [rows()]) == 0
+    empty = rows(([5, 5, 5, 2], 0.8, 1))  # of a network without training
+    assert detection_error([empty], [empty]) == 0
