@@ -241,7 +241,9 @@ def test_what_cannot_be_told_is_asked_for_with_a_list() -> None:
 
 
 # The others read any rank-3 output: there the user's word is taken.
-@pytest.mark.parametrize("name", sorted(DECODERS.keys() - {"yolov8", "yolov5", "yolov6", "yolox", "rtdetr"}))
+@pytest.mark.parametrize(
+    "name", sorted(DECODERS.keys() - {"yolov8", "yolov5", "yolov6", "yolox", "rtdetr"})
+)
 def test_a_decoder_that_does_not_fit_says_so(name: str) -> None:
     with pytest.raises(UsageError, match=r"do not fit|cannot"):
         decode(unknown(), decoder=name)
