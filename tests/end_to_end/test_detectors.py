@@ -215,3 +215,35 @@ def test_the_same_source_gives_the_same_bytes_anywhere(
             assert (Path(made["path"]) / name).read_bytes() == (
                 packages[made["precision"]] / name
             ).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "precision", "at_half"),
+    [
+        # onnxruntime, OpenCV and pycocotools alone, at the same thresholds
+        ("nanodet_m/nanodet_m.onnx", 0.2486, 0.4172),
+        ("fastestdet/FastestDet.onnx", 0.2114, 0.3563),
+        # mAP50 of the material's README
+        ("picodet_s_320/picodet_s_320.onnx", 0.321, 0.462),
+    ],
+)
+def test_detectors_of_several_outputs_find_what_their_authors_do(
+    file: str, precision: float, at_half: float
+) -> None:
+    from edgekit.cli.arguments import parse_labels
+    from edgekit.dataset import read_dataset
+    from edgekit.reading import read_model
+    from edgekit.runtime.image import read_image
+    from edgekit.sources.base import SourceOptions
+    from edgekit.verify.detection import PROTOCOL, evaluate
+    from edgekit.verify.evidence import open_model
+
+    labels = parse_labels("coco")
+    dataset = read_dataset(data("images/coco128_val2017"))
+    model = read_model(str(data(f"detectors/{file}")), SourceOptions(labels=labels))
+    with open_model(model) as detector:
+        found = [detector.arrays(read_image(i), **PROTOCOL, iou_threshold=0.7) for i in dataset.images]
+    accuracy = evaluate(dataset, found, labels, resamples=2)
+    assert accuracy.map == pytest.approx(precision, abs=0.002)
+    assert accuracy.map50 == pytest.approx(at_half, abs=0.002)
