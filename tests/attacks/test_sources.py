@@ -188,7 +188,7 @@ def test_calibration_folders_that_cannot_be_used(edgekit: Edgekit, tmp_path: Pat
     )
     (tmp_path / "fake").mkdir()
     (tmp_path / "fake" / "a.jpg").write_bytes(b"not a picture")
-    assert "not an image" in refuse(
+    assert "it is no JPEG" in refuse(
         edgekit, tmp_path, 5, model, *w8a8, "--calibration", tmp_path / "fake"
     )
 

@@ -22,9 +22,7 @@ DETECT = (
     "import json, numpy; from edgekit.runtime import load\n"
     "print(json.dumps(load({package!r})(numpy.load({image!r}))))"
 )
-WRITE = (
-    "from edgekit.runtime import load; print(load({package!r}).generate('the cat', max_tokens=8, temperature=0))"
-)
+WRITE = "from edgekit.runtime import load; print(load({package!r}).generate('the cat', max_tokens=8, temperature=0))"
 
 
 def pinned(versions: str, end: str) -> str:

@@ -244,7 +244,9 @@ def test_a_last_group_may_be_shorter() -> None:
 def test_the_precision_is_what_most_kept_layers_have(kind: str, tmp_path: Path) -> None:
     folders.write(tmp_path / "model", KINDS[kind])
     model = HuggingFaceSource().read(str(tmp_path / "model"), SourceOptions(), tmp_path / "files")
-    eight = any(k in kind for k in ("8 bits an", "8 bits", "whole bytes", "int8")) and "floats" not in kind
+    eight = (
+        any(k in kind for k in ("8 bits an", "8 bits", "whole bytes", "int8")) and "floats" not in kind
+    )
     if KINDS[kind].kept:
         assert model.native == ("w8" if eight else "w4")
     elif "desc_act" not in kind:  # which only its tensors tell
