@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgekit.documents import DocumentError, parse_json, read_utf8
-from edgekit.errors import DataError
+from edgekit.errors import DataError, no_file
 
 _LARGEST = 2**30  # bytes
 _SEPARATOR = "<|endoftext|>"
@@ -16,9 +16,10 @@ _SHORTEST = 32  # tokens of a window that is not full
 
 
 def read_texts(path: Path) -> list[str]:
-    """The texts of a file: the whole of a .txt, one a line of a .jsonl. Raises DataError."""
+    """The texts of a file: the whole of a .txt, one a line of a .jsonl. Raises DataError, and UsageError
+    where there is no such file."""
     if not path.is_file():
-        raise DataError(f"There is no text file {path}", "", "pass a UTF-8 .txt or .jsonl")
+        raise no_file("text file", str(path), "pass a UTF-8 .txt or .jsonl")
     try:
         content = read_utf8(path, _LARGEST)
     except DocumentError as error:

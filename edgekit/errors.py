@@ -2,7 +2,7 @@
 
     EdgekitError
     ├── GateError          1   a verdict, gate or tripwire failed
-    ├── UsageError         2   the request itself is wrong or ambiguous
+    ├── UsageError         2   the request itself is wrong or ambiguous, or names what is not there
     ├── MissingError       3   something is not installed or configured
     ├── DeviceError        4   a device cannot be reached or failed while measuring
     ├── ConversionError    5   a source could not become a package
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
 
 from edgekit.redaction import printable, redact
@@ -104,6 +105,19 @@ class IntegrityError(EdgekitError):
 
 class RemoteError(EdgekitError):
     exit_code = 7
+
+
+def no_file(kind: str, path: str, next: str = "check the path") -> UsageError:
+    """For a path, as it was given, at which there is no file: `kind` says what was wanted there."""
+    if "://" in path:
+        return UsageError(
+            f"{path} is an address, not a file", "files are read from this machine", "download it, and pass the file"
+        )  # fmt: skip
+    if os.path.isdir(path):
+        return UsageError(f"{path} is a folder", f"a file was expected: one {kind}", next)
+    if os.path.exists(path):
+        return UsageError(f"{path} is not a file", "", next)
+    return UsageError(f"There is no {kind} {path}", "", next)
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ from edgekit.manifest import (
     parse_manifest,
     title_of,
 )
+from edgekit.mistaken import may_be_packed, no_package
 from edgekit.receipt import SCHEMA as RECEIPT_SCHEMA
 from edgekit.receipt import Receipt, check_receipt
 from edgekit.spec import from_json, to_json
@@ -45,11 +46,15 @@ class Package:
     """A package opened for reading. Opening checks the manifest; `read` checks what it returns."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """`path` is a package folder or an `.edgepkg` file. Raises IntegrityError."""
+        """`path` is a package folder or an `.edgepkg` file. Raises IntegrityError, and UsageError for what is
+        not there or something else."""
         self.path = Path(path)
         self._unpacked: tempfile.TemporaryDirectory[str] | None = None
         self.folder = self.path
-        if self.path.is_file():
+        packed = self.path.is_file() and may_be_packed(self.path)
+        if not packed and not os.path.lexists(self.path / MANIFEST):
+            raise no_package(os.fspath(path))
+        if packed:
             self._unpacked = tempfile.TemporaryDirectory(prefix="edgekit-")
             from edgekit.archive import unpack
 
@@ -166,8 +171,6 @@ class Package:
 
 
 def _read_json(folder: Path, name: str) -> bytes:
-    if not folder.is_dir():
-        raise IntegrityError(f"There is no package at {folder}", "", "check the path")
     path = _regular_file(folder, name)
     if path.stat().st_size > MAX_JSON:
         raise IntegrityError(f"{name} is larger than any real one", "", "do not use this package")

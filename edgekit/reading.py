@@ -11,7 +11,7 @@ from typing import Any
 
 from edgekit import cache, progress, registry
 from edgekit.child import Child, ChildError
-from edgekit.errors import SourceError, UsageError, from_dict, guard
+from edgekit.errors import SourceError, UsageError, from_dict, guard, no_file
 from edgekit.model import Model, TextModel
 from edgekit.reading_child import read
 from edgekit.sources import others
@@ -84,6 +84,8 @@ def source_for(path: str) -> Any:
     known = others.named(path)
     if known is not None:
         raise known
+    if not Path(path).exists():
+        raise no_file("file or folder", path)
     raise UsageError(
         f"edgekit does not know what {Path(path).name} is",
         "sources are told by their ending, and language models by their config.json",

@@ -10,6 +10,7 @@ import click
 from edgekit.cli.apart import bound_source
 from edgekit.cli.output import emit, json_option, number, table
 from edgekit.cli.text_options import text_given, text_options
+from edgekit.cli.unused import check_kind, check_needs, check_without
 
 _NEXT = {
     "accuracy": "more calibration images like those it will see, more --float-layers",
@@ -133,9 +134,11 @@ _NEXT = {
     "--force", is_flag=True, help="Replace packages of which more is known than of the new ones."
 )
 @json_option
+@click.pass_context
 def command(
-    source: str, targets: tuple[str, ...], precisions: tuple[str, ...], as_json: bool, **given: Any
-) -> int:
+    invocation: click.Context, source: str, targets: tuple[str, ...], precisions: tuple[str, ...],
+    as_json: bool, **given: Any,
+) -> int:  # fmt: skip
     """Turn SOURCE into a package for each target and precision.
 
     SOURCE: a YOLOv9 or GELAN checkpoint (.pt, .safetensors), a detector as .onnx, a torch program
@@ -154,14 +157,26 @@ def command(
     """
     from edgekit.cli.arguments import parse_source_options
     from edgekit.pipeline import convert
+    from edgekit.reading import source_for
     from edgekit.sources.hub import fetch, is_hub_id, refuse
+    from edgekit.target import find_target
 
+    check_needs(invocation)
     options = parse_source_options(given)
     if is_hub_id(source):
         if not given["download"]:
             raise refuse(source)
         given["name"] = given["name"] or source.partition("/")[2]
         source = fetch(source)
+    else:
+        check_without(invocation, ("download",), f"{source} is on this machine")
+    text = bool(getattr(source_for(source), "text", False))
+    check_kind(invocation, text)
+    found = [find_target(t) for t in targets]
+    if not text and not any(p.startswith("w") for p in precisions or [t.precisions[0] for t in found]):
+        check_without(invocation, ("float_layers",), "nothing is quantised: name a precision with -p")
+    if not (given["via"] or any(t.simulator for t in found)):
+        check_without(invocation, ("simulated_images",), "none of the targets has a simulator")
     bound_source(source)
     start = time.monotonic()
     outcomes = convert(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -12,7 +13,7 @@ import click
 from edgekit.cli.console import utf8
 from edgekit.cli.output import threads_option
 from edgekit.documents import DocumentError, decode
-from edgekit.errors import DataError
+from edgekit.errors import DataError, no_file
 from edgekit.redaction import printable
 
 _LARGEST = 2**26  # bytes of a prompt or schema
@@ -93,7 +94,9 @@ def speed(done: Any) -> str:
 
 
 def text_of(path: str) -> str:
-    """The content of a file, or of stdin for -."""
+    """The content of a file, or of stdin for -. Raises UsageError where there is none, DataError."""
+    if path != "-" and not Path(path).is_file():
+        raise no_file("file", path)
     try:
         with contextlib.nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as file:
             return decode(file.read(_LARGEST + 1), _LARGEST)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from edgekit.cli.output import emit, json_option, number, table, threads_option
+from edgekit.cli.unused import check_needs, check_without
 
 
 @click.command()
@@ -52,15 +53,20 @@ from edgekit.cli.output import emit, json_option, number, table, threads_option
     "--image-count", type=click.IntRange(1), default=8, show_default=True, help="Of --images, at most."
 )
 @json_option
-def command(packages: tuple[str, ...], as_json: bool, **options: Any) -> None:
+@click.pass_context
+def command(context: click.Context, packages: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Measure latency, load time and memory of PACKAGES on a device.
 
     Every launch is a fresh process; launches of several packages alternate. Intervals are 95 % of
     the median and resample launches: they say what another day's launches would give.
     """
+    check_needs(context)
     if options["ops"]:
         from edgekit.cli.operators import show
 
+        check_without(
+            context, ("source", "store", "no_record", "launches"), "--ops measures once, and records nothing"
+        )  # fmt: skip
         show(packages, options, as_json)
         return
     from edgekit.devices.address import open_device

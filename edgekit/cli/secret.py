@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgekit.documents import DocumentError, read_utf8
-from edgekit.errors import UsageError
+from edgekit.errors import UsageError, no_file
 from edgekit.redaction import remember
 
 _LARGEST = 4096  # bytes
@@ -13,6 +13,8 @@ _LARGEST = 4096  # bytes
 
 def secret_in(path: str, option: str) -> str:
     """The one word in a file, which no message shows from now on. Raises UsageError."""
+    if not Path(path).is_file():
+        raise no_file("file", path, f"write the secret into a file, and pass that to {option}")
     try:
         words = read_utf8(Path(path), _LARGEST).split()
     except (OSError, DocumentError) as error:

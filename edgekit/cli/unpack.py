@@ -8,7 +8,8 @@ import click
 
 from edgekit.archive import unpack
 from edgekit.cli.output import emit, json_option
-from edgekit.errors import UsageError
+from edgekit.errors import no_file
+from edgekit.mistaken import may_be_packed, no_package
 from edgekit.package import Package
 
 
@@ -21,7 +22,9 @@ from edgekit.package import Package
 def command(file: str, out: str, as_json: bool) -> None:
     """Write the .edgepkg FILE back as a package folder, and verify it."""
     if not Path(file).is_file():
-        raise UsageError(f"There is no file {file}", "", "pass an .edgepkg file")
+        raise no_file(".edgepkg file", file)
+    if not may_be_packed(Path(file)):
+        raise no_package(file)
     folder = unpack(Path(file), Path(out))
     Package(folder).verify()
     if as_json:

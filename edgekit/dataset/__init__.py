@@ -13,7 +13,7 @@ from edgekit.dataset.folder import check_readable, images_in
 from edgekit.dataset.matching import match_categories
 from edgekit.dataset.records import Box, Dataset, no_such
 from edgekit.dataset.yolo import read_yolo
-from edgekit.errors import DataError, guard
+from edgekit.errors import DataError, UsageError, guard
 
 __all__ = ["Box", "Dataset", "check_readable", "match_categories", "read_dataset"]
 
@@ -21,8 +21,8 @@ __all__ = ["Box", "Dataset", "check_readable", "match_categories", "read_dataset
 def read_dataset(path: str | Path) -> Dataset:
     """A folder of images, or the file of annotations that is meant where a folder has several.
 
-    Raises DataError when there are no images, or annotations do not fit them; UsageError where the folder may
-    be read in two ways. Names lead into the folder only; links to files are followed, since people keep
+    Raises DataError when there are no images, or annotations do not fit them; UsageError where there is no such
+    folder, or it may be read in two ways. Names lead into the folder only; links to files are followed, since people keep
     their images elsewhere.
     """
     with guard(DataError, f"{path} cannot be read", "mend it, or pass another folder"):
@@ -40,7 +40,7 @@ def _read(path: Path) -> Dataset:
         above = path.parent.parent if path.parent.name == "annotations" else path.parent
         return read_coco(above, path, data)
     if path.is_file():
-        raise DataError(f"{path} is a file", "images come as a folder", "pass the folder it lies in")
+        raise UsageError(f"{path} is a file", "images come as a folder", "pass the folder it lies in")
     if not path.is_dir():
         raise no_such(path)
     annotations = annotations_in(path)

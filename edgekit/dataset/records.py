@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edgekit.errors import DataError
+from edgekit.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def listed(paths: list[Path], folder: Path, most: int = 3) -> str:
     return ", ".join(names) + (f" and {len(paths) - most} more" if len(paths) > most else "")
 
 
-def no_such(path: Path) -> DataError:
-    return DataError(
+def no_such(path: Path) -> UsageError:
+    return UsageError(
         f"There is no folder {path}", "",
         "pass a folder with images/ and an annotations .json, or images/ and labels/",
     )  # fmt: skip

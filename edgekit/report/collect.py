@@ -53,7 +53,7 @@ def collect(paths: Sequence[str | Path], store: Path | None = None) -> list[Evid
         raise UsageError(
             f"There is no results database at {store}", "", "check --store, or leave it out"
         )
-    unique = list(dict.fromkeys(Path(p).resolve() for p in paths))
+    unique = {Path(p).resolve(): p for p in paths}.values()
     results = Store(where) if where.exists() else None  # a report must not create a database
     try:
         return [_evidence(path, results) for path in unique]
@@ -62,8 +62,9 @@ def collect(paths: Sequence[str | Path], store: Path | None = None) -> list[Evid
             results.close()
 
 
-def _evidence(path: Path, store: Store | None) -> Evidence:
-    package = Package(path)
+def _evidence(given: str | Path, store: Store | None) -> Evidence:
+    package = Package(given)
+    path = Path(given).resolve()
     package.verify()
     try:
         receipt = from_json(Receipt, {"measurements": [], **package.receipt()})

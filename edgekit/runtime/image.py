@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from edgekit.documents import read_bytes
-from edgekit.errors import DataError, MissingError, guard
+from edgekit.errors import DataError, MissingError, guard, no_file
 from edgekit.runtime.engine import Array
 from edgekit.runtime.image_size import size_of
 from edgekit.runtime.orientation import upright, upright_size
@@ -24,7 +24,7 @@ def read_image(path: str | os.PathLike[str]) -> Array:
     """A JPEG, PNG, … as HWC uint8 RGB, upright. Uses OpenCV when installed, else Pillow."""
     file = Path(path)
     if not file.is_file():
-        raise DataError(f"There is no image {file}", "", "check the path")
+        raise no_file("image", os.fspath(path))
     with guard(DataError, f"{file.name} is not an image that can be read", "use JPEG or PNG"):
         data = read_bytes(file, _LARGEST)
         _check_size(file, data)

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from edgekit.documents import DocumentError, read_object
-from edgekit.errors import SourceError, UnsafeSourceError, UsageError
+from edgekit.errors import SourceError, UnsafeSourceError, no_file
 
 _ENTRIES = 20_000  # of a folder; a model's has dozens
 _NEXT = "copy the files themselves into one folder, and look at what this link or name was for"
@@ -28,10 +28,8 @@ def combined_sha256(paths: list[Path]) -> str:
 
 def existing_file(path: str) -> Path:
     found = Path(path)
-    if not found.exists():
-        raise UsageError(f"There is no file {path}", "", "check the path")
     if not found.is_file():
-        raise UsageError(f"{path} is not a file", "", "pass the file itself")
+        raise no_file("file", path)
     if found.stat().st_size == 0:
         raise SourceError(f"{found.name} is empty", "", "download or copy it again")
     return found

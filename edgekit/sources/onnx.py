@@ -54,7 +54,13 @@ def _beside(file: Path) -> list[Path]:
     except WireError as error:
         raise _malformed(file, str(error)) from error
     names = sorted({t.file for t in tensors})
-    found = [existing_file(str(contained(file.parent, name))) for name in names]
+    found = [contained(file.parent, name) for name in names]
+    missing = [f for f in found if not f.is_file()]
+    if missing:
+        raise SourceError(
+            f"{missing[0].name} is missing, which holds weights of {file.name}", f"{len(missing)} of {len(found)} files are",
+            "copy all its files into one folder, under the names they had",
+        )  # fmt: skip
     held = sum(f.stat().st_size for f in found)
     if sum(max(t.bytes, 0) for t in tensors) > _SHARED * held:
         raise SourceError(

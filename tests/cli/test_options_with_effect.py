@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import IMAGE, Edgekit
+from tests.data import SHAPES
 
 
 def test_nothing_to_simulate(edgekit: Edgekit, packages: dict[str, Path]) -> None:
@@ -42,3 +43,40 @@ def test_greedy_is_greedy(text_packages: dict[str, Path]) -> None:
     assert not request(spec, {"temperature": 0}).penalises
     assert request(spec, {"temperature": 0, "repetition_penalty": 1.1}).penalises
     assert request(spec, {"temperature": 0.5}).sampling.repetition_penalty == 1.3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--context", 64), ("--eval-windows", 3), ("--float-layers", 3), ("--simulated-images", 4),
+        ("--eval-images", 4), ("--calibration-images", 4), ("--merge",), ("--link",), ("--bits", 4), ("--download",),
+    ],
+)  # fmt: skip
+def test_a_detector_is_not_asked_in_vain(
+    options: tuple[object, ...], edgekit: Edgekit, tmp_path: Path
+) -> None:
+    ran = edgekit("convert", SHAPES / "shapes.safetensors", "-o", tmp_path, *options)
+    assert ran.code == 2 and str(options[0]) in ran.err, ran.err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--labels", "a,b"), ("--image-size", 64), ("--float-layers", 2), ("--calibration-images", 4),
+        ("--reference", "x.onnx"), ("--simulated-images", 4), ("--eval-windows", 4),
+    ],
+)  # fmt: skip
+def test_a_language_model_is_not_asked_in_vain(
+    options: tuple[object, ...], edgekit: Edgekit, tmp_path: Path
+) -> None:
+    ran = edgekit("convert", SHAPES.parent / "relief" / "model", "-o", tmp_path, *options)
+    assert ran.code == 2, ran.err
+
+
+@pytest.mark.parametrize(
+    "options", [("--images", SHAPES), ("--image-count", 3), ("--ops", "--no-record"), ("--ops", "--launches", 9)]
+)  # fmt: skip
+def test_nothing_is_profiled_in_vain(
+    options: tuple[object, ...], edgekit: Edgekit, packages: dict[str, Path]
+) -> None:
+    assert edgekit("profile", packages["fp32"], "-d", "null:12", *options).code == 2

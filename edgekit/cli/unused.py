@@ -1,0 +1,56 @@
+"""An option without effect is an error: what was typed is compared with what the work at hand looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+from click.core import ParameterSource
+
+from edgekit.errors import UsageError
+
+_OF_TEXT = ("context", "eval_windows")
+_OF_DETECTORS = (
+    "calibration_images", "eval_images", "float_layers", "simulated_images", "reference",
+)  # fmt: skip
+NEEDS = {
+    "calibration_images": "calibration", "eval_images": "eval_", "eval_windows": "eval_",
+    "images": "source", "image_count": "images",
+}  # fmt: skip
+
+
+def check_needs(context: click.Context) -> None:
+    """Raises UsageError for an option that says more about one that was not given."""
+    for name, other in NEEDS.items():
+        if _typed(context, name) and not context.params.get(other):
+            raise UsageError(
+                f"{_flag(context, name)} says nothing without {_flag(context, other)}", "",
+                f"add {_flag(context, other)}, or leave it out",
+            )  # fmt: skip
+
+
+def check_kind(context: click.Context, text: bool) -> None:
+    """Raises UsageError for options of `convert` that are for the other kind of model."""
+    for name in _OF_DETECTORS if text else _OF_TEXT:
+        if _typed(context, name):
+            own, other = (
+                ("a language model", "detectors") if text else ("a detector", "language models")
+            )
+            raise UsageError(
+                f"{_flag(context, name)} is for {other}", f"this source is {own}", "leave it out"
+            )
+
+
+def check_without(context: click.Context, names: Sequence[str], why: str) -> None:
+    """Raises UsageError where one of the options was typed, which `why` leaves without effect."""
+    for name in names:
+        if _typed(context, name):
+            raise UsageError(f"{_flag(context, name)} has no effect here", why, "leave it out")
+
+
+def _typed(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _flag(context: click.Context, name: str) -> str:
+    return next(p.opts[-1] for p in context.command.params if p.name == name)

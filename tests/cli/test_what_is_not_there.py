@@ -1,0 +1,87 @@
+"""One rule: what a command names and is not there, or is something else, is a wrong request (exit code 2), and
+the error says what is there. What is there and damaged is another matter (5 and 6)."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import IMAGE, Edgekit
+from tests.data import SHAPES
+
+MODEL = SHAPES / "shapes.safetensors"
+VERBS: list[tuple[str, ...]] = [
+    ("inspect",), ("verify",), ("pack",), ("profile",), ("report",), ("serve",), ("doctor", "--package"),
+    ("generate", "-p", "hi"), ("chat",), ("compare", "PACKAGE"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda v: v[0])
+def test_where_a_package_is_wanted(
+    verb: tuple[str, ...], edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path
+) -> None:
+    command = [str(packages["fp32"]) if w == "PACKAGE" else w for w in verb]
+    (tmp_path / "photos").mkdir()
+    for given, said in {
+        tmp_path / "absent": "There is no package",
+        packages["fp32"].parent: f"is a folder of packages\n  why:  it holds {packages['fp32'].name}",
+        tmp_path / "photos": "photos is not a package",
+        MODEL: "shapes.safetensors is a model, not a package",
+        "https://example.org/a.edgepkg": "https://example.org/a.edgepkg is an address",
+    }.items():
+        ran = edgekit(*command, given)
+        assert ran.code == 2 and said in ran.err, ran.err
+
+
+def test_a_package_that_is_damaged_is_no_wrong_request(
+    edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(packages["fp32"], tmp_path / "package")
+    (tmp_path / "package" / "manifest.json").unlink()
+    (tmp_path / "a.edgepkg").write_bytes(b"not an archive")
+    assert edgekit("inspect", tmp_path / "package").code == 6
+    assert edgekit("inspect", tmp_path / "a.edgepkg").code == 6
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("convert", "ABSENT.pt"), "There is no file"),
+        (("convert", "ABSENT"), "There is no file or folder"),
+        (("convert", "https://example.org/m.onnx"), "is an address, not a file"),
+        (("convert", SHAPES), "does not know what shapes is"),
+        (("convert", MODEL, "-p", "w8a8", "--calibration", "ABSENT"), "There is no folder"),
+        (("convert", MODEL, "--eval", "ABSENT"), "There is no folder"),
+        (("convert", MODEL, "--eval", SHAPES / "README.md"), "README.md is a file"),
+        (("convert", MODEL, "--labels", "ABSENT"), "There is no labels file"),
+        (("convert", MODEL, "--reference", "ABSENT.onnx"), "There is no file"),
+        (("detect", "PACKAGE", "ABSENT.jpg"), "There is no image"),
+        (("unpack", "ABSENT"), "There is no .edgepkg file"),
+        (("unpack", SHAPES), "is a folder"),
+        (("unpack", MODEL), "is a model, not a package"),
+        (("report", "PACKAGE", "--store", "ABSENT"), "There is no results database"),
+        (("generate", "PACKAGE", "-f", "ABSENT"), "There is no file"),
+        (("generate", "PACKAGE", "-f", SHAPES), "is a folder"),
+        (("serve", "PACKAGE", "--api-key-file", "ABSENT"), "There is no file"),
+    ],
+)  # fmt: skip
+def test_where_something_else_is_wanted(
+    command: tuple[object, ...], said: str, edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path
+) -> None:
+    absent, package = str(tmp_path / "absent"), str(packages["fp32"])
+    words = [str(w).replace("ABSENT", absent).replace("PACKAGE", package) for w in command]
+    ran = edgekit(*words)
+    assert ran.code == 2 and said in ran.err, ran.err
+
+
+def test_the_runtime_says_the_same(tmp_path: Path) -> None:
+    from edgekit.errors import UsageError
+    from edgekit.runtime import load
+    from edgekit.runtime.image import read_image
+
+    with pytest.raises(UsageError, match="There is no package"):
+        load(tmp_path / "absent")
+    with pytest.raises(UsageError, match="There is no image"):
+        read_image(tmp_path / IMAGE.name)
