@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -24,6 +25,8 @@ from edgekit.spec import (
 SCHEMA = "edgekit.package/1"
 RECEIPT = "receipt.json"
 MAX_JSON = 16 * 2**20  # no honest manifest comes near; a hostile one must not fill memory
+_DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9])?")
+_RANGE = re.compile(r"[0-9A-Za-z.*+!<>=~, -]{0,100}")
 MAX_FILES = 2000  # the parts of a large language model for a dozen chips are some hundreds
 
 
@@ -35,15 +38,17 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class EngineRequirement:
-    """The engine that opens `artifact`, and the versions it was tested with (PEP 440).
+    """The engine that opens `artifact`, and the versions of its library that do (PEP 440).
 
     `chips`: where each chip has a file of its own, which one; `artifact` is then the first.
+    `libraries`: what else the engine needs for this package, by the name of the distribution, and the versions.
     """
 
     name: str
     versions: str
     artifact: str
     chips: dict[str, str] = field(default_factory=dict)
+    libraries: dict[str, str] = field(default_factory=dict)
 
     @property
     def artifacts(self) -> set[str]:
@@ -118,6 +123,7 @@ def parse_manifest(raw: bytes) -> Manifest:
         manifest = from_json(Manifest, data)
         check_spec(manifest.model)
         _check_origin(manifest)
+        _check_libraries(manifest.engine.libraries)
     except ValueError as error:
         raise IntegrityError(f"manifest.json is malformed: {error}", "", "convert again") from error
     if raw != canonical(data):
@@ -161,6 +167,13 @@ def _check_origin(manifest: Manifest) -> None:
     versions = tools.get("versions", {})
     if not isinstance(versions, dict) or not all(isinstance(v, str) for v in versions.values()):
         raise ValueError("toolchain.versions are no texts")
+
+
+def _check_libraries(libraries: dict[str, str]) -> None:
+    """Messages show these names, next to a command to copy: they must be names. Raises ValueError."""
+    for name, versions in libraries.items():
+        if not _DISTRIBUTION.fullmatch(name) or not _RANGE.fullmatch(versions):
+            raise ValueError(f"engine.libraries has {name!r:.80} in {versions!r:.80}")
 
 
 def check_title(name: str) -> None:

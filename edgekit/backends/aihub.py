@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgekit.aihub.hub import Done, Hub
 
 _ENGINES = {  # of each runtime: the engine that opens the result, its versions, the file's ending
-    "precompiled_qnn_onnx": ("qnn", ">=2,<3", "onnx"), "qnn_context_binary": ("qnn", ">=2,<3", "onnx"),
+    "precompiled_qnn_onnx": ("qnn", "", "onnx"), "qnn_context_binary": ("qnn", "", "onnx"),  # by QAIRT
     "qnn_dlc": ("qnn-dlc", ">=2", "dlc"), "tflite": ("litert", ">=1.2,<3", "tflite"),
     "onnx": ("onnxruntime", ">=1.20,<2", "onnx"),
 }  # fmt: skip
@@ -82,6 +82,7 @@ class AiHubBackend:
         work: Path, progress: Progress,
     ) -> Artifact:  # fmt: skip
         from edgekit.aihub.hub import Hub
+        from edgekit.qnn.libraries import ONNXRUNTIME, provider_versions
         from edgekit.qnn.prepare import prepare
 
         wanted = Wanted.of(options.extra)
@@ -119,7 +120,10 @@ class AiHubBackend:
         sent.unlink()
         name, versions, _ = _ENGINES[wanted.runtime]
         first = next(iter(chips.values()))
-        engine = EngineRequirement(name, versions, first, chips if name == "qnn" else {})
+        engine = EngineRequirement(name, versions, first)
+        if name == "qnn":
+            needs = provider_versions(runs.versions.get("QAIRT", ""))
+            engine = EngineRequirement(name, needs, first, chips, {"onnxruntime": ONNXRUNTIME})
         notes = list(advice(model, target, precision))
         if any(r["emulated"] for r in rows):
             notes.append("compiled by an emulator of AI Hub on this machine, not by Qualcomm's service")

@@ -48,6 +48,11 @@ def without_graph(made: Artifact, out: Path, **settings: Any) -> Artifact:
     return replace(made, settings={**kept, **settings})
 
 
+def tokenizer_libraries(made: Artifact) -> dict[str, str]:
+    """What makes the ids of a text where another engine computes: that of `made`, and what it needs itself."""
+    return {"onnxruntime-genai": made.engine.versions, **made.engine.libraries}
+
+
 def number(options: CompileOptions, name: str, default: int) -> int:
     given = options.extra.get(name, "") or str(default)
     if not given.isdigit() or int(given) < 1:

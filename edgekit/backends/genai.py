@@ -74,8 +74,9 @@ class GenaiBackend:
         files = sorted(p.relative_to(work).as_posix() for p in out.rglob("*") if p.is_file())
         (out / model.spec.vocabulary).write_bytes((model.folder / model.spec.vocabulary).read_bytes())
         files.append(f"package/{model.spec.vocabulary}")
-        engine = EngineRequirement("genai", ">=0.18,<0.19", "model.onnx")
         spec, notes = _tokenizer(out, model)
+        reference = {"tokenizers": ">=0.22,<1"} if spec.tokenizer == "tokenizers" else {}
+        engine = EngineRequirement("genai", ">=0.18,<0.19", "model.onnx", libraries=reference)
         spec = kv_cache.in_int8(spec) if cache else spec
         notes = (*getattr(network, "reading_notes", ()), *notes)
         found = self.available().versions

@@ -51,6 +51,7 @@ class QnnBackend:
         work: Path, progress: Progress,
     ) -> Artifact:  # fmt: skip
         from edgekit.qnn.context import PlacementError, compile_context
+        from edgekit.qnn.libraries import ONNXRUNTIME, provider_versions
         from edgekit.qnn.prepare import prepare
 
         images = read_dataset(options.calibration) if options.calibration else None
@@ -76,9 +77,13 @@ class QnnBackend:
             file = f"model-{chip.soc}.onnx"
             (work / file).write_bytes(contexts[chip.soc])
             chips.update(dict.fromkeys((chip.soc, *chip.android), file))
-        engine = EngineRequirement("qnn", ">=2,<3", f"model-{target.chips[0].soc}.onnx", chips)
+        tools = self.available().versions
+        engine = EngineRequirement(
+            "qnn", provider_versions(tools["QAIRT"]), f"model-{target.chips[0].soc}.onnx", chips,
+            {"onnxruntime": ONNXRUNTIME},
+        )  # fmt: skip
         return Artifact(
-            tuple(dict.fromkeys(chips.values())), engine, self.available().versions,
+            tuple(dict.fromkeys(chips.values())), engine, tools,
             {**ready.settings, "chips": [c.soc for c in target.chips]}, ready.search,
             advice(model, target, precision), ready.spec,
             (*ready.gates, _placed(ready), *figures(model, target, precision)),

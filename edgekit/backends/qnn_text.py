@@ -16,7 +16,14 @@ from edgekit import cache
 from edgekit.backends import qnn_text_hub
 from edgekit.backends.aihub import Wanted
 from edgekit.backends.base import Artifact, Availability, CompileOptions
-from edgekit.backends.fixed_text import both, check_family, number, prompt_step, without_graph
+from edgekit.backends.fixed_text import (
+    both,
+    check_family,
+    number,
+    prompt_step,
+    tokenizer_libraries,
+    without_graph,
+)
 from edgekit.backends.genai import GenaiBackend
 from edgekit.backends.qnn import QnnBackend
 from edgekit.backends.qnn_text_hub import Sender
@@ -50,6 +57,8 @@ class QnnTextBackend:
         self, model: AnyModel, target: Target, precision: Precision, options: CompileOptions,
         work: Path, progress: Progress,
     ) -> Artifact:  # fmt: skip
+        from edgekit.qnn.libraries import ONNXRUNTIME_WITH_GENAI, provider_versions
+
         assert isinstance(model, TextModel)
         check_family(model)
         wanted = Wanted.of(options.extra)
@@ -66,6 +75,12 @@ class QnnTextBackend:
             for chip in target.chips:
                 _compiled(graphs, chip, out / chip.soc, progress, sender)
                 chips.update(dict.fromkeys((chip.soc, *chip.android), f"{chip.soc}/token-0.onnx"))
+        tools = {**self.available().versions, **sender.versions}
+        qairt = (sender.versions if sender.hub else tools).get("QAIRT", "")
+        engine = EngineRequirement(
+            "qnn-text", provider_versions(qairt), f"{target.chips[0].soc}/token-0.onnx", chips,
+            {"onnxruntime": ONNXRUNTIME_WITH_GENAI, **tokenizer_libraries(made)},
+        )  # fmt: skip
         nodes = sum(_nodes(g) for g in graphs)
         placed = Measurement("gate", "compiled: nodes on the NPU", float(nodes), "1", Provenance.MEASURED,
                              note="all but the lookup of tokens: the compiler may leave none to the CPU")  # fmt: skip
@@ -73,9 +88,8 @@ class QnnTextBackend:
         notes = (*made.notes, *sender.notes, *(n for c in target.chips for n in c.notes), _UNSHARED)
         return replace(
             made, files=tuple(kept), notes=notes, search=(*made.search, *sender.rows),
-            versions={**self.available().versions, **sender.versions},
+            versions=tools, engine=engine,
             settings={**made.settings, "chips": [c.soc for c in target.chips]}, measured=(*made.measured, placed),
-            engine=EngineRequirement("qnn-text", ">=2,<3", f"{target.chips[0].soc}/token-0.onnx", chips),
         )  # fmt: skip
 
 

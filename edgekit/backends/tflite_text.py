@@ -6,7 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgekit.backends.base import Artifact, Availability, CompileOptions
-from edgekit.backends.fixed_text import both, check_family, prompt_step, without_graph
+from edgekit.backends.fixed_text import (
+    both,
+    check_family,
+    prompt_step,
+    tokenizer_libraries,
+    without_graph,
+)
 from edgekit.backends.genai import GenaiBackend
 from edgekit.backends.tflite import LARGEST, TfliteBackend
 from edgekit.errors import ConversionError
@@ -55,7 +61,9 @@ class TfliteTextBackend:
         )  # fmt: skip
         kept = sorted(p.relative_to(work).as_posix() for p in out.rglob("*") if p.is_file())
         versions = ">=1.4,<3" if precision is Precision.W4 else ">=1.2,<3"  # 1.2 gets blocks wrong
-        engine = EngineRequirement("litert-text", versions, _ARTIFACT)
+        engine = EngineRequirement(
+            "litert-text", versions, _ARTIFACT, libraries=tokenizer_libraries(made)
+        )
         return replace(
             made,
             files=tuple(kept),

@@ -10,19 +10,19 @@ from typing import Any
 
 from edgekit.diagnosis.base import Check, State
 from edgekit.diagnosis.installation import installed, requirements, split
-from edgekit.diagnosis.versions import within
 from edgekit.errors import IntegrityError
 from edgekit.package import EngineRequirement, Package
+from edgekit.runtime.ranges import within
 from edgekit.tether import tied
 
-# The distributions that bring each engine, any of them, and the extra that installs the first.
+# The distributions that bring each engine, any of them, and the extras that install the first and what it needs.
 _LIBRARIES = {
-    "qnn": (("onnxruntime-qnn",), "qnn"),
-    "onnxruntime": (("onnxruntime",), "runtime"),
-    "genai": (("onnxruntime-genai",), "genai"),
-    "qnn-text": (("onnxruntime-qnn",), "qnn"),
-    "litert-text": (("ai-edge-litert",), "litert"),
-    "litert": (("ai-edge-litert", "tflite-runtime"), "litert"),
+    "qnn": (("onnxruntime-qnn",), ("qnn",)),
+    "onnxruntime": (("onnxruntime",), ("runtime",)),
+    "genai": (("onnxruntime-genai",), ("genai",)),
+    "qnn-text": (("onnxruntime-qnn",), ("genai", "qnn")),
+    "litert-text": (("ai-edge-litert",), ("genai", "litert")),
+    "litert": (("ai-edge-litert", "tflite-runtime"), ("litert",)),
 }
 _PATIENCE = 1800  # seconds: a large network in a simulator, on a slow machine
 
@@ -48,8 +48,8 @@ def library(needed: EngineRequirement) -> Check:
                      "install the extension that provides it, or convert for another target")  # fmt: skip
     if needed.name not in _LIBRARIES:
         return Check("engine", State.UNKNOWN, f"{needed.name} comes from an extension: its library is not known here")  # fmt: skip
-    distributions, extra = _LIBRARIES[needed.name]
-    install = f"pip install 'edgekit[{extra}]'"
+    distributions, extras = _LIBRARIES[needed.name]
+    install = f"pip install 'edgekit[{','.join(extras)}]'"
     have = next(((n, v) for n in distributions if (v := installed(n))), None)
     if have is None:
         return Check("engine", State.PROBLEM, f"{distributions[0]} is not installed", install)
@@ -60,23 +60,37 @@ def library(needed: EngineRequirement) -> Check:
         return Check("engine", State.UNKNOWN, f"{says}, a kind of range not read here")
     if not fits:
         return Check("engine", State.PROBLEM, says, f"pip install '{name}{needed.versions}'")
-    return _pair(says, install) if needed.name == "qnn" else Check("engine", State.OK, says)
+    for other, allowed in needed.libraries.items():
+        version = installed(other)
+        says += f"; {other} {version or 'is not installed'}"
+        if not version or within(version, allowed) is False:
+            upgrade = install.replace("install", "install -U", 1)
+            return Check("engine", State.PROBLEM, f"{says}; the package takes {allowed}", upgrade)
+    return _together(says, needed, extras, install)
 
 
-def _pair(says: str, install: str) -> Check:
-    """onnxruntime-qnn is loaded into onnxruntime: the two must fit each other."""
-    runtime = installed("onnxruntime")
-    if not runtime:
-        return Check("engine", State.PROBLEM, f"{says}; onnxruntime is not installed", install)
-    asked = dict(split(r) for r in requires("onnxruntime-qnn") or [])
-    says += f"; onnxruntime {runtime}"
-    if within(runtime, asked.get("onnxruntime", "")) is False:
-        return Check("engine", State.PROBLEM, f"{says}, but onnxruntime-qnn asks for {asked['onnxruntime']}", install)  # fmt: skip
-    tested = requirements("qnn")
-    odd = [n for n, allowed in tested.items() if within(installed(n), allowed) is False]
+def _together(says: str, needed: EngineRequirement, extras: tuple[str, ...], install: str) -> Check:
+    """What each package allows may still be two that do not fit each other: onnxruntime-qnn is loaded into
+    onnxruntime, and asks for no less than some version of it."""
+    if "qnn" in extras:
+        runtime = installed("onnxruntime")
+        if not runtime:
+            return Check("engine", State.PROBLEM, f"{says}; onnxruntime is not installed", install)
+        if "onnxruntime" not in needed.libraries:
+            says += f"; onnxruntime {runtime}"
+        asked = dict(split(r) for r in requires("onnxruntime-qnn") or [])
+        if within(runtime, asked.get("onnxruntime", "")) is False:
+            return Check("engine", State.PROBLEM, f"{says}, but onnxruntime-qnn asks for {asked['onnxruntime']}", install)  # fmt: skip
+    used = {
+        *_LIBRARIES[needed.name][0],
+        *needed.libraries,
+        *(["onnxruntime"] if "qnn" in extras else []),
+    }
+    tested = {n: allowed for e in extras for n, allowed in requirements(e).items() if n in used}
+    odd = [n for n, allowed in tested.items() if (v := installed(n)) and within(v, allowed) is False]
     if odd:
-        pair = ", ".join(f"{n} {a}" for n, a in tested.items())
-        return Check("engine", State.UNKNOWN, f"{says}; tested together were {pair}", f"if it does not open: {install}")  # fmt: skip
+        pairs = ", ".join(f"{n} {tested[n]}" for n in odd)
+        return Check("engine", State.UNKNOWN, f"{says}; edgekit is tested with {pairs}", f"if it does not open: {install}")  # fmt: skip
     return Check("engine", State.OK, says)
 
 

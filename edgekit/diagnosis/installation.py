@@ -9,12 +9,15 @@ from importlib.util import find_spec
 
 from edgekit.aihub.environment import client_python
 from edgekit.errors import MissingError
+from edgekit.runtime.ranges import within
 
 EXTRAS = ("runtime", "litert", "images", "convert", "tflite", "qnn", "aihub", "report")
 
 
 @dataclass(frozen=True)
 class Extra:
+    """`missing`: distributions that are not there, or not in the versions that this edgekit is tested with."""
+
     missing: tuple[str, ...]
     install: str = ""
 
@@ -24,10 +27,17 @@ def extras() -> dict[str, Extra]:
 
 
 def _extra(name: str) -> Extra:
-    missing = tuple(r for r in requirements(name) if not installed(r))
+    missing, other = list[str](), list[str]()
+    for distribution, allowed in requirements(name).items():
+        found = installed(distribution)
+        if not found:
+            missing.append(distribution)
+        elif within(found, allowed) is False:
+            other.append(f"{distribution} {allowed} (here is {found})")
     if name == "litert" and find_spec("tflite_runtime"):  # which does as well
-        missing = ()
-    return Extra(missing, f"pip install 'edgekit[{name}]'" if missing else "")
+        missing = []
+    install = f"pip install {'-U ' if other else ''}'edgekit[{name}]'"
+    return Extra((*missing, *other), install if missing or other else "")
 
 
 def _hub_client() -> Extra:

@@ -9,10 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from edgekit.diagnosis.base import Check, Machine, State, chips_of, known_chips
-from edgekit.diagnosis.versions import Context, context_of, numbers
+from edgekit.diagnosis.versions import Context, context_of
 from edgekit.errors import IntegrityError
 from edgekit.package import Package
 from edgekit.runtime.engines.qnn import compiler
+from edgekit.runtime.ranges import numbers
 from edgekit.spec import Precision
 from edgekit.target import Chip
 
@@ -225,6 +226,8 @@ def app(package: Package, asked: bool) -> list[Check]:
         found += "; its input is uint16, which ONNX Runtime's Java API cannot make (C++ can)"
     made = max(_compiled_with(package), key=numbers, default="")
     needs = f"com.qualcomm.qti:qnn-runtime {made} or later" if made else "com.qualcomm.qti:qnn-runtime"
+    runtime = package.manifest.engine.libraries.get("onnxruntime", "")
+    needs += f", onnxruntime-android {runtime}" if runtime else ""
     return [Check(
         "Android app", State.UNKNOWN, found,
         f"it needs {needs}, extracted native libraries, libcdsprpc.so declared, ADSP_LIBRARY_PATH: {ANDROID}",

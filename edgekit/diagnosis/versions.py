@@ -1,47 +1,15 @@
-"""Versions: ranges as manifests write them, and the toolchain that a QNN context was made with.
-
-Neither `packaging` nor `onnx` is there on every device, and little of them is needed.
-"""
+"""The toolchain that a QNN context was made with. `onnx` is not there on every device, and little of it is needed."""
 
 from __future__ import annotations
 
-import operator
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-Version = tuple[int, ...]
+from edgekit.runtime.ranges import numbers
 
-_COMPARE: dict[str, Callable[[Version, Version], bool]] = {
-    ">=": operator.ge, "<=": operator.le, "==": operator.eq, "!=": operator.ne, ">": operator.gt, "<": operator.lt,
-}  # fmt: skip
-_CLAUSE = re.compile(r"\s*(>=|<=|==|!=|>|<)\s*(\d+(?:\.\d+)*)\s*")
 _METADATA = 14  # the field `metadata_props` of ONNX' ModelProto; key and value are its fields 1 and 2
 _INFO = b"ep_compatibility_info.QNNExecutionProvider"
 _LONGEST = 4096  # bytes of a metadata entry worth reading
-
-
-def numbers(text: str) -> Version:
-    """2.7.0rc1 as (2, 7): the release, without zeros at its end; () for what is no version."""
-    match = re.match(r"v?(\d+(?:\.\d+)*)", text.strip())
-    parts = [int(p) for p in match[1].split(".")] if match else []
-    while parts and parts[-1] == 0:
-        parts.pop()
-    return tuple(parts)
-
-
-def within(version: str, allowed: str) -> bool | None:
-    """Whether a version is in a range like `>=2,<3`; None for ranges of another kind (~=, ==2.*).
-
-    Pre-releases count as the release they lead to, so that 3.0rc1 is not below 3, as PEP 440 has it.
-    """
-    found, fits = numbers(version), True
-    for clause in filter(str.strip, allowed.split(",")):
-        match = _CLAUSE.fullmatch(clause)
-        if match is None:
-            return None
-        fits = fits and _COMPARE[match[1]](found, numbers(match[2]))
-    return fits
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,8 @@ MANIFESTS: dict[str, Callable[[Document], Any]] = {
     "a size that is another": lambda m: m["files"]["labels.txt"].update(bytes=1),
     "an artefact that is not listed": lambda m: m["engine"].update(artifact="other.onnx"),
     "an artefact of no chip": lambda m: m["engine"].update(chips={"SM8750": "labels.txt"}),
+    "a library that is no name": lambda m: m["engine"].update(libraries={"onnx' ; rm": ">=1"}),
+    "a range of a library that is none": lambda m: m["engine"].update(libraries={"onnx": ">=1\n"}),
     "an integer input without a scale": lambda m: m["model"]["input"].update(dtype="int8"),
     "another task": lambda m: m["model"].update(task="pose"),
 }  # fmt: skip

@@ -212,8 +212,8 @@ def test_the_library_of_the_engine(make: Make, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(engine, "requires", lambda name: ["numpy>=1.21.6", "onnxruntime>=1.24.2"])
     have(onnxruntime_qnn="2.7.0", onnxruntime="1.32.0")
     assert row().state is State.OK
-    have(onnxruntime_qnn="2.7.0", onnxruntime="1.30.0")  # allowed by both, tested by nobody
-    assert row().state is State.UNKNOWN
+    have(onnxruntime_qnn="2.7.0", onnxruntime="1.99.0")  # allowed by both, tested by nobody
+    assert row().state is State.UNKNOWN and "edgekit is tested with onnxruntime " in row().found
     have(onnxruntime_qnn="2.7.0", onnxruntime="1.22.0")
     assert row().state is State.PROBLEM and "asks for >=1.24.2" in row().found
     have(onnxruntime_qnn="2.7.0")
@@ -222,10 +222,31 @@ def test_the_library_of_the_engine(make: Make, monkeypatch: pytest.MonkeyPatch) 
     assert row().next == "pip install 'onnxruntime-qnn>=2,<3'"
     have()
     assert row().next == "pip install 'edgekit[qnn]'"
+    have(onnxruntime_qnn="2.6.0", onnxruntime="1.32.0")  # it opens nothing that 2.7 compiled
+    assert row(versions=">=2.7,<3").next == "pip install 'onnxruntime-qnn>=2.7,<3'"
     have(tflite_runtime="2.14.0")
     assert row(name="litert", versions=">=1.2,<3").state is State.OK
     assert row(name="litert", versions="~=1.2").state is State.UNKNOWN
     assert row(name="qnn-dlc", versions=">=2").state is State.PROBLEM
+
+
+@pytest.mark.parametrize(
+    ("library", "found"),
+    [("onnxruntime", "1.29.0"), ("onnxruntime-genai", "0.17.1"), ("tokenizers", "0.21.4"), ("tokenizers", "")],
+)  # fmt: skip
+def test_what_else_the_package_needs(monkeypatch: pytest.MonkeyPatch, library: str, found: str) -> None:
+    have = {"onnxruntime-qnn": "2.7.0", "onnxruntime": "1.32.0", "onnxruntime-genai": "0.18.0",
+            "tokenizers": "0.22.1"}  # fmt: skip
+    needed = EngineRequirement("qnn-text", ">=2.7,<3", "a", {}, {
+        "onnxruntime": ">=1.31,<2", "onnxruntime-genai": ">=0.18,<0.19", "tokenizers": ">=0.22,<1",
+    })  # fmt: skip
+    monkeypatch.setattr(engine, "requires", lambda name: ["onnxruntime>=1.24.2"])
+    monkeypatch.setattr(engine, "installed", lambda name: have.get(name, ""))
+    assert engine.library(needed).state is State.OK
+    have[library] = found
+    row = engine.library(needed)
+    assert row.state is State.PROBLEM and f"{library} {found or 'is not installed'}" in row.found
+    assert row.next == "pip install -U 'edgekit[genai,qnn]'"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgekit.diagnosis import installation
-from edgekit.diagnosis.versions import within
+from edgekit.runtime.ranges import within
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,19 @@ def test_ranges_are_those_of_packaging(version: str, allowed: str) -> None:
 def test_ranges_of_another_kind_are_not_guessed() -> None:
     assert within("2.1", "~=2.0") is None and within("2.1", "==2.*") is None
     assert within("3.0rc1", ">=2,<3") is False
+
+
+def test_a_library_outside_of_its_extras_range_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        installation, "requirements", lambda extra: {"numpy": ">=1.26,<3", "onnx": ">=1"}
+    )
+    have = {"numpy": "1.25.2", "onnx": "1.19"}
+    monkeypatch.setattr(installation, "installed", have.__getitem__)
+    found = installation.extras()["qnn"]
+    assert found.missing == ("numpy >=1.26,<3 (here is 1.25.2)",)
+    assert found.install == "pip install -U 'edgekit[qnn]'"
+    have["numpy"] = "2.0"
+    assert not installation.extras()["qnn"].missing and not installation.extras()["qnn"].install
 
 
 def test_requirements_split_into_name_and_range() -> None:

@@ -13,7 +13,8 @@ from edgekit.errors import IntegrityError, UsageError
 from edgekit.package import Package
 from edgekit.runtime.cores import default_threads
 from edgekit.runtime.engine import Array, EngineOptions, running
-from edgekit.runtime.engines.genai_tokenizer import library, open_tokenizer
+from edgekit.runtime.engines.genai_tokenizer import UPGRADE, library, open_tokenizer
+from edgekit.runtime.engines.library_version import check_libraries
 from edgekit.spec import TextSpec
 
 
@@ -155,6 +156,7 @@ class GenaiBatch:
 
 class GenaiEngine:
     def open(self, package: Package, options: EngineOptions) -> GenaiSession:
+        check_libraries(package.manifest.engine.libraries, UPGRADE)
         for name in package.manifest.files:  # the library reads the files itself
             package.check(name)
         return GenaiSession(package.folder, package.manifest.text, options)

@@ -19,6 +19,7 @@ from edgekit.runtime.native import output_to
 from edgekit.runtime.tokens import checked_text
 from edgekit.spec import TextSpec
 
+UPGRADE = "pip install -U 'edgekit[genai]'"
 _LARGEST = 2**28  # bytes of a tokenizer's file
 _DIGITS = 7  # of a token's id: no vocabulary has ten million
 _FAR = re.compile(rb'(?<!\\)":\s*\d{%d}' % (_DIGITS + 1))
@@ -97,7 +98,7 @@ class ReferenceTokenizer(GenaiTokenizer):
         except ImportError as error:
             raise MissingError(
                 "This package's text needs the tokenizers library, which is not installed",
-                "the engine's own tokenizer gives other ids for this model", "pip install tokenizers",
+                "the engine's own tokenizer gives other ids for this model", UPGRADE,
             ) from error  # fmt: skip
         with _opened(folder, "tokenizer"):
             definition = read_utf8(folder / "tokenizer.json", _LARGEST)

@@ -14,8 +14,9 @@ from edgekit.runtime.cores import default_threads
 from edgekit.runtime.engine import Array, EngineOptions, running
 from edgekit.runtime.engines.fixed_text import FixedTextSession
 from edgekit.runtime.engines.fixed_text_decoder import Decoder
+from edgekit.runtime.engines.genai_tokenizer import UPGRADE as TOKENIZER
 from edgekit.runtime.engines.genai_tokenizer import open_tokenizer
-from edgekit.runtime.engines.library_version import check_version
+from edgekit.runtime.engines.library_version import check_libraries, check_version
 from edgekit.runtime.engines.litert import UPGRADE, opened
 
 
@@ -51,11 +52,13 @@ def open_decoder(model: bytes, threads: int, path: str = "") -> Decoder:
 
 class LiteRtTextEngine:
     def open(self, package: Package, options: EngineOptions) -> FixedTextSession:
-        check_version("ai-edge-litert", package.manifest.engine.versions, UPGRADE)
+        engine = package.manifest.engine
+        check_version("ai-edge-litert", engine.versions, UPGRADE)
+        check_libraries(engine.libraries, TOKENIZER)
         for name in package.manifest.files:  # the tokenizer's library reads its files itself
             package.check(name)
         spec, threads = package.manifest.text, options.threads or default_threads()
-        name = package.manifest.engine.artifact
+        name = engine.artifact
         decoder = open_decoder(package.read(name), threads, str(package.folder / name))
         return FixedTextSession(decoder, open_tokenizer(package.folder, spec), spec, threads)
 

@@ -14,11 +14,13 @@ from typing import Any
 from edgekit.errors import DeviceError, IntegrityError, MissingError
 from edgekit.package import Package
 from edgekit.runtime.engine import EngineOptions
+from edgekit.runtime.engines.library_version import check_libraries
 from edgekit.runtime.engines.onnxruntime import OnnxRuntimeSession, library
 from edgekit.runtime.native import output_to
 from edgekit.runtime.soc import find_soc
 
 EXTRA = "pip install 'edgekit[qnn]'"
+UPGRADE = "pip install -U 'edgekit[qnn]'"
 
 
 class QnnSession(OnnxRuntimeSession):
@@ -36,12 +38,19 @@ class QnnSession(OnnxRuntimeSession):
 class QnnEngine:
     def open(self, package: Package, options: EngineOptions) -> QnnSession:
         soc = choose(package, options)
+        check_libraries(libraries_of(package), UPGRADE)
         engine, model = package.manifest.engine, package.manifest.detection
         return QnnSession(
             soc, package.read(engine.chips[soc]),
             {model.input.name: (model.input.shape, model.input.dtype)},
             {o.name: (o.shape, o.dtype) for o in model.outputs}, options,
         )  # fmt: skip
+
+
+def libraries_of(package: Package) -> dict[str, str]:
+    """What the package needs, each with its versions. Packages of before name the provider's alone."""
+    engine = package.manifest.engine
+    return {"onnxruntime-qnn": engine.versions, **engine.libraries}
 
 
 def choose(package: Package, options: EngineOptions) -> str:

@@ -15,11 +15,13 @@ from edgekit.runtime.engine import EngineOptions
 from edgekit.runtime.engines.fixed_text import FixedTextSession
 from edgekit.runtime.engines.fixed_text_decoder import Decoder
 from edgekit.runtime.engines.genai_tokenizer import open_tokenizer
+from edgekit.runtime.engines.library_version import check_libraries
 from edgekit.runtime.engines.onnxruntime import library
 from edgekit.runtime.engines.onnxruntime_chain import Chain
-from edgekit.runtime.engines.qnn import choose, compiler, open_context, simulated
+from edgekit.runtime.engines.qnn import choose, compiler, libraries_of, open_context, simulated
 
 HOST = "host.onnx"
+UPGRADE = "pip install -U 'edgekit[genai,qnn]'"
 
 
 def _settings(ort: Any) -> Any:
@@ -44,6 +46,7 @@ def _parts(package: Package, folder: PurePosixPath, kind: str) -> list[str]:
 class QnnTextEngine:
     def open(self, package: Package, options: EngineOptions) -> FixedTextSession:
         soc = choose(package, options)
+        check_libraries(libraries_of(package), UPGRADE)
         for name in package.manifest.files:  # the tokenizer's library reads its files itself
             package.check(name)
         ort = library()
