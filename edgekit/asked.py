@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -93,8 +94,7 @@ def jobs(
         try:
             wanted = [Precision(p) for p in precisions] or [known[0]]
         except ValueError as error:
-            raise UsageError(f"There is no precision {error.args[0].split()[0].strip(chr(39))}", "",
-                             f"{target.name} takes {', '.join(known)}") from error  # fmt: skip
+            raise _no_precision(precisions, target, known) from error
         for precision in wanted:
             if precision not in known:
                 raise UsageError(
@@ -116,6 +116,29 @@ def jobs(
             )
         found.append((target, wanted))
     return found
+
+
+_ELSEWHERE = {  # how others write precisions, and what is nearest here
+    "int8": ("w8a8", "w8"), "i8": ("w8a8", "w8"), "uint8": ("w8a8",), "a8w8": ("w8a8",), "qint8": ("w8a8", "w8"),
+    "w8a32": ("w8",), "w8a16f": ("w8",), "q8": ("w8",), "q8_0": ("w8",), "dynamic": ("w8",),
+    "int16": ("w8a16",), "a16w8": ("w8a16",), "16x8": ("w8a16",),
+    "int4": ("w4",), "i4": ("w4",), "uint4": ("w4",), "q4": ("w4",), "q4_0": ("w4",), "q4_k_m": ("w4",), "nf4": ("w4",),
+    "gptq": ("w4",), "awq": ("w4",), "w4a16": ("w4",),
+    "float16": ("fp16",), "half": ("fp16",), "f16": ("fp16",), "bf16": ("fp16", "fp32"),
+    "float": ("fp32",), "float32": ("fp32",), "f32": ("fp32",), "none": ("fp32",),
+    "1.58bit": ("ternary",), "b1.58": ("ternary",), "bitnet": ("ternary",), "i2_s": ("ternary",),
+    "tq1_0": ("ternary",), "tq2_0": ("ternary",), "int2": ("ternary",),
+}  # fmt: skip
+
+
+def _no_precision(asked: Sequence[str], target: Target, known: Sequence[Precision]) -> UsageError:
+    wrong = next(p for p in asked if p not in list(Precision))
+    names = _ELSEWHERE.get(wrong.lower(), tuple(difflib.get_close_matches(wrong.lower(), known, 1)))
+    like = next((n for n in names if n in known), "")
+    return UsageError(
+        f"There is no precision {wrong}", f"the nearest here is {like}" if like else "",
+        f"{target.name} takes {', '.join(known)}",
+    )  # fmt: skip
 
 
 def _why_not(target: Target, precision: Precision) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgekit import settings, staging
+from edgekit import progress, settings, staging
 from edgekit.errors import ConversionError, CrashError
 from edgekit.package import canonical
 
@@ -46,6 +46,7 @@ def step(name: str, make: Callable[[Path], None]) -> Path:
     _sweep(root)
     if done.is_dir():
         os.utime(done)
+        progress.detail(f"{name[:24]}… was made before, and is taken from {root}")
         return done
     try:
         root.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ def may_be_packed(path: Path) -> bool:
 def no_package(given: str) -> EdgekitError:
     """The error for a path, as it was given, at which no package can be opened.
 
-    A UsageError, for what is not there or something else; an IntegrityError for what was a package.
+    A UsageError where there is nothing, an IntegrityError where there is something else.
     """
     path = Path(given)
     if "://" in given:
@@ -37,10 +37,10 @@ def no_package(given: str) -> EdgekitError:
     if path.is_dir():
         return _folder(path)
     if path.suffix.lower() in _SOURCES:
-        return UsageError(
+        return IntegrityError(
             f"{path.name} is a model, not a package", _FORMS, f"edgekit convert {path.name} makes packages of it"
         )  # fmt: skip
-    return UsageError(
+    return IntegrityError(
         f"{path.name} is not a package", _FORMS, "pass one that edgekit convert has written"
     )
 
@@ -52,15 +52,15 @@ def _folder(folder: Path) -> EdgekitError:
     if inside:
         names = ", ".join(p.name for p in inside[:_SHOWN])
         more = f" and {len(inside) - _SHOWN} more" if len(inside) > _SHOWN else ""
-        return UsageError(
+        return IntegrityError(
             f"{folder.name or folder} is a folder of packages", f"it holds {names}{more}", f"pass {inside[0]}"
         )  # fmt: skip
     if (folder / "config.json").exists():
-        return UsageError(
+        return IntegrityError(
             f"{folder.name} is a folder of Hugging Face, not a package", _FORMS,
             f"edgekit convert {folder.name} makes packages of it",
         )  # fmt: skip
-    return UsageError(
+    return IntegrityError(
         f"{folder.name or folder} is not a package", f"there is no {MANIFEST} in it; {_FORMS}",
         "pass one that edgekit convert has written",
     )  # fmt: skip

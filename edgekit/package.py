@@ -46,8 +46,8 @@ class Package:
     """A package opened for reading. Opening checks the manifest; `read` checks what it returns."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """`path` is a package folder or an `.edgepkg` file. Raises IntegrityError, and UsageError for what is
-        not there or something else."""
+        """`path` is a package folder or an `.edgepkg` file. Raises IntegrityError, and UsageError where
+        there is nothing."""
         self.path = Path(path)
         self._unpacked: tempfile.TemporaryDirectory[str] | None = None
         self.folder = self.path

@@ -1,9 +1,13 @@
-"""Progress of long work on stderr: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of long work on stderr: a bar on a terminal, a line now and then elsewhere.
+
+EDGEKIT_QUIET leaves it out, EDGEKIT_VERBOSE says more (`--quiet` and `--verbose` of every verb set them)."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -13,6 +17,8 @@ from edgekit.redaction import redact
 T = TypeVar("T")
 Progress = Callable[[str, int, int], None]  # what is being done, done so far, total
 
+_PATIENCE = 10.0  # seconds between two lines on the same work
+_begin = time.monotonic()
 _started: dict[str, float] = {}
 _shown: dict[str, float] = {}
 
@@ -25,7 +31,7 @@ def report(what: str, done: int, total: int) -> None:
     start = _started.setdefault(what, now)
     finished = done >= total
     terminal = sys.stderr.isatty()
-    pause = 0.1 if terminal else 10.0
+    pause = 0.1 if terminal else _PATIENCE
     if not finished and now - _shown.get(what, -pause) < pause:
         return
     _shown[what] = now
@@ -54,6 +60,33 @@ def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
 
 
 def note(text: str) -> None:
-    """One line on stderr, unless EDGEKIT_QUIET."""
+    """One line on stderr, unless EDGEKIT_QUIET; with the time since the start when EDGEKIT_VERBOSE."""
     if not os.environ.get("EDGEKIT_QUIET"):
-        print(redact(text), file=sys.stderr, flush=True)
+        since = f"[{time.monotonic() - _begin:7.1f} s] " if os.environ.get("EDGEKIT_VERBOSE") else ""
+        print(f"{since}{redact(text)}", file=sys.stderr, flush=True)
+
+
+def detail(text: str) -> None:
+    """What is only worth a line when EDGEKIT_VERBOSE."""
+    if os.environ.get("EDGEKIT_VERBOSE"):
+        note(f"  {text}")
+
+
+@contextlib.contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Says `what`, and from time to time how long it has taken: for work that cannot be counted."""
+    note(what)
+    over = threading.Event()
+    start = time.monotonic()
+
+    def tell() -> None:
+        while not over.wait(_PATIENCE):
+            note(f"  {what}: {time.monotonic() - start:.0f} s so far")
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        teller.join()

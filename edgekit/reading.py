@@ -35,8 +35,8 @@ def read_model(path: str, options: SourceOptions) -> Model:
     )  # fmt: skip
 
     def make(folder: Path) -> None:
-        progress.note(f"reading {Path(path).name}")
-        _read_apart(source.name, path, files, options, folder)
+        with progress.waiting(f"reading {Path(path).name}"):
+            _read_apart(source.name, path, files, options, folder)
 
     if not files:  # the user's own code: only running it tells what it gives
         with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
@@ -104,8 +104,8 @@ def read_text_model(path: str, options: SourceOptions) -> TextModel:
     )  # fmt: skip
 
     def make(folder: Path) -> None:
-        progress.note(f"reading {Path(path).name}")
-        _read_apart(source.name, path, files, options, folder)
+        with progress.waiting(f"reading {Path(path).name}"):
+            _read_apart(source.name, path, files, options, folder)
 
     return TextModel.load(cache.step(f"text-{key}", make))
 

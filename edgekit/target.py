@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
@@ -111,12 +112,31 @@ def find_target(name: str) -> Target:
         return _read(Path(name))
     known = targets()
     if name not in known:
-        near = difflib.get_close_matches(name, known, 4)
+        near = _nearest(name, list(known.values()))
         raise UsageError(
-            f"There is no target called {name}", f"the nearest are {', '.join(near)}" if near else "",
+            f"There is no target called {name}", f"the nearest: {', '.join(near)}" if near else "",
             f"edgekit targets lists all {len(known)}; one of your own is a TOML (docs/format.md)",
         )  # fmt: skip
     return known[name]
+
+
+def _nearest(name: str, known: Sequence[Target]) -> list[str]:
+    """Of which a part of the name or the description, a chip or a phone is written like that (`pi5`, `s25`,
+    `sm8750`); else those with the same letters in that order (`rpi5`), or nearly (`snapdragon-9-elite`)."""
+    wanted = _plain(name)
+    named = [
+        t.name for t in known
+        if len(wanted) > 1 and any(wanted in _plain(w) for w in (t.name, t.about, *(w for c in t.chips for w in (c.soc, *c.android, *c.aihub))))
+    ]  # fmt: skip
+    every = ".*".join(map(re.escape, wanted))
+    named = named or [t.name for t in known if wanted and re.match(every, _plain(t.name))]
+    return list(dict.fromkeys([*named, *difflib.get_close_matches(name, [t.name for t in known], 4)]))[
+        :6
+    ]
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.lower())
 
 
 def merge(wanted: Sequence[Target]) -> Target:

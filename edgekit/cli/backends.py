@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from edgekit import registry
-from edgekit.cli.output import emit, json_option, table
+from edgekit.cli.output import common_options, emit, table
 
 
 @click.command()
-@json_option
+@common_options
 def command(as_json: bool) -> None:
     """List the compilers, whether they are ready, and what installs those that are not."""
     rows = []

@@ -11,9 +11,10 @@ from typing import Any
 import click
 
 from edgekit.cli.apart import bound
+from edgekit.cli.completion import PATH
 from edgekit.cli.console import utf8
 from edgekit.cli.generation import chosen, sampling_options, show, speed, text_of
-from edgekit.cli.output import emit, json_option
+from edgekit.cli.output import common_options, emit
 from edgekit.documents import parse_json
 from edgekit.errors import EdgekitError, UsageError
 from edgekit.package import Package
@@ -26,11 +27,13 @@ _HELP = """/reset       forget the conversation
 
 
 @click.command()
-@click.argument("package")
+@click.argument("package", type=PATH)
 @click.option("--system", metavar="TEXT", help="A system message to begin with.")
-@click.option("--load", "saved", metavar="FILE", help="Go on with a conversation that /save wrote.")
+@click.option(
+    "--load", "saved", metavar="FILE", type=PATH, help="Go on with a conversation that /save wrote."
+)
 @sampling_options
-@json_option
+@common_options
 def command(package: str, system: str | None, saved: str | None, as_json: bool, **given: Any) -> None:
     """Talk with PACKAGE. /help shows what can be typed besides questions.
 

@@ -7,13 +7,21 @@ from typing import Any
 
 import click
 
-from edgekit.cli.output import emit, json_option, threads_option
+from edgekit.cli.completion import PATH, complete_devices
+from edgekit.cli.output import common_options, emit, threads_option
 
 
 @click.command()
-@click.argument("a")
-@click.argument("b")
-@click.option("-d", "--device", default="local", show_default=True, help="See `edgekit devices`.")
+@click.argument("a", type=PATH)
+@click.argument("b", type=PATH)
+@click.option(
+    "-d",
+    "--device",
+    shell_complete=complete_devices,
+    default="local",
+    show_default=True,
+    help="See `edgekit devices`.",
+)
 @click.option(
     "--launches", type=click.IntRange(2), default=7, show_default=True, help="Fresh processes of each."
 )
@@ -25,9 +33,12 @@ from edgekit.cli.output import emit, json_option, threads_option
 )
 @threads_option
 @click.option(
-    "--store", metavar="FILE", help="Database for the raw samples (default: see `edgekit doctor`)."
+    "--store",
+    metavar="FILE",
+    type=PATH,
+    help="Database for the raw samples (default: see `edgekit doctor`).",
 )
-@json_option
+@common_options
 def command(a: str, b: str, as_json: bool, **options: Any) -> None:
     """Measure A and B with alternating launches and print how many times as long A takes.
 

@@ -8,24 +8,21 @@ from typing import Any
 import click
 
 from edgekit.cli.apart import bound_source
-from edgekit.cli.output import emit, json_option, number, table
+from edgekit.cli.completion import PATH, complete_precisions, complete_targets
+from edgekit.cli.output import common_options, emit, number, table
+from edgekit.cli.summary import summary
 from edgekit.cli.text_options import text_given, text_options
 from edgekit.cli.unused import check_kind, check_needs, check_without
 
-_NEXT = {
-    "accuracy": "more calibration images like those it will see, more --float-layers",
-    "slower": "use the float package on this processor",
-    "misread": "check the source, and that the data is of its kind",
-}
-
 
 @click.command()
-@click.argument("source")
+@click.argument("source", type=PATH)
 @click.option(
     "-t",
     "--target",
     "targets",
     multiple=True,
+    shell_complete=complete_targets,
     default=("cpu",),
     show_default=True,
     help="Where it will run (see `edgekit targets`). May be given several times.",
@@ -35,16 +32,23 @@ _NEXT = {
     "--precision",
     "precisions",
     multiple=True,
+    shell_complete=complete_precisions,
     help="fp32, w8a8, … (default: the target's first).",
 )
-@click.option("--calibration", metavar="DATA", help="Folder of images, or text file, to quantise with.")
 @click.option(
-    "--eval", "eval_", metavar="DATA",
+    "--calibration", metavar="DATA", type=PATH, help="Folder of images, or text file, to quantise with."
+)
+@click.option(
+    "--eval", "eval_", metavar="DATA", type=PATH,
     help="Folder of images with boxes, or text file, to measure accuracy on.",
 )  # fmt: skip
-@click.option("-o", "--out", default="dist", show_default=True, help="Folder the packages go to.")
+@click.option(
+    "-o", "--out", type=PATH, default="dist", show_default=True, help="Folder the packages go to."
+)
 @click.option("--name", help="Name of the packages (default: the source's).")
-@click.option("--labels", metavar="FILE", help="Class names: a file with one a line, a,b,c or `coco`.")
+@click.option(
+    "--labels", metavar="FILE", type=PATH, help="Class names: a file with one a line, a,b,c or `coco`."
+)
 @click.option(
     "--image-size", metavar="SIZE", help="640, or HEIGHTxWIDTH (default: the model's own, or 640)."
 )
@@ -60,7 +64,10 @@ _NEXT = {
 @click.option("--mean", help="Subtracted from pixels 0..255: one number or three.")
 @click.option("--std", help="Pixels are divided by it: one number or three.")
 @click.option(
-    "--reference", metavar="MODEL", help="Another form of the same model to state the difference from."
+    "--reference",
+    metavar="MODEL",
+    type=PATH,
+    help="Another form of the same model to state the difference from.",
 )
 @click.option(
     "--calibration-images",
@@ -133,10 +140,10 @@ _NEXT = {
 @click.option(
     "--force", is_flag=True, help="Replace packages of which more is known than of the new ones."
 )
-@json_option
+@common_options
 @click.pass_context
 def command(
-    invocation: click.Context, source: str, targets: tuple[str, ...], precisions: tuple[str, ...],
+    invocation: click.Context, /, source: str, targets: tuple[str, ...], precisions: tuple[str, ...],
     as_json: bool, **given: Any,
 ) -> int:  # fmt: skip
     """Turn SOURCE into a package for each target and precision.
@@ -197,27 +204,7 @@ def command(
         ]  # fmt: skip
         emit("convert", packages=rows, seconds=round(time.monotonic() - start, 2))
         return 1 if refused else 0
-    click.echo(_summary(outcomes))
-    said: dict[str, list[str]] = {}  # each note once, with the packages it is about
-    for o in outcomes:
-        for text in o.receipt.notes:
-            said.setdefault(text, []).append(o.name)
-    for text, names in said.items():
-        click.echo(f"\n{click.style('note', fg='yellow')} {', '.join(names)}: {text}")
-    for o in outcomes:
-        for trip in o.receipt.cannot_tell if o.path else ():
-            click.echo(f"\n{click.style('cannot tell', fg='yellow')} {o.name}: {trip.message}")
-    for outcome in refused:
-        for trip in outcome.receipt.trips:
-            click.echo(
-                f"\n{click.style('refused', fg='red', bold=True)} {outcome.name}: {trip.message}"
-            )
-            if trip.details:
-                click.echo("  layers that cost most (error they alone cause):")
-                click.echo("\n".join(f"    {d}" for d in trip.details))
-            click.echo(
-                f"  next: {_NEXT[trip.reason]}, or --allow {trip.reason} to write it all the same"
-            )
+    click.echo(summary(outcomes))
     return 1 if refused else 0
 
 
@@ -250,45 +237,3 @@ def _planned(outcomes: Any, as_json: bool) -> int:
     click.echo(table(lines, ("package", "would", "size", "where")))
     click.echo("\nNothing was sent. Files sent before are not sent again.")
     return 0
-
-
-def _summary(outcomes: Any) -> str:
-    def value(receipt: Any, name: str) -> str:
-        found = [m for m in receipt.measurements if m.name == name]
-        if not found:
-            return "-"
-        digits = {"mAP50-95": 4, "mAP50-95 drop": 4, "ratio to float": 3, "KL divergence": 4,
-                  "perplexity": 3, "decode": 1}.get(name)  # fmt: skip
-        return f"{found[0].value:.{digits}f}" if digits else number(found[0].value, found[0].unit)
-
-    header = (
-        "package",
-        "size",
-        "mAP",
-        "drop",
-        "SNR",
-        "KL",
-        "perplexity",
-        "tok/s",
-        "time/float",
-        "verdict",
-    )
-    rows = []
-    for o in outcomes:
-        r = o.receipt
-        rows.append((o.name, value(r, "package"), value(r, "mAP50-95"), value(r, "mAP50-95 drop"),
-                     value(r, "scores SNR"), value(r, "KL divergence"), value(r, "perplexity"), value(r, "decode"),
-                     value(r, "ratio to float"), _verdict(o)))  # fmt: skip
-    known = [i for i, column in enumerate(zip(*rows)) if set(column) != {"-"}]
-    shown = table([[r[i] for i in known] for r in rows], [header[i] for i in known])
-    after = [f"in {f}" for f in {str(o.path.parent) for o in outcomes if o.path}]
-    if any(_verdict(o).endswith("*") for o in outcomes):
-        after.append("* as far as checked: edgekit inspect PACKAGE says what was not")
-    return "\n".join([shown, *after])
-
-
-def _verdict(outcome: Any) -> str:
-    if outcome.path is None:
-        return "refused"
-    verdict: str = outcome.receipt.verdict
-    return "good*" if verdict.startswith("good,") else verdict

@@ -8,14 +8,15 @@ from typing import Any
 import click
 
 from edgekit.cli.apart import bound
-from edgekit.cli.output import emit, json_option, table, threads_option
+from edgekit.cli.completion import PATH
+from edgekit.cli.output import common_options, emit, table, threads_option
 from edgekit.errors import UsageError
 
 
 @click.command()
-@click.argument("package")
-@click.argument("images", nargs=-1, required=True)
-@click.option("--save", metavar="DIR", help="Draw the boxes and write the pictures there.")
+@click.argument("package", type=PATH)
+@click.argument("images", nargs=-1, required=True, type=PATH)
+@click.option("--save", metavar="DIR", type=PATH, help="Draw the boxes and write the pictures there.")
 @click.option("--score", type=click.FloatRange(0, 1), help="Least score (default: the package's).")
 @click.option("--iou", type=click.FloatRange(0, 1), help="Overlap above which the weaker box goes.")
 @click.option("--max", "limit", type=click.IntRange(1), help="Most boxes an image.")
@@ -27,7 +28,7 @@ from edgekit.errors import UsageError
     help="sim:htp: Qualcomm's simulator, for packages of a Snapdragon; seconds an image.",
 )  # fmt: skip
 @threads_option
-@json_option
+@common_options
 def command(
     package: str, images: tuple[str, ...], save: str | None, as_json: bool, **options: Any
 ) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from edgekit import registry
-from edgekit.cli.output import emit, json_option, number, table
+from edgekit.cli.output import common_options, emit, number, table
 from edgekit.devices.address import open_device
 
 
 @click.command()
 @click.argument("kind", required=False)
-@json_option
+@common_options
 def command(kind: str | None, as_json: bool) -> None:
     """List the kinds of device packages can be measured on.
 

@@ -8,18 +8,19 @@ from importlib.metadata import version
 import click
 
 from edgekit import registry, settings
-from edgekit.cli.output import emit, json_option, table
+from edgekit.cli.completion import PATH
+from edgekit.cli.output import common_options, emit, table
 from edgekit.errors import MissingError, UsageError
 from edgekit.store.database import default_path
 
 
 @click.command()
-@click.option("--package", metavar="PACKAGE", help="Check what opening this package needs.")
+@click.option("--package", metavar="PACKAGE", type=PATH, help="Check what opening this package needs.")
 @click.option(
     "-d", "--device", metavar="DEVICE",
     help="Where it is to run: local (default), sim:htp, 'aihub:NAME'.",
 )  # fmt: skip
-@json_option
+@common_options
 @click.pass_context
 def command(context: click.Context, package: str | None, device: str | None, as_json: bool) -> None:
     """Check this installation: versions, what is missing and the command that fixes it, and where

@@ -7,20 +7,23 @@ from typing import Any
 import click
 
 from edgekit.cli.apart import bound
+from edgekit.cli.completion import PATH
 from edgekit.cli.console import utf8
 from edgekit.cli.generation import chosen, sampling_options, show, speed, text_of
-from edgekit.cli.output import emit, json_option
+from edgekit.cli.output import common_options, emit
 from edgekit.errors import UsageError
 
 
 @click.command()
-@click.argument("package")
+@click.argument("package", type=PATH)
 @click.option(
     "-p", "--prompt", multiple=True, help="The text to continue; several are generated side by side."
 )
-@click.option("-f", "--file", metavar="FILE", help="Read the prompt from a file; - is stdin.")
+@click.option(
+    "-f", "--file", metavar="FILE", type=PATH, help="Read the prompt from a file; - is stdin."
+)
 @click.option("--chat", is_flag=True, help="The prompt is a question: use the chat template.")
-@click.option("--schema", metavar="FILE", help="A JSON schema that the text must follow.")
+@click.option("--schema", metavar="FILE", type=PATH, help="A JSON schema that the text must follow.")
 @click.option(
     "--logprobs",
     type=click.IntRange(0, 100),
@@ -30,7 +33,7 @@ from edgekit.errors import UsageError
     "--allow-special", is_flag=True, help="Special tokens in the prompt count as such, not as text."
 )
 @sampling_options
-@json_option
+@common_options
 def command(
     package: str, prompt: tuple[str, ...], file: str | None, chat: bool, schema: str | None, as_json: bool, **given: Any
 ) -> None:  # fmt: skip

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import click
 
-from edgekit.cli.output import emit, json_option
+from edgekit.cli.completion import PATH
+from edgekit.cli.output import common_options, emit
 from edgekit.cli.secret import secret_in
 from edgekit.errors import RemoteError, UsageError
 from edgekit.staging import outer_environment
@@ -25,9 +26,11 @@ _PATIENCE = 20  # seconds that the emulator has to end its jobs and itself
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Default: last time's, or any free one."
 )
-@click.option("--state", metavar="DIR", help="Uploads and jobs, kept (default: beside the database).")
 @click.option(
-    "--token-file", metavar="FILE",
+    "--state", metavar="DIR", type=PATH, help="Uploads and jobs, kept (default: beside the database)."
+)
+@click.option(
+    "--token-file", metavar="FILE", type=PATH,
     help="Holds the only token taken, as EDGEKIT_EMULATOR_TOKEN may (default: last time's, or a random one).",
 )  # fmt: skip
 @click.option(
@@ -37,10 +40,11 @@ _PATIENCE = 20  # seconds that the emulator has to end its jobs and itself
 @click.option(
     "--client-python",
     metavar="FILE",
+    type=PATH,
     help="An interpreter that has qai_hub (default: see `edgekit doctor`).",
 )
 @click.argument("run", metavar="[-- COMMAND ...]", nargs=-1)
-@json_option
+@common_options
 @click.pass_context
 def command(
     context: click.Context, port: int, state: str | None, token_file: str | None, faults: tuple[str, ...],

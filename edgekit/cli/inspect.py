@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import click
 
-from edgekit.cli.output import emit, interval, json_option, number, table
+from edgekit.cli.completion import PATH
+from edgekit.cli.output import common_options, emit, interval, number, table
 from edgekit.package import Package
 from edgekit.receipt import Measurement, Receipt
 from edgekit.redaction import printable
@@ -14,8 +15,8 @@ from edgekit.spec import DetectionSpec, TextSpec, from_json
 
 
 @click.command()
-@click.argument("package")
-@json_option
+@click.argument("package", type=PATH)
+@common_options
 def command(package: str, as_json: bool) -> None:
     """Show what PACKAGE is made from, what it needs, and its receipt.
 

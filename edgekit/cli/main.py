@@ -14,6 +14,7 @@ import click
 from edgekit import __version__
 from edgekit.cli.apart import run_apart
 from edgekit.cli.console import adapt_output
+from edgekit.cli.elsewhere import named_elsewhere
 from edgekit.cli.ending import ended_politely
 from edgekit.errors import ConversionError, DeviceError, EdgekitError, MissingError, UsageError
 from edgekit.redaction import redact
@@ -82,9 +83,9 @@ def cli() -> None:
     edgekit convert SmolLM2-135M/ -p w4 --eval text.txt -o dist/
     edgekit chat    dist/SmolLM2-135M-cpu-w4
 
-    Results go to stdout, progress to stderr. Every verb takes --json.
-    Exit codes: 0 ok, 1 a verdict failed, 2 usage, 3 not installed or configured, 4 device,
-    5 conversion, 6 integrity, 7 remote service.
+    Results go to stdout, progress to stderr. Every verb takes --json, -q (no progress) and -v (more).
+    Exit codes: 0 ok, 1 a verdict failed, 2 a wrong request (also a path that is not there),
+    3 not installed or configured, 4 device, 5 conversion, 6 integrity, 7 remote service.
     """
 
 
@@ -103,6 +104,16 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Runs one command line; returns its exit code."""
+    before = {n: os.environ.get(n) for n in ("EDGEKIT_QUIET", "EDGEKIT_VERBOSE")}  # options set them
+    try:
+        return _run(arguments)
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            os.environ.update({name: value} if value is not None else {})
+
+
+def _run(arguments: list[str]) -> int:
     try:
         result = cli.main(arguments, prog_name="edgekit", standalone_mode=False, color=_color())
         return result if isinstance(result, int) else 0
@@ -115,6 +126,8 @@ def run(arguments: list[str]) -> int:
         click.echo("Interrupted. Finished steps are kept: the same command continues.", err=True)
         return 130
     except click.ClickException as error:
+        if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+            error = named_elsewhere(error, error.ctx)
         if "--json" in arguments:
             return fail(UsageError(error.format_message()), as_json=True)
         error.show()
@@ -149,6 +162,8 @@ def _color() -> bool | None:
 
 
 def fail(error: EdgekitError, as_json: bool) -> int:
+    if os.environ.get("EDGEKIT_VERBOSE"):
+        click.echo(redact("".join(traceback.format_exception(error))), err=True, nl=False)
     if as_json:
         document: dict[str, Any] = {"schema": "edgekit.error/1", **error.to_dict()}
         click.echo(json.dumps(document, indent=2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import textwrap
 from collections.abc import Callable, Sequence
@@ -13,15 +14,35 @@ import click
 from edgekit.redaction import printable
 from edgekit.spec import to_json
 
+_SHORT = 22  # signs of a cell that is not broken
 _THREADS = 1024  # as runtime.cores has it, which is not imported for a page of help
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def json_option(function: F) -> F:
-    return click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")(
-        function
-    )
+def _set(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    """Said in the environment, which the processes that do the work inherit."""
+    if value:
+        os.environ[f"EDGEKIT_{str(parameter.name).upper()}"] = "1"
+
+
+_COMMON = (
+    click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
+    click.option(
+        "-q", "--quiet", is_flag=True, expose_value=False, callback=_set, help="No progress on stderr."
+    ),
+    click.option(
+        "-v", "--verbose", is_flag=True, expose_value=False, callback=_set,
+        help="The time of each step, what was taken from the cache, and where an error arose.",
+    ),
+)  # fmt: skip
+
+
+def common_options(function: F) -> F:
+    """What every verb takes: --json (as `as_json`), --quiet and --verbose."""
+    for option in reversed(_COMMON):
+        function = option(function)
+    return function
 
 
 def threads_option(function: F) -> F:
@@ -36,20 +57,47 @@ def emit(schema: str, **data: Any) -> None:
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
-    """Left-aligned columns; the last one wraps to the terminal's width."""
-    width = shutil.get_terminal_size((80, 24)).columns
+    """Left-aligned columns; the last one wraps to the terminal's width. Where that leaves it no room, the first
+    column stands above the rest."""
     every = [list(header), *[[printable(c) for c in r] for r in rows]]
-    sizes = [max(len(click.unstyle(r[i])) for r in every) for i in range(len(header))]
-    room = max(width - sum(sizes[:-1]) - 2 * (len(sizes) - 1), 20)
-    lines = []
-    for row in every:
+    width = shutil.get_terminal_size((80, 24)).columns
+    if _room(every, width) < _need(every) <= _room([r[1:] for r in every], width - 2):
+        below = _aligned([r[1:] for r in every], width - 2)
+        lines = [
+            line for row, under in zip(every, below) for line in (row[0], *(f"  {u}" for u in under))
+        ]
+        bold = 1 + len(below[0])
+    else:
+        aligned = _aligned(every, width)
+        lines, bold = [line for row in aligned for line in row], len(aligned[0])
+    return "\n".join([*(click.style(line, bold=True) for line in lines[:bold]), *lines[bold:]])
+
+
+def _room(rows: Sequence[Sequence[str]], width: int) -> int:
+    """For the last column, in signs."""
+    return width - sum(s + 2 for s in _sizes(rows)[:-1])
+
+
+def _need(rows: Sequence[Sequence[str]]) -> int:
+    """So many signs that no short cell of the last column is broken."""
+    return min(max(len(click.unstyle(r[-1])) for r in rows), _SHORT)
+
+
+def _sizes(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(len(click.unstyle(c)) for c in column) for column in zip(*rows)]
+
+
+def _aligned(rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
+    """The lines of each row."""
+    sizes, room = _sizes(rows), max(_room(rows, width), 20)
+    found = []
+    for row in rows:
         cells = [c + " " * (s - len(click.unstyle(c))) for c, s in zip(row, sizes)]
         start = "  ".join(cells[:-1])
         wrapped = textwrap.wrap(row[-1], room) or [""]
-        lines.append((f"{start}  {wrapped[0]}" if start else wrapped[0]).rstrip())
-        lines += [" " * (len(click.unstyle(start)) + 2) + more for more in wrapped[1:]]
-    lines[0] = click.style(lines[0], bold=True)
-    return "\n".join(lines)
+        lines = [(f"{start}  {wrapped[0]}" if start else wrapped[0]).rstrip()]
+        found.append(lines + [" " * (len(click.unstyle(start)) + 2) + more for more in wrapped[1:]])
+    return found
 
 
 def number(value: float, unit: str) -> str:

@@ -7,14 +7,17 @@ from pathlib import Path
 import click
 
 from edgekit.archive import pack
-from edgekit.cli.output import emit, json_option, number
+from edgekit.cli.completion import PATH
+from edgekit.cli.output import common_options, emit, number
 from edgekit.package import Package
 
 
 @click.command()
-@click.argument("package")
-@click.option("-o", "--out", help="File to write (default: beside the package, NAME.edgepkg).")
-@json_option
+@click.argument("package", type=PATH)
+@click.option(
+    "-o", "--out", type=PATH, help="File to write (default: beside the package, NAME.edgepkg)."
+)
+@common_options
 def command(package: str, out: str | None, as_json: bool) -> None:
     """Write PACKAGE as one .edgepkg file, which `load` and every verb here also take."""
     opened = Package(package)

@@ -8,13 +8,21 @@ from typing import Any
 
 import click
 
-from edgekit.cli.output import emit, json_option, number, table, threads_option
+from edgekit.cli.completion import PATH, complete_devices
+from edgekit.cli.output import common_options, emit, number, table, threads_option
 from edgekit.cli.unused import check_needs, check_without
 
 
 @click.command()
-@click.argument("packages", nargs=-1, required=True)
-@click.option("-d", "--device", default="local", show_default=True, help="See `edgekit devices`.")
+@click.argument("packages", nargs=-1, required=True, type=PATH)
+@click.option(
+    "-d",
+    "--device",
+    shell_complete=complete_devices,
+    default="local",
+    show_default=True,
+    help="See `edgekit devices`.",
+)
 @click.option(
     "--launches",
     type=click.IntRange(1),
@@ -37,7 +45,10 @@ from edgekit.cli.unused import check_needs, check_without
 )
 @threads_option
 @click.option(
-    "--store", metavar="FILE", help="Database for the raw samples (default: see `edgekit doctor`)."
+    "--store",
+    metavar="FILE",
+    type=PATH,
+    help="Database for the raw samples (default: see `edgekit doctor`).",
 )
 @click.option("--no-record", is_flag=True, help="Leave the packages' receipts as they are.")
 @click.option(
@@ -46,15 +57,20 @@ from edgekit.cli.unused import check_needs, check_without
 @click.option(
     "--source",
     metavar="MODEL",
+    type=PATH,
     help="With aihub: compare outputs there with this float original's here.",
 )
-@click.option("--images", metavar="DATA", help="With --source: what to compare on (default: noise).")
+@click.option(
+    "--images", metavar="DATA", type=PATH, help="With --source: what to compare on (default: noise)."
+)
 @click.option(
     "--image-count", type=click.IntRange(1), default=8, show_default=True, help="Of --images, at most."
 )
-@json_option
+@common_options
 @click.pass_context
-def command(context: click.Context, packages: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def command(
+    context: click.Context, /, packages: tuple[str, ...], as_json: bool, **options: Any
+) -> None:
     """Measure latency, load time and memory of PACKAGES on a device.
 
     Every launch is a fresh process; launches of several packages alternate. Intervals are 95 % of

@@ -6,16 +6,22 @@ from pathlib import Path
 
 import click
 
-from edgekit.cli.output import emit, json_option
+from edgekit.cli.completion import PATH
+from edgekit.cli.output import common_options, emit
 
 
 @click.command()
-@click.argument("packages", nargs=-1, required=True, metavar="PACKAGE...")
-@click.option("-o", "--out", default="report.html", show_default=True, help="The file to write.")
+@click.argument("packages", nargs=-1, required=True, type=PATH, metavar="PACKAGE...")
 @click.option(
-    "--store", metavar="FILE", help="Database of measurements (default: see `edgekit doctor`)."
+    "-o", "--out", type=PATH, default="report.html", show_default=True, help="The file to write."
 )
-@json_option
+@click.option(
+    "--store",
+    metavar="FILE",
+    type=PATH,
+    help="Database of measurements (default: see `edgekit doctor`).",
+)
+@common_options
 def command(packages: tuple[str, ...], out: str, store: str | None, as_json: bool) -> None:
     """Write one HTML file that compares packages: accuracy, size, latency, memory.
 

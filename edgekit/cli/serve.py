@@ -10,14 +10,15 @@ from pathlib import Path
 
 import click
 
+from edgekit.cli.completion import PATH
 from edgekit.cli.generation import engine_options
-from edgekit.cli.output import emit, json_option
+from edgekit.cli.output import common_options, emit
 from edgekit.cli.secret import checked, secret_in
 from edgekit.errors import MissingError, UsageError
 
 
 @click.command()
-@click.argument("package")
+@click.argument("package", type=PATH)
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="0.0.0.0 answers other machines too; asks for a key."
 )  # fmt: skip
@@ -36,7 +37,7 @@ from edgekit.errors import MissingError, UsageError
     help="Requests that may wait; more are told to come again (429).",
 )  # fmt: skip
 @engine_options
-@json_option
+@common_options
 def command(
     package: str,
     host: str,

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 import click
 
-from edgekit.cli.output import emit, json_option, table
+from edgekit.cli.completion import complete_targets
+from edgekit.cli.output import common_options, emit, table
 from edgekit.target import Target, find_target, targets, user_folder
 
 
 @click.command()
-@click.argument("name", required=False)
-@json_option
+@click.argument("name", required=False, shell_complete=complete_targets)
+@common_options
 def command(name: str | None, as_json: bool) -> None:
     """List the targets packages can be made for and their precisions. With NAME, or the path of a
     TOML: everything that is known of that one.

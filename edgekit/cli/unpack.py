@@ -7,18 +7,24 @@ from pathlib import Path
 import click
 
 from edgekit.archive import unpack
-from edgekit.cli.output import emit, json_option
+from edgekit.cli.completion import PATH
+from edgekit.cli.output import common_options, emit
 from edgekit.errors import no_file
 from edgekit.mistaken import may_be_packed, no_package
 from edgekit.package import Package
 
 
 @click.command()
-@click.argument("file")
+@click.argument("file", type=PATH)
 @click.option(
-    "-o", "--out", default=".", show_default=True, help="Folder that will hold the package's folder."
+    "-o",
+    "--out",
+    type=PATH,
+    default=".",
+    show_default=True,
+    help="Folder that will hold the package's folder.",
 )
-@json_option
+@common_options
 def command(file: str, out: str, as_json: bool) -> None:
     """Write the .edgepkg FILE back as a package folder, and verify it."""
     if not Path(file).is_file():

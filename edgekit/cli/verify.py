@@ -6,15 +6,16 @@ from typing import Any
 
 import click
 
-from edgekit.cli.output import emit, json_option, number
+from edgekit.cli.completion import PATH
+from edgekit.cli.output import common_options, emit, number
 from edgekit.errors import EdgekitError, IntegrityError
 from edgekit.package import Package
 from edgekit.redaction import printable
 
 
 @click.command()
-@click.argument("packages", nargs=-1, required=True)
-@json_option
+@click.argument("packages", nargs=-1, required=True, type=PATH)
+@common_options
 @click.pass_context
 def command(context: click.Context, packages: tuple[str, ...], as_json: bool) -> None:
     """Check every byte of PACKAGES against their manifests and receipts.

@@ -29,6 +29,10 @@ def test_every_module_of_a_verb_is_listed() -> None:
     shared = {
         "--init--",
         "apart",
+        "completion",
+        "elsewhere",
+        "summary",
+        "unused",
         "arguments",
         "console",
         "secret",

@@ -86,7 +86,7 @@ def test_progress_goes_to_stderr(
         (2, ["detect", "PACKAGE", "any.jpg", "--score", 2]),
         (2, ["unpack", "nowhere.edgepkg"]),
         (3, ["profile", "PACKAGE", "--store", "EMPTY"]),
-        (5, ["detect", "PACKAGE", "nowhere.jpg"]),
+        (2, ["detect", "PACKAGE", "nowhere.jpg"]),
         (5, ["pack", "PACKAGE", "-o", "EMPTY/none/x.edgepkg"]),
         (6, ["inspect", "EMPTY"]),
         (6, ["verify", "EMPTY"]),

@@ -1,5 +1,5 @@
-"""One rule: what a command names and is not there, or is something else, is a wrong request (exit code 2), and
-the error says what is there. What is there and damaged is another matter (5 and 6)."""
+"""One rule: what a command names and is not there is a wrong request (exit code 2). What is there and is no
+package, or is damaged, is another matter (6), and the error says what it is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.data import SHAPES
 
 MODEL = SHAPES / "shapes.safetensors"
 VERBS: list[tuple[str, ...]] = [
-    ("inspect",), ("verify",), ("pack",), ("profile",), ("report",), ("serve",), ("doctor", "--package"),
+    ("inspect",), ("verify",), ("pack",), ("profile",), ("report",), ("serve",),
     ("generate", "-p", "hi"), ("chat",), ("compare", "PACKAGE"),
 ]  # fmt: skip
 
@@ -24,20 +24,22 @@ def test_where_a_package_is_wanted(
 ) -> None:
     command = [str(packages["fp32"]) if w == "PACKAGE" else w for w in verb]
     (tmp_path / "photos").mkdir()
-    for given, said in {
-        tmp_path / "absent": "There is no package",
-        packages["fp32"].parent: f"is a folder of packages\n  why:  it holds {packages['fp32'].name}",
-        tmp_path / "photos": "photos is not a package",
-        MODEL: "shapes.safetensors is a model, not a package",
-        "https://example.org/a.edgepkg": "https://example.org/a.edgepkg is an address",
-    }.items():
+    for code, given, said in (
+        (2, tmp_path / "absent", "There is no package"),
+        (2, "https://example.org/a.edgepkg", "https://example.org/a.edgepkg is an address"),
+        (
+            6,
+            packages["fp32"].parent,
+            f"is a folder of packages\n  why:  it holds {packages['fp32'].name}",
+        ),
+        (6, tmp_path / "photos", "photos is not a package"),
+        (6, MODEL, "shapes.safetensors is a model, not a package"),
+    ):
         ran = edgekit(*command, given)
-        assert ran.code == 2 and said in ran.err, ran.err
+        assert ran.code == code and said in ran.err, ran.err
 
 
-def test_a_package_that_is_damaged_is_no_wrong_request(
-    edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path
-) -> None:
+def test_what_was_a_package(edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path) -> None:
     shutil.copytree(packages["fp32"], tmp_path / "package")
     (tmp_path / "package" / "manifest.json").unlink()
     (tmp_path / "a.edgepkg").write_bytes(b"not an archive")
@@ -60,7 +62,6 @@ def test_a_package_that_is_damaged_is_no_wrong_request(
         (("detect", "PACKAGE", "ABSENT.jpg"), "There is no image"),
         (("unpack", "ABSENT"), "There is no .edgepkg file"),
         (("unpack", SHAPES), "is a folder"),
-        (("unpack", MODEL), "is a model, not a package"),
         (("report", "PACKAGE", "--store", "ABSENT"), "There is no results database"),
         (("generate", "PACKAGE", "-f", "ABSENT"), "There is no file"),
         (("generate", "PACKAGE", "-f", SHAPES), "is a folder"),

@@ -1,0 +1,92 @@
+"""What `convert` says when it has finished: one row a package, then what needs a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from edgekit.cli.output import number, table
+from edgekit.outcome import Outcome
+from edgekit.receipt import Reason, Receipt
+from edgekit.spec import Precision
+
+# Measurement, heading, digits (None: as its unit is written).
+_COLUMNS = (
+    ("package", "size", None), ("mAP50-95", "mAP", 4), ("mAP50-95 drop", "drop", 4), ("scores SNR", "SNR", None),
+    ("KL divergence", "KL", 4), ("perplexity", "perplexity", 3), ("decode", "tok/s", 1),
+    ("ratio to float", "time/float", 3),
+)  # fmt: skip
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """For people; each note once, with the packages it is about."""
+    lines = [_table(outcomes)]
+    said: dict[str, list[str]] = {}
+    for o in outcomes:
+        for text in o.receipt.notes:
+            said.setdefault(text, []).append(o.name)
+    lines += [
+        f"\n{click.style('note', fg='yellow')} {', '.join(names)}: {text}"
+        for text, names in said.items()
+    ]
+    for o in outcomes:
+        for trip in o.receipt.cannot_tell if o.path else ():
+            lines.append(f"\n{click.style('cannot tell', fg='yellow')} {o.name}: {trip.message}")
+    for o in outcomes:
+        for trip in o.receipt.trips if o.refused else ():
+            lines.append(f"\n{click.style('refused', fg='red', bold=True)} {o.name}: {trip.message}")
+            if trip.details:
+                lines.append("  layers that cost most (error they alone cause):")
+                lines += [f"    {d}" for d in trip.details]
+            lines.append(
+                f"  next: {_next(trip.reason, o)}, or --allow {trip.reason} to write it all the same"
+            )
+    return "\n".join(lines)
+
+
+def _table(outcomes: Sequence[Outcome]) -> str:
+    rows = [[o.name, *(_value(o.receipt, c[0], c[2]) for c in _COLUMNS), _verdict(o)] for o in outcomes]
+    header = ["package", *(c[1] for c in _COLUMNS), "verdict"]
+    known = [i for i, column in enumerate(zip(*rows)) if set(column) != {"-"}]
+    lines = [table([[r[i] for i in known] for r in rows], [header[i] for i in known])]
+    lines += [f"in {f}" for f in dict.fromkeys(str(o.path.parent) for o in outcomes if o.path)]
+    if any(_verdict(o).endswith("*") for o in outcomes):
+        lines.append("* as far as checked: edgekit inspect PACKAGE says what was not")
+    return "\n".join(lines)
+
+
+def _value(receipt: Receipt, name: str, digits: int | None) -> str:
+    found = next((m for m in receipt.measurements if m.name == name), None)
+    if found is None:
+        return "-"
+    return number(found.value, found.unit) if digits is None else f"{found.value:.{digits}f}"
+
+
+def _verdict(outcome: Outcome) -> str:
+    if outcome.refused:
+        return "refused"
+    verdict = outcome.receipt.verdict
+    return "good*" if verdict.startswith("good,") else verdict
+
+
+def _next(reason: Reason, outcome: Outcome) -> str:
+    """What would help a package of this kind and precision."""
+    if reason is Reason.SLOWER:
+        return "use the float package on this processor"
+    if reason is Reason.MISREAD:
+        return "check the source, and that the data is of its kind"
+    precision = outcome.precision
+    if precision is Precision.FP16:
+        return "use fp32 where the target has it: half precision is too coarse for this model"
+    if precision.is_float:
+        return "report it with its receipt: a float package should compute what its source does"
+    text = any(m.name == "KL divergence" for m in outcome.receipt.measurements)
+    if precision.needs_calibration:
+        like = "text like that it will read" if text else "images like those it will see"
+        more = "" if text else ", more --float-layers"
+        finer = ", -p w8a16 where the target has it" if precision is Precision.W8A8 else ""
+        return f"more --calibration {like}{more}{finer}"
+    return {
+        Precision.W4: "more --bits a weight, -p w8", Precision.TERNARY: "--mode exact, a float precision",
+    }.get(precision, "a float precision")  # fmt: skip
