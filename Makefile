@@ -1,5 +1,6 @@
-# `make demo` and `make test` need Python 3.11 or later and nothing else.
-PYTHON ?= python3.11
+# `make demo` and `make test` need Python 3.11 or later and nothing else: the first that is there, by any name.
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	$$name -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -9,6 +10,7 @@ AIHUB := $(VENV)/aihub
 .PHONY: demo test test-fast lint benchmark kills clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "There is no Python 3.11 or later with venv here: install one, or make PYTHON=/path/to/it"; exit 3; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
