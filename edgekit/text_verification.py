@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +23,9 @@ from edgekit.runtime.tokens import Tokens
 from edgekit.sources.network import network_of
 from edgekit.spec import to_json
 from edgekit.store.database import Store
-from edgekit.target import Target
+from edgekit.target import Chip, Target
 from edgekit.verify import misread, text
+from edgekit.verify.kept import kept_measurements
 from edgekit.verify.misread import Misread
 from edgekit.verify.simulated_text import FewTokens, length_for
 from edgekit.verify.text import Reference
@@ -79,30 +80,47 @@ class TextVerifier:
 
     @functools.cached_property
     def misread(self) -> Misread | None:
-        """Why the float original is none to compare with, if it is none."""
-        if not self.texts:
-            return self._on_plain_text()
+        """Why the float original is none to compare with, if it is none. Kept, since nothing else may need the
+        float original here."""
+
+        def make(folder: Path) -> None:
+            found = self._on_text() if self.texts else self._on_plain_text()
+            content = json.dumps(to_json(found) if found else None)
+            (folder / "misread.json").write_text(content, encoding="utf-8")
+
+        folder = cache.step(f"misread-{cache.key(plain=misread.TEXT, **self._compared)}", make)
+        found = json.loads((folder / "misread.json").read_text(encoding="utf-8"))
+        return Misread(**found) if found else None
+
+    def _on_text(self) -> Misread | None:
         nll, vocabulary = self.reference.nll, self.model.spec.vocab_size
         guess = misread.counting(self.reference.windows, text.first_scored, vocabulary)
         return misread.on_text(self.model.source.name, self._name, nll, guess, vocabulary)
 
     def _on_plain_text(self) -> Misread | None:
-        """Kept: without a text to evaluate on, nothing else needs the float original here."""
         source = self.model.source
-        key = cache.key(misread=misread.TEXT, source=to_json(source), tools=versions(text=True))
+        progress.note(f"{source.name}: trying the float original on plain text")
+        length = min(misread.LENGTH, self.model.spec.trained_context)
+        ids = self.tokenizer.backend_tokenizer.encode(misread.TEXT).ids[:length]  # type: ignore[attr-defined]
+        return misread.on_plain_text(source.name, network_of(self.model, "float32"), ids)
 
-        def make(folder: Path) -> None:
-            progress.note(f"{source.name}: trying the float original on plain text")
-            length = min(misread.LENGTH, self.model.spec.trained_context)
-            ids = self.tokenizer.backend_tokenizer.encode(misread.TEXT).ids[:length]  # type: ignore[attr-defined]
-            found = misread.on_plain_text(source.name, network_of(self.model, "float32"), ids)
-            content = json.dumps(to_json(found) if found else None)
-            (folder / "misread.json").write_text(content, encoding="utf-8")
+    @property
+    def _compared(self) -> dict[str, object]:
+        """What every comparison here depends on, for the cache's keys."""
+        return {
+            "source": to_json(self.model.source), "original": to_json(self.model.spec),
+            "texts": fingerprint(self.texts), "name": self._name, "windows": self._count,
+            "versions": versions(text=True),
+        }  # fmt: skip
 
-        found = json.loads(
-            (cache.step(f"misread-{key}", make) / "misread.json").read_text(encoding="utf-8")
-        )
-        return Misread(**found) if found else None
+    def _once(
+        self, staged: Package, where: str, make: Callable[[], list[Measurement]]
+    ) -> list[Measurement]:
+        """What `make()` gives, once for the same files and the same original on the same text."""
+        manifest = staged.manifest
+        return kept_measurements(
+            make, where=where, files=manifest.files, spec=manifest.model, engine=manifest.engine, **self._compared
+        )  # fmt: skip
 
     def check_original(self) -> None:
         """Before minutes of compiling. Raises SourceError for an original that predicts nothing, unless that is
@@ -124,19 +142,14 @@ class TextVerifier:
         trips: list[Trip] = []
         unclear: list[Trip] = []
         not_checked: list[str] = []
-        with load(staged) as llm:
-            measured += tokenizer_measurements(llm.session, llm.tokens, self.tokenizer, self.texts)
-            trips += _not_equal(measured)
-            not_checked += not_compared(self.tokenizer, measured)
-            if self.texts:
-                precision = staged.manifest.precision
-                scores = self.reference.compare(llm.session, f"verifying {precision}")
-                rows = text.measurements(scores, self.reference.describe)
-                measured += rows
-                far, unclear = _divergence(rows, target)
-                trips += far
-            else:
-                not_checked.append("divergence from float: no --eval text was given")
+        measured += self._once(staged, "here", lambda: self._here(staged))
+        trips += _not_equal(measured)
+        not_checked += not_compared(self.tokenizer, measured)
+        if self.texts:
+            far, unclear = _divergence(measured, target)
+            trips += far
+        else:
+            not_checked.append("divergence from float: no --eval text was given")
         refused = any(t.reason not in self.allowed for t in trips)
         if self.launches and "local" in target.devices and not refused:
             speed = self._speed(staged, parent, target)
@@ -149,30 +162,49 @@ class TextVerifier:
             not_checked.append(_NO_SPEED)
         return self._receipt(staged, artifact, measured, trips, not_checked, unclear)
 
+    def _here(self, staged: Package) -> list[Measurement]:
+        with load(staged) as llm:
+            rows = tokenizer_measurements(llm.session, llm.tokens, self.tokenizer, self.texts)
+            if self.texts:
+                precision = staged.manifest.precision
+                scores = self.reference.compare(llm.session, f"verifying {precision}")
+                rows += text.measurements(scores, self.reference.describe)
+        return rows
+
     def _simulated(self, staged: Package, artifact: Artifact, target: Target) -> Receipt:
         """Each chip's own graphs, in numbers and not in time."""
         measured: list[Measurement] = []
         trips: list[Trip] = []
         for chip in target.chips:
-            session = open_session(staged, EngineOptions(simulate=True, chip=chip.soc))
-            try:
-                if not measured:
-                    tokens = Tokens(staged.read(staged.manifest.text.vocabulary))
-                    measured += tokenizer_measurements(session, tokens, self.tokenizer, self.texts)
-                    trips += _not_equal(measured)
-                rows = self.few.measure(session, f"{target.simulator} {chip.soc}: {session.simulator}")
-            finally:
-                session.close()
+            where = f"{target.simulator} {chip.soc}"
+            first = chip is target.chips[0]
+            rows = self._once(
+                staged, where, functools.partial(self._in_simulator, staged, chip, where, first)
+            )
             measured += rows
             kl = next(m for m in rows if m.name == "KL divergence")
             if kl.interval is None or kl.interval[0] > target.tolerance.kl:  # on few tokens, be certain
                 trips += _divergence(rows, target)[0]
+        trips += _not_equal(measured)
         not_checked = [
             *not_compared(self.tokenizer, measured),
             "divergence on more text: a simulator is slow",
             "speed: no device has measured it",
         ]
         return self._receipt(staged, artifact, measured, trips, not_checked)
+
+    def _in_simulator(
+        self, staged: Package, chip: Chip, where: str, with_tokenizer: bool
+    ) -> list[Measurement]:
+        session = open_session(staged, EngineOptions(simulate=True, chip=chip.soc))
+        try:
+            rows = []
+            if with_tokenizer:
+                tokens = Tokens(staged.read(staged.manifest.text.vocabulary))
+                rows = tokenizer_measurements(session, tokens, self.tokenizer, self.texts)
+            return rows + self.few.measure(session, f"{where}: {session.simulator}")
+        finally:
+            session.close()
 
     def _receipt(
         self, staged: Package, artifact: Artifact, measured: Sequence[Measurement], trips: Sequence[Trip],

@@ -49,3 +49,19 @@ def test_what_was_compared_is_not_compared_again(edgekit: Edgekit, tmp_path: Pat
     assert {p.name for p in steps.glob("verified-*")} == before
     one, other = (receipt(tmp_path / f / "shapes-cpu-w8a8") for f in "ab")
     assert one["measurements"] == other["measurements"]
+
+
+def test_what_a_text_model_predicted_is_not_predicted_again(edgekit: Edgekit, tmp_path: Path) -> None:
+    relief = SHAPES.parent / "relief"
+    command = (
+        "convert", relief / "model", "-p", "ternary", "--eval", relief / "heldout.txt", "--eval-windows", 2,
+        "--context", 64, "--launches", 0,
+    )  # fmt: skip
+    steps = settings.cache_folder() / "steps"
+    assert edgekit(*command, "-o", tmp_path / "a").code == 0
+    before = {p.name for p in steps.glob("verified-*")}
+    assert before
+    assert edgekit(*command, "-o", tmp_path / "b").code == 0
+    assert {p.name for p in steps.glob("verified-*")} == before
+    one, other = (receipt(next((tmp_path / f).iterdir())) for f in "ab")
+    assert one["measurements"] == other["measurements"]
