@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import os
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 _ONE_AT_A_TIME = threading.RLock()  # two threads would put each other's streams back
 
@@ -17,6 +20,8 @@ def output_to(path: str | Path = os.devnull, streams: tuple[int, ...] = (1, 2)) 
     """While the block runs, `streams` (1: output, 2: errors) go to the file at `path`: native code
     writes to the descriptors themselves. A stream that is closed stays so."""
     with _ONE_AT_A_TIME:
+        if 1 in streams:
+            _empty()
         kept = {number: copy for number in streams if (copy := _copy(number)) is not None}
         try:
             with open(path, "wb") as file:
@@ -24,9 +29,22 @@ def output_to(path: str | Path = os.devnull, streams: tuple[int, ...] = (1, 2)) 
                     os.dup2(file.fileno(), number)
                 yield
         finally:
+            if 1 in streams:
+                _empty()
             for number, copy in kept.items():
                 os.dup2(copy, number)
                 os.close(copy)
+
+
+def _empty() -> None:
+    """C keeps what is written to an output that is no terminal, and would write it once the stream is back."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        _library().fflush(None)
+
+
+@functools.cache
+def _library() -> Any:
+    return ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None)
 
 
 def _copy(number: int) -> int | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,20 @@ def test_numpy_resize_is_opencvs(h: int, w: int, size: tuple[int, int]) -> None:
     expected = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
     difference = np.abs(_resize_with_numpy(image, *size).astype(int) - expected)
     assert difference.max() <= 1
+
+
+def test_what_native_code_prints_stays_out_of_documents() -> None:
+    """C's own buffer included, which is emptied when a process ends."""
+    code = (
+        "import ctypes; from edgekit.runtime.native import output_to\n"
+        "printf = ctypes.CDLL(None).printf\n"
+        "printf(b'before\\n')\n"
+        "with output_to(): printf(b'inside\\n')\n"
+        "printf(b'after\\n')"
+    )
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    ran = subprocess.run([sys.executable, "-c", code], env=kept, capture_output=True, check=True)
+    assert ran.stdout == b"before\nafter\n"
 
 
 def tensor(buffer: Array, layout: str, **quantised: Any) -> TensorSpec:
