@@ -17,12 +17,17 @@ from tests.environment import Environment, fresh
 pytestmark = pytest.mark.slow
 
 LIBRARIES = {"onnxruntime": ("runtime", "onnxruntime"), "litert": ("litert", "ai-edge-litert"),
-             "genai": ("genai", "onnxruntime-genai")}  # fmt: skip
+             "genai": ("genai", "onnxruntime-genai"), "qnn": ("qnn", "onnxruntime-qnn"),
+             "qnn-text": ("genai,qnn", "onnxruntime-qnn")}  # fmt: skip
 DETECT = (
     "import json, numpy; from edgekit.runtime import load\n"
-    "print(json.dumps(load({package!r})(numpy.load({image!r}))))"
+    "print(json.dumps(load({package!r}, simulate={simulate})(numpy.load({image!r}))))"
 )
-WRITE = "from edgekit.runtime import load; print(load({package!r}).generate('the cat', max_tokens=8, temperature=0))"
+WRITE = (
+    "from edgekit.runtime import load\n"
+    "with load({package!r}, simulate={simulate}) as llm:\n"
+    "    print(llm.generate('the cat', max_tokens=8, temperature=0))"
+)
 
 
 def pinned(versions: str, end: str) -> str:
@@ -35,7 +40,8 @@ def pinned(versions: str, end: str) -> str:
 def add_library(made: Environment, wheel: Path, package: Path, end: str) -> None:
     engine = manifest(package)["engine"]
     extra, library = LIBRARIES[engine["name"]]
-    made.install(f"{wheel}[{extra}]", library + pinned(engine["versions"], end))
+    needed = {library: engine["versions"], **engine["libraries"]}
+    made.install(f"{wheel}[{extra}]", *(name + pinned(v, end) for name, v in needed.items()))
 
 
 @pytest.mark.parametrize("end", ["oldest", "newest"])
@@ -54,7 +60,7 @@ def test_detectors(
     made = fresh(tmp_path)
     for package in found.values():
         add_library(made, wheel, package, end)
-        ran = made.python(DETECT.format(package=str(package), image=str(image)))
+        ran = made.python(DETECT.format(package=str(package), simulate=False, image=str(image)))
         assert ran.returncode == 0, ran.stderr
         # other kernels round in another way, and near ties change places
         expected = sorted((d.label, *d.box, d.score) for d in load(package)(np.load(image)))
@@ -73,7 +79,7 @@ def test_language_models(
     add_library(made, wheel, text_packages["fp32"], "oldest")
     made.install("tokenizers" + tokenizers)
     for package in text_packages.values():
-        ran = made.python(WRITE.format(package=str(package)))
+        ran = made.python(WRITE.format(package=str(package), simulate=False))
         assert ran.returncode == 0, ran.stderr
 
 
@@ -85,7 +91,9 @@ def test_an_older_library_is_refused(
     made.install(f"{wheel}[litert]", "ai-edge-litert==1.2.*")
     np.save(tmp_path / "image.npy", np.zeros((64, 64, 3), np.uint8))
     ran = made.python(
-        DETECT.format(package=str(tflite_packages["fp16"]), image=str(tmp_path / "image.npy"))
+        DETECT.format(
+            package=str(tflite_packages["fp16"]), simulate=False, image=str(tmp_path / "image.npy")
+        )
     )
     assert ran.returncode and "needs ai-edge-litert 1.4 or later" in ran.stderr
     assert "pip install -U 'edgekit[litert]'" in ran.stderr
