@@ -26,10 +26,11 @@ def provider_versions(qairt: str) -> str:
     made = numbers(qairt)[:2]
     if not made:
         return f">=2,<{_END}"
-    fit = [release for inside, release in _known().items() if numbers(inside) >= made]
+    known = _known()
+    fit = [release for inside, release in known.items() if numbers(inside) >= made]
     if fit:
         return f">={min(fit, key=numbers)},<{_END}"
-    return f">{max(_RELEASES.values(), key=numbers)},<{_END}"  # a later one, which is not known here
+    return f">{max(known.values(), key=numbers)},<{_END}"  # a later one, which is not known here
 
 
 def _known() -> dict[str, str]:

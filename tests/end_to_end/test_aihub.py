@@ -57,6 +57,10 @@ def test_a_package_says_who_compiled_it_and_what_that_is_worth(package: Path) ->
     assert toolchain["settings"]["qairt_version"] == "2.51"  # pinned, and what ran:
     assert toolchain["versions"]["QAIRT"].startswith("2.51") and toolchain["versions"]["qai-hub"]
     assert toolchain["versions"]["AI Hub"] == "emulated:edgekit"
+    engine = manifest(package)[
+        "engine"
+    ]  # the provider that has the QAIRT which compiled it, and later ones
+    assert engine["versions"] == ">=2.7,<3" and set(engine["libraries"]) == {"onnxruntime"}
     found = receipt(package)
     assert any("compiled by an emulator" in n for n in found["notes"])
     assert [r["job"] for r in found["search"] if r["kind"] == "job"] == ["compile"]

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgekit.errors import ConversionError
-from edgekit.qnn import context
+from edgekit.qnn import context, libraries
 from edgekit.qnn.context import PlacementError, compile_context
 from edgekit.qnn.quantise import _with_room
 from edgekit.qnn.silu import keep_silu_apart
@@ -28,6 +28,31 @@ def noise(graph: onnx.ModelProto) -> Array:
 
 def every(graph: onnx.ModelProto) -> set[str]:
     return {n.name for n in graph.graph.node}
+
+
+@pytest.mark.parametrize(
+    ("qairt", "versions"),
+    [
+        ("2.51.0", ">=2.7,<3"), ("2.50.40.260101", ">=2.6,<3"), ("2.49", ">=2.5,<3"),
+        ("2.40.0", ">=2.3,<3"),  # the oldest release that is known
+        ("2.99.0", ">2.9,<3"), ("", ">=2,<3"), ("unknown", ">=2,<3"),
+    ],
+)  # fmt: skip
+def test_the_provider_that_opens_what_a_qairt_made(
+    monkeypatch: pytest.MonkeyPatch, qairt: str, versions: str
+) -> None:
+    """On a machine with a later provider than those that were tried."""
+    monkeypatch.setattr(libraries, "compiler", lambda: "QAIRT 2.53.0")
+    monkeypatch.setattr(libraries, "version", lambda name: "2.9.1")
+    assert libraries.provider_versions(qairt) == versions
+
+
+def test_what_is_installed_later_is_known_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libraries, "compiler", lambda: "QAIRT 2.53.0")
+    monkeypatch.setattr(libraries, "version", lambda name: "2.9.1")
+    assert libraries.provider_versions("2.53.0") == ">=2.9,<3"
+    monkeypatch.setattr(libraries, "compiler", lambda: "")  # no provider here: AI Hub compiled
+    assert libraries.provider_versions("2.53.0") == ">2.7,<3"
 
 
 @pytest.mark.parametrize("height", [9, 10, 11, 12])
