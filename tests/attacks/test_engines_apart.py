@@ -63,7 +63,20 @@ def test_a_source_that_asks_for_any_memory_when_it_runs(tmp_path: Path) -> None:
     ):  # fmt: skip
         model.graph.node.append(helper.make_node(operator, takes, [gives], **given))
     onnx.save(model, tmp_path / "m.onnx")
-    words = ("convert", "m.onnx", "-p", "fp32", "--launches", "0", "--labels", "coco", "-o", "out")
+    words = (
+        "convert",
+        "m.onnx",
+        "-p",
+        "fp32",
+        "--launches",
+        "0",
+        "--labels",
+        "coco",
+        "--decoder",
+        "yolov8",
+        "-o",
+        "out",
+    )
     ran = subprocess.run([TOOL, *words], capture_output=True, check=False, timeout=120, cwd=tmp_path)
     assert ran.returncode in (5, 6) and ran.stderr.count(b"error:") == 1, ran.stderr
     assert b"Traceback" not in ran.stderr and not list(tmp_path.glob("out/*"))

@@ -11,7 +11,7 @@ import pytest
 from edgekit import diagnosis
 from edgekit.diagnosis import Check, Machine, State, engine, snapdragon
 from edgekit.diagnosis.versions import Context, context_of
-from edgekit.errors import IntegrityError, UsageError
+from edgekit.errors import UsageError
 from edgekit.package import EngineRequirement, Manifest, Package, write_package
 from edgekit.spec import DetectionSpec, ImageSpec, Precision, TensorSpec
 from edgekit.target import find_target
@@ -299,7 +299,7 @@ def test_damage(make: Make, phone: Callable[..., Machine], tmp_path: Path) -> No
     assert "one image" not in found  # nothing damaged reaches the engine
     (package / "manifest.json").write_text("{}", encoding="utf-8")
     assert [c.name for c in diagnosis.examine(package)] == ["package"]
-    with pytest.raises(IntegrityError):
+    with pytest.raises(UsageError):
         diagnosis.examine(tmp_path / "nothing")
 
 

@@ -14,7 +14,7 @@ import edgekit
 ROOT = Path(edgekit.__file__).parent
 
 # The way data flows (docs/decisions/0001-rooms.md). A room may import rooms to its left.
-GROUND = {"child", "contents", "documents", "redaction", "errors", "spec", "settings", "manifest", "package", "receipt", "progress", "registry", "cache", "target", "atomic", "processes", "staging", "tether",
+GROUND = {"child", "contents", "documents", "redaction", "errors", "spec", "settings", "manifest", "mistaken", "package", "receipt", "progress", "registry", "cache", "target", "atomic", "processes", "staging", "tether",
           "model", "archive", "corpus", "outcome", "__init__", "__version__"}  # fmt: skip
 ORDER = ["runtime", "dataset", "serving", "launch_text", "launch", "architectures", "layers", "sources", "citation", "graph", "quantize", "fixed_text", "tflite", "genai", "qnn", "emulator", "aihub", "backends", "verify", "devices", "store",
          "profiling", "report", "reading_child", "reading", "compiling", "keeping", "verification", "comparing", "asked", "text_extra", "diagnosis", "text_verification", "text_pipeline", "pipeline", "cli"]  # fmt: skip

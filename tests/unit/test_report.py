@@ -228,7 +228,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert out.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert run(["report", str(one.path), "--store", str(tmp_path / "absent")]) == UsageError.exit_code
     assert run(["report", str(one.path), "-o", str(tmp_path)]) == UsageError.exit_code
-    assert run(["report", str(tmp_path / "nothing")]) == 6
+    assert run(["report", str(tmp_path / "nothing")]) == UsageError.exit_code
 
 
 def test_an_altered_package_is_refused(tmp_path: Path) -> None:
