@@ -52,7 +52,7 @@ def convert(
     """Convert `source` for each target and precision into `out/NAME-TARGET-PRECISION`.
 
     calibration, eval: folders of images (docs/format.md says which layouts); `eval` needs boxes.
-    allow: reasons ("accuracy", "slower") that do not refuse a package but stay in its verdict.
+    allow: reasons ("accuracy", "slower", "misread") that do not refuse a package but stay in its verdict.
     reference: another form of the same model (an ONNX file, say) to state the difference from.
     launches: rounds of the latency tripwire; 0 leaves it out, and the receipt says so.
     merge: one package for the chips of all targets, which are Snapdragons then.

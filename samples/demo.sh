@@ -11,7 +11,7 @@ step() { printf '\n$ edgekit %s\n' "$*"; edgekit "$@"; }
 
 step convert $shapes/shapes.safetensors -t cpu -t tflite -p fp32 -p w8a8 \
     --calibration $shapes/calibration --eval $shapes/eval -o $out \
-    --allow slower --allow accuracy  # so that the demo goes on where int8 does not pay
+    --allow slower --allow accuracy --force  # so that it goes on where int8 does not pay, and can be run again
 packages=($out/shapes-cpu-fp32 $out/shapes-cpu-w8a8 $out/shapes-tflite-fp32 $out/shapes-tflite-w8a8)
 step verify "${packages[@]}"
 step detect $out/shapes-tflite-w8a8 $shapes/eval/images/9002-0003.jpg --save $out
@@ -20,13 +20,13 @@ step compare $out/shapes-tflite-w8a8 $out/shapes-cpu-w8a8 --launches 5
 step profile $out/shapes-tflite-w8a8 --ops
 if [ "$(uname -sm)" = "Linux x86_64" ]; then  # where Qualcomm's simulator runs
     step convert $shapes/shapes.safetensors -t snapdragon-8-elite -p fp16 \
-        --eval $shapes/eval --simulated-images 4 -o $out --allow accuracy
+        --eval $shapes/eval --simulated-images 4 -o $out --allow accuracy --force
     step detect $out/shapes-snapdragon-8-elite-fp16 $shapes/eval/images/9002-0003.jpg -d sim:htp
     packages+=($out/shapes-snapdragon-8-elite-fp16)
 fi
 relief=samples/relief
 step convert $relief/model --name relief -p fp32 -p ternary --eval $relief/heldout.txt -o $out \
-    --allow slower --allow accuracy
+    --allow slower --allow accuracy --force
 step generate $out/relief-cpu-ternary -n 24 --chat \
     -p "[1] The clinic at Harrow School opens at 08:00 [1]. It closes at 18:30 [1].
 
