@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.sources.base import SourceOptions
+from edgekit.sources.hub import cited
 
 _FLAGS = {"options": "hub-options", "qairt": "qairt-version"}  # where `convert` has another name
 
@@ -24,7 +25,7 @@ def convert_command(
 ) -> str:
     """`given`: other options of `edgekit convert` by their long names; those that are unset (None,
     "" or empty) are left out."""
-    words = ["edgekit", "convert", Path(source).name]
+    words = ["edgekit", "convert", *cited(Path(source))]
     words += [w for t in targets for w in ("-t", Path(t).name if t.endswith(".toml") else t)]
     words += [w for p in precisions for w in ("-p", p)]
     for name, value in (*given.items(), *_of_source(options).items()):

@@ -34,6 +34,15 @@ def fetch(source: str) -> str:
         ) from error  # fmt: skip
 
 
+def cited(source: Path) -> list[str]:
+    """What to give `edgekit convert` for a source: its name without folders, or the hub's name of a folder that
+    `fetch` downloaded (`models--OWNER--NAME/snapshots/REVISION`)."""
+    found = re.fullmatch(r"models--([\w.-]+?)--([\w.-]+)", source.parent.parent.name)
+    if found and source.parent.name == "snapshots":
+        return [f"{found[1]}/{found[2]}", "--download"]
+    return [source.name]
+
+
 def refuse(source: str) -> UsageError:
     """There is no such folder, and nothing is downloaded unasked."""
     return UsageError(
