@@ -138,6 +138,20 @@ def nf4(weight: Tensor) -> Made:
     return tensors, (NF4[q].reshape(-1, 64) * scale[:, None]).reshape(weight.shape)
 
 
+def in_bfloat16(made: Made) -> Made:
+    """bitsandbytes' storage type that sharded training wants: the same bytes, called another type."""
+    layer, weight = made
+    return layer | {"weight": layer["weight"].flatten().view(torch.bfloat16)[:, None]}, weight
+
+
+def fp8_layer(weight: Tensor) -> Made:
+    """AutoFP8: one scale for the layer, and one for its inputs."""
+    scale = (weight.abs().max() / 448).reshape(1)
+    stored = (weight / scale).to(torch.float8_e4m3fn)
+    tensors = {"weight": stored, "weight_scale": scale, "input_scale": torch.ones(1)}
+    return tensors, stored.float() * scale
+
+
 def int8(weight: Tensor) -> Made:
     """bitsandbytes' LLM.int8()."""
     largest = weight.abs().amax(1).clamp(min=1e-6)
@@ -211,9 +225,12 @@ KINDS: dict[str, Kind] = {
         _one({**_weights(8), "type": "float"}, format="float-quantized"), lambda n, w: fp8(w), False),
     "nf4": Kind({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
                 lambda n, w: nf4(w), False),
+    "nf4, stored as bfloat16": Kind({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_storage": "bfloat16"},
+                                    lambda n, w: in_bfloat16(nf4(w)), False),
     "int8": Kind({"quant_method": "bitsandbytes", "load_in_8bit": True}, lambda n, w: int8(w)),
     "fp8 in blocks": Kind({"quant_method": "fp8", "weight_block_size": [32, 32], "activation_scheme": "dynamic"},
                           lambda n, w: _renamed(fp8(w, 32)), False),
+    "fp8, a scale a layer": Kind({"quant_method": "fp8", "activation_scheme": "static"}, lambda n, w: fp8_layer(w), False),
 }  # fmt: skip
 
 

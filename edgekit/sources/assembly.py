@@ -74,6 +74,12 @@ def _restore(model: Any, tensors: Tensors, config: Any) -> None:
     head = model.get_output_embeddings()
     tied = config.tie_word_embeddings and "lm_head.weight" not in state and isinstance(head, nn.Linear)
     missing = sorted(wanted - state.keys() - ({"lm_head.weight"} if tied else set()))
+    for name in (n for n in missing if n in tensors):
+        raise SourceError(
+            f"{name} is no float, and nothing says what it stands for",
+            f"it is {str(tensors[name].dtype).removeprefix('torch.')} of {tuple(tensors[name].shape)}, without scales",
+            "download or copy the checkpoint again",
+        )
     if missing or ("lm_head.weight" in wanted and "lm_head.weight" not in state and not tied):
         raise SourceError(
             f"The checkpoint lacks {missing[0] if missing else 'lm_head.weight'}", "", "download or copy it again"

@@ -85,6 +85,8 @@ MISFITS: dict[str, tuple[str, dict[str, Any], str]] = {
     "groups for fewer inputs": (GPTQ, {"g_idx": cut(191)}, "g_idx does not fit"),
     "groups that are none": (GPTQ, {"g_idx": lambda t: t + 1}, "g_idx does not fit its layer's scales"),
     "scales that are no numbers": (GPTQ, {"scales": lambda t: t * torch.nan}, "scales holds values that are no numbers"),
+    "groups out of order, not said which": ("gptq, desc_act", {"g_idx": None}, "out of order, and g_idx is missing"),
+    "groups out of order, not filled in": ("gptq, desc_act", {"g_idx": lambda t: t * 0}, "g_idx is not filled in"),
     "no zero points": (GPTQ, {"qzeros": None}, "lacks model.layers.1.mlp.down_proj.qzeros"),
     "awq in gptq's order": ("awq", {"qweight": lambda t: t.reshape(24, 64)}, "qweight does not fit"),
     "awq, fewer zero points": ("awq", {"qzeros": cut(3, 7)}, "qzeros does not fit"),
@@ -99,6 +101,9 @@ MISFITS: dict[str, tuple[str, dict[str, Any], str]] = {
     "fewer scales": ("nf4", {"weight.absmax": cut(100)}, r"weight.absmax does not fit"),
     "scales of another table": ("int8", {"SCB": cut(60)}, "SCB does not fit"),
     "rows for a kernel": ("int8", {"weight_format": lambda _: torch.ones(1, dtype=torch.uint8)}, "ordered for a kernel"),
+    "floats without a scale": ("fp8 in blocks", {"weight_scale_inv": None}, "is float8_e4m3fn of .* without scales"),
+    "bytes without a scale": ("int8", {"SCB": None}, "is int8 of .* without scales"),
+    "scales of a layer for each output": ("fp8, a scale a layer", {"weight_scale": lambda _: torch.ones(64)}, "one scale for"),
     "fewer blocks": ("fp8 in blocks", {"weight_scale_inv": cut(1)}, "weight_scale_inv does not fit"),
 }  # fmt: skip
 
@@ -124,6 +129,8 @@ UNREAD: dict[str, tuple[str, Callable[[dict[str, Any]], object], str]] = {
     "another width": (GPTQ, settings(bits=8), "says 8 bits, and .*qweight holds 4"),
     "a width of no layer": (GPTQ, settings(bits=5), "5 bits"),
     "a kernel's layout": (GPTQ, settings(checkpoint_format="marlin"), "format 'marlin'"),
+    "a kernel's layout, by a switch": (GPTQ, settings(is_marlin_format=True), "Marlin kernel"),
+    "floats, packed": (PACKED, group(weights={"num_bits": 4, "type": "float"}), "says floats, and .* is of integers"),
     "another packing": ("awq", settings(version="gemv"), "version 'gemv'"),
     "another width, packed": (PACKED, group(weights={"num_bits": 8, "type": "int"}), "says 8 bits, and .* holds 4"),
     "a format of other hardware": (PACKED, settings(format="nvfp4-pack-quantized"), "format 'nvfp4-pack-quantized'"),
@@ -143,6 +150,19 @@ def test_what_is_not_read_is_said_by_name(name: str, tmp_path: Path) -> None:
         read(changed(tmp_path, kind, change), tmp_path / "files")
     assert re.search(words, caught.value.why), caught.value
     assert "float original" in caught.value.next
+
+
+def test_an_order_that_is_stated_must_be_there(tmp_path: Path) -> None:
+    """Of compressed-tensors: `group` is not told without weight_g_idx, `static` and `weight` are."""
+    for kind, read_all in (("group", False), ("static", True), ("weight", True)):
+        said = {"num_bits": 4, "type": "int", "group_size": 64, "actorder": kind}
+        (tmp_path / kind).mkdir()
+        folder = changed(tmp_path / kind, PACKED, group(weights=said))
+        if read_all:
+            read(folder, tmp_path / kind / "files")
+            continue
+        with pytest.raises(SourceError, match="out of order, and weight_g_idx is missing"):
+            read(folder, tmp_path / kind / "files")
 
 
 def test_integers_that_nothing_explains_are_no_weights(tmp_path: Path) -> None:

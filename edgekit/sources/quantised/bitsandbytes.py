@@ -56,7 +56,8 @@ def _table(parts: Parts, facts: dict[str, Any], kind: str) -> Floats:
     stored = parts.look("weight").contiguous()
     if stored.numel() * stored.element_size() != -(-count // 2):  # any type may hold the bytes
         raise parts.misfit("weight", f"uint8 of {(-(-count // 2), 1)}")
-    stored = parts.take("weight", None, (stored.dtype,)).contiguous().flatten().view(torch.uint8)
+    stored = stored.flatten().view(torch.uint8)
+    parts.drop("weight")  # not taken: its bytes may read as numbers that are none
     levels = parts.take("weight.quant_map", (16,), FLOATS).float()
     blocks = -(-count // size)
     if parts.has("weight.nested_absmax"):

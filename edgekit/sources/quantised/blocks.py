@@ -1,6 +1,8 @@
 """Floats of 8 bits with a scale for each block of outputs and inputs, as DeepSeek and Qwen publish them.
 
 weight float8_e4m3fn (N, K)   weight_scale_inv (⌈N/rows⌉, ⌈K/columns⌉), by which it is multiplied
+
+AutoFP8 names the same method, and stores one number a layer as weight_scale.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from edgekit.sources.quantised.layer import FLOATS, Floats, Parts
 from edgekit.sources.quantised.stated import Stated
 
 WHY = "floats of 8 bits have no even steps"
-_SCALE = "weight_scale_inv"
+_SCALE, _OLDER = "weight_scale_inv", "weight_scale"
 
 
 def check(stated: Stated) -> None:
@@ -26,15 +28,18 @@ def check(stated: Stated) -> None:
 
 
 def read(stated: Stated, parts: Parts) -> Floats | None:
-    parts.drop("input_scale", "activation_scale")
-    if not parts.has(_SCALE):
+    parts.drop("input_scale", "output_scale", "activation_scale", "k_scale", "v_scale")
+    scale = _SCALE if parts.has(_SCALE) else _OLDER
+    if not parts.has(scale):
         return None
     weight = parts.take("weight", (parts.rows, parts.columns), (torch.float8_e4m3fn,)).float()
-    layout = parts.look(_SCALE)
+    layout = parts.look(scale)
     if layout.numel() == 1:
         return Floats(
-            weight * parts.take(_SCALE, tuple(layout.shape), FLOATS).float().reshape(1, 1), WHY
+            weight * parts.take(scale, tuple(layout.shape), FLOATS).float().reshape(1, 1), WHY
         )
+    if scale == _OLDER:
+        raise parts.misfit(_OLDER, "one scale for the layer")
     size = size_of([stated.said.get("weight_block_size")], parts, _SCALE)
     return Floats(weight * spread(parts.take(_SCALE, None, FLOATS), size, weight.shape), WHY)
 

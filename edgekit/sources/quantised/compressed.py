@@ -100,7 +100,8 @@ def read(stated: Stated, parts: Parts) -> Integers | Floats | None:
     zeros = _zeros(stated, parts, scales.shape, bits, whole)
     groups = scales.shape[1]
     sizes = [s for w in _weights(stated) if type(s := w.get("group_size")) is int and s > 0]
-    group, order = parts.order("weight_g_idx", groups, sizes if groups > 1 else [*sizes, -1])
+    dealt = all(w.get("actorder") in ("group", "dynamic") for w in _weights(stated))
+    group, order = parts.order("weight_g_idx", groups, sizes if groups > 1 else [*sizes, -1], dealt)
     scales = scales.expand(parts.rows, -1).contiguous()
     zeros = zeros.expand(parts.rows, -1).contiguous()
     return Integers(values, scales, zeros, bits, group, order)
@@ -112,6 +113,8 @@ def _packed(stated: Stated, parts: Parts) -> tuple[Tensor, int, bool]:
         shape = parts.take("weight_shape", (2,), (torch.int64, torch.int32)).tolist()
         if shape != [parts.rows, parts.columns]:
             raise parts.misfit("weight_packed", f"a weight of {shape}, by its own weight_shape,")
+    if all(w.get("type") == "float" for w in _weights(stated)):
+        raise stated.unread(f"its config says floats, and {parts.name}.weight_packed is of integers")
     packed = parts.look("weight_packed")
     count = packed.shape[1] if packed.dim() == 2 else 0
     bits, whole = _width(stated, parts, count)

@@ -21,8 +21,10 @@ _FORMATS = ("gptq", "gptq_v2")
 
 def check(stated: Stated) -> None:
     """Raises SourceError for a format of a kernel, which orders its tensors in another way."""
-    if _format(stated.said) not in _FORMATS or stated.said.get("is_marlin_format"):
+    if _format(stated.said) not in _FORMATS:
         raise stated.unread(f"format {ascii(_format(stated.said))[:40]}")
+    if stated.said.get("is_marlin_format"):  # as AutoGPTQ said it before it named formats
+        raise stated.unread("in the layout of the Marlin kernel (is_marlin_format)")
     if not widths(stated) & set(_WIDTHS):
         raise stated.unread(
             f"{', '.join(map(str, sorted(widths(stated)))) or 'an unknown number of'} bits"
@@ -44,7 +46,7 @@ def read(stated: Stated, parts: Parts) -> Integers | None:
     scales = parts.take("scales", (max(groups, 1), parts.rows), FLOATS).float().T
     zeros = _zeros(stated, parts.take("qzeros", (groups, words)), bits, parts.rows)
     sizes = sorted(_named(stated, "group_size"), key=lambda s: s != stated.said.get("group_size"))
-    group, order = parts.order("g_idx", groups, sizes)
+    group, order = parts.order("g_idx", groups, sizes, stated.said.get("desc_act") is True)
     return Integers(unpacked(qweight.T, bits, parts.columns), scales, zeros.T, bits, group, order)
 
 

@@ -90,15 +90,26 @@ class Parts:
             _NEXT,
         )  # fmt: skip
 
-    def order(self, part: str, groups: int, sizes: list[int]) -> tuple[int, Tensor | None]:
+    def order(
+        self, part: str, groups: int, sizes: list[int], dealt: bool = False
+    ) -> tuple[int, Tensor | None]:
         """Inputs a group, and the group of each where that is not its number divided by it. `sizes`: those
-        that the config names, in inputs; 0 or less: one group for all."""
+        that the config names, in inputs; 0 or less: one group for all. `dealt`: the config says that inputs
+        were given to groups in an order of their own, which nothing but `part` tells."""
         known = [self.columns if s <= 0 else min(s, self.columns) for s in sizes]
         known = [s for s in known if -(-self.columns // s) == groups]
-        index = self.take(part, (self.columns,), (torch.int32, torch.int64)) if self.has(part) else None
-        index = None if index is None else index.long()
+        stored = (
+            self.take(part, (self.columns,), (torch.int32, torch.int64)) if self.has(part) else None
+        )
+        index = None if stored is None else stored.long()
         if index is not None and (bool((index == -1).all()) or (groups > 1 and not bool(index.any()))):
             index = None  # as it was made, never filled in
+        if index is None and dealt and groups > 1:
+            raise SourceError(
+                f"{self.name} does not say which group each of its inputs belongs to",
+                f"the config says that they are out of order, and {part} is "
+                f"{'missing' if stored is None else 'not filled in'}", "download or copy the checkpoint again",
+            )  # fmt: skip
         if index is None:
             if not known:
                 raise SourceError(
