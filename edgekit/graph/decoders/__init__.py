@@ -65,8 +65,11 @@ def recognised(
     source = image_input(view, name)
     shape = view.shape(source)
     rows, columns = spatial_axes(shape)
-    heads = Heads(view, Editor(result), shape[rows], shape[columns], len(labels))
+    plain = ImageSpec(shape[rows], shape[columns])
+    heads = Heads(view, Editor(result), plain.height, plain.width, len(labels), plain)
     chosen = _choose(heads, decoder, name)
+    said = {**chosen.image, **in_graph(view, source), **(image or {})}
+    heads.image = dataclasses.replace(plain, **said)
     try:
         decoded = chosen.decode(heads)
     except (ValueError, IndexError, AssertionError) as error:
@@ -85,17 +88,18 @@ def recognised(
         input=TensorSpec(source, _dtype(view, source, name), shape,
                          ("NHWC" if is_channels_last(shape) else "NCHW")[4 - len(shape):]),
         outputs=outputs,
-        image=dataclasses.replace(
-            ImageSpec(shape[rows], shape[columns]),
-            **{**chosen.image, **in_graph(view, source), **(image or {})},
-        ),
+        image=heads.image,
         labels=labels or tuple(f"class_{i}" for i in range(classes)),
         decoder=chosen.name,
         nms_in_graph=bool(decoded.classes),
         iou_threshold=chosen.iou_threshold,
     )  # fmt: skip
     assert count != 0
-    return result, spec, (*decoded.notes, *prepared(view, chosen, spec.image, image or {}))
+    return (
+        result,
+        spec,
+        (*heads.notes, *decoded.notes, *prepared(view, chosen, spec.image, image or {})),
+    )
 
 
 def _outputs_as_float32(model: onnx.ModelProto) -> None:

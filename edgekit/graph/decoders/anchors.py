@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from edgekit.graph.decoders.base import Decoded, Decoder, Heads, never
+from edgekit.graph.decoders.forms import in_pixels
 from edgekit.graph.decoders.origins import ARITHMETIC, OTHER, PROBABILITY, RAW
-from edgekit.graph.decoders.yolo import with_objectness
+from edgekit.graph.decoders.yolo import CENTRES, with_objectness
 
 # Of YOLOv5's models for COCO, in pixels, at strides 8, 16 and 32; v7's differ.
 _YOLOV5 = ((10, 13, 16, 30, 33, 23), (30, 61, 62, 45, 59, 119), (116, 90, 156, 198, 373, 326))
@@ -25,7 +26,8 @@ def _matches_yolov5(heads: Heads) -> bool:
 
 
 def _decode_yolov5(heads: Heads) -> Decoded:
-    return with_objectness(heads, heads.corners(heads.channels(heads.outputs[0], 2, 0, 4)))
+    boxes = heads.channels(heads.outputs[0], 2, 0, 4)
+    return with_objectness(heads, in_pixels(heads, boxes, CENTRES))
 
 
 def undecoded(heads: Heads) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from edgekit.graph.decoders.origins import Origins, Run
 from edgekit.graph.view import Editor, GraphView, attribute
+from edgekit.spec import ImageSpec
 
 Array = np.ndarray[Any, Any]
 
@@ -30,6 +31,8 @@ class Heads:
     height: int
     width: int
     classes: int  # 0 when nothing says how many there are
+    image: ImageSpec  # how pictures are prepared, once the family is known
+    notes: list[str] = field(default_factory=list)  # what was found out, or taken for granted
 
     @functools.cached_property
     def origins(self) -> Origins:

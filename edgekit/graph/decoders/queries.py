@@ -2,87 +2,119 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from edgekit.graph.decoders.base import Decoded, Decoder, Heads
+from edgekit.graph.decoders.forms import Form, in_pixels
 from edgekit.graph.decoders.origins import ARITHMETIC, OTHER, PROBABILITY, RAW
+from edgekit.graph.decoders.yolo import as_likely
 
 
-def _pair(heads: Heads) -> tuple[str, str] | None:
-    """(boxes, scores) when there are two outputs (1, N, 4) and (1, N, C)."""
-    if len(heads.outputs) != 2:
+class _Pair(NamedTuple):
+    """Two outputs: four numbers a box, and a score for each class of it; the axes hold those."""
+
+    boxes: str
+    scores: str
+    box_axis: int
+    class_axis: int
+    rows: int
+    classes: int
+
+
+def _pair(heads: Heads) -> _Pair | None:
+    if len(heads.outputs) != 2 or any(len(heads.shape(n)) != 3 for n in heads.outputs):
         return None
-    first, second = heads.outputs
-    a, b = heads.shape(first), heads.shape(second)
-    if len(a) != 3 or len(b) != 3:
-        return None
-    for (boxes, p), (scores, q) in (((first, a), (second, b)), ((second, b), (first, a))):
-        if p[2] == 4 and p[1] == q[1] and (q[2] != 4 or "box" in boxes.lower()):
-            return boxes, scores
-    return None
+    found = []
+    for boxes, scores in (heads.outputs, heads.outputs[::-1]):
+        p, q = heads.shape(boxes), heads.shape(scores)
+        for box_axis in (2, 1):
+            for class_axis in (2, 1):
+                if p[box_axis] == 4 and p[3 - box_axis] == q[3 - class_axis] > 4:
+                    pair = _Pair(boxes, scores, box_axis, class_axis, p[3 - box_axis], q[class_axis])
+                    found.append(pair)
+    named = [p for p in found if "box" in p.boxes.lower() and "box" not in p.scores.lower()]
+    if len(found) > 1:  # of four classes
+        found = named or [p for p in found if heads.kind(p.scores) == PROBABILITY]
+    return found[0] if len(found) == 1 else None
+
+
+def _box_kinds(heads: Heads, pair: _Pair) -> set[str]:
+    return set(heads.kinds(pair.boxes, pair.box_axis))
+
+
+def _decoded(heads: Heads, pair: _Pair) -> bool:
+    """Whether boxes went through arithmetic since the network's last layer, so that no anchors are missing."""
+    return not {RAW, PROBABILITY} & _box_kinds(heads, pair)
+
+
+def _upright(heads: Heads, pair: _Pair) -> tuple[str, str]:
+    """Boxes (1, N, 4) and scores (1, C, N)."""
+    boxes, scores = pair.boxes, pair.scores
+    if pair.box_axis == 1:
+        boxes = heads.edit.transpose(boxes, 0, 2, 1)
+    return boxes, heads.edit.transpose(scores, 0, 2, 1) if pair.class_axis == 2 else scores
+
+
+def _on_grid(heads: Heads, pair: _Pair) -> bool:
+    return bool(heads.strides(pair.rows) or heads.strides(pair.rows, anchors=3))
+
+
+def _is_nms_inputs(pair: _Pair) -> bool:
+    return (pair.box_axis, pair.class_axis) == (2, 1)
+
+
+def _likely(heads: Heads, pair: _Pair) -> bool:
+    """Whether the scores of a pair are probabilities."""
+    return heads.kind(pair.scores) == PROBABILITY
 
 
 def _matches_nms_inputs(heads: Heads) -> bool:
-    if len(heads.outputs) != 2:
-        return False
-    a, b = (heads.shape(n) for n in heads.outputs)
-    if not (len(a) == len(b) == 3 and a[2] == 4 and b[2] == a[1] and a[1] > 4):
-        return False
-    return _decoded(heads, heads.outputs[0]) and heads.kind(heads.outputs[1]) != RAW
-
-
-def _decoded(heads: Heads, boxes: str) -> bool:
-    """Whether boxes went through arithmetic since the network's last layer, so that no anchors are missing."""
-    return not {RAW, PROBABILITY} & set(heads.kinds(boxes, 2))
-
-
-def _decode_nms_inputs(heads: Heads) -> Decoded:
-    boxes, scores = heads.outputs
-    _, classes, count = heads.shape(scores)
-    return Decoded(boxes, scores, count, classes)
-
-
-def _likely(heads: Heads) -> bool:
-    """Whether the scores of a pair are probabilities."""
     pair = _pair(heads)
-    return pair is not None and heads.kind(pair[1]) == PROBABILITY
+    return (
+        pair is not None
+        and _is_nms_inputs(pair)
+        and _decoded(heads, pair)
+        and heads.kind(pair.scores) != RAW
+    )
 
 
 def _matches_ssd(heads: Heads) -> bool:
     pair = _pair(heads)
     return (
         pair is not None
-        and _likely(heads)
-        and not _on_grid(heads, pair[0])
-        and _decoded(heads, pair[0])
+        and not _is_nms_inputs(pair)
+        and _likely(heads, pair)
+        and not _on_grid(heads, pair)
+        and _decoded(heads, pair)
     )
-
-
-def _on_grid(heads: Heads, boxes: str) -> bool:
-    return bool(heads.strides(heads.shape(boxes)[1]))
 
 
 def _decode_ssd(heads: Heads) -> Decoded:
     pair = _pair(heads)
     assert pair is not None
-    boxes, scores = pair
-    _, count, classes = heads.shape(scores)
-    if heads.activation(scores) == "Softmax" and heads.classes != classes:
+    boxes, scores = _upright(heads, pair)
+    classes = pair.classes
+    if heads.activation(pair.scores) == "Softmax" and heads.classes != classes:
         # Softmax over classes needs a "none of them": SSD's background, the first class.
-        scores, classes = heads.channels(scores, 2, 1, classes), classes - 1
-    pixels = heads.edit.op("Mul", boxes, heads.edit.const(heads.image_scale()))
-    return Decoded(pixels, heads.edit.transpose(scores, 0, 2, 1), count, classes)
+        scores, classes = heads.edit.slice(scores, 1, 1, classes), classes - 1
+    return Decoded(in_pixels(heads, boxes, Form(True, True)), scores, pair.rows, classes)
 
 
 def _matches_boxes_scores(heads: Heads) -> bool:
     pair = _pair(heads)
-    return pair is not None and _likely(heads) and _on_grid(heads, pair[0]) and _decoded(heads, pair[0])
+    if pair is None or not _on_grid(heads, pair) or not _decoded(heads, pair):
+        return False
+    logits = heads.kind(pair.scores) == RAW
+    return logits or (_likely(heads, pair) and not _is_nms_inputs(pair))
 
 
-def _decode_boxes_scores(heads: Heads) -> Decoded:
+def _decode_pair(heads: Heads) -> Decoded:
     pair = _pair(heads)
     assert pair is not None
-    boxes, scores = pair
-    _, count, classes = heads.shape(scores)
-    return Decoded(boxes, heads.edit.transpose(scores, 0, 2, 1), count, classes)
+    boxes, scores = _upright(heads, pair)
+    if heads.kind(pair.scores) == RAW:
+        scores = as_likely(heads, scores)
+    return Decoded(in_pixels(heads, boxes, Form(True, False)), scores, pair.rows, pair.classes)
 
 
 def _matches_rtdetr(heads: Heads) -> bool:
@@ -100,11 +132,16 @@ def _matches_rtdetr(heads: Heads) -> bool:
     pair = _pair(heads)
     if pair is None:
         return False
-    boxes = set(heads.kinds(pair[0], 2))
+    boxes = _box_kinds(heads, pair)
     if boxes == {PROBABILITY}:  # a sigmoid gives centres and sizes in 0..1
         return True
     # boxes that went through arithmetic (D-FINE), beside logits; SSD's before decoding come from layers
-    return not _likely(heads) and boxes <= {ARITHMETIC, OTHER} and not _on_grid(heads, pair[0])
+    return (
+        not _likely(heads, pair)
+        and not _is_nms_inputs(pair)
+        and boxes <= {ARITHMETIC, OTHER}
+        and not _on_grid(heads, pair)
+    )
 
 
 def _decode_rtdetr(heads: Heads) -> Decoded:
@@ -113,14 +150,17 @@ def _decode_rtdetr(heads: Heads) -> Decoded:
         name = heads.outputs[0]
         _, count, channels = heads.shape(name)
         boxes, scores = heads.channels(name, 2, 0, 4), heads.channels(name, 2, 4, channels)
-        classes, likely = channels - 4, heads.kinds(name, 2)[-1] == PROBABILITY
+        scores = edit.transpose(scores, 0, 2, 1)
+        classes, kinds = channels - 4, heads.kinds(name, 2)
+        sure, likely = set(kinds[:4]) == {PROBABILITY}, kinds[-1] == PROBABILITY
     else:
-        boxes, scores = pair
-        _, count, classes = heads.shape(scores)
-        likely = _likely(heads)
+        boxes, scores = _upright(heads, pair)
+        count, classes = pair.rows, pair.classes
+        sure, likely = _box_kinds(heads, pair) == {PROBABILITY}, _likely(heads, pair)
     scores = scores if likely else edit.op("Sigmoid", scores)
-    pixels = heads.corners(boxes, heads.image_scale())
-    return Decoded(pixels, edit.transpose(scores, 0, 2, 1), count, classes)
+    usual = Form(corners=False, unit=True)
+    pixels = heads.corners(boxes, heads.image_scale()) if sure else in_pixels(heads, boxes, usual)
+    return Decoded(pixels, scores, count, classes)
 
 
 _STRETCH = {"resize": "stretch"}
@@ -128,9 +168,9 @@ _SSD_IMAGE = {"resize": "stretch", "mean": (127.0,) * 3, "std": (128.0,) * 3}
 
 QUERY_DECODERS = (
     Decoder("nms-inputs", "boxes (1, N, 4) x1y1x2y2 pixels, scores (1, C, N): edgekit's form",
-            _matches_nms_inputs, _decode_nms_inputs),
+            _matches_nms_inputs, _decode_pair),
     Decoder("boxes-scores", "boxes (1, N, 4) x1y1x2y2 pixels, scores (1, N, C) (YOLO-NAS)",
-            _matches_boxes_scores, _decode_boxes_scores),
+            _matches_boxes_scores, _decode_pair),
     Decoder("ssd", "boxes (1, N, 4) x1y1x2y2 in 0..1, scores (1, N, C), background first", _matches_ssd, _decode_ssd, _SSD_IMAGE, 0.5),
     Decoder("rtdetr", "(1, Q, 4+C), or boxes and logits; cxcywh in 0..1 (RT-DETR, D-FINE)", _matches_rtdetr, _decode_rtdetr, _STRETCH),
 )  # fmt: skip

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from edgekit.graph.decoders.base import Decoded, Decoder, Heads
+from edgekit.graph.decoders.forms import Form, in_pixels
 from edgekit.graph.decoders.origins import ARITHMETIC, CONSTANT, OTHER, PROBABILITY, RAW
 
 _SCORES = (PROBABILITY, OTHER)  # OTHER: the graph does something to them that was not followed
+CENTRES = Form(corners=False, unit=False)
 
 
 def rows(heads: Heads) -> tuple[str, int, int]:
@@ -29,13 +31,19 @@ def _matches_yolov8(heads: Heads) -> bool:
         heads.kinds(heads.outputs[0], axis),
         [r.size for r in heads.runs(heads.outputs[0], axis)],
     )
-    if PROBABILITY in kinds[:4] or not all(k in _SCORES for k in kinds[4:]):
+    if PROBABILITY in kinds[:4] or not (all(k in _SCORES for k in kinds[4:]) or _logits(heads, axis)):
         return False
     objectness = sizes[:2] == [4, 1] and len(kinds) > 5
     if upright:
         return not objectness or heads.classes == len(kinds) - 4
     # (1, N, channels) may be YOLOX or YOLOv6 as well, whose fifth channel is another tensor than its sixth
     return heads.classes == len(kinds) - 4 or (not heads.classes and len(_after_boxes(heads)) == 1)
+
+
+def _logits(heads: Heads, axis: int) -> bool:
+    """Whether classes leave one layer, before their sigmoid, beside boxes that are decoded."""
+    kinds, runs = heads.kinds(heads.outputs[0], axis), heads.runs(heads.outputs[0], axis)
+    return RAW not in kinds[:4] and runs[-1].kind == RAW and runs[-1].size == len(kinds) - 4
 
 
 def _after_boxes(heads: Heads) -> list[int]:
@@ -47,14 +55,22 @@ def _after_boxes(heads: Heads) -> list[int]:
 def _decode_yolov8(heads: Heads) -> Decoded:
     name = heads.outputs[0]
     _, channels, count = heads.shape(name)
-    if channels > count or not heads.strides(count):  # (1, N, 4 + C)
+    axis = 2 if channels > count or not heads.strides(count) else 1
+    if axis == 2:  # (1, N, 4 + C)
         channels, count = count, channels
         boxes = heads.channels(name, 2, 0, 4)
         scores = heads.edit.transpose(heads.channels(name, 2, 4, channels), 0, 2, 1)
     else:
         boxes = heads.edit.transpose(heads.channels(name, 1, 0, 4), 0, 2, 1)
         scores = heads.channels(name, 1, 4, channels)
-    return Decoded(heads.corners(boxes), scores, count, channels - 4)
+    if _logits(heads, axis):
+        scores = as_likely(heads, scores)
+    return Decoded(in_pixels(heads, boxes, CENTRES), scores, count, channels - 4)
+
+
+def as_likely(heads: Heads, scores: str) -> str:
+    heads.notes.append("its scores leave before their sigmoid; it was added")
+    return heads.edit.op("Sigmoid", scores)
 
 
 def with_objectness(heads: Heads, boxes: str) -> Decoded:
@@ -83,7 +99,7 @@ def _decode_yolox(heads: Heads) -> Decoded:
     name, count, _ = rows(heads)
     raw = heads.channels(name, 2, 0, 4)
     if heads.kinds(name, 2)[0] == ARITHMETIC:  # exported with its own decoding
-        return with_objectness(heads, heads.corners(raw))
+        return with_objectness(heads, in_pixels(heads, raw, CENTRES))
     grid, scale = heads.grid(heads.strides(count), offset=0.0)
     edit = heads.edit
     steps = edit.const(scale)
@@ -105,7 +121,7 @@ def _matches_yolov6(heads: Heads) -> bool:
 
 
 def _decode_yolov6(heads: Heads) -> Decoded:
-    return with_objectness(heads, heads.corners(heads.channels(heads.outputs[0], 2, 0, 4)))
+    return with_objectness(heads, in_pixels(heads, heads.channels(heads.outputs[0], 2, 0, 4), CENTRES))
 
 
 def _nanodet_split(heads: Heads) -> int:

@@ -1,0 +1,111 @@
+"""One network, exported with its boxes and scores in the forms that people's scripts write: read alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from edgekit.spec import DetectionSpec
+from tests.heads import CELLS, RANDOM, SIDE, Array, cells, corners, decode, graph, sigmoid
+
+CLASSES = 5
+FORMS = [(c, u) for c in (True, False) for u in (True, False)]
+
+
+def predictions(anchors: int = 1) -> Array:
+    """Boxes (N, 4) around the cells they come from, as trained networks give: centre and size in pixels."""
+    grid, scale = cells()
+    centre = (grid + 0.5) * scale
+    centre = np.concatenate(
+        [np.tile(centre[scale[:, 0] == s], (anchors, 1)) for s in (8, 16, 32)]
+    ) + RANDOM.normal(size=(anchors * CELLS, 2))
+    return np.concatenate([centre, 3 + RANDOM.random((len(centre), 2)) * 50], 1)
+
+
+def written(boxes: Array, as_corners: bool, unit: bool) -> Array:
+    found = corners(boxes) if as_corners else boxes
+    return (found / SIDE if unit else found)[None]
+
+
+def check(found: dict[str, Array], boxes: Array, logits: Array) -> None:
+    np.testing.assert_allclose(found["boxes"][0], corners(boxes), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(found["scores"][0], sigmoid(logits[0]).T, rtol=1e-4)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("logits_leave", [False, True])
+@pytest.mark.parametrize(("as_corners", "unit"), FORMS)
+def test_in_one_output(as_corners: bool, unit: bool, logits_leave: bool, transposed: bool) -> None:
+    boxes, logits = predictions(), RANDOM.standard_normal((1, CELLS, CLASSES))
+    nodes = [
+        helper.make_node("Identity" if logits_leave else "Sigmoid", ["logits"], ["likely"]),
+        helper.make_node("Concat", ["box", "likely"], ["joined"], axis=2),
+        helper.make_node("Transpose", ["joined"], ["out"], perm=[0, 2, 1] if transposed else [0, 1, 2]),
+    ]
+    shape = (1, 4 + CLASSES, CELLS) if transposed else (1, CELLS, 4 + CLASSES)
+    arrays = {"box": written(boxes, as_corners, unit), "logits": logits}
+    found, spec = decode(graph(nodes, {"out": shape}, arrays, raw=("logits",)))
+    assert spec.decoder == "yolov8"
+    check(found, boxes, logits)
+
+
+def pair(arrays: dict[str, Array], last: str, axes: tuple[bool, bool], turned: bool) -> onnx.ModelProto:
+    nodes = [helper.make_node(last, ["logits"], ["likely"])]
+    outputs: dict[str, tuple[Any, ...]] = {}
+    for name, source, whole, upright in zip(("p", "q"), ("box", "likely"), arrays.values(), axes):
+        perm = [0, 1, 2] if upright else [0, 2, 1]
+        nodes.append(helper.make_node("Transpose", [source], [name], perm=perm))
+        outputs[name] = tuple(whole.shape[i] for i in perm)
+    names = sorted(outputs, reverse=turned)
+    return graph(nodes, {n: outputs[n] for n in names}, arrays, raw=("logits",))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("axes", [(True, True), (False, False), (True, False)])
+@pytest.mark.parametrize("last", ["Sigmoid", "Identity"])
+@pytest.mark.parametrize(("as_corners", "unit"), FORMS)
+def test_in_two_outputs(
+    as_corners: bool, unit: bool, last: str, axes: tuple[bool, bool], turned: bool
+) -> None:
+    boxes, logits = predictions(), RANDOM.standard_normal((1, CELLS, CLASSES))
+    arrays = {"box": written(boxes, as_corners, unit), "logits": logits}
+    found, _ = decode(pair(arrays, last, axes, turned))
+    check(found, boxes, logits)
+
+
+@pytest.mark.parametrize(("as_corners", "unit"), FORMS)
+def test_three_boxes_a_cell(as_corners: bool, unit: bool) -> None:
+    boxes, logits = predictions(3), RANDOM.standard_normal((1, 3 * CELLS, 6))
+    nodes = [
+        helper.make_node("Sigmoid", ["logits"], ["likely"]),
+        helper.make_node("Concat", ["box", "likely"], ["out"], axis=2),
+    ]
+    arrays = {"box": written(boxes, as_corners, unit), "logits": logits}
+    found, spec = decode(graph(nodes, {"out": (1, 3 * CELLS, 10)}, arrays))
+    assert spec.decoder == "yolov5"
+    np.testing.assert_allclose(found["boxes"][0], corners(boxes), rtol=1e-4, atol=1e-3)
+
+
+def queries(boxes: Array, logits: Array) -> tuple[dict[str, Array], DetectionSpec]:
+    nodes = [
+        helper.make_node("Identity", ["b"], ["boxes"]),
+        helper.make_node("Sigmoid", ["s"], ["scores"]),
+    ]
+    return decode(
+        graph(nodes, {"boxes": boxes.shape, "scores": logits.shape}, {"b": boxes, "s": logits})
+    )
+
+
+@pytest.mark.parametrize(("as_corners", "unit"), FORMS)
+def test_away_from_any_grid(as_corners: bool, unit: bool) -> None:
+    """SSD's pairs: corners in 0..1 is what its authors write."""
+    centre = 16 + RANDOM.random((50, 2)) * 32
+    boxes = np.concatenate([centre, 2 + RANDOM.random((50, 2)) * 28], 1)
+    logits = RANDOM.standard_normal((1, 50, CLASSES))
+    found, spec = queries(written(boxes, as_corners, unit), logits)
+    assert spec.decoder == "ssd"
+    check(found, boxes, logits)
