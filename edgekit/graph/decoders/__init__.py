@@ -16,6 +16,7 @@ import onnx
 from edgekit.errors import UsageError
 from edgekit.graph.decoders.anchors import ANCHOR_DECODERS
 from edgekit.graph.decoders.base import Decoded, Decoder, Heads
+from edgekit.graph.decoders.best_class import BEST_CLASS
 from edgekit.graph.decoders.queries import QUERY_DECODERS
 from edgekit.graph.decoders.strides import STRIDE_DECODERS
 from edgekit.graph.decoders.suppressed import SUPPRESSED_DECODERS
@@ -33,6 +34,7 @@ DECODERS: dict[str, Decoder] = {
         *ANCHOR_DECODERS,
         *STRIDE_DECODERS,
         *QUERY_DECODERS,
+        BEST_CLASS,
         *SUPPRESSED_DECODERS,
     )
 }
@@ -132,6 +134,8 @@ def _choose(heads: Heads, wanted: str, name: str) -> Decoder:
         return DECODERS[wanted]
     check_outputs(heads, name)
     fitting = [d for d in DECODERS.values() if d.matches(heads)]
+    if BEST_CLASS in fitting:  # what it writes has the shapes of what was suppressed
+        fitting = [BEST_CLASS]
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:
@@ -147,7 +151,7 @@ def _outputs(heads: Heads) -> str:
 
 
 def _list_known() -> str:
-    rows = "\n".join(f"        {d.name:20} {d.about}" for d in DECODERS.values())
+    rows = "\n".join(f"    {d.name:20} {d.about}" for d in DECODERS.values())
     return f"say which one with --decoder NAME (and --labels FILE):\n{rows}"
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from edgekit.graph.decoders.base import Decoded, Decoder, Heads
 from edgekit.graph.decoders.origins import INTEGER, PROBABILITY
 
-_INTEGERS = (6, 7)  # onnx.TensorProto.INT32, INT64
+INTEGERS = (2, 3, 6, 7)  # onnx.TensorProto.UINT8, INT8, INT32, INT64
 _WORDS = (
     ("batch", r"batch(?:_?(?:no|id|idx|index|ind))?|image_?id"),
     ("cls", r"class(?:_?(?:id|no|idx))?|cls(?:_?id)?|labels?"),
@@ -63,7 +63,7 @@ def _computed_order(heads: Heads, name: str, width: int) -> Columns | None:
     return Columns(rest[0], scores[0], whole[-1]) if rest == list(range(rest[0], rest[0] + 4)) else None
 
 
-def _order(heads: Heads, name: str) -> Columns | None:
+def order_of(heads: Heads, name: str) -> Columns | None:
     width = heads.shape(name)[-1]
     named, computed = _named_order(name, width), _computed_order(heads, name, width)
     return computed or named
@@ -77,7 +77,7 @@ def _rows_output(heads: Heads) -> tuple[str, int]:
         if heads.shape(n)[-1:] in ((6,), (7,)) and 2 <= len(heads.shape(n)) <= 3
     ]
     others = [n for n in heads.outputs if n not in wide]
-    counts = [n for n in others if len(heads.shape(n)) <= 1 and heads.view.types.get(n) in _INTEGERS]
+    counts = [n for n in others if len(heads.shape(n)) <= 1 and heads.view.types.get(n) in INTEGERS]
     if len(wide) != 1 or counts != others or len(others) > 1:
         return "", 0
     shape = heads.shape(wide[0])
@@ -92,7 +92,7 @@ def _matches_rows(heads: Heads, wanted: str) -> bool:
     name, width = _rows_output(heads)
     if not name:
         return False
-    order = _order(heads, name)
+    order = order_of(heads, name)
     if order is None:  # fixed rows in three dimensions are Ultralytics'; anything else is asked
         return (
             wanted == "end-to-end"
@@ -100,10 +100,10 @@ def _matches_rows(heads: Heads, wanted: str) -> bool:
             and len(heads.shape(name)) == 3
             and len(heads.outputs) == 1
         )
-    return wanted == _of_order(order, width)
+    return wanted == _decoder_of(order, width)
 
 
-def _of_order(order: Columns, width: int) -> str:
+def _decoder_of(order: Columns, width: int) -> str:
     known = {(END, 6): "end-to-end", (_YOLOV7, 7): "end-to-end-flat"}
     known.update({(_CLASS_FIRST[w], w): "class-first" for w in (6, 7)})
     return known.get((order, width), "named-columns")
@@ -113,7 +113,7 @@ def _decode_rows(heads: Heads, order: dict[int, Columns] | None = None) -> Decod
     name, width = _rows_output(heads)
     assert name
     assert order is None or width in order
-    columns = order[width] if order else _order(heads, name)
+    columns = order[width] if order else order_of(heads, name)
     assert columns is not None
     edit = heads.edit
     count = heads.shape(name)[-2]
@@ -130,12 +130,12 @@ def _word(name: str, word: str) -> bool:
     return re.search(dict(_WORDS)[word], name.lower()) is not None
 
 
-def _separate(heads: Heads) -> tuple[str, str, str] | None:
+def separate(heads: Heads) -> tuple[str, str, str] | None:
     """(boxes, scores, labels) among three outputs, or four with the number of detections."""
     left = list(heads.outputs)
     if len(left) == 4:
         counts = [n for n in left if len(heads.shape(n)) <= 2 and set(heads.shape(n)) <= {1}]
-        counts = [n for n in counts if heads.view.types.get(n) in _INTEGERS]
+        counts = [n for n in counts if heads.view.types.get(n) in INTEGERS]
         if len(counts) != 1:
             return None
         left.remove(counts[0])
@@ -146,7 +146,7 @@ def _separate(heads: Heads) -> tuple[str, str, str] | None:
     rank = len(heads.shape(boxes[0])) - 1
     if any(len(heads.shape(n)) != rank for n in left):
         return None
-    labels = [n for n in left if heads.view.types.get(n) in _INTEGERS] or [
+    labels = [n for n in left if heads.view.types.get(n) in INTEGERS] or [
         n for n in left if _word(n, "cls")
     ]
     if len(labels) != 1:
@@ -156,7 +156,7 @@ def _separate(heads: Heads) -> tuple[str, str, str] | None:
 
 
 def _decode_separate(heads: Heads) -> Decoded:
-    found = _separate(heads)
+    found = separate(heads)
     assert found is not None
     edit, batched = heads.edit, len(heads.shape(found[0])) == 3
     boxes, scores, labels = (n if batched else edit.op("Unsqueeze", n, edit.ints(0)) for n in found)
@@ -175,7 +175,7 @@ def _five(heads: Heads) -> tuple[str, str] | None:
     if len(heads.outputs) != 2:
         return None
     dets = [n for n in heads.outputs if heads.shape(n)[-1:] == (5,) and 2 <= len(heads.shape(n)) <= 3]
-    labels = [n for n in heads.outputs if n not in dets and heads.view.types.get(n) in _INTEGERS]
+    labels = [n for n in heads.outputs if n not in dets and heads.view.types.get(n) in INTEGERS]
     if (
         len(dets) != 1
         or len(labels) != 1
@@ -233,8 +233,8 @@ SUPPRESSED_DECODERS = (
     _rows("end-to-end-flat", "(K, 7): batch, x1y1x2y2 pixels, class, score (YOLOv7)", {7: _YOLOV7}),
     _rows("class-first", "(K, 6) or (K, 7): batch, class, score, x1y1x2y2 pixels (Paddle)", _CLASS_FIRST),
     _rows("named-columns", "rows as the output's name or the graph orders them", None),
-    Decoder("boxes-scores-labels", "suppressed; boxes in pixels, scores, labels, perhaps their number",
-            lambda heads: _separate(heads) is not None and not _matches_tensorflow(heads), _decode_separate, _STRETCH),
+    Decoder("boxes-scores-labels", "suppressed: boxes in pixels, scores, labels",
+            lambda heads: separate(heads) is not None and not _matches_tensorflow(heads), _decode_separate, _STRETCH),
     Decoder("dets-labels", "(1, K, 5): x1y1x2y2 pixels, score; labels (1, K) (MMDeploy)",
             lambda heads: _five(heads) is not None, _decode_five, _MMDET_IMAGE),
     Decoder("tf-detection", "detection_boxes, _scores, _classes of TensorFlow's API",

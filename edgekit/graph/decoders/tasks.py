@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from edgekit.errors import SourceError
 from edgekit.graph.decoders.anchors import like_yolov5, undecoded
 from edgekit.graph.decoders.base import Heads
-from edgekit.graph.decoders.origins import CONSTANT, PROBABILITY, RAW
+from edgekit.graph.decoders.origins import CONSTANT, INTEGER, PROBABILITY, RAW
 
 _TASKS = {
     "pose": "key points", "obb": "oriented boxes", "segment": "masks", "semantic": "masks", "classify": "one class an image",
@@ -96,7 +96,7 @@ def _beside(heads: Heads, output: str) -> tuple[int, int, int] | None:
     else:
         return None
     kinds = heads.kinds(output, axis)
-    if len(kinds) < 6 or PROBABILITY in kinds[:4] or PROBABILITY not in kinds[4:6]:
+    if len(kinds) < 6 or PROBABILITY in kinds[:4] or PROBABILITY not in kinds[4:6] or INTEGER in kinds:
         return None
     first = kinds.index(PROBABILITY)
     if first == 5 and kinds[4] != CONSTANT:
