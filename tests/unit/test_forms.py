@@ -6,11 +6,16 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import helper
 
+from edgekit.graph.decoders import canonical_outputs
+from edgekit.graph.shapes import fix_shapes
+from edgekit.graph.simplify import simplify
 from edgekit.spec import DetectionSpec
 from tests.heads import CELLS, RANDOM, SIDE, Array, cells, corners, decode, graph, sigmoid
+from tests.suppressing import expected, suppressing
 
 CLASSES = 5
 FORMS = [(c, u) for c in (True, False) for u in (True, False)]
@@ -109,3 +114,34 @@ def test_away_from_any_grid(as_corners: bool, unit: bool) -> None:
     found, spec = queries(written(boxes, as_corners, unit), logits)
     assert spec.decoder == "ssd"
     check(found, boxes, logits)
+
+
+def rewritten(as_corners: bool, unit: bool, ending: str) -> onnx.ModelProto:
+    """Suppression in the graph, and boxes brought to another form after it."""
+    model = suppressing(ending)
+    nodes = list(model.graph.node)
+    at = next(i for i, n in enumerate(nodes) if "box" in n.output)
+    nodes[at].output[0] = "kept_boxes"
+    half = np.array([[0.5, 0], [0, 0.5], [0.5, 0], [0, 0.5]])
+    size = np.array([[-1, 0], [0, -1], [1, 0], [0, 1]])
+    change = np.eye(4) if as_corners else np.concatenate([half, size], 1)
+    change = (change / (SIDE if unit else 1)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(change, "change"))
+    nodes.insert(at + 1, helper.make_node("MatMul", ["kept_boxes", "change"], ["box"]))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
+@pytest.mark.parametrize("ending", ["box score class", "batch box class score", "dets", "separate"])
+@pytest.mark.parametrize(("as_corners", "unit"), FORMS)
+def test_after_suppression(as_corners: bool, unit: bool, ending: str) -> None:
+    """Noise leaves no box above the graph's least score: the form shows all the same."""
+    model = rewritten(as_corners, unit, ending)
+    canonical, _ = canonical_outputs(simplify(fix_shapes(model, None, "m"), "m"), "m")
+    image = np.clip(0.5 + RANDOM.normal(size=(1, 3, SIDE, SIDE)) * 0.5, 0, 1).astype(np.float32)
+    session = ort.InferenceSession(canonical.SerializeToString(), providers=["CPUExecutionProvider"])
+    boxes, scores = session.run(["boxes", "scores"], {"image": image})
+    rows = expected(suppressing(ending), image)
+    assert len(rows) > 2
+    np.testing.assert_allclose(boxes[0][np.argsort(-scores[0], kind="stable")], rows[:, :4], atol=1e-3)

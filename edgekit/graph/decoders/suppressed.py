@@ -11,6 +11,7 @@ import re
 from typing import NamedTuple
 
 from edgekit.graph.decoders.base import Decoded, Decoder, Heads
+from edgekit.graph.decoders.forms import rows_in_pixels
 from edgekit.graph.decoders.origins import INTEGER, PROBABILITY
 
 INTEGERS = (2, 3, 6, 7)  # onnx.TensorProto.UINT8, INT8, INT32, INT64
@@ -122,7 +123,7 @@ def _decode_rows(heads: Heads, order: dict[int, Columns] | None = None) -> Decod
     def column(at: int) -> str:
         return edit.op("Squeeze", edit.slice(batched, 2, at, at + 1), edit.ints(2))
 
-    boxes = edit.slice(batched, 2, columns.box, columns.box + 4)
+    boxes = rows_in_pixels(heads, edit.slice(batched, 2, columns.box, columns.box + 4))
     return Decoded(boxes, column(columns.score), count, 0, column(columns.cls))
 
 
@@ -167,6 +168,7 @@ def _decode_separate(heads: Heads) -> Decoded:
                         edit.const(1, int))  # fmt: skip
         there = edit.op("Less", place, edit.reshape(edit.op("Cast", number, to=7), 1))
         scores = edit.op("Mul", scores, edit.op("Cast", there, to=1))
+    boxes = rows_in_pixels(heads, boxes)
     return Decoded(boxes, scores, count, 0, edit.op("Cast", labels, to=1))
 
 
@@ -192,7 +194,8 @@ def _decode_five(heads: Heads) -> Decoded:
     dets, labels = (n if batched else edit.op("Unsqueeze", n, edit.ints(0)) for n in found)
     scores = edit.op("Squeeze", edit.slice(dets, 2, 4, 5), edit.ints(2))
     count = heads.shape(found[0])[-2]
-    return Decoded(edit.slice(dets, 2, 0, 4), scores, count, 0, edit.op("Cast", labels, to=1))
+    boxes = rows_in_pixels(heads, edit.slice(dets, 2, 0, 4))
+    return Decoded(boxes, scores, count, 0, edit.op("Cast", labels, to=1))
 
 
 def _named(heads: Heads, word: str) -> str:
