@@ -22,6 +22,7 @@ from edgekit.receipt import Reason, Trip
 from edgekit.runtime.detector import Detector
 from edgekit.runtime.image import read_image
 from edgekit.spec import DetectionSpec
+from edgekit.verify.alternatives import Alternatives, prepared_otherwise
 from edgekit.verify.detection import PROTOCOL, Predictions, evaluate
 from edgekit.verify.evidence import open_model
 
@@ -129,8 +130,10 @@ def _classes(classes: Array, spec: DetectionSpec, seen: _Seen) -> None:
         ]
         seen.wrong["its classes are no numbers of classes"] = f"one is {float(strange[0]):.4g}"
     elif spec.labels and classes.max() > len(spec.labels) - 1 + _CLOSE:
+        one = "; they may count from 1, and class 0 need a name as well"
         seen.wrong["it gives classes that have no name"] = (
             f"class {classes.max():.0f}, and there are {len(spec.labels)} labels"
+            + (one if round(float(classes.max())) == len(spec.labels) else "")
         )
 
 
@@ -150,7 +153,7 @@ def _sizes(boxes: Array, spec: DetectionSpec, seen: _Seen, its_kind: bool) -> No
     outside = ~turned & (
         (boxes[:, 0] > width) | (boxes[:, 1] > height) | (boxes[:, 2] < 0) | (boxes[:, 3] < 0)
     )
-    for which, what in ((turned & its_kind, "end before they begin"), (tiny, "are smaller than a pixel"),
+    for which, what in ((turned & (its_kind or spec.nms_in_graph), "end before they begin"), (tiny, "are smaller than a pixel"),
                         (huge, "are larger than four pictures"), (outside, "lie outside the picture")):  # fmt: skip
         if which.mean() > _ALL:
             seen.wrong[f"its boxes {what}"] = f"{int(which.sum())} of the {len(boxes)} best"
@@ -170,19 +173,25 @@ def _found(detector: Detector, dataset: Dataset | None, spec: DetectionSpec) -> 
         boxes=[dataset.boxes[i] for i in chosen],
     )
     predictions: list[Predictions] = []
+    alternatives = Alternatives(detector)
     for index in progress.track(
         range(len(few.images)), "looking whether it finds anything", len(few.images)
     ):
-        predictions.append(detector.arrays(read_image(few.images[index]), **PROTOCOL))
+        predictions.append(alternatives.add(read_image(few.images[index])))
     accuracy = evaluate(few, predictions, spec.labels, resamples=1)
-    if accuracy.map50 >= _FOUND:
+    better = list(alternatives.better(few, accuracy.map50))
+    for message, details in better:
+        yield Trip(Reason.MISREAD, message, details)
+    if accuracy.map50 >= _FOUND or better:
         return
     hit = _overlapped(few, predictions)
-    details = [
+    otherwise = prepared_otherwise(detector, few)
+    why = [
         f"mAP50 {accuracy.map50:.3f} on {len(chosen)} of your images with {count} boxes",
         f"{hit} of them overlap with a box it gives, of whatever class",
+        *([otherwise] if otherwise else []),
     ]
-    yield Trip(Reason.MISREAD, "it finds nothing of what is annotated", tuple(details))
+    yield Trip(Reason.MISREAD, "it finds nothing of what is annotated", tuple(why))
 
 
 def _overlapped(dataset: Dataset, predictions: list[Predictions]) -> int:

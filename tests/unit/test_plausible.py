@@ -112,6 +112,7 @@ def test_one_that_finds_nothing_is_refused(shapes: Model) -> None:
     with pytest.raises(SourceError, match="finds nothing of what is annotated") as caught:
         check_plausible(blind, read_dataset(SHAPES / "eval"))
     assert "mAP50 0.0" in caught.value.why and "overlap" in caught.value.why
+    assert "with --mean 0,0,0 --std 255,255,255 mAP50 is" in caught.value.why
 
 
 def test_convert_refuses_before_it_compiles(edgekit: Edgekit, tmp_path: Path) -> None:
@@ -125,3 +126,31 @@ def test_convert_refuses_before_it_compiles(edgekit: Edgekit, tmp_path: Path) ->
     assert ran.code == 0, ran.err
     made = ran.json["packages"][0]["receipt"]
     assert made["verdict"] == "allowed: misread" and "finds nothing" in made["trips"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("output", "node", "seen"),
+    [
+        ("boxes", {"axis": 2, "order": [1, 0, 3, 2]}, "y1 x1 y2 x2"),
+        ("scores", {"axis": 1, "order": [7, *range(7)]}, "count from 1"),
+    ],
+)  # fmt: skip
+def test_one_that_would_find_far_more_read_otherwise_is_refused(
+    shapes: Model, output: str, node: dict[str, Any], seen: str
+) -> None:
+    """It may find some of what is annotated as it is: what lies on the diagonal, what is of the class beside."""
+    from onnx import helper, numpy_helper
+
+    changed = dataclasses.replace(shapes)
+    changed.graph = type(shapes.graph)()
+    changed.graph.CopyFrom(shapes.graph)
+    graph = changed.graph.graph
+    for each in graph.node:
+        each.output[:] = [f"{n}_as_meant" if n == output else n for n in each.output]
+        each.input[:] = [f"{n}_as_meant" if n == output else n for n in each.input]
+    graph.initializer.append(numpy_helper.from_array(np.array(node["order"]), "order"))
+    inputs = [f"{output}_as_meant", "order"]
+    graph.node.append(helper.make_node("Gather", inputs, [output], axis=node["axis"]))
+    with pytest.raises(SourceError, match=seen) as caught:
+        check_plausible(changed, read_dataset(SHAPES / "eval"))
+    assert "as it was read, and" in caught.value.why
