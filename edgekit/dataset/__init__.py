@@ -1,7 +1,7 @@
 """Images with boxes from disk: COCO style, YOLO style, or bare images for calibration.
 
 COCO style: one annotations `.json` beside `images/`, or that file itself. YOLO style: `images/` and
-`labels/`, names in an optional `data.yaml`.
+`labels/`, or labels beside images; names in an optional `data.yaml`, which may be passed itself.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from pathlib import Path
 
 from edgekit.dataset.coco import annotations_in, read_annotations, read_coco
 from edgekit.dataset.folder import check_readable, images_in
+from edgekit.dataset.layout import images_of, layout_of, split_of
 from edgekit.dataset.matching import match_categories
+from edgekit.dataset.names import Facts, facts_of, read_facts
 from edgekit.dataset.records import Box, Dataset, no_such
 from edgekit.dataset.yolo import read_yolo
 from edgekit.errors import DataError, UsageError, guard
@@ -39,15 +41,25 @@ def _read(path: Path) -> Dataset:
             )  # fmt: skip
         above = path.parent.parent if path.parent.name == "annotations" else path.parent
         return read_coco(above, path, data)
+    if path.is_file() and path.suffix.lower() in (".yaml", ".yml"):
+        inside, which = images_of(path)
+        note = f"of the images that {path.name} names, those of {which} are read"
+        return _folder(inside, read_facts(path), (note,))
     if path.is_file():
         raise UsageError(f"{path} is a file", "images come as a folder", "pass the folder it lies in")
     if not path.is_dir():
         raise no_such(path)
     annotations = annotations_in(path)
-    inside = path / "images" if (path / "images").is_dir() else path
     if annotations is not None:
         return read_coco(path, *annotations)
-    images, left_out = images_in(inside)
-    if (path / "labels").is_dir():
-        return read_yolo(path, inside, images, left_out)
-    return Dataset(path, images, [[] for _ in images], {}, left_out)
+    split = split_of(path)
+    return _read(split) if split else _folder(path)
+
+
+def _folder(path: Path, facts: Facts | None = None, left_out: tuple[str, ...] = ()) -> Dataset:
+    layout = layout_of(path)
+    inside = layout.images if layout else path / "images" if (path / "images").is_dir() else path
+    images, more = images_in(inside)
+    if layout is None:
+        return Dataset(path, images, [[] for _ in images], {}, left_out + more)
+    return read_yolo(path, layout, facts or facts_of(layout.places), images, left_out + more)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from edgekit.dataset.records import Box, Dataset, listed
+from edgekit.dataset.records import Box, Dataset
+from edgekit.dataset.stated import check_categories, check_fit, check_once
 from edgekit.documents import DocumentError, read_json
 from edgekit.errors import DataError, UsageError
-from edgekit.runtime.image import image_size
 
 _LARGEST, _IDS = 2**29, 2**31  # bytes of a file; what a category's id is below
 _FILES = 64  # .json files of a folder that are looked into
@@ -22,8 +22,11 @@ def annotations_in(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     Raises UsageError when there are several, DataError for one that is no JSON.
     """
     found = []
-    for path in [*sorted(folder.glob("*.json")), *sorted(folder.glob("annotations/*.json"))][:_FILES]:
-        if not path.name.startswith("."):
+    paths = [*sorted(folder.glob("*.json")), *sorted(folder.glob("annotations/*.json"))][:_FILES]
+    for path in paths:
+        # COCO's own keypoints repeat the people among the instances
+        boxes = path.with_name(path.name.replace("person_keypoints", "instances", 1))
+        if not path.name.startswith(".") and (boxes == path or boxes not in paths):
             data = read_annotations(path)
             if data is not None:
                 found.append((path, data))
@@ -45,10 +48,14 @@ def read_annotations(path: Path) -> dict[str, Any] | None:
     if not isinstance(data, dict) or "images" not in data or "annotations" not in data:
         return None
     rows = data["annotations"]
-    boxes = (
-        not isinstance(rows, list) or not rows or any(isinstance(r, dict) and "bbox" in r for r in rows)
-    )
-    return data if boxes else None
+    if not isinstance(rows, list) or not rows or any(isinstance(r, dict) and "bbox" in r for r in rows):
+        return data
+    if any(isinstance(r, dict) and "segmentation" in r for r in rows):
+        raise DataError(
+            f"{path.name} has outlines and no boxes", f"its {len(rows)} annotations have a segmentation, and no bbox",
+            "add to each its bbox, [x, y, width, height] in pixels",
+        )  # fmt: skip
+    return None
 
 
 def read_coco(folder: Path, file: Path, data: dict[str, Any]) -> Dataset:
@@ -59,7 +66,9 @@ def read_coco(folder: Path, file: Path, data: dict[str, Any]) -> Dataset:
     """
     try:
         entries = sorted(data["images"], key=lambda e: e["id"])
-        names = [_below(e["file_name"]) for e in entries]
+        names = [_below(e["file_name"], file) for e in entries]
+        check_once(file, "id of an image", (e["id"] for e in entries))
+        check_once(file, "image", names)
         paths = _found(folder, file, names)
         position = {e["id"]: i for i, e in enumerate(entries)}
         boxes: list[list[Box]] = [[] for _ in entries]
@@ -69,13 +78,13 @@ def read_coco(folder: Path, file: Path, data: dict[str, Any]) -> Dataset:
                     f"{file.name} has a box for image {a['image_id']}, which it does not list", "",
                     "mend the annotations file",
                 )  # fmt: skip
-            x, y, w, h = (_real(v) for v in a["bbox"])
+            x, y, w, h = _sides(a)
             area, crowd = _real(a.get("area", w * h)), bool(a.get("iscrowd", 0))
             box = Box(whole(a["category_id"], _IDS), x, y, w, h, area, crowd)
             boxes[position[a["image_id"]]].append(box)
-        categories = {
-            whole(c["id"], _IDS): str(c.get("name") or "") for c in data.get("categories", [])
-        }
+        listing = data.get("categories", [])
+        check_once(file, "id of a category", (c["id"] for c in listing))
+        categories = {whole(c["id"], _IDS): str(c.get("name") or "") for c in listing}
         stated = [(e.get("width"), e.get("height")) for e in entries]
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(
@@ -84,7 +93,8 @@ def read_coco(folder: Path, file: Path, data: dict[str, Any]) -> Dataset:
         ) from error  # fmt: skip
     if not entries:
         raise DataError(f"{file.name} lists no images", "", "add some")
-    _check_sizes(file, folder, paths, stated, boxes)
+    categories = check_categories(file, categories, boxes)
+    check_fit(file, folder, paths, stated, boxes)
     return Dataset(folder, paths, boxes, categories)
 
 
@@ -118,31 +128,6 @@ def _places(folder: Path, file: Path) -> Iterator[Path]:
             ]
 
 
-def _check_sizes(
-    file: Path, folder: Path, paths: list[Path], stated: list[tuple[Any, Any]], boxes: list[list[Box]]
-) -> None:
-    """Boxes drawn on differently turned or scaled pixels give a metric of nothing."""
-    other: list[Path] = []
-    outside: list[Path] = []
-    seen = ""
-    for path, (width, height), its in zip(paths, stated, boxes):
-        w, h = image_size(path)
-        if width and height and (width, height) != (w, h):
-            other.append(path)
-            turned = ", turned" if (height, width) == (w, h) else ""
-            seen = seen or f"{path.name} is {w} x {h} as shown, and {width} x {height} there{turned}"
-        elif any(not (0 <= b.x + b.width / 2 <= w and 0 <= b.y + b.height / 2 <= h) for b in its):
-            outside.append(path)
-            seen = seen or f"a box of {path.name}, {w} x {h} as shown, has its centre outside"
-    if other or outside:
-        names = listed(other or outside, folder)
-        raise DataError(
-            f"{file.name} and its images do not fit: {names}", seen,
-            "the boxes were drawn on other pixels: save the images upright (without an EXIF orientation) and "
-            "annotate those, or correct width and height",
-        )  # fmt: skip
-
-
 def whole(value: Any, limit: int) -> int:
     """A whole number from 0 to below the limit. Raises ValueError for anything else."""
     number = int(value) if isinstance(value, (int, str)) and len(str(value)) < 20 else -1
@@ -158,11 +143,28 @@ def _real(value: Any) -> float:
     return float(value)
 
 
-def _below(name: Any) -> str:
-    """A file's name, inside the folder of images. Raises ValueError for one that leads out of it."""
+def _sides(annotation: dict[str, Any]) -> list[float]:
+    """x, y, width and height. Raises ValueError for what is no box."""
+    stated = annotation.get("bbox")
+    if not isinstance(stated, list) or len(stated) != 4:
+        raise ValueError(
+            f"the bbox of annotation {ascii(annotation.get('id'))[:20]} is {ascii(stated)[:40]}"
+        )
+    sides = [_real(v) for v in stated]
+    if min(sides[2:]) < 0:
+        raise ValueError(f"the box {sides} has a width or height below 0")
+    return sides
+
+
+def _below(name: Any, file: Path) -> str:
+    """A file's name, inside the folder of images. Raises ValueError for what is none, DataError for one that leads
+    out of it."""
     if not isinstance(name, str):
         raise ValueError(f"{ascii(name)[:80]} is no name of a file in its folder")
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in name or "\0" in name:
-        raise ValueError(f"{ascii(name)[:80]} is no name of a file in its folder")
+        raise DataError(
+            f"{file.name} names images elsewhere", f"{ascii(name)[:80]} is no name of a file in its folder",
+            "write each file_name relative to the folder of images",
+        )  # fmt: skip
     return str(path)

@@ -42,7 +42,7 @@ def images_in(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
     found: list[Path] = []
     hidden = 0
     others: Counter[str] = Counter()
-    for path, is_hidden in _files(folder):
+    for path, is_hidden in files_in(folder):
         suffix = path.suffix.lower()
         if is_hidden:
             hidden += suffix in READ | _OTHERS
@@ -62,7 +62,7 @@ def images_in(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
     return sorted(found), tuple(left_out)
 
 
-def _files(folder: Path) -> Iterator[tuple[Path, bool]]:
+def files_in(folder: Path) -> Iterator[tuple[Path, bool]]:
     """All files, and whether their name, or that of a folder above them, is one that is not shown."""
     for where, folders, names in os.walk(folder, followlinks=False):
         relative = Path(where).relative_to(folder).parts

@@ -7,18 +7,20 @@ A line is `class centre-x centre-y width height`, followed by nothing, a confide
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from edgekit.dataset.coco import whole
-from edgekit.dataset.records import Box, Dataset
+from edgekit.dataset.drawn import Drawn, centres
+from edgekit.dataset.layout import Layout
+from edgekit.dataset.names import NAMES, Facts
+from edgekit.dataset.records import Box, Dataset, listed
 from edgekit.documents import DocumentError, read_utf8
-from edgekit.errors import DataError, UsageError, guard
+from edgekit.errors import DataError, UsageError
 from edgekit.runtime.image import image_size
 
-_LARGEST, _YAML = 2**29, 2**20  # bytes of a file of labels, of a data.yaml
+_LARGEST = 2**29  # bytes of a file of labels
 _CLASSES = 100_000
 _SLACK = 0.01  # how far beyond the image's edge a number may lie
 _CERTAIN = 8  # so many lines that all read as keypoints are no outlines by chance
@@ -31,36 +33,58 @@ class _Line:
     file: Path
 
 
-@dataclass(frozen=True)
-class _Facts:
-    """What data.yaml states: names, and whether lines hold keypoints or outlines, where it says so."""
-
-    names: dict[int, str]
-    keypoints: bool | None = None
-
-
-def read_yolo(folder: Path, inside: Path, images: list[Path], left_out: tuple[str, ...]) -> Dataset:
+def read_yolo(
+    folder: Path, layout: Layout, facts: Facts, images: list[Path], left_out: tuple[str, ...]
+) -> Dataset:
     """Raises DataError for labels in another format, UsageError where two readings are possible."""
-    facts = _facts(folder)
-    lines: list[list[_Line]] = []
-    without = 0
-    for path in images:
-        label = folder / "labels" / path.relative_to(inside).with_suffix(".txt")
-        without += not label.is_file()
-        rows = _rows(label) if label.is_file() else []
-        lines.append([_line(row, label) for row in rows if row.strip()])
-    if without:
-        left_out += (
-            f"{without} of {len(images)} images of {folder.name} have no file of labels: taken to show nothing",
-        )
-    keypoints = _has_keypoints([line for image in lines for line in image], facts, folder)
+    files = [layout.labels / p.relative_to(layout.images).with_suffix(".txt") for p in images]
+    left_out += _unpaired(folder, layout, images, files)
+    lines = [[_line(row, f) for row in _rows(f) if row.strip()] if f.is_file() else [] for f in files]
+    every = [line for image in lines for line in image]
+    keypoints = _has_keypoints(every, facts, folder)
+    _check_drawn([v for v in every if not _is_outline(v, keypoints)], folder)
+    facts.check({line.category: line.file.name for line in reversed(every)})
     boxes = []
     for path, its in zip(images, lines):
         width, height = image_size(path) if its else (0, 0)
         boxes.append([_box(line, width, height, keypoints) for line in its])
-    highest = max((b.category for image in boxes for b in image), default=-1)
-    count = max(len(facts.names), highest + 1)
+    count = 1 + max([*facts.names, *(line.category for line in every)], default=-1)
     return Dataset(folder, images, boxes, {i: facts.names.get(i, "") for i in range(count)}, left_out)
+
+
+def _unpaired(folder: Path, layout: Layout, images: list[Path], files: list[Path]) -> tuple[str, ...]:
+    """What has no partner, in sentences. Raises DataError for two images of one file of labels."""
+    there = Counter(f for f in files if f.is_file())
+    shared = [p for p, f in zip(images, files) if there[f] > 1]
+    if shared:
+        raise DataError(
+            f"{len(shared)} images of {folder} share files of labels: {listed(shared, folder)}",
+            "whose the boxes are is not to be told, and both would count",
+            "remove or rename all but one of those that are called the same",
+        )
+    said = []
+    if without := len(files) - len(there):
+        said.append(
+            f"{without} of {len(images)} images of {folder.name} have no file of labels: taken to show nothing"
+        )
+    if layout.labels != layout.images:
+        left = {p for p in layout.labels.rglob("*.txt") if p.name not in NAMES} - there.keys()
+        if left:
+            said.append(
+                f"{len(left)} files of labels of {folder.name} have no image: {listed(sorted(left), folder)}"
+            )
+    return tuple(said)
+
+
+def _check_drawn(lines: list[_Line], folder: Path) -> None:
+    found = centres([Drawn(*line.values[:4]) for line in lines])
+    if found:
+        raise DataError(
+            f"The labels of {folder} do not fit their images",
+            f"read as a centre and a size, boxes reach beyond the image; they look like {found} "
+            f"({lines[0].file.name} is the first)",
+            "write each line as: class centre-x centre-y width height, the last four in 0..1",
+        )
 
 
 def _rows(file: Path) -> list[str]:
@@ -97,7 +121,7 @@ def _visible(values: Sequence[float]) -> bool:
     return len(rest) >= 3 and len(rest) % 3 == 0 and all(v in (0.0, 1.0, 2.0) for v in rest[2::3])
 
 
-def _has_keypoints(lines: list[_Line], facts: _Facts, folder: Path) -> bool:
+def _has_keypoints(lines: list[_Line], facts: Facts, folder: Path) -> bool:
     """Whether lines with an even count of numbers are a box and its keypoints, not an outline."""
     long = [line for line in lines if len(line.values) > 5 and len(line.values) % 2 == 0]
     if not long or facts.keypoints is not None:
@@ -136,50 +160,16 @@ def _points_in_box(values: Sequence[float]) -> bool:
     )  # fmt: skip
 
 
+def _is_outline(line: _Line, keypoints: bool) -> bool:
+    return len(line.values) > 5 and len(line.values) % 2 == 0 and not keypoints
+
+
 def _box(line: _Line, width: int, height: int, keypoints: bool) -> Box:
     values = line.values
-    if len(values) > 5 and len(values) % 2 == 0 and not keypoints:
+    if _is_outline(line, keypoints):
         xs, ys = values[0::2], values[1::2]
         left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
     else:
         left, top, right, bottom = _edges(values)
     w, h = (right - left) * width, (bottom - top) * height
     return Box(line.category, left * width, top * height, w, h, w * h)
-
-
-def _facts(folder: Path) -> _Facts:
-    """Of `data.yaml`; or of the one file of that ending, which data sets name after themselves."""
-    files = [p for p in sorted(folder.glob("*.y*ml")) if not p.name.startswith(".")]
-    file = folder / "data.yaml"
-    if not file.is_file():
-        if len(files) != 1:
-            return _Facts({})
-        file = files[0]
-    with guard(DataError, f"{file} cannot be read", "mend it"):
-        data = _plain_yaml(read_utf8(file, _YAML)) or {}
-        names = data.get("names") or {}
-        names = dict(enumerate(names)) if isinstance(names, list) else names
-        shape, task = data.get("kpt_shape"), data.get("task")
-        keypoints = (
-            True
-            if shape is not None or task == "pose"
-            else False
-            if task in ("segment", "obb")
-            else None
-        )
-        return _Facts(
-            {whole(k, _CLASSES): str(v) for k, v in names.items() if v is not None}, keypoints
-        )
-
-
-def _plain_yaml(text: str) -> Any:
-    """YAML without anchors: a few lines of those unfold to more than memory holds."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):  # type: ignore[misc]
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            if self.check_event(yaml.events.AliasEvent):
-                raise ValueError("it refers to an anchor: write out what it stands for")
-            return super().compose_node(parent, index)
-
-    return yaml.load(text, Loader)
