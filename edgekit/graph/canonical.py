@@ -15,6 +15,7 @@ from edgekit.graph.merge_convs import merge_convs
 from edgekit.graph.shapes import fix_shapes
 from edgekit.graph.simplify import simplify
 from edgekit.graph.softmax_axis import softmax_on_last_axis
+from edgekit.graph.widen import widen
 from edgekit.model import Model
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.labels import labels_in
@@ -27,6 +28,7 @@ def canonicalise(model: Model, options: SourceOptions) -> Model:
     notes: tuple[str, ...] = ()
     quantised: tuple[str, ...] = ()
     if spec is None:
+        graph, half = widen(graph)
         graph, quantised = dequantise(graph, name)
         graph, notes = fold_sizes(graph, options.image_size, name)
         graph = simplify(fix_shapes(graph, options.image_size, name), name)
@@ -34,7 +36,7 @@ def canonicalise(model: Model, options: SourceOptions) -> Model:
         graph, spec, more = recognised(
             graph, name, options.decoder, labels, options.image, model.metadata
         )
-        notes = (*quantised, *notes, *more)
+        notes = (*half, *quantised, *notes, *more)
     graph = softmax_on_last_axis(fold_gather(merge_convs(simplify(graph, name))))
     graph, names = clean_names(drop_casts(simplify(graph, name)))
     source = dataclasses.replace(model.source, notes=(*model.source.notes, *notes))
