@@ -90,18 +90,23 @@ def test_yolox() -> None:
     np.testing.assert_allclose(found["scores"], expected.transpose(0, 2, 1), rtol=1e-4)
 
 
-def test_nanodet() -> None:
-    cls, reg = RANDOM.standard_normal((1, CELLS, 3)), RANDOM.standard_normal((1, CELLS, 32))
+@pytest.mark.parametrize(("strides", "middle"), [((8, 16, 32), 0.5), ((8, 16, 32, 64), 0.0)])
+def test_nanodet(strides: tuple[int, ...], middle: float) -> None:
+    """Before Plus and since: Plus has a fourth stride, and measures from a cell's corner."""
+    points = [np.mgrid[: SIDE // s, : SIDE // s][::-1].reshape(2, -1).T for s in strides]
+    grid = np.concatenate(points) + middle
+    scale = np.concatenate([np.full((len(p), 1), s) for p, s in zip(points, strides)])
+    count = len(grid)
+    cls, reg = RANDOM.standard_normal((1, count, 3)), RANDOM.standard_normal((1, count, 32))
     nodes = [
         helper.make_node("Sigmoid", ["cls"], ["c"]),
         helper.make_node("Concat", ["c", "reg"], ["output"], axis=2),
     ]
     found, spec = decode(
-        graph(nodes, {"output": (1, CELLS, 35)}, {"cls": cls, "reg": reg}, raw=("reg",))
+        graph(nodes, {"output": (1, count, 35)}, {"cls": cls, "reg": reg}, raw=("reg",))
     )
     assert spec.decoder == "nanodet"
-    grid, scale = cells()
-    weights = np.exp(reg.reshape(CELLS, 4, 8))
+    weights = np.exp(reg.reshape(count, 4, 8))
     sides = (weights / weights.sum(2, keepdims=True) * np.arange(8)).sum(2)
     expected = np.concatenate([grid - sides[:, :2], grid + sides[:, 2:]], 1) * scale
     np.testing.assert_allclose(found["boxes"][0], expected, rtol=1e-4, atol=1e-3)

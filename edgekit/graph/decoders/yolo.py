@@ -144,8 +144,10 @@ def _decode_nanodet(heads: Heads) -> Decoded:
     sides = heads.distances(
         heads.channels(name, 2, classes, channels), count, (channels - classes) // 4
     )
-    # NanoDet-Plus' cells are at their corner, not their centre (its `get_single_level_center_priors`).
-    boxes = heads.around(sides, *heads.grid(heads.strides(count), offset=0.0))
+    # NanoDet-Plus has four strides, and measures from the corner of a cell (its `get_single_level_center_priors`);
+    # those before it have three, and measure from its middle.
+    strides = heads.strides(count)
+    boxes = heads.around(sides, *heads.grid(strides, offset=0.0 if len(strides) > 3 else 0.5))
     scores = heads.edit.transpose(heads.channels(name, 2, 0, classes), 0, 2, 1)
     return Decoded(boxes, scores, count, classes)
 
