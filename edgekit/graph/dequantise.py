@@ -28,6 +28,7 @@ _PLAIN = {"QLinearAdd": "Add", "QLinearMul": "Mul", "QLinearSigmoid": "Sigmoid",
           "QLinearGlobalAveragePool": "GlobalAveragePool", "QLinearAveragePool": "AveragePool",
           "QLinearConcat": "Concat", "QLinearSoftmax": "Softmax"}  # fmt: skip
 _WEIGHTED = {"QLinearConv": "Conv", "QLinearMatMul": "MatMul"}
+WAS_QUANTISED = "the source was already quantised"  # how the note begins
 _NEXT = "convert the float model that it was made from"
 
 
@@ -52,7 +53,7 @@ def dequantise(model: onnx.ModelProto, name: str) -> tuple[onnx.ModelProto, tupl
     back = _Back(model, name)
     result = back.run()
     return result, (
-        f"the source was already quantised ({kind}): its weights were taken back to float exactly and its activations "
+        f"{WAS_QUANTISED} ({kind}): its weights were taken back to float exactly and its activations "
         "are no longer rounded; everything is compared with that, not with the float model it was made from",
     )
 
@@ -209,7 +210,7 @@ class _Back:
 
     def _copy(self, kind: str, inputs: list[str], node: onnx.NodeProto, output: str = "") -> None:
         made = helper.make_node(kind, inputs, [output or node.output[0]], name=node.name)
-        own = ("channels_last",)  # of ONNX Runtime's operators
+        own = ("channels_last", "opset")  # of ONNX Runtime's operators
         if attribute(node, "channels_last", 0):
             self._refuse(f"{node.name or node.op_type} has its channels last")
         made.attribute.extend(a for a in node.attribute if a.name not in own)

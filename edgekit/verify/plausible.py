@@ -17,6 +17,7 @@ import numpy as np
 from edgekit import progress
 from edgekit.dataset import Dataset
 from edgekit.errors import SourceError
+from edgekit.graph.dequantise import WAS_QUANTISED
 from edgekit.model import Model
 from edgekit.receipt import Reason, Trip
 from edgekit.runtime.detector import Detector
@@ -55,9 +56,18 @@ def check_plausible(
     if trips and Reason.MISREAD not in allowed:
         raise SourceError(
             f"{model.source.name} was misread as {model.spec.decoder}, or is damaged: {trips[0].message}",
-            "; ".join(trips[0].details), _NEXT,
+            "; ".join((*trips[0].details, *_quantised(model))), _NEXT,
         )  # fmt: skip
     return tuple(trips)
+
+
+def _quantised(model: Model) -> tuple[str, ...]:
+    """Another cause, of a file that gives nothing in any runtime."""
+    if not any(n.startswith(WAS_QUANTISED) for n in model.source.notes):
+        return ()
+    return (
+        f"{WAS_QUANTISED}, and its weights as they were rounded may be all that is wrong: convert the float model",
+    )
 
 
 @dataclass

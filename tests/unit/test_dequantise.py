@@ -178,3 +178,32 @@ def test_a_scale_that_is_computed_is_refused(tmp_path: Path) -> None:
 def test_a_float_graph_stays_as_it_is() -> None:
     model = network()
     assert dequantise(model, "m") == (model, ())
+
+
+def test_a_softmax_of_eight_bits() -> None:
+    """It carries the opset whose softmax it is: that is no attribute of the float one."""
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node(
+            "QLinearSoftmax",
+            ["q", "s", "z", "s1", "z"],
+            ["p"],
+            domain="com.microsoft",
+            axis=-1,
+            opset=17,
+        ),
+        helper.make_node("DequantizeLinear", ["p", "s1", "z"], ["y"]),
+    ]
+    values = [
+        numpy_helper.from_array(np.array(v, t), n)
+        for n, v, t in (("s", 0.02, np.float32), ("s1", 1 / 255, np.float32), ("z", 0, np.uint8))
+    ]
+    infos = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [2, 3]) for n in "xy"]
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    made = helper.make_graph(nodes, "g", infos[:1], infos[1:], values)
+    model = helper.make_model(made, opset_imports=opsets, ir_version=9)
+    x = np.array([[0.5, 1, 2], [3, 0, 1]], np.float32)
+    weights = np.exp(x)
+    found = run(dequantise(model, "m")[0], {"x": x})
+    np.testing.assert_allclose(found, weights / weights.sum(1, keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(run(model, {"x": x}), found, atol=0.02)

@@ -12,6 +12,7 @@ import pytest
 from edgekit.dataset import read_dataset
 from edgekit.errors import SourceError
 from edgekit.graph.canonical import canonicalise
+from edgekit.graph.dequantise import WAS_QUANTISED
 from edgekit.model import Model, SourceInfo
 from edgekit.reading import read_model
 from edgekit.receipt import Reason
@@ -113,6 +114,10 @@ def test_one_that_finds_nothing_is_refused(shapes: Model) -> None:
         check_plausible(blind, read_dataset(SHAPES / "eval"))
     assert "mAP50 0.0" in caught.value.why and "overlap" in caught.value.why
     assert "with --mean 0,0,0 --std 255,255,255 mAP50 is" in caught.value.why
+    assert "quantised" not in caught.value.why
+    blind.source = dataclasses.replace(blind.source, notes=(f"{WAS_QUANTISED} (dynamic)",))
+    with pytest.raises(SourceError, match="convert the float model"):
+        check_plausible(blind, read_dataset(SHAPES / "eval"))
 
 
 def test_convert_refuses_before_it_compiles(edgekit: Edgekit, tmp_path: Path) -> None:
