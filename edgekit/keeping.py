@@ -13,6 +13,7 @@ from edgekit.receipt import Measurement, Reason, Receipt, Trip
 from edgekit.spec import from_json
 
 _SPEED = ("latency", "memory")
+_JUDGED = ("mAP50-95 drop", "KL divergence")
 _FACTS = ("source", "size", "graph")  # counted, not taken on data
 
 
@@ -25,8 +26,8 @@ def put_package(
 ) -> Receipt:
     """Write the package and return its receipt. `manifest` lists the files' hashes.
 
-    Where the same artefact lies there, each of accuracy and speed stays as the receipt with more samples has
-    it. Raises WouldLoseError when another artefact lies there about which more is known, unless `force`.
+    Where the same artefact lies there, what this run did not measure stays as it was. Raises WouldLoseError when
+    another artefact lies there about which more is known, or the same, on more data; unless `force`.
     """
     there = _package_at(path)
     if there is not None:
@@ -37,6 +38,8 @@ def put_package(
             manifest.engine,
         )
         if same:
+            if not force:
+                _ask(path.name, old, receipt)
             receipt = merged(old, receipt)
         elif not force and (lost := _lost(old, receipt)):
             raise WouldLoseError(
@@ -56,7 +59,9 @@ def merged(old: Receipt, new: Receipt) -> Receipt:
     cannot_tell: list[Trip] = []
     not_checked: list[str] = []
     for topic in (Reason.ACCURACY, Reason.SLOWER):
-        better, other = (old, new) if _samples(old, topic) > _samples(new, topic) else (new, old)
+        measured_now = topic is Reason.ACCURACY and _judged(new) is not None
+        keep = not measured_now and _samples(old, topic) > _samples(new, topic)
+        better, other = (old, new) if keep else (new, old)
         rows = [m for m in better.measurements if _topic(m) is topic]
         known = {(m.group, m.name, m.device) for m in rows}
         chosen += rows
@@ -69,6 +74,24 @@ def merged(old: Receipt, new: Receipt) -> Receipt:
         new, measurements=tuple(chosen), trips=tuple(trips), cannot_tell=tuple(cannot_tell),
         not_checked=tuple(not_checked),
     )  # fmt: skip
+
+
+def _ask(name: str, old: Receipt, new: Receipt) -> None:
+    """Raises WouldLoseError for accuracy on less data than before: what was asked for is not told apart from a
+    slip, and an old figure must not be shown for a new one."""
+    before, now = _judged(old), _judged(new)
+    if before and now and before.samples > now.samples:
+        raise WouldLoseError(
+            f"{name} lies there already, and more is known about it: {before.name} on {before.samples}",
+            f"this run measured it on {now.samples} ({now.note})",
+            "evaluate on as much; or --force to keep what this run measured, --out or --name to write beside it: what "
+            "was compiled is kept for that",
+        )  # fmt: skip
+
+
+def _judged(receipt: Receipt) -> Measurement | None:
+    """What an accuracy verdict goes by, where there was data for it."""
+    return next((m for m in receipt.measurements if m.name in _JUDGED), None)
 
 
 def _package_at(path: Path) -> tuple[Manifest, Receipt] | None:
@@ -103,6 +126,6 @@ def _about_speed(text: str) -> bool:
 
 def _samples(receipt: Receipt, topic: Reason) -> int:
     """Of the verdict's own measure where there is one: parity on noise is no accuracy on photographs."""
-    judged = {"mAP50-95 drop", "KL divergence", "ratio to float"}
+    judged = {*_JUDGED, "ratio to float"}
     rows = [m for m in receipt.measurements if _topic(m) is topic]
     return max((m.samples + 10**9 * (m.name in judged) for m in rows), default=0)

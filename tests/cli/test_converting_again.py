@@ -39,6 +39,23 @@ def test_another_artefact_is_asked_about(edgekit: Edgekit, tmp_path: Path) -> No
     )  # and one of which more is known replaces it
 
 
+def test_less_data_than_before_is_asked_about(edgekit: Edgekit, tmp_path: Path) -> None:
+    package = tmp_path / "shapes-cpu-fp32"
+    assert edgekit(*SMALL, *EVAL, "-o", tmp_path).code == 0
+    before = receipt(package)
+    fewer = (*SMALL, "--eval", SHAPES / "eval", "--eval-images", 2, "-o", tmp_path)
+    refused = edgekit(*fewer)
+    assert (
+        refused.code == 2
+        and "on 4" in refused.err
+        and "on 2" in refused.err
+        and "--force" in refused.err
+    )
+    assert receipt(package) == before
+    assert edgekit(*fewer, "--force").code == 0
+    assert {m["samples"] for m in receipt(package)["measurements"] if m["name"] == "mAP50-95"} == {2}
+
+
 def test_what_was_compared_is_not_compared_again(edgekit: Edgekit, tmp_path: Path) -> None:
     command = ("convert", SOURCE, *HASTY, "--launches", 0, "--allow", "accuracy")
     assert edgekit(*command, "-o", tmp_path / "a").code == 0
