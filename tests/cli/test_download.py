@@ -113,8 +113,12 @@ def test_a_model_of_the_hub_becomes_a_package(hub: tuple[str, list[str]], tmp_pa
     ran = run(url, tmp_path / "home", *words)
     assert ran.returncode == 0, ran.stderr
     assert (tmp_path / "out" / "tiny-cpu-fp32" / "model.onnx").exists()
-    steps = json.loads((tmp_path / "out/tiny-cpu-fp32/receipt.json").read_text(encoding="utf-8"))["steps"]
-    assert steps[0].startswith("edgekit convert owner/tiny --download ")  # no folder of this machine's cache
+    steps = json.loads((tmp_path / "out/tiny-cpu-fp32/receipt.json").read_text(encoding="utf-8"))[
+        "steps"
+    ]
+    assert steps[0].startswith(
+        "edgekit convert owner/tiny --download "
+    )  # no folder of this machine's cache
     assert not any(a.endswith((".bin", ".py")) for a in asked)
     ran = run(url, tmp_path / "home", "owner/nobody", *words[1:])
     assert ran.returncode == 7 and "owner/nobody cannot be downloaded" in ran.stderr
