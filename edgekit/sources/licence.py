@@ -3,6 +3,7 @@ more than that. Bounded, and one line of printable text."""
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ TEXTS = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "LICENCE.txt", "LICE
 _LARGEST = 2**16  # bytes that are looked at
 _LONGEST = 80  # characters of a licence's name
 _NAMELESS = ("other", "unknown")
+_NOTHING, _BLOCKS = ("", "null", "~", "none"), ("|", ">", "|-", ">-", "|+", ">+")  # of YAML
 _FIELD = re.compile(r"\s*licen[sc]e(_name)?\s*:(.*)", re.IGNORECASE)
 _ITEM = re.compile(r"\s*-\s+(.+)")
 _SPDX = re.compile(r"SPDX-License-Identifier:\s*(\S[^\n*]*)")
@@ -23,9 +25,9 @@ _SPDX = re.compile(r"SPDX-License-Identifier:\s*(\S[^\n*]*)")
 def of_folder(folder: Path, config: dict[str, Any]) -> str:
     """Of the model card, else of config.json, else of the licence's own text; "" where none says."""
     found = _of_card(_text(folder, CARD)) or printed(config.get("license") or config.get("licence"))
-    if found:
+    if found and found.lower() not in _NAMELESS:
         return found
-    return next((name for file in TEXTS if (name := _of_text(_text(folder, file)))), "")
+    return next((name for file in TEXTS if (name := _of_text(_text(folder, file)))), found)
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -54,10 +56,20 @@ def _of_card(card: str) -> str:
         field = _FIELD.fullmatch(line)
         if not field or line[0].isspace():
             continue
-        value = _plain(field[2]) or ", ".join(_items(lines[at + 1 :]))
+        value = _plain(field[2])
+        if value in _BLOCKS:
+            value = " ".join(" ".join(_indented(lines[at + 1 :])).split())
+        value = value or ", ".join(_items(lines[at + 1 :]))
+        if value.lower() in _NOTHING:
+            continue
         named.setdefault((field[1] or "").lower(), printed(value))
     stated = named.get("", "")
     return named.get("_name") or stated if stated.lower() in _NAMELESS else stated
+
+
+def _indented(lines: list[str]) -> list[str]:
+    """Of a text that begins in the line below its name."""
+    return list(itertools.takewhile(lambda line: line[:1].isspace(), lines[:8]))
 
 
 def _items(lines: list[str]) -> list[str]:
@@ -83,8 +95,10 @@ def _of_text(text: str) -> str:
     stated = _SPDX.search(text)
     if stated:
         return printed(stated[1])
-    first = next((line for line in text.splitlines() if line.strip(" \t#*=-")), "")
-    return printed(first.strip(" \t#*=-"))
+    lines = (line.strip(" \t#*=-") for line in text.splitlines())
+    return printed(
+        next((line for line in lines if line and not line.lower().startswith("copyright")), "")
+    )
 
 
 def _text(folder: Path, name: str) -> str:

@@ -24,6 +24,9 @@ CARDS = {
     "of something within": ("---\nmodel:\n  license: mit\n---\n", ""),
     "in prose": ("# Model\nlicense: mit\n", ""),
     "that steers a terminal": ("---\nlicense: mit\x1b[2J\n---\n", ""),
+    "nothing, in YAML's words": ("---\nlicense: null\n---\n", ""),
+    "another one, named nothing": ("---\nlicense: other\nlicense_name: null\n---\n", "other"),
+    "on the line below": ("---\nlicense: >-\n  apache-2.0\ntags: x\n---\n", "apache-2.0"),
     "without end": ("---\nlicense: mit\n", "mit"),
 }
 
@@ -42,6 +45,7 @@ TEXTS = {
         "Apache License",
     ),
     "a heading": ("# MIT License\n\nCopyright\n", "MIT License"),
+    "an owner before": ("Copyright (c) 2026 Anna\n\nBSD 3-Clause License\n", "BSD 3-Clause License"),
     "endless": ("A" * 200000, "A" * 80),
     "nothing": ("\n\n", ""),
 }
@@ -59,6 +63,12 @@ def test_the_card_counts_before_the_config_and_that_before_the_text(tmp_path: Pa
     assert of_folder(tmp_path, {"license": "gemma"}) == "gemma"
     (tmp_path / "README.md").write_text("---\nlicense: llama3\n---\n", encoding="utf-8")
     assert of_folder(tmp_path, {"license": "gemma"}) == "llama3"
+
+
+def test_the_text_names_what_the_card_calls_another_one(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("---\nlicense: other\n---\n", encoding="utf-8")
+    (tmp_path / "LICENSE").write_text("LLAMA 3.2 COMMUNITY LICENSE AGREEMENT\n", encoding="utf-8")
+    assert of_folder(tmp_path, {}) == "LLAMA 3.2 COMMUNITY LICENSE AGREEMENT"
 
 
 def test_a_link_that_leads_elsewhere_states_none(tmp_path: Path) -> None:
