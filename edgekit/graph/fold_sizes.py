@@ -62,7 +62,7 @@ def _is_size(name: str, shape: tuple[int, ...]) -> bool:
     ):
         return False
     words = name.lower()
-    return any(w in words for w in (*_FACTORS, *_PADDLE, "size", "shape"))
+    return any(w in words for w in (*_FACTORS, *_PADDLE, "size", "shape", "dims"))
 
 
 def _numbers(name: str, shape: tuple[int, ...], height: int, width: int) -> tuple[float, ...]:

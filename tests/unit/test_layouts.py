@@ -238,3 +238,69 @@ def test_an_open_size_beside_a_second_input_is_asked_for() -> None:
     model = helper.make_model(helper.make_graph([], "g", [image, second], []))
     with pytest.raises(UsageError, match="is open"):
         fold_sizes(model, None, "m")
+
+
+def detr(logits: np.ndarray[Any, Any], last: str) -> onnx.ModelProto:
+    arrays = {"logits": logits, "raw": RANDOM.standard_normal((1, 30, 4))}
+    nodes = [
+        helper.make_node("Sigmoid", ["raw"], ["pred_boxes"]),
+        helper.make_node(
+            last, ["logits"], ["pred_logits"], **({"axis": 2} if last == "Softmax" else {})
+        ),
+    ]
+    outputs = {"pred_logits": logits.shape, "pred_boxes": (1, 30, 4)}
+    return graph(nodes, outputs, arrays, raw=("logits",))
+
+
+@pytest.mark.parametrize("last", ["Identity", "Softmax"])
+@pytest.mark.parametrize("labels", [(), tuple("abcde")])
+def test_a_class_for_no_object(last: str, labels: tuple[str, ...]) -> None:
+    """DETR's last: what nearly all boxes in noise are of."""
+    logits = RANDOM.standard_normal((1, 30, 6)) + np.array([0, 0, 0, 0, 0, 6])
+    found, spec = decode(detr(logits, last), labels=labels)
+    assert (spec.decoder, len(spec.labels)) == ("rtdetr", 5)
+    weights = np.exp(logits[0])
+    expected = weights / weights.sum(1, keepdims=True)
+    np.testing.assert_allclose(found["scores"][0], expected[:, :5].T, rtol=1e-4)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 6])
+def test_sigmoids_have_no_class_for_no_object(classes: int) -> None:
+    """RT-DETR's: all improbable, one less so than the others."""
+    logits = RANDOM.standard_normal((1, 30, classes)) - 6
+    logits[..., -1] += 3
+    found, spec = decode(detr(logits, "Identity"))
+    assert len(spec.labels) == classes
+    np.testing.assert_allclose(found["scores"][0], sigmoid(logits[0]).T, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_background_may_be_last(last: bool) -> None:
+    logits = RANDOM.standard_normal((1, 50, 4)) + (np.array([0, 0, 0, 5])[:: 1 if last else -1])
+    arrays = {"logits": logits, "b": RANDOM.random((1, 50, 4))}
+    nodes = [
+        helper.make_node("Softmax", ["logits"], ["scores"], axis=2),
+        helper.make_node("Identity", ["b"], ["boxes"]),
+    ]
+    found, spec = decode(graph(nodes, {"scores": (1, 50, 4), "boxes": (1, 50, 4)}, arrays))
+    assert (spec.decoder, len(spec.labels)) == ("ssd", 3)
+    weights = np.exp(logits[0])
+    expected = (weights / weights.sum(1, keepdims=True)).T
+    np.testing.assert_allclose(found["scores"][0], expected[:3] if last else expected[1:], rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 19, SIDE, SIDE), (1, SIDE, SIDE), (1, SIDE // 4, SIDE // 4, 3)])
+def test_maps_of_the_picture_are_no_boxes(shape: tuple[int, ...]) -> None:
+    nodes = [helper.make_node("Sigmoid", ["x"], ["y"])]
+    with pytest.raises(SourceError, match="no detector of boxes: it gives a map") as caught:
+        decode(graph(nodes, {"y": shape}, {"x": np.zeros(shape)}, raw=("x",)))
+    assert "segmentation, depth" in caught.value.why
+
+
+def test_heat_maps_are_undecoded() -> None:
+    sizes = {"hm": 5, "wh": 2, "reg": 2}
+    arrays = {f"{n}_in": np.zeros((1, c, SIDE // 4, SIDE // 4)) for n, c in sizes.items()}
+    nodes = [helper.make_node("Sigmoid", [f"{n}_in"], [n]) for n in sizes]
+    with pytest.raises(SourceError, match="leaves its boxes undecoded") as caught:
+        decode(graph(nodes, {n: arrays[f"{n}_in"].shape for n in sizes}, arrays))
+    assert "CenterNet" in caught.value.why

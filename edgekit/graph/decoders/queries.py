@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from edgekit.graph.decoders.base import Decoded, Decoder, Heads
-from edgekit.graph.decoders.forms import Form, in_pixels
+from edgekit.graph.decoders.forms import Form, in_pixels, sample
 from edgekit.graph.decoders.origins import ARITHMETIC, OTHER, PROBABILITY, RAW
 from edgekit.graph.decoders.yolo import as_likely
 
@@ -95,9 +97,30 @@ def _decode_ssd(heads: Heads) -> Decoded:
     boxes, scores = _upright(heads, pair)
     classes = pair.classes
     if heads.activation(pair.scores) == "Softmax" and heads.classes != classes:
-        # Softmax over classes needs a "none of them": SSD's background, the first class.
-        scores, classes = heads.edit.slice(scores, 1, 1, classes), classes - 1
+        # Softmax over classes needs a "none of them": SSD's background is the first class, others' the last.
+        last = _none_of_them(heads, scores) == classes - 1
+        scores, classes = _without(heads, scores, classes, classes - 1 if last else 0), classes - 1
     return Decoded(in_pixels(heads, boxes, Form(True, True)), scores, pair.rows, classes)
+
+
+def _none_of_them(heads: Heads, scores: str, logits: bool = False) -> int | None:
+    """The class, first or last, that most boxes in noise are of: there is nothing in it. Logits that go through
+    sigmoids are below nought there, all of them."""
+    found = sample(heads, scores)
+    if found is None or found.ndim != 3 or found.shape[1] < 2:
+        return None
+    values = found[0].astype(np.float64)
+    share = np.exp(values - values.max(0)) if logits else values
+    usual = np.median(share / np.maximum(share.sum(0), 1e-12), axis=1)
+    certain = usual > 0.5
+    if logits:
+        certain &= np.median(values, axis=1) > 0
+    return next((at for at in (len(usual) - 1, 0) if certain[at]), None)
+
+
+def _without(heads: Heads, scores: str, classes: int, none: int) -> str:
+    start = 0 if none else 1
+    return heads.edit.slice(scores, 1, start, start + classes - 1)
 
 
 def _matches_boxes_scores(heads: Heads) -> bool:
@@ -157,6 +180,15 @@ def _decode_rtdetr(heads: Heads) -> Decoded:
         boxes, scores = _upright(heads, pair)
         count, classes = pair.rows, pair.classes
         sure, likely = _box_kinds(heads, pair) == {PROBABILITY}, _likely(heads, pair)
+    softmax = pair is not None and (not likely or heads.activation(pair.scores) == "Softmax")
+    if softmax and heads.classes != classes:
+        none = _none_of_them(heads, scores, logits=not likely)
+        if none is None and heads.classes == classes - 1:
+            none = classes - 1
+        if none is not None:  # DETR's softmax over classes and "no object"
+            scores = scores if likely else edit.op("Softmax", scores, axis=1)
+            scores, classes, likely = _without(heads, scores, classes, none), classes - 1, True
+            heads.notes.append(f"class {none} of {classes + 1} stands for no object, and was left out")
     scores = scores if likely else edit.op("Sigmoid", scores)
     usual = Form(corners=False, unit=True)
     pixels = heads.corners(boxes, heads.image_scale()) if sure else in_pixels(heads, boxes, usual)

@@ -48,6 +48,7 @@ def check_outputs(heads: Heads, name: str) -> None:
                 f"{name} is no detector of boxes: it looks like a classifier",
                 f"its only output {heads.outputs[0]} {shape} is one row of numbers an image", _NEXT,
             )  # fmt: skip
+    _check_maps(heads, name)
     masks = [n for n in heads.outputs if len(heads.shape(n)) == 4]
     for output in heads.outputs:
         found = _beside(heads, output)
@@ -82,6 +83,27 @@ def check_outputs(heads: Heads, name: str) -> None:
                 f"{name} is no detector of boxes: it gives masks",
                 f"beside {rows[0]} {heads.shape(rows[0])} it has an output {masks[0]} {heads.shape(masks[0])}", _NEXT,
             )  # fmt: skip
+
+
+def _check_maps(heads: Heads, name: str) -> None:
+    """Raises SourceError where all that leaves is as large as the picture, or a quarter of it: no detector's cells are."""
+    shapes = {n: heads.shape(n) for n in heads.outputs}
+    fine = [(-(-heads.height // s), -(-heads.width // s)) for s in (1, 2, 4) if heads.height > 4 * s]
+    if not all(
+        len(s) in (3, 4) and any(f in (s[-2:], s[-3:-1]) for f in fine) for s in shapes.values()
+    ):
+        return
+    seen = ", ".join(f"{n} {s}" for n, s in shapes.items())
+    if len(shapes) == 1:
+        raise SourceError(
+            f"{name} is no detector of boxes: it gives a map of the picture",
+            f"its only output {seen} has a number for each place: segmentation, depth or the like", _NEXT,
+        )  # fmt: skip
+    raise SourceError(
+        f"{name} leaves its boxes undecoded",
+        f"its outputs {seen} are maps of the picture, as CenterNet's of centres and sizes are",
+        "export it with its decoding, so that boxes leave in pixels or in 0..1",
+    )
 
 
 def _beside(heads: Heads, output: str) -> tuple[int, int, int] | None:
