@@ -12,6 +12,7 @@ from torch import nn
 
 from edgekit.errors import SourceError
 from edgekit.sources.files import json_of
+from edgekit.sources.leftover import check_left
 
 Tensors = dict[str, torch.Tensor]
 Replace = Callable[[str, Any, Tensors], nn.Module | None]
@@ -80,6 +81,8 @@ def _restore(model: Any, tensors: Tensors, config: Any) -> None:
             f"it is {str(tensors[name].dtype).removeprefix('torch.')} of {tuple(tensors[name].shape)}, without scales",
             "download or copy the checkpoint again",
         )
+    left = {n for n in tensors.keys() - wanted if not (n.endswith(".bias") and not tensors[n].any())}
+    check_left(left, model, "The checkpoint")
     if missing or ("lm_head.weight" in wanted and "lm_head.weight" not in state and not tied):
         raise SourceError(
             f"The checkpoint lacks {missing[0] if missing else 'lm_head.weight'}", "", "download or copy it again"

@@ -17,6 +17,7 @@ from edgekit.sources.base import SourceOptions
 from edgekit.sources.checked_folder import INDEX, checked_folder
 from edgekit.sources.config_bounds import check_bounds
 from edgekit.sources.files import check_folder, combined_sha256, contained, json_of
+from edgekit.sources.leftover import check_finite, check_left
 from edgekit.sources.quantised.stated import SIDECARS, Stated, check_floats, stated
 from edgekit.sources.text import read_text_model, ready
 from edgekit.spec import Precision
@@ -101,6 +102,7 @@ class HuggingFaceSource:
         if said is not None:
             reader = Reader(said)
             network = ready(reader.network(folder, config))
+            check_finite(network, model.source.name)
             network.reading_notes = reader.notes()
             return network
         _check_size(config, sum(h.elements for h in held.values()), model.source.name)
@@ -121,6 +123,8 @@ class HuggingFaceSource:
                 f"{len(missing)} tensors that its config.json asks for are missing",
                 "check that config.json and the weights belong together",
             )
+        check_left(found["unexpected_keys"], network, model.source.name)
+        check_finite(network, model.source.name)
         return ready(network)
 
 
@@ -138,6 +142,7 @@ def _check_size(config: Any, held: int, name: str) -> None:
 def read_config(folder: Path) -> Any:
     """The transformers config. Raises SourceError for an architecture that is not known."""
     from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     try:
         raw = json_of(folder / "config.json")
@@ -159,7 +164,20 @@ def read_config(folder: Path) -> Any:
             f"its architectures are {ascii(named)[:200] if named else 'not named'}",
             "pass the folder of a model for text alone, whose architecture ends in ForCausalLM",
         )
+    usual = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
+    if isinstance(usual, str) and _bare(named[0]) != _bare(
+        usual
+    ):  # libraries go by one or by the other
+        raise SourceError(
+            f"The config.json of {folder.name} names two kinds of models",
+            f"its model_type is {ascii(config.model_type)[:60]}, whose architecture is {usual}, and it names "
+            f"{ascii(named[0])[:60]}", "check that config.json is the model's own",
+        )  # fmt: skip
     return config
+
+
+def _bare(architecture: Any) -> str:
+    return str(architecture).replace("_", "").lower()
 
 
 def _quantised(folder: Path, raw: dict[str, Any], held: dict[str, Held]) -> Stated | None:
