@@ -95,14 +95,20 @@ class TextVerifier:
     def _on_text(self) -> Misread | None:
         nll, vocabulary = self.reference.nll, self.model.spec.vocab_size
         guess = misread.counting(self.reference.windows, text.first_scored, vocabulary)
-        return misread.on_text(self.model.source.name, self._name, nll, guess, vocabulary)
+        found = misread.on_text(self.model.source.name, self._name, nll, guess, vocabulary)
+        if found is None:
+            return None
+        return misread.beside_plain_text(found, network_of(self.model, "float32"), self._plain_ids())
 
     def _on_plain_text(self) -> Misread | None:
         source = self.model.source
         progress.note(f"{source.name}: trying the float original on plain text")
+        return misread.on_plain_text(source.name, network_of(self.model, "float32"), self._plain_ids())
+
+    def _plain_ids(self) -> list[int]:
         length = min(misread.LENGTH, self.model.spec.trained_context)
-        ids = self.tokenizer.backend_tokenizer.encode(misread.TEXT).ids[:length]  # type: ignore[attr-defined]
-        return misread.on_plain_text(source.name, network_of(self.model, "float32"), ids)
+        ids: list[int] = self.tokenizer.backend_tokenizer.encode(misread.TEXT).ids  # type: ignore[attr-defined]
+        return ids[:length]
 
     @property
     def _compared(self) -> dict[str, object]:

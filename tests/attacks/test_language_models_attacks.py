@@ -138,7 +138,7 @@ def test_layers_that_the_config_does_not_count_are_not_left_random(
     ("words", "code"),
     [
         (("--context", 4096), 2), (("-p", "fp7"), 2), (("-p", "ternary"), 2), (("-p", "w4", "--bits", 3), 2),
-        (("-p", "w4", "--bits", "many"), 2), (("-t", "tflite-int8"), 2), (("--eval", "/no/such.txt"), 5), (("--merge",), 2),
+        (("-p", "w4", "--bits", "many"), 2), (("-t", "tflite-int8"), 2), (("--eval", "/no/such.txt"), 2), (("--merge",), 2),
         (("--labels", "coco"), 2),
     ],
 )  # fmt: skip
