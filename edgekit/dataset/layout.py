@@ -7,6 +7,7 @@ set/a.jpg  set/a.txt                   as labelImg and Darknet do
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ def images_of(settings: Path) -> tuple[Path, str]:
             b / n for b in bases for n in (stated, stated.removeprefix("../"))
         ]  # as Roboflow writes it
         found = next(
-            (p for p in places if p.is_dir() and p.resolve().is_relative_to(here.resolve())), None
+            (p for p in places if p.is_dir() and Path(os.path.normpath(p)).is_relative_to(here)), None
         )
         if found is None:
             raise DataError(

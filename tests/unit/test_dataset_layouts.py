@@ -147,6 +147,17 @@ def test_a_yaml_that_leads_nowhere(
         read_dataset(named(folder, stated) / "data.yaml")
 
 
+def test_folders_may_be_links(tmp_path: Path) -> None:
+    """People keep their images elsewhere."""
+    named(write(tmp_path / "disk"))
+    (tmp_path / "set").mkdir()
+    for place in ("images", "labels"):
+        (tmp_path / "set" / place).symlink_to(tmp_path / "disk" / place, target_is_directory=True)
+    named(tmp_path / "set", "val: images\n")
+    assert truth(read_dataset(tmp_path / "set")) == TRUE
+    assert truth(read_dataset(tmp_path / "set" / "data.yaml")) == TRUE
+
+
 def test_two_lists_of_names_are_asked_about(tmp_path: Path) -> None:
     named(named(write(tmp_path), file="a.yaml"), file="b.yaml")
     with pytest.raises(UsageError, match=r"2 files of names: a\.yaml, b\.yaml"):
