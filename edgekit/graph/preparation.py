@@ -2,54 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import onnx
 
 from edgekit.graph.decoders.base import Decoder
 from edgekit.graph.view import GraphView
 from edgekit.spec import ImageSpec
 
+Array = np.ndarray[Any, Any]
+
+_MOVES = ("Cast", "Transpose", "Identity", "Gather", "Unsqueeze", "Squeeze", "Reshape")
 _LEAST = 32.0  # what a pixel of 0..255 is divided by, at least, where a graph does so itself
 
 
-def in_graph(view: GraphView, image: str) -> dict[str, Any]:
-    """Fields of ImageSpec that follow from a graph that scales pixels of 0..255 itself; {} where it does not."""
-    if not _scales(view, image):
-        return {}
-    return {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+def in_graph(view: GraphView, image: str, usual: str = "rgb") -> dict[str, Any]:
+    """Fields of ImageSpec that follow from what a graph does to its image before its first layer. `usual`: the order of
+    colours that its family's layers take."""
+    found: dict[str, Any] = {}
+    for node, array in _first_steps(view, image):
+        if node.op_type in ("Gather", "Slice", "Concat"):
+            found["color"] = "rgb" if usual == "bgr" else "bgr"
+        elif "std" not in found and array is not None:
+            size = float(np.abs(array.astype(np.float64)).min(initial=np.inf))
+            if node.op_type == "Mul":
+                size = 1 / size if size else 0.0
+            if size >= _LEAST and node.op_type != "Add":  # what scales 0..255, or a mean of it
+                found |= {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+            elif node.op_type == "Sub" and array.size == 3 and size < 1:  # a mean of 0..1
+                found |= {"mean": (0.0, 0.0, 0.0), "std": (255.0, 255.0, 255.0)}
+    return found
 
 
-def _scales(view: GraphView, name: str) -> bool:
-    for _ in range(8):
+def _first_steps(view: GraphView, name: str) -> Iterator[tuple[onnx.NodeProto, Array | None]]:
+    """Arithmetic with constants and changes of the colours' order, from the image to the first layer."""
+    for _ in range(12):
         consumers = view.consumers.get(name, [])
         if len(consumers) != 1:
-            return False
+            return
         node = consumers[0]
         if node.op_type in ("Div", "Mul", "Sub", "Add"):
             others = [view.array(i) for i in node.input if i != name]
             if len(others) != 1 or others[0] is None or others[0].size not in (1, 3):
-                return False
-            size = float(np.abs(others[0].astype(np.float64)).min(initial=np.inf))
-            if node.op_type == "Div" and node.input[0] == name:
-                return size >= _LEAST
-            if node.op_type == "Mul":
-                return 0 < size <= 1 / _LEAST
-            if size >= _LEAST:  # a mean in 0..255
-                return True
-        elif node.op_type not in (
-            "Cast",
-            "Transpose",
-            "Identity",
-            "Gather",
-            "Unsqueeze",
-            "Squeeze",
-            "Reshape",
-        ):
-            return False
+                return
+            if node.op_type == "Div" and node.input[0] != name:
+                return
+            yield node, others[0]
+        elif _turns_colours(view, node):
+            yield node, None
+        elif node.op_type == "Split":
+            after = {n.name or n.output[0]: n for o in node.output for n in view.consumers.get(o, [])}
+            joined = next(iter(after.values()), node)
+            if (
+                len(after) != 1
+                or list(joined.input) != list(node.output)[::-1]
+                or len(joined.input) != 3
+            ):
+                return
+            node = joined
+            yield node, None
+        elif node.op_type not in _MOVES:
+            return
         name = node.output[0]
-    return False
+
+
+def _turns_colours(view: GraphView, node: onnx.NodeProto) -> bool:
+    """Whether a node puts the third of three channels first."""
+    parts = [view.array(i) for i in node.input[1:]]
+    if node.op_type == "Gather":
+        return parts[0] is not None and parts[0].ravel().tolist() == [2, 1, 0]
+    if node.op_type != "Slice" or len(parts) < 4 or parts[2] is None or parts[3] is None:
+        return False
+    shape = view.shape(node.input[0])
+    return parts[3].tolist() == [-1] and bool(shape) and shape[int(parts[2][0])] == 3
 
 
 def prepared(

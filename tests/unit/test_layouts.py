@@ -221,17 +221,6 @@ def test_another_second_input_stays() -> None:
     assert fold_sizes(model, None, "m")[0] is model
 
 
-def test_a_graph_that_scales_pixels_takes_them_as_they_are() -> None:
-    model = ultralytics(3, 0)
-    for node in model.graph.node:
-        for i, name in enumerate(node.input):
-            node.input[i] = "scaled" if name == "image" else name
-    model.graph.node.insert(0, helper.make_node("Div", ["image", "top"], ["scaled"]))
-    model.graph.initializer.append(numpy_helper.from_array(np.array(255, np.float32), "top"))
-    assert decode(model)[1].image.std == (1.0, 1.0, 1.0)
-    assert decode(ultralytics(3, 0))[1].image.std == (255.0, 255.0, 255.0)
-
-
 def test_an_open_size_beside_a_second_input_is_asked_for() -> None:
     image = helper.make_tensor_value_info("image", 1, [1, 3, "h", "w"])
     second = helper.make_tensor_value_info("orig_target_sizes", 7, [1, 2])

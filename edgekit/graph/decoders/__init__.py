@@ -70,7 +70,8 @@ def recognised(
     plain = ImageSpec(shape[rows], shape[columns])
     heads = Heads(view, Editor(result), plain.height, plain.width, len(labels), plain)
     chosen = _choose(heads, decoder, name)
-    said = {**chosen.image, **in_graph(view, source), **(image or {})}
+    usual = chosen.image.get("color", "rgb")
+    said = {**chosen.image, **in_graph(view, source, usual), **(image or {})}
     heads.image = dataclasses.replace(plain, **said)
     try:
         decoded = chosen.decode(heads)

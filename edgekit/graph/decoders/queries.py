@@ -183,7 +183,7 @@ def _decode_rtdetr(heads: Heads) -> Decoded:
     softmax = pair is not None and (not likely or heads.activation(pair.scores) == "Softmax")
     if softmax and heads.classes != classes:
         none = _none_of_them(heads, scores, logits=not likely)
-        if none is None and heads.classes == classes - 1:
+        if none is None and 0 < heads.classes == classes - 1:
             none = classes - 1
         if none is not None:  # DETR's softmax over classes and "no object"
             scores = scores if likely else edit.op("Softmax", scores, axis=1)
