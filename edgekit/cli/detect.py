@@ -10,7 +10,8 @@ import click
 from edgekit.cli.apart import bound
 from edgekit.cli.completion import PATH
 from edgekit.cli.output import common_options, emit, table, threads_option
-from edgekit.errors import UsageError
+from edgekit.errors import DataError, no_file
+from edgekit.progress import note
 
 
 @click.command()
@@ -31,10 +32,11 @@ from edgekit.errors import UsageError
 @common_options
 def command(
     package: str, images: tuple[str, ...], save: str | None, as_json: bool, **options: Any
-) -> None:
+) -> int:
     """Find objects in IMAGES (files or folders) with PACKAGE.
 
-    Boxes are x1 y1 x2 y2 in pixels of each image.
+    Boxes are x1 y1 x2 y2 in pixels of each image. Of several images, one that cannot be read is left
+    out, and the exit code is 5.
     """
     from edgekit.package import Package
     from edgekit.runtime import load
@@ -44,11 +46,23 @@ def command(
     _ = opened.manifest.detection  # says so when it is no detector
     bound(opened)
     results: list[dict[str, Any]] = []
-    files = _files(images)
+    files, unread = _files(images), 0
     taken = {f.resolve() for f in files}
     with load(opened, options["threads"], options["device"] == "sim:htp") as detector:
         for path in files:
-            image = read_image(path)
+            try:
+                image = read_image(path)
+            except DataError as error:
+                if len(files) == 1:
+                    raise
+                unread += 1
+                results.append(
+                    {"image": str(path), "saved": None, "detections": [], "error": error.to_dict()}
+                )
+                click.echo(
+                    f"{click.style('left out', fg='red')} {path}: {error.why or error.what}", err=True
+                )
+                continue
             found = detector(
                 image, score_threshold=options["score"], iou_threshold=options["iou"],
                 max_detections=options["limit"], class_agnostic=options["class_agnostic"],
@@ -65,22 +79,24 @@ def command(
                 _show(path, found, drawn)
     if as_json:
         emit("detect", package=package, images=results)
+    return DataError.exit_code if unread else 0
 
 
 def _files(images: tuple[str, ...]) -> list[Path]:
+    """Folders at any depth, as a data set is read: what is hidden or no image is left out, and said."""
+    from edgekit.dataset.folder import images_in
+
     files: list[Path] = []
     for name in images:
-        path = Path(name)
-        if path.is_dir():
-            endings = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in endings)
-            if not inside:
-                raise UsageError(
-                    f"There are no images in {path}", "", "it looks in that folder, not below"
-                )
+        if Path(name).is_dir():
+            inside, left_out = images_in(Path(name))
             files += inside
+            for sentence in left_out:
+                note(sentence)
+        elif Path(name).is_file():
+            files.append(Path(name))
         else:
-            files.append(path)
+            raise no_file("image", name)
     return files
 
 

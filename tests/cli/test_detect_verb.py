@@ -124,3 +124,20 @@ def test_a_file_that_is_no_image(edgekit: Edgekit, packages: dict[str, Path], tm
     ran = edgekit("detect", packages["fp32"], tmp_path / "text.jpg")
     assert ran.code == 5
     assert "text.jpg is not an image" in ran.err
+
+
+def test_one_image_that_cannot_be_read_does_not_lose_the_others(
+    edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path
+) -> None:
+    for name in ("a.jpg", "c.jpg"):
+        shutil.copy(IMAGE, tmp_path / name)
+    (tmp_path / "b.jpg").write_bytes(b"no picture")
+    (tmp_path / "._a.jpg").write_bytes(b"what a file manager left")
+    (tmp_path / "deep").mkdir()
+    shutil.copy(IMAGE, tmp_path / "deep" / "d.jpg")
+    ran = edgekit("detect", packages["fp32"], tmp_path, "--json")
+    assert ran.code == 5 and "b.jpg" in ran.err
+    rows = {Path(r["image"]).name: r for r in ran.json["images"]}
+    assert sorted(rows) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    assert rows["b.jpg"]["error"]["error"] == "DataError" and not rows["b.jpg"]["detections"]
+    assert rows["a.jpg"]["detections"] == rows["d.jpg"]["detections"] != []

@@ -82,7 +82,7 @@ def test_progress_goes_to_stderr(
         (2, ["profile", "PACKAGE", "--launches", 0]),
         (2, ["compare", "PACKAGE"]),
         (2, ["detect", "PACKAGE"]),
-        (2, ["detect", "PACKAGE", "EMPTY"]),
+        (5, ["detect", "PACKAGE", "EMPTY"]),
         (2, ["detect", "PACKAGE", "any.jpg", "--score", 2]),
         (2, ["unpack", "nowhere.edgepkg"]),
         (3, ["profile", "PACKAGE", "--store", "EMPTY"]),
