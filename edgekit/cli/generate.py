@@ -42,7 +42,7 @@ def command(
     \b
     edgekit generate dist/smol-cpu-w4 -p "Once upon a time" -n 64
     edgekit generate dist/smol-cpu-w4 -p "Where is the station?" --chat
-    edgekit generate dist/smol-cpu-w4 -f story.txt --temperature 0.8 --top-p 0.95 --seed 1
+    edgekit generate dist/smol-cpu-w4 -f story.txt --temperature 0.8 --seed 1
 
     Greedy unless the package recommends otherwise or --temperature is given.
     """

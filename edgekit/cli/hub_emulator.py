@@ -57,7 +57,7 @@ def command(
     client finds it and whose exit code it returns:
 
     \b
-    edgekit hub-emulator -- edgekit convert m.onnx -t snapdragon-8-elite --via aihub
+    edgekit hub-emulator -- edgekit convert m.onnx -t qcs6490 --via aihub
     """
     from edgekit.aihub import environment
     from edgekit.emulator.faults import parse

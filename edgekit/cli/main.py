@@ -77,7 +77,7 @@ def cli() -> None:
     """Trained detectors and language models into measured packages for every target.
 
     \b
-    edgekit convert yolov9-t.pt -t cpu -p fp32 -p w8a8 --calibration DATA --eval DATA -o dist/
+    edgekit convert yolov9-t.pt -p fp32 -p w8a8 --calibration DATA --eval DATA
     edgekit detect  dist/yolov9-t-cpu-w8a8 dog.jpg --save out/
     edgekit profile dist/yolov9-t-cpu-* -d local
     edgekit convert SmolLM2-135M/ -p w4 --eval text.txt -o dist/

@@ -60,6 +60,15 @@ def test_help_of_a_verb_fits_and_says_what_it_does(
     assert edgekit(verb, "-h").out == ran.out
 
 
+@pytest.mark.parametrize("verb", ["", *VERBS])
+def test_help_fits_a_terminal_of_80_columns(
+    edgekit: Edgekit, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    ran = edgekit(*([verb] if verb else []), "--help")
+    assert not [line for line in ran.out.splitlines() if len(line) > 80]
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_option_has_a_sentence(verb: str) -> None:
     for option in command(verb).params:
