@@ -155,7 +155,7 @@ def command(
 
     \b
     edgekit convert yolov9-t.pt -p fp32
-    edgekit convert yolov9-t.pt -p w8a8 --calibration photos/ --eval coco/ -o dist/
+    edgekit convert yolov9-t.pt -p w8a8 --calibration photos/ --eval coco/
     edgekit convert yolox.onnx --labels coco
     edgekit convert SmolLM2-135M/ -p w4 --eval text.txt --context 2048
 
