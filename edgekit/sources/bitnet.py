@@ -3,6 +3,7 @@ are rounded as the model runs. transformers loads them in bfloat16 only; here th
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,14 @@ def _ternary(name: str, layer: nn.Linear, tensors: Tensors, said: dict[str, Any]
             or scale.numel() != 1
         ):
             raise _misfit(name, layer, stored)
-        weight, value = unpacked(stored)[: layer.out_features], float(scale.float().flatten()[0])
+        weight, value = unpacked(stored)[: layer.out_features], _scale(name, scale)
         # transformers' BitLinear divides by what it stores, AutoBitLinear multiplies
         value = value if said.get("linear_class", "bitlinear") == "autobitlinear" else 1 / value
     elif said.get("quantization_mode", "online") == "offline" and scale is not None:
         whole = stored.float().round().clamp(-1, 1)
         if not torch.equal(whole, stored.float()):  # the library would compute with them as they are
             raise _misfit(name, layer, stored)
-        weight, value = whole.to(torch.int8), float(scale.float().flatten()[0])
+        weight, value = whole.to(torch.int8), _scale(name, scale)
     else:
         weight, value = ternarised(stored)
     if tuple(weight.shape) != (layer.out_features, layer.in_features) or int(weight.max()) > 1:
@@ -58,6 +59,18 @@ def _ternary(name: str, layer: nn.Linear, tensors: Tensors, said: dict[str, Any]
         made.norm = nn.RMSNorm(layer.in_features, eps=said.get("rms_norm_eps", 1e-6))
         tensors[f"{name}.norm.weight"] = tensors.pop(f"{name}.rms_norm.weight")
     return made
+
+
+def _scale(name: str, stored: torch.Tensor) -> float:
+    """The one of a layer. Raises SourceError for one that no weight has."""
+    value = float(stored.float().flatten()[0]) if stored.numel() == 1 else math.nan
+    if not 0 < value < math.inf:
+        found = f"{value:g}" if stored.numel() == 1 else f"of {tuple(stored.shape)}"
+        raise SourceError(
+            f"{name}.weight_scale is no scale of a layer", f"it is {found}, and one number above 0 was expected",
+            "download or copy the checkpoint again",
+        )  # fmt: skip
+    return value
 
 
 def _misfit(name: str, layer: nn.Linear, stored: torch.Tensor) -> SourceError:
