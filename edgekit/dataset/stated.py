@@ -26,7 +26,7 @@ def check_once(file: Path, what: str, values: Iterable[Any]) -> None:
 
 
 def check_categories(file: Path, categories: dict[int, str], boxes: list[list[Box]]) -> dict[int, str]:
-    """The categories; of several with one name that which has the boxes, as some tools write a group beside them."""
+    """The categories, each of its own name: some tools write a group of the same name beside one."""
     used = Counter(b.category for image in boxes for b in image)
     missing = sorted(used.keys() - categories.keys())
     if missing:
@@ -35,6 +35,11 @@ def check_categories(file: Path, categories: dict[int, str], boxes: list[list[Bo
             f"{sum(used[c] for c in missing)} of {used.total()} boxes; it lists {len(categories)} categories",
             "add them to its categories, with their names",
         )
+    return named_once(file.name, categories, used)
+
+
+def named_once(file: str, categories: dict[int, str], used: Counter[int]) -> dict[int, str]:
+    """The categories; of several with one name that which has the boxes. `used`: how many each has."""
     named: dict[str, list[int]] = {}
     for number, name in categories.items():
         named.setdefault(name.strip().lower(), []).append(number)
@@ -45,7 +50,7 @@ def check_categories(file: Path, categories: dict[int, str], boxes: list[list[Bo
         having = [n for n in numbers if used[n]]
         if len(having) > 1:
             raise DataError(
-                f"{file.name} has several categories that are called {ascii(categories[having[0]])[:60]}",
+                f"{file} has several categories that are called {ascii(categories[having[0]])[:60]}",
                 f"{', '.join(map(str, having[:6]))} have boxes each",
                 "give each a name of its own, or its boxes one category",
             )

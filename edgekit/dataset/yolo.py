@@ -16,6 +16,7 @@ from edgekit.dataset.drawn import Drawn, centres
 from edgekit.dataset.layout import Layout
 from edgekit.dataset.names import NAMES, Facts
 from edgekit.dataset.records import Box, Dataset, listed
+from edgekit.dataset.stated import named_once
 from edgekit.documents import DocumentError, read_utf8
 from edgekit.errors import DataError, UsageError
 from edgekit.runtime.image import image_size
@@ -49,7 +50,9 @@ def read_yolo(
         width, height = image_size(path) if its else (0, 0)
         boxes.append([_box(line, width, height, keypoints) for line in its])
     count = 1 + max([*facts.names, *(line.category for line in every)], default=-1)
-    return Dataset(folder, images, boxes, {i: facts.names.get(i, "") for i in range(count)}, left_out)
+    categories = {i: facts.names.get(i, "") for i in range(count)}
+    categories = named_once(facts.file, categories, Counter(line.category for line in every))
+    return Dataset(folder, images, boxes, categories, left_out)
 
 
 def _unpaired(folder: Path, layout: Layout, images: list[Path], files: list[Path]) -> tuple[str, ...]:

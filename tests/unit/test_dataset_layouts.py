@@ -172,6 +172,15 @@ def test_a_class_without_a_name_is_of_another_list(tmp_path: Path) -> None:
     assert "1 to 3; the first is 0" in caught.value.why
 
 
+def test_a_name_twice_is_that_of_the_class_with_boxes(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    (folder / "data.yaml").write_text("names: [cat, dog, fox, Fox]", encoding="utf-8")
+    assert truth(read_dataset(folder)) == TRUE
+    (folder / "data.yaml").write_text("names: [cat, dog, cat]", encoding="utf-8")
+    with pytest.raises(DataError, match="several categories that are called 'cat'"):
+        read_dataset(folder)
+
+
 def test_what_has_no_partner_is_said(tmp_path: Path) -> None:
     folder = named(write(tmp_path))
     Image.new("RGB", (200, 100)).save(folder / "images/more.jpg")
