@@ -10,6 +10,7 @@ import onnxruntime as ort
 import pytest
 from onnx import helper
 
+from edgekit.errors import SourceError, UsageError
 from edgekit.graph.decoders import canonical_outputs
 from edgekit.graph.shapes import fix_shapes
 from edgekit.graph.simplify import simplify
@@ -145,3 +146,77 @@ def test_after_suppression(as_corners: bool, unit: bool, ending: str) -> None:
     rows = expected(suppressing(ending), image)
     assert len(rows) > 2
     np.testing.assert_allclose(boxes[0][np.argsort(-scores[0], kind="stable")], rows[:, :4], atol=1e-3)
+
+
+def test_boxes_in_another_unit_are_refused() -> None:
+    """In strides, or of a picture of another size: they follow their cells, at another pace."""
+    logits = RANDOM.standard_normal((1, CELLS, CLASSES))
+    boxes = np.concatenate([cells()[0] * cells()[1], np.full((CELLS, 2), 9.0)], 1) / 2
+    nodes = [
+        helper.make_node("Sigmoid", ["logits"], ["likely"]),
+        helper.make_node("Concat", ["box", "likely"], ["out"], axis=2),
+    ]
+    model = graph(nodes, {"out": (1, CELLS, 4 + CLASSES)}, {"box": boxes[None], "logits": logits})
+    with pytest.raises(SourceError, match="unit of its boxes") as caught:
+        decode(model)
+    assert "they move 0.5 for each pixel" in caught.value.why
+
+
+@pytest.mark.parametrize(
+    "shape", [(4 + CLASSES, CELLS), (1, 4 + CLASSES, CELLS, 1), (1, 1, CELLS, 4 + CLASSES)]
+)
+def test_of_another_rank(shape: tuple[int, ...]) -> None:
+    boxes, logits = predictions(), RANDOM.standard_normal((1, CELLS, CLASSES))
+    nodes = [
+        helper.make_node("Sigmoid", ["logits"], ["likely"]),
+        helper.make_node("Concat", ["box", "likely"], ["joined"], axis=2),
+        helper.make_node(
+            "Transpose", ["joined"], ["t"], perm=[0, 1, 2] if shape[-1] == 4 + CLASSES else [0, 2, 1]
+        ),
+        helper.make_node("Reshape", ["t", "shape"], ["out"]),
+    ]
+    model = graph(nodes, {"out": shape}, {"box": boxes[None], "logits": logits})
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(shape), "shape"))
+    found, spec = decode(model)
+    assert spec.decoder == "yolov8"
+    check(found, boxes, logits)
+
+
+def test_the_maps_that_boxes_were_put_together_from_are_left_out() -> None:
+    """As YOLOv5's export.py leaves them beside what it decodes."""
+    boxes, logits = predictions(3), RANDOM.standard_normal((1, 3 * CELLS, 6))
+    nodes = [
+        helper.make_node("Sigmoid", ["logits"], ["likely"]),
+        helper.make_node("Concat", ["box", "likely"], ["out"], axis=2),
+    ]
+    arrays: dict[str, Array] = {"box": boxes[None], "logits": logits}
+    outputs: dict[str, tuple[Any, ...]] = {"out": (1, 3 * CELLS, 10)}
+    for stride in (8, 16, 32):
+        shape = (1, 3, SIDE // stride, SIDE // stride, 10)
+        arrays[f"m{stride}"] = np.zeros(shape)
+        nodes.append(helper.make_node("Identity", [f"m{stride}"], [f"map{stride}"]))
+        outputs[f"map{stride}"] = shape
+    found, spec = decode(graph(nodes, outputs, arrays))
+    assert spec.decoder == "yolov5"
+    np.testing.assert_allclose(found["boxes"][0], corners(boxes), rtol=1e-4, atol=1e-3)
+
+
+def test_distances_without_their_points_are_no_boxes() -> None:
+    """Means of distributions, as the layer leaves them: nothing adds the cells they are measured from."""
+    sides, logits = (
+        RANDOM.standard_normal((1, 16, 4, CELLS)),
+        RANDOM.standard_normal((1, CLASSES, CELLS)),
+    )
+    nodes = [
+        helper.make_node("Softmax", ["sides"], ["shares"], axis=1),
+        helper.make_node("Conv", ["shares", "steps"], ["means"]),
+        helper.make_node("Reshape", ["means", "four"], ["distances"]),
+        helper.make_node("Sigmoid", ["logits"], ["likely"]),
+        helper.make_node("Concat", ["distances", "likely"], ["out"], axis=1),
+    ]
+    model = graph(nodes, {"out": (1, 4 + CLASSES, CELLS)}, {"sides": sides, "logits": logits})
+    steps = np.arange(16, dtype=np.float32).reshape(1, 16, 1, 1)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(steps, "steps"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 4, CELLS]), "four"))
+    with pytest.raises(UsageError, match="cannot be told"):
+        decode(model)

@@ -17,6 +17,7 @@ from edgekit.errors import UsageError
 from edgekit.graph.decoders.anchors import ANCHOR_DECODERS
 from edgekit.graph.decoders.base import Decoded, Decoder, Heads
 from edgekit.graph.decoders.best_class import BEST_CLASS
+from edgekit.graph.decoders.outputs import as_float32, candidates_only
 from edgekit.graph.decoders.queries import QUERY_DECODERS
 from edgekit.graph.decoders.strides import STRIDE_DECODERS
 from edgekit.graph.decoders.suppressed import SUPPRESSED_DECODERS
@@ -62,9 +63,10 @@ def recognised(
     check_metadata(metadata or {}, name)
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    _outputs_as_float32(result)
+    as_float32(result)
+    source = image_input(GraphView(result), name)
+    left_out = () if decoder else candidates_only(result, source)
     view = GraphView(result)
-    source = image_input(view, name)
     shape = view.shape(source)
     rows, columns = spatial_axes(shape)
     plain = ImageSpec(shape[rows], shape[columns])
@@ -101,19 +103,8 @@ def recognised(
     return (
         result,
         spec,
-        (*heads.notes, *decoded.notes, *prepared(view, chosen, spec.image, image or {})),
+        (*left_out, *heads.notes, *decoded.notes, *prepared(view, chosen, spec.image, image or {})),
     )
-
-
-def _outputs_as_float32(model: onnx.ModelProto) -> None:
-    """Some exporters leave float16 or float64 outputs; the decoders' constants are float32."""
-    for output in model.graph.output:
-        if output.type.tensor_type.elem_type in (onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE):
-            cast = f"edgekit/float_{output.name}"
-            node = onnx.helper.make_node("Cast", [output.name], [cast], to=onnx.TensorProto.FLOAT)
-            model.graph.node.append(node)
-            output.name = cast
-            output.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
 
 
 def _outputs_of(decoded: Decoded, edit: Editor) -> tuple[TensorSpec, ...]:

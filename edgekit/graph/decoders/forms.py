@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import onnx
 
+from edgekit.errors import SourceError
 from edgekit.graph.shapes import is_channels_last
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 _FOLLOWS = 0.8  # correlation with the place of a cell, at least
+_SURELY = 0.95
+_NEAR = 0.7  # of one: boxes may be cut at the picture's edges
 _NEARLY_ALL = 0.99
 _FEWEST = 5  # rows that tell
 _MARGIN = 0.1  # of the picture, by which a decoded box may pass its edge
@@ -81,6 +84,11 @@ def _places(heads: Heads, count: int) -> Array | None:
 
 
 def _on_grid(heads: Heads, values: Array, places: Array, usual: Form) -> Form:
+    """By the finest cells, which are most. Raises SourceError where boxes follow them in no known unit."""
+    first = (places[1:, 1] < places[:-1, 1]).argmax() + 1 or len(
+        places
+    )  # a level starts at the top again
+    values, places = values[:first], places[:first]
     moved = places - places.mean(0)
     spread = (moved**2).sum(0)
     if not spread.all():
@@ -93,10 +101,16 @@ def _on_grid(heads: Heads, values: Array, places: Array, usual: Form) -> Form:
         return usual
     pixels = (slopes[0] + slopes[1]) / 2  # how far a box moves in its own unit, for a pixel of its cell
     unit = (slopes[0] * heads.width + slopes[1] * heads.height) / 2
-    if not (0.5 < pixels < 2 or 0.5 < unit < 2):
-        return usual
+    if not (_NEAR < pixels < 1 / _NEAR or _NEAR < unit < 1 / _NEAR):
+        if min(follows) < _SURELY:
+            return usual
+        raise SourceError(
+            "The unit of its boxes is none that edgekit knows",
+            f"they move {pixels:.3g} for each pixel that their cells move, and are neither in pixels nor in 0..1",
+            "export it with boxes in pixels of its input, or in 0..1",
+        )
     corners = slopes[2] / slopes[0] + slopes[3] / slopes[1] > 1
-    return Form(bool(corners), not 0.5 < pixels < 2)
+    return Form(bool(corners), not _NEAR < pixels < 1 / _NEAR)
 
 
 def _off_grid(heads: Heads, values: Array, usual: Form) -> Form:

@@ -43,7 +43,7 @@ def check_outputs(heads: Heads, name: str) -> None:
     """Raises SourceError where what leaves beside boxes and probabilities shows another task."""
     if all(len(heads.shape(n)) <= 2 for n in heads.outputs) and len(heads.outputs) == 1:
         shape = heads.shape(heads.outputs[0])
-        if shape and shape[-1] not in (6, 7):
+        if shape and shape[-1] not in (6, 7) and (len(shape) < 2 or shape[0] in (1, -1)):
             raise SourceError(
                 f"{name} is no detector of boxes: it looks like a classifier",
                 f"its only output {heads.outputs[0]} {shape} is one row of numbers an image", _NEXT,

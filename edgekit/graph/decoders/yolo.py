@@ -31,13 +31,21 @@ def _matches_yolov8(heads: Heads) -> bool:
         heads.kinds(heads.outputs[0], axis),
         [r.size for r in heads.runs(heads.outputs[0], axis)],
     )
-    if PROBABILITY in kinds[:4] or not (all(k in _SCORES for k in kinds[4:]) or _logits(heads, axis)):
+    likely = all(k in _SCORES for k in kinds[4:]) or _logits(heads, axis)
+    if PROBABILITY in kinds[:4] or _distances(heads, axis) or not likely:
         return False
     objectness = sizes[:2] == [4, 1] and len(kinds) > 5
     if upright:
         return not objectness or heads.classes == len(kinds) - 4
     # (1, N, channels) may be YOLOX or YOLOv6 as well, whose fifth channel is another tensor than its sixth
     return heads.classes == len(kinds) - 4 or (not heads.classes and len(_after_boxes(heads)) == 1)
+
+
+def _distances(heads: Heads, axis: int) -> bool:
+    """Whether boxes are means of distributions as they are: distances to points that the graph does not add."""
+    first = heads.origins.channels(heads.outputs[0], axis)[0]
+    layer = heads.view.producers.get(first.tensor.partition("[")[0])
+    return first.kind == RAW and layer is not None and heads.activation(layer.input[0]) == "Softmax"
 
 
 def _logits(heads: Heads, axis: int) -> bool:
