@@ -12,6 +12,7 @@ from edgekit.documents import DocumentError, read_object
 from edgekit.errors import SourceError, UnsafeSourceError, no_file
 
 _ENTRIES = 20_000  # of a folder; a model's has dozens
+_POINTER = b"version https://git-lfs"
 _NEXT = "copy the files themselves into one folder, and look at what this link or name was for"
 
 
@@ -32,7 +33,18 @@ def existing_file(path: str) -> Path:
         raise no_file("file", path)
     if found.stat().st_size == 0:
         raise SourceError(f"{found.name} is empty", "", "download or copy it again")
+    check_fetched(found)
     return found
+
+
+def check_fetched(path: Path) -> None:
+    """Raises SourceError for the few lines that Git leaves where a large file would be."""
+    with path.open("rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            raise SourceError(
+                f"{path.name} is not there itself: it is a pointer of Git LFS", "a clone without LFS leaves those",
+                "fetch the files with `git lfs pull`, or download them",
+            )  # fmt: skip
 
 
 def contained(folder: Path, name: str) -> Path:

@@ -16,7 +16,7 @@ from edgekit.sources import families, licence, others
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.checked_folder import INDEX, checked_folder
 from edgekit.sources.config_bounds import check_bounds
-from edgekit.sources.files import check_folder, combined_sha256, contained, json_of
+from edgekit.sources.files import check_fetched, check_folder, combined_sha256, contained, json_of
 from edgekit.sources.leftover import check_finite, check_left
 from edgekit.sources.quantised.stated import SIDECARS, Stated, check_floats, stated
 from edgekit.sources.text import read_text_model, ready
@@ -62,9 +62,10 @@ class HuggingFaceSource:
         described = licence.files_of(folder)
         files = [f for f in self.files(path) if f.name not in {d.name for d in described}]
         shards = _weights(folder)
-        raw = json_of(folder / "config.json")
+        for file in files:
+            check_fetched(file)
+        raw, held = json_of(folder / "config.json"), _held(shards)
         check_bounds(raw, shards, folder.name)
-        held = _held(shards)
         said = _quantised(folder, raw, held)
         with checked_folder(folder) as checked:
             config = read_config(checked)

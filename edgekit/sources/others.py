@@ -20,6 +20,8 @@ def named(path: str) -> EdgekitError | None:
     place = Path(path)
     if place.is_dir():
         return _folder(place)
+    if place.name == "config.json" and place.is_file():
+        return _part(place)
     if place.is_file() and place.suffix.lower() == ".bin" and _is_llama2c(place):
         return SourceError(
             f"{place.name} holds the weights of a model of llama2.c, without its tokenizer and in a layout of its own",
@@ -28,6 +30,32 @@ def named(path: str) -> EdgekitError | None:
             "files into it, and pass that",
         )  # fmt: skip
     return None
+
+
+def check_whole(path: str) -> None:
+    """Raises UsageError for the weights of a language model without what lies beside them."""
+    place = Path(path)
+    config = place.with_name("config.json")
+    if (
+        place.suffix.lower() == ".safetensors"
+        and config.is_file()
+        and "ForCausalLM" in _architectures(config)
+    ):
+        raise _part(place)
+
+
+def _part(place: Path) -> UsageError:
+    return UsageError(
+        f"{place.name} is a part of a model", "config, weights and tokenizer lie beside each other",
+        f"pass the folder: {place.absolute().parent}",
+    )  # fmt: skip
+
+
+def _architectures(config: Path) -> str:
+    try:
+        return str(read_object(config, _LARGEST).get("architectures"))
+    except (DocumentError, OSError):
+        return ""
 
 
 def _folder(folder: Path) -> EdgekitError | None:
@@ -41,6 +69,23 @@ def _folder(folder: Path) -> EdgekitError | None:
             f"{folder.name} is a folder of ONNX Runtime GenAI: a model that is compiled already",
             "its graph was built for one precision, and its weights are no checkpoint any more",
             "pass the checkpoint it was built from: a Hugging Face folder or a .gguf file",
+        )  # fmt: skip
+    if (folder / "adapter_config.json").is_file():
+        return SourceError(
+            f"{folder.name} is an adapter, and no model", "its weights are what is added to those of another",
+            "merge it into its base model, save that (merge_and_unload, save_pretrained), and pass its folder",
+        )  # fmt: skip
+    if (folder / "params.json").is_file():
+        return SourceError(
+            f"{folder.name} is in the layout of its authors, not in that of Hugging Face",
+            "it has a params.json, and no config.json with model.safetensors",
+            "take the version of the model that was published for transformers",
+        )  # fmt: skip
+    files = sorted(p.name for p in folder.glob("*.gguf"))
+    if files:
+        return UsageError(
+            f"{folder.name} is a folder of GGUF files: {', '.join(files[:4])}", "each is a model, or a part of one",
+            f"pass the one that is meant: {folder / files[0]}",
         )  # fmt: skip
     return None
 

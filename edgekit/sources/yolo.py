@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgekit.errors import SourceError, UsageError
 from edgekit.model import Model, SourceInfo
+from edgekit.sources import others
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.files import existing_file, sha256
 from edgekit.sources.labels import labels_in
@@ -20,6 +21,7 @@ class YoloSource:
         return Path(path).suffix.lower() in (".pt", ".pth", ".ckpt", ".safetensors")
 
     def files(self, path: str) -> list[Path]:
+        others.check_whole(path)
         return [existing_file(path)]
 
     def read(self, path: str, options: SourceOptions) -> Model:

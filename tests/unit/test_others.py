@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
+from tests import language
 from tests.cli.commands import Edgekit
 from tests.data import data
 
@@ -68,3 +75,55 @@ def test_a_file_of_a_vocabulary_only(edgekit: Edgekit, tmp_path: Path) -> None:
     ran = edgekit("convert", tmp_path / "ggml-vocab.gguf", "-o", tmp_path / "out")
     assert ran.code == 5 and "holds no weights" in ran.err and "vocabulary only" in ran.err
     assert "damaged" not in ran.err
+
+
+def story(path: Path) -> Path:
+    shutil.copytree(language.stories(), path, copy_function=shutil.copyfile)
+    path.chmod(0o755)
+    return path
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+
+
+def emptied(folder: Path, **files: str) -> Path:
+    for path in folder.iterdir():
+        path.unlink()
+    for name, content in files.items():
+        (folder / name.replace("_gguf", ".gguf").replace("_json", ".json")).write_text(content)
+    return folder
+
+
+PARTS: dict[str, tuple[Callable[[Path], Path], int, str]] = {
+    "its weights": (lambda f: f / "model.safetensors", 2, "is a part of a model"),
+    "its config": (lambda f: f / "config.json", 2, "is a part of a model"),
+    "an adapter": (lambda f: emptied(f, adapter_config_json="{}"), 5, "is an adapter"),
+    "its authors' layout": (lambda f: emptied(f, params_json="{}"), 5, "layout of its authors"),
+    "several files": (lambda f: emptied(f, a_gguf="GGUF", b_gguf="GGUF"), 2, "a folder of GGUF files: a.gguf, b.gguf"),
+    "a pointer": (lambda f: f / str((f / "model.safetensors").write_text(POINTER) and "."), 5, "pointer of Git LFS"),
+    "a tokenizer that is one": (lambda f: f / str((f / "tokenizer.json").write_text(POINTER) and "."), 5, "of Git LFS"),
+    "empty weights": (lambda f: f / str((f / "model.safetensors").write_text("") or "."), 5, "no.* safetensors file"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_of_a_language_model(name: str, edgekit: Edgekit, tmp_path: Path) -> None:
+    make, code, words = PARTS[name]
+    ran = edgekit("convert", make(story(tmp_path / "model")), "-o", tmp_path / "out")
+    assert ran.code == code and re.search(words, ran.err), ran.err
+    assert "next:" in ran.err
+
+
+@pytest.mark.parametrize("also", [{}, {"quantization_config": {"group_size": 64, "bits": 4}}])
+def test_a_folder_of_mlx(also: dict[str, object], edgekit: Edgekit, tmp_path: Path) -> None:
+    folder = story(tmp_path / "model")
+    held = load_file(folder / "model.safetensors")
+    layer = "model.layers.0.mlp.up_proj"
+    held[f"{layer}.weight"] = torch.zeros(172, 8, dtype=torch.int32)
+    held |= {f"{layer}.scales": torch.ones(172, 1), f"{layer}.biases": torch.ones(172, 1)}
+    save_file(held, folder / "model.safetensors", {"format": "mlx"})
+    said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    said |= {"quantization": {"group_size": 64, "bits": 4}, **also}
+    (folder / "config.json").write_text(json.dumps(said), encoding="utf-8")
+    ran = edgekit("convert", folder, "-o", tmp_path / "out")
+    assert ran.code == 5 and "MLX" in ran.err and "float original" in ran.err

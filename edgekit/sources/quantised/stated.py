@@ -40,6 +40,11 @@ def stated(folder: Path, config: dict[str, Any], tensors: Collection[str]) -> St
 
     Raises SourceError for a method that is not known.
     """
+    if isinstance(config.get("quantization"), dict) and any(t.endswith(".biases") for t in tensors):
+        raise SourceError(
+            f"{folder.name} is quantised by a method edgekit does not read", "it is MLX's, for Apple's chips",
+            "take the float original of the model",
+        )  # fmt: skip
     said = next((config[k] for k in _CONFIGS if config.get(k)), None)
     if said is None:
         return _beside(folder, tensors)
