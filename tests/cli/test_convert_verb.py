@@ -131,7 +131,7 @@ def test_targets_of_the_user_by_name_and_by_path(
         (["--float-layers", "-1"], 2, "--float-layers"),
         (["--std", "0"], 2, "--std"),
         (["--mean", "1,2"], 2, "--mean"),
-        (["--eval", "nowhere"], 5, "nowhere"),
+        (["--eval", "nowhere"], 2, "nowhere"),
         (["--eval", SHAPES / "calibration" / "images"], 5, "no boxes"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
