@@ -46,9 +46,10 @@ def command(
     _ = opened.manifest.detection  # says so when it is no detector
     bound(opened)
     results: list[dict[str, Any]] = []
-    files, unread = _files(images), 0
-    taken = {f.resolve() for f in files}
+    unread = 0
     with load(opened, options["threads"], options["device"] == "sim:htp") as detector:
+        files = _files(images)
+        taken = {f.resolve() for f in files}
         for path in files:
             try:
                 image = read_image(path)

@@ -135,7 +135,7 @@ def test_a_model_that_matches_its_hash_but_is_none(edgekit: Edgekit, copy: Path)
 
 
 def test_no_package_at_all(edgekit: Edgekit, tmp_path: Path) -> None:
-    assert edgekit("inspect", tmp_path / "absent").code == 6
+    assert edgekit("inspect", tmp_path / "absent").code == 2
     assert edgekit("inspect", tmp_path).code == 6
 
 

@@ -235,7 +235,7 @@ def test_more_than_the_queue_holds_are_told_to_come_again(client: Any) -> None:
     ("words", "text"),
     [
         (("--api-key", "x"), "EDGEKIT_API_KEY"), (("--host", "0.0.0.0"), "EDGEKIT_API_KEY"), (("--host", "::"), "--api-key-file"),
-        (("--api-key-file", "/no/such/file"), "cannot be read"), (("--cors-origin", "localhost:3000"), "is no page's origin"), (("--host", "no.such.host.invalid"), "cannot be listened on"),
+        (("--api-key-file", "/no/such/file"), "There is no file"), (("--cors-origin", "localhost:3000"), "is no page's origin"), (("--host", "no.such.host.invalid"), "cannot be listened on"),
     ],
 )  # fmt: skip
 def test_keys_are_asked_for_and_not_taken_from_the_command_line(

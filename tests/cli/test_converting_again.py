@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from edgekit import settings
 from tests.cli.commands import HASTY, SOURCE, Edgekit, measured, receipt
 from tests.data import SHAPES
@@ -56,7 +58,10 @@ def test_less_data_than_before_is_asked_about(edgekit: Edgekit, tmp_path: Path) 
     assert {m["samples"] for m in receipt(package)["measurements"] if m["name"] == "mAP50-95"} == {2}
 
 
-def test_what_was_compared_is_not_compared_again(edgekit: Edgekit, tmp_path: Path) -> None:
+def test_what_was_compared_is_not_compared_again(
+    edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEKIT_CACHE", str(tmp_path / "cache"))  # no other test's
     command = ("convert", SOURCE, *HASTY, "--launches", 0, "--allow", "accuracy")
     assert edgekit(*command, "-o", tmp_path / "a").code == 0
     steps = settings.cache_folder() / "steps"
@@ -68,7 +73,10 @@ def test_what_was_compared_is_not_compared_again(edgekit: Edgekit, tmp_path: Pat
     assert one["measurements"] == other["measurements"]
 
 
-def test_what_a_text_model_predicted_is_not_predicted_again(edgekit: Edgekit, tmp_path: Path) -> None:
+def test_what_a_text_model_predicted_is_not_predicted_again(
+    edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEKIT_CACHE", str(tmp_path / "cache"))  # no other test's
     relief = SHAPES.parent / "relief"
     command = (
         "convert", relief / "model", "-p", "ternary", "--eval", relief / "heldout.txt", "--eval-windows", 2,

@@ -48,7 +48,7 @@ def test_generate_reads_files_and_stdin(
     ("words", "code"),
     [
         ((), 2), (("-p", ""), 2), (("-p", "x", "--temperature", -1), 2), (("-p", "x", "--top-p", 2), 2),
-        (("-p", "cat " * 300), 2), (("-f", "/no/such/file"), 5), (("-p", "x", "-p", "y", "--chat"), 2),
+        (("-p", "cat " * 300), 2), (("-f", "/no/such/file"), 2), (("-p", "x", "-p", "y", "--chat"), 2),
     ],
 )  # fmt: skip
 def test_generate_refuses_what_means_nothing(
