@@ -13,7 +13,7 @@ _OF_TEXT = ("context", "eval_windows")
 _OF_DETECTORS = (
     "calibration_images", "eval_images", "float_layers", "simulated_images", "reference",
 )  # fmt: skip
-NEEDS = {
+_NEEDS = {
     "calibration_images": "calibration", "eval_images": "eval_", "eval_windows": "eval_",
     "images": "source", "image_count": "images",
 }  # fmt: skip
@@ -21,7 +21,7 @@ NEEDS = {
 
 def check_needs(context: click.Context) -> None:
     """Raises UsageError for an option that says more about one that was not given."""
-    for name, other in NEEDS.items():
+    for name, other in _NEEDS.items():
         if _typed(context, name) and not context.params.get(other):
             raise UsageError(
                 f"{_flag(context, name)} says nothing without {_flag(context, other)}", "",
