@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,24 @@ def edgekit() -> Callable[..., Ran]:
     return call
 
 
+@contextlib.contextmanager
+def unchanged(folder: Path) -> Iterator[None]:
+    """Packages that tests share are as they were when the last test is over: one that records a
+    profile in them would decide what others find, by the order in which they run."""
+    before = receipts(folder)
+    yield
+    changed = [str(p) for p, text in receipts(folder).items() if before.get(p) != text]
+    assert not changed, f"a test changed packages that others share: {changed}"
+
+
+def receipts(folder: Path) -> dict[Path, bytes]:
+    return {p: p.read_bytes() for p in folder.rglob("receipt.json")}
+
+
 @pytest.fixture(scope="session")
-def packages(tmp_path_factory: pytest.TempPathFactory, edgekit: Callable[..., Ran]) -> dict[str, Path]:
+def packages(
+    tmp_path_factory: pytest.TempPathFactory, edgekit: Callable[..., Ran]
+) -> Iterator[dict[str, Path]]:
     """The sample detector as fp32 and w8a8 packages, converted once. Do not change them."""
     out = tmp_path_factory.mktemp("packages")
     ran = edgekit(
@@ -71,13 +87,14 @@ def packages(tmp_path_factory: pytest.TempPathFactory, edgekit: Callable[..., Ra
         "--calibration", SHAPES / "calibration", "--eval", SHAPES / "eval", "-o", out, "--json",
     )  # fmt: skip
     assert ran.code == 0, ran.err + ran.out
-    return {p["precision"]: Path(p["path"]) for p in ran.json["packages"]}
+    with unchanged(out):
+        yield {p["precision"]: Path(p["path"]) for p in ran.json["packages"]}
 
 
 @pytest.fixture(scope="session")
 def tflite_packages(
     tmp_path_factory: pytest.TempPathFactory, edgekit: Callable[..., Ran]
-) -> dict[str, Path]:
+) -> Iterator[dict[str, Path]]:
     """The sample detector for TFLite in each precision, by it; `integer` is the one for chips
     without floating point. Do not change them."""
     pytest.importorskip("ai_edge_quantizer")
@@ -90,13 +107,14 @@ def tflite_packages(
         for package in ran.json["packages"]:
             name = "integer" if package["target"] == "tflite-int8" else package["precision"]
             found[name] = Path(package["path"])
-    return found
+    with unchanged(out):
+        yield found
 
 
 @pytest.fixture(scope="session")
 def text_packages(
     tmp_path_factory: pytest.TempPathFactory, edgekit: Callable[..., Ran]
-) -> dict[str, Path]:
+) -> Iterator[dict[str, Path]]:
     """Tiny language models with random weights as packages for the CPU: `fp32`, `w4` of a Llama,
     `ternary` and `fast` of a BitNet. Do not change them."""
     from tests import language
@@ -125,4 +143,5 @@ def text_packages(
         for package in ran.json["packages"]:
             name = "fast" if package["name"].endswith("-fast") else package["precision"]
             found[name] = Path(package["path"])
-    return found
+    with unchanged(out / "dist"):
+        yield found

@@ -126,7 +126,7 @@ def test_nothing_beside_the_user_is_imported(tmp_path: Path, packages: dict[str,
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     for words in (
         ("verify", str(packages["fp32"])),
-        ("profile", str(packages["fp32"]), "--launches", "2", "--iterations", "3"),
+        ("profile", str(packages["fp32"]), "--launches", "2", "--iterations", "3", "--no-record"),
     ):
         subprocess.run([tool, *words], cwd=tmp_path, env=environment, check=True, capture_output=True)
     assert not list(tmp_path.glob("ran-*"))
