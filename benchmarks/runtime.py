@@ -87,21 +87,9 @@ def main() -> None:
         seen: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
         for turn in range(options.rounds):
             for name in sorted(sides, reverse=turn % 2 == 0):
-                command = [
-                    sys.executable,
-                    "-c",
-                    sides[name],
-                    str(package),
-                    str(image),
-                    str(options.iterations),
-                ]
+                command = [sys.executable, "-c", sides[name], str(package), str(image), str(options.iterations)]
                 run = subprocess.run(
-                    command,
-                    capture_output=True,
-                    text=True,
-                    check=True,
-                    encoding="utf-8",
-                    errors="replace",
+                    command, capture_output=True, text=True, check=True, encoding="utf-8", errors="replace"
                 )
                 seen[name].append(json.loads(run.stdout))
     report(seen, str(package))
@@ -131,17 +119,11 @@ def report(seen: dict[str, list[dict[str, float]]], package: str) -> None:
     bare, ours = "bare onnxruntime", "edgekit.runtime"
     print(f"{package}, one thread, medians of {len(seen[bare])} launches each, alternating")
     print(f"{'':24} {'bare':>10} {'edgekit':>10} {'ratio':>8}")
-    for key, label in (
-        ("frame_ms", "frame, ms"),
-        ("load_ms", "import + load, ms"),
-        ("memory_mb", "peak memory, MB"),
-    ):
+    for key, label in (("frame_ms", "frame, ms"), ("load_ms", "import + load, ms"), ("memory_mb", "peak memory, MB")):
         a, b = median(bare, key), median(ours, key)
         print(f"{label:24} {a:10.2f} {b:10.2f} {b / a:8.3f}")
     parts = np.median([r["extra_ms"] for r in seen[ours]], 0)
-    print(
-        f"of a frame: {parts[0]:.2f} ms preparing the image, {parts[1]:.2f} ms decoding and suppressing"
-    )
+    print(f"of a frame: {parts[0]:.2f} ms preparing the image, {parts[1]:.2f} ms decoding and suppressing")
 
 
 if __name__ == "__main__":

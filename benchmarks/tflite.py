@@ -40,10 +40,22 @@ from edgekit.verify.evidence import Images
 
 _PEER = ("onnx2tf==2.6.9", "sne4onnx==2.0.1", "sng4onnx==2.0.1")
 _PEER_NEEDS = (
-    "numpy==2.2.6", "onnx==1.20.1", "onnxruntime==1.26.0", "opencv-python-headless", "onnxsim",
-    "onnxoptimizer", "onnxscript", "ai-edge-litert==2.1.2", "psutil", "protobuf", "h5py", "ml-dtypes",
-    "setuptools", "flatbuffers", "tqdm",
-)  # fmt: skip
+    "numpy==2.2.6",
+    "onnx==1.20.1",
+    "onnxruntime==1.26.0",
+    "opencv-python-headless",
+    "onnxsim",
+    "onnxoptimizer",
+    "onnxscript",
+    "ai-edge-litert==2.1.2",
+    "psutil",
+    "protobuf",
+    "h5py",
+    "ml-dtypes",
+    "setuptools",
+    "flatbuffers",
+    "tqdm",
+)
 _PEER_CONVERTS = """
 import sys, onnx2tf
 onnx2tf.convert(input_onnx_file_path=sys.argv[1], output_folder_path=sys.argv[2],
@@ -150,15 +162,9 @@ def main() -> None:
             for file in files if turn % 2 else reversed(files):
                 if file.broken:
                     continue
-                command = [sys.executable, "-c", _TIMED, str(file.path), str(options.threads),
-                           str(options.iterations)]  # fmt: skip
+                command = [sys.executable, "-c", _TIMED, str(file.path), str(options.threads), str(options.iterations)]
                 run = subprocess.run(
-                    command,
-                    capture_output=True,
-                    text=True,
-                    check=True,
-                    encoding="utf-8",
-                    errors="replace",
+                    command, capture_output=True, text=True, check=True, encoding="utf-8", errors="replace"
                 )
                 file.launches.append(float(run.stdout))
         report(files, options)
@@ -169,9 +175,16 @@ def ours(options: Any, source: SourceOptions, folder: Path) -> list[File]:
     for precision in ("fp32", "fp16", "w8", "w8a8"):
         start = time.perf_counter()
         made = convert(
-            options.model, "tflite", precision, folder / "edgekit", options.calibration, options.eval_,
-            options=source, launches=0, allow=("accuracy",),
-        )[0]  # fmt: skip
+            options.model,
+            "tflite",
+            precision,
+            folder / "edgekit",
+            options.calibration,
+            options.eval_,
+            options=source,
+            launches=0,
+            allow=("accuracy",),
+        )[0]
         assert made.path is not None
         found = next(m.value for m in made.receipt.measurements if m.name == "mAP50-95")
         taken = time.perf_counter() - start
@@ -185,10 +198,7 @@ def theirs(model: Model, images: Dataset, folder: Path) -> list[File]:
     work.mkdir()
     model.save(work)
     start = time.perf_counter()
-    subprocess.run(
-        [str(python), "-c", _PEER_CONVERTS, "model.onnx", "out"],
-        cwd=work, check=True, capture_output=True,
-    )  # fmt: skip
+    subprocess.run([str(python), "-c", _PEER_CONVERTS, "model.onnx", "out"], cwd=work, check=True, capture_output=True)
     taken = time.perf_counter() - start
     float32, float16 = (work / "out" / f"model_float{bits}.tflite" for bits in (32, 16))
     files = [File("onnx2tf", "fp32", float32, taken), File("onnx2tf", "fp16", float16, taken)]
@@ -235,12 +245,8 @@ def peer() -> Path:
 
 
 def report(files: list[File], options: Any) -> None:
-    print(
-        f"{Path(options.model).name}, {options.threads} thread(s), {options.rounds} launches each, in turns"
-    )
-    print(
-        f"{'':20} {'':5} {'MB':>6} {'mAP':>6} {'ms':>7} {'edgekit/it':>18} {'transposes':>10} {'s':>5}"
-    )
+    print(f"{Path(options.model).name}, {options.threads} thread(s), {options.rounds} launches each, in turns")
+    print(f"{'':20} {'':5} {'MB':>6} {'mAP':>6} {'ms':>7} {'edgekit/it':>18} {'transposes':>10} {'s':>5}")
     own = {f.precision: np.array(f.launches) for f in files if f.who == "edgekit"}
     for f in files:
         if f.broken:

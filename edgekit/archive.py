@@ -19,10 +19,7 @@ def pack(package: Package, out: Path) -> Path:
     package.verify()
     names = sorted([*package.manifest.files, MANIFEST, RECEIPT])
     try:
-        with (
-            staging.new_file(out) as temporary,
-            zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
-        ):
+        with staging.new_file(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for name in names:
                 info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
                 info.external_attr = 0o644 << 16
@@ -45,14 +42,16 @@ def unpack(file: Path, into: Path, durable: bool = True) -> Path:
             sizes = {i.filename: i.file_size for i in archive.infolist()}
             if len(archive.infolist()) > min(MAX_FILES, len(sizes)) + 2:
                 raise IntegrityError(
-                    f"{file.name} holds {len(archive.infolist())} files", "some stand twice, or they are too many",
+                    f"{file.name} holds {len(archive.infolist())} files",
+                    "some stand twice, or they are too many",
                     "do not use this file: edgekit did not pack it",
-                )  # fmt: skip
+                )
             if sum(sizes.values()) > file.stat().st_size:  # entries that share bytes
                 raise IntegrityError(
-                    f"{file.name} unpacks to more than it holds", "a small file could unpack to any size",
+                    f"{file.name} unpacks to more than it holds",
+                    "a small file could unpack to any size",
                     "pack it with edgekit pack",
-                )  # fmt: skip
+                )
             if any(i.compress_type != zipfile.ZIP_STORED for i in archive.infolist()):
                 raise IntegrityError(
                     f"{file.name} is compressed, and packages never are",
@@ -62,18 +61,15 @@ def unpack(file: Path, into: Path, durable: bool = True) -> Path:
             for name in (MANIFEST, RECEIPT):
                 if sizes.get(name, MAX_JSON + 1) > MAX_JSON:
                     raise IntegrityError(
-                        f"{file.name} is no package: it holds no usable {name}",
-                        "",
-                        "pass an .edgepkg file",
+                        f"{file.name} is no package: it holds no usable {name}", "", "pass an .edgepkg file"
                     )
             manifest = parse_manifest(archive.read(MANIFEST))
             expected = {n: e.bytes for n, e in manifest.files.items()}
             extra = sizes.keys() - expected.keys() - {MANIFEST, RECEIPT}
             if extra or any(sizes.get(n) != size for n, size in expected.items()):
                 raise IntegrityError(
-                    f"{file.name} does not hold what its manifest lists", "",
-                    "copy the file again, or convert again",
-                )  # fmt: skip
+                    f"{file.name} does not hold what its manifest lists", "", "copy the file again, or convert again"
+                )
             folder = into / manifest.name
             check_name(manifest.name)
             with new_folder(folder, durable) as temporary:

@@ -31,14 +31,15 @@ def targets(names: Sequence[str], merged: bool, via: str) -> list[Target]:
     for target in found:
         if not target.chips:
             raise UsageError(
-                f"{target.name} is not compiled by AI Hub", "it is no Snapdragon",
+                f"{target.name} is not compiled by AI Hub",
+                "it is no Snapdragon",
                 "leave --via out; edgekit targets lists what there is",
-            )  # fmt: skip
+            )
         for chip in target.chips:
             if not chip.aihub:
                 raise UsageError(
                     f"AI Hub has no device with a {chip.soc}", "", "leave --via aihub out: edgekit compiles it here"
-                )  # fmt: skip
+                )
     return [dataclasses.replace(t, backend=via) for t in found]
 
 
@@ -51,9 +52,10 @@ def service(wanted: Sequence[Target], extra: Mapping[str, str]) -> dict[str, str
     if not any(t.backend == "aihub" for t in wanted):
         if any(extra.values()):
             raise UsageError(
-                f"{', '.join('--' + k.replace('_', '-') for k, v in extra.items() if v)} is for AI Hub", "",
+                f"{', '.join('--' + k.replace('_', '-') for k, v in extra.items() if v)} is for AI Hub",
+                "",
                 "add --via aihub",
-            )  # fmt: skip
+            )
         return {}
     from edgekit.aihub.hub import Hub
     from edgekit.backends.aihub import Wanted
@@ -76,9 +78,7 @@ def _destination() -> str:
         return f"nowhere yet: {error.what}"
 
 
-def jobs(
-    targets: Sequence[Target], precisions: Sequence[str], calibration: str | Path | None
-) -> list[Job]:
+def jobs(targets: Sequence[Target], precisions: Sequence[str], calibration: str | Path | None) -> list[Job]:
     """The precisions asked of each target; checked before any work begins."""
     found: list[Job] = []
     for target in targets:
@@ -88,9 +88,7 @@ def jobs(
             raise MissingError(f"The backend {target.backend} is not ready", have.missing, have.install)
         known = backend.precisions(target)
         if not known:
-            raise UsageError(
-                f"The backend {target.backend} compiles none of the precisions of {target.name}"
-            )
+            raise UsageError(f"The backend {target.backend} compiles none of the precisions of {target.name}")
         try:
             wanted = [Precision(p) for p in precisions] or [known[0]]
         except ValueError as error:
@@ -98,37 +96,59 @@ def jobs(
         for precision in wanted:
             if precision not in known:
                 raise UsageError(
-                    f"{target.name} has no {precision}", _why_not(target, precision),
-                    f"it takes {', '.join(known)}",
-                )  # fmt: skip
+                    f"{target.name} has no {precision}", _why_not(target, precision), f"it takes {', '.join(known)}"
+                )
         if any(p.needs_calibration for p in wanted) and calibration is None:
             text = getattr(backend, "text", False)
-            like = (
-                "text like that the model will read"
-                if text
-                else "images like those the detector will see"
-            )
+            like = "text like that the model will read" if text else "images like those the detector will see"
             given = "TEXT; some pages are enough" if text else "FOLDER; 32 to 128 images are enough"
             raise UsageError(
-                f"Quantising activations needs {like}",
-                "no --calibration was given",
-                f"pass --calibration {given}",
+                f"Quantising activations needs {like}", "no --calibration was given", f"pass --calibration {given}"
             )
         found.append((target, wanted))
     return found
 
 
 _ELSEWHERE = {  # how others write precisions, and what is nearest here
-    "int8": ("w8a8", "w8"), "i8": ("w8a8", "w8"), "uint8": ("w8a8",), "a8w8": ("w8a8",), "qint8": ("w8a8", "w8"),
-    "w8a32": ("w8",), "w8a16f": ("w8",), "q8": ("w8",), "q8_0": ("w8",), "dynamic": ("w8",),
-    "int16": ("w8a16",), "a16w8": ("w8a16",), "16x8": ("w8a16",),
-    "int4": ("w4",), "i4": ("w4",), "uint4": ("w4",), "q4": ("w4",), "q4_0": ("w4",), "q4_k_m": ("w4",), "nf4": ("w4",),
-    "gptq": ("w4",), "awq": ("w4",), "w4a16": ("w4",),
-    "float16": ("fp16",), "half": ("fp16",), "f16": ("fp16",), "bf16": ("fp16", "fp32"),
-    "float": ("fp32",), "float32": ("fp32",), "f32": ("fp32",), "none": ("fp32",),
-    "1.58bit": ("ternary",), "b1.58": ("ternary",), "bitnet": ("ternary",), "i2_s": ("ternary",),
-    "tq1_0": ("ternary",), "tq2_0": ("ternary",), "int2": ("ternary",),
-}  # fmt: skip
+    "int8": ("w8a8", "w8"),
+    "i8": ("w8a8", "w8"),
+    "uint8": ("w8a8",),
+    "a8w8": ("w8a8",),
+    "qint8": ("w8a8", "w8"),
+    "w8a32": ("w8",),
+    "w8a16f": ("w8",),
+    "q8": ("w8",),
+    "q8_0": ("w8",),
+    "dynamic": ("w8",),
+    "int16": ("w8a16",),
+    "a16w8": ("w8a16",),
+    "16x8": ("w8a16",),
+    "int4": ("w4",),
+    "i4": ("w4",),
+    "uint4": ("w4",),
+    "q4": ("w4",),
+    "q4_0": ("w4",),
+    "q4_k_m": ("w4",),
+    "nf4": ("w4",),
+    "gptq": ("w4",),
+    "awq": ("w4",),
+    "w4a16": ("w4",),
+    "float16": ("fp16",),
+    "half": ("fp16",),
+    "f16": ("fp16",),
+    "bf16": ("fp16", "fp32"),
+    "float": ("fp32",),
+    "float32": ("fp32",),
+    "f32": ("fp32",),
+    "none": ("fp32",),
+    "1.58bit": ("ternary",),
+    "b1.58": ("ternary",),
+    "bitnet": ("ternary",),
+    "i2_s": ("ternary",),
+    "tq1_0": ("ternary",),
+    "tq2_0": ("ternary",),
+    "int2": ("ternary",),
+}
 
 
 def _no_precision(asked: Sequence[str], target: Target, known: Sequence[Precision]) -> UsageError:
@@ -136,9 +156,10 @@ def _no_precision(asked: Sequence[str], target: Target, known: Sequence[Precisio
     names = _ELSEWHERE.get(wrong.lower(), tuple(difflib.get_close_matches(wrong.lower(), known, 1)))
     like = next((n for n in names if n in known), "")
     return UsageError(
-        f"There is no precision {wrong}", f"the nearest here is {like}" if like else "",
+        f"There is no precision {wrong}",
+        f"the nearest here is {like}" if like else "",
         f"{target.name} takes {', '.join(known)}",
-    )  # fmt: skip
+    )
 
 
 def _why_not(target: Target, precision: Precision) -> str:
@@ -162,6 +183,4 @@ def reason(text: str) -> Reason:
     try:
         return Reason(text)
     except ValueError as error:
-        raise UsageError(
-            f"--allow does not know {text}", "", f"reasons: {', '.join(Reason)}"
-        ) from error
+        raise UsageError(f"--allow does not know {text}", "", f"reasons: {', '.join(Reason)}") from error

@@ -33,9 +33,7 @@ def check_replaceable(out: Path) -> None:
             "choose another --out, or remove it",
         )
     if any(parent.is_file() for parent in out.parents):
-        raise ConversionError(
-            f"{out} cannot be written", "part of that path is a file", "choose another --out"
-        )
+        raise ConversionError(f"{out} cannot be written", "part of that path is a file", "choose another --out")
 
 
 def _is_package(folder: Path) -> bool:
@@ -69,9 +67,10 @@ def new_folder(out: Path, durable: bool = True) -> Iterator[Path]:
             staging.flush_names(out.parent)
     except OSError as error:
         raise ConversionError(
-            f"{out} cannot be written", f"{error.strerror or error}",
+            f"{out} cannot be written",
+            f"{error.strerror or error}",
             "free some space or choose another --out; nothing was left behind",
-        ) from error  # fmt: skip
+        ) from error
     finally:
         if temporary is not None:
             staging.remove(temporary)

@@ -105,6 +105,7 @@ def _forget_old(root: Path) -> None:
 
 def _unwritable(root: Path, error: OSError) -> ConversionError:
     return ConversionError(
-        f"Intermediate results cannot be written to {root}", str(error.strerror or error),
+        f"Intermediate results cannot be written to {root}",
+        str(error.strerror or error),
         "free some space, or set EDGEKIT_CACHE to another folder",
-    )  # fmt: skip
+    )

@@ -34,9 +34,12 @@ class Child:
         # A group of its own: a terminal's Ctrl-C is for the parent, which ends the child.
         group = 0 if os.name == "posix" else None
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL if quiet else None,
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if quiet else None,
             process_group=group,
-        )  # fmt: skip
+        )
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
 

@@ -17,11 +17,7 @@ _FLAGS = {"options": "hub-options", "qairt": "qairt-version"}  # where `convert`
 
 
 def convert_command(
-    source: str | Path,
-    targets: Sequence[str],
-    precisions: Sequence[str],
-    options: SourceOptions,
-    **given: Any,
+    source: str | Path, targets: Sequence[str], precisions: Sequence[str], options: SourceOptions, **given: Any
 ) -> str:
     """`given`: other options of `edgekit convert` by their long names; those that are unset (None,
     "" or empty) are left out."""

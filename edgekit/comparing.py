@@ -36,7 +36,7 @@ def compare_outputs(
             f"{manifest.name} was not made from {Path(source).name}",
             f"it was made from {manifest.source.get('name')}, sha256 {str(manifest.source.get('sha256'))[:16]}…",
             "pass that file as --source",
-        )  # fmt: skip
+        )
     assert model.spec is not None
     spec = dataclasses.replace(model.spec, image=image)  # resized and normalised as the package does
     images = Images(dataset, spec)

@@ -23,13 +23,7 @@ def compiled(
     """The artefact and the folder it is in; `content`: of what it is made, besides the target."""
     backend: Backend = registry.load("backends", target.backend)
     tools = {**versions(isinstance(model, TextModel)), **backend.available().versions}
-    key = cache.key(
-        **content,
-        spec=to_json(model.spec),
-        target=to_json(target),
-        precision=precision.value,
-        tools=tools,
-    )
+    key = cache.key(**content, spec=to_json(model.spec), target=to_json(target), precision=precision.value, tools=tools)
 
     def make(folder: Path) -> None:
         (folder / "source").mkdir()
@@ -37,26 +31,26 @@ def compiled(
         compile_in_worker(target, precision, options, folder)
 
     folder = cache.step(f"{precision}-{key}", make)
-    return from_json(
-        Artifact, json.loads((folder / "artifact.json").read_text(encoding="utf-8"))
-    ), folder
+    return from_json(Artifact, json.loads((folder / "artifact.json").read_text(encoding="utf-8"))), folder
 
 
-def described(
-    title: str, model: AnyModel, target: Target, precision: Precision, artifact: Artifact
-) -> Manifest:
+def described(title: str, model: AnyModel, target: Target, precision: Precision, artifact: Artifact) -> Manifest:
     """The manifest of a package named `title`."""
     spec = artifact.spec or model.spec
     assert spec is not None
     return Manifest(
-        name=title, target=target.name, precision=precision, engine=artifact.engine, model=spec,
+        name=title,
+        target=target.name,
+        precision=precision,
+        engine=artifact.engine,
+        model=spec,
         source=to_json(model.source),
         toolchain={
             "versions": {**versions(isinstance(model, TextModel)), **artifact.versions},
             "backend": target.backend,
             "settings": artifact.settings,
         },
-    )  # fmt: skip
+    )
 
 
 def repeats(folder: Path) -> str:

@@ -23,9 +23,7 @@ def read_texts(path: Path) -> list[str]:
     try:
         content = read_utf8(path, _LARGEST)
     except DocumentError as error:
-        raise DataError(
-            f"{path.name} cannot be read", str(error), "pass a UTF-8 .txt or .jsonl"
-        ) from error
+        raise DataError(f"{path.name} cannot be read", str(error), "pass a UTF-8 .txt or .jsonl") from error
     texts = _lines(path, content) if path.suffix.lower() == ".jsonl" else content.split(_SEPARATOR)
     texts = [t.strip("\n") for t in texts if t.strip()]
     if not texts:
@@ -44,8 +42,9 @@ def _lines(path: Path, content: str) -> list[str]:
             if not isinstance(text, str):
                 raise ValueError("it has neither text nor content")
         except (ValueError, AttributeError) as error:
-            raise DataError(f"Line {number} of {path.name} cannot be used", str(error),
-                            'each line is {"text": "…"}') from error  # fmt: skip
+            raise DataError(
+                f"Line {number} of {path.name} cannot be used", str(error), 'each line is {"text": "…"}'
+            ) from error
         found.append(text)
     return found
 
@@ -67,9 +66,7 @@ def windows_of(
             if len(windows) == count:
                 return windows
     if not windows:
-        raise DataError(
-            f"{name} is too short", f"it holds no text of {_SHORTEST} tokens", "pass more text"
-        )
+        raise DataError(f"{name} is too short", f"it holds no text of {_SHORTEST} tokens", "pass more text")
     return windows
 
 

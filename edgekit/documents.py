@@ -90,9 +90,7 @@ def decode(content: bytes | str, largest: int = 2**28) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DocumentError(
-            f"it is not UTF-8 text: byte {error.start} is 0x{content[error.start]:02x}"
-        ) from error
+        raise DocumentError(f"it is not UTF-8 text: byte {error.start} is 0x{content[error.start]:02x}") from error
 
 
 def depth(value: Any) -> int:

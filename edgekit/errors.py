@@ -50,12 +50,7 @@ class EdgekitError(Exception):
         return type(self), (self.what, self.why, self.next)
 
     def to_dict(self) -> dict[str, str]:
-        return {
-            "error": type(self).__name__,
-            "what": self.what,
-            "why": self.why,
-            "next": self.next,
-        }
+        return {"error": type(self).__name__, "what": self.what, "why": self.why, "next": self.next}
 
 
 def plain(text: str) -> str:
@@ -112,7 +107,7 @@ def no_file(kind: str, path: str, next: str = "check the path") -> UsageError:
     if "://" in path:
         return UsageError(
             f"{path} is an address, not a file", "files are read from this machine", "download it, and pass the file"
-        )  # fmt: skip
+        )
     if os.path.isdir(path):
         return UsageError(f"{path} is a folder", f"a file was expected: one {kind}", next)
     if os.path.exists(path):
@@ -145,9 +140,7 @@ def first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     text = lines[0][:300] if lines else ""
     kind = type(error).__name__
-    return (
-        f"{kind}: {text}" if len(text) < 40 or kind in ("KeyError", "TypeError", "ValueError") else text
-    )
+    return f"{kind}: {text}" if len(text) < 40 or kind in ("KeyError", "TypeError", "ValueError") else text
 
 
 BY_NAME: dict[str, type[EdgekitError]] = {

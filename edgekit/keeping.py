@@ -21,9 +21,7 @@ class WouldLoseError(UsageError):
     """A better known package lies where another is to be written."""
 
 
-def put_package(
-    path: Path, manifest: Manifest, files: Mapping[str, Content], receipt: Receipt, force: bool
-) -> Receipt:
+def put_package(path: Path, manifest: Manifest, files: Mapping[str, Content], receipt: Receipt, force: bool) -> Receipt:
     """Write the package and return its receipt. `manifest` lists the files' hashes.
 
     Where the same artefact lies there, what this run did not measure stays as it was. Raises WouldLoseError when
@@ -32,11 +30,7 @@ def put_package(
     there = _package_at(path)
     if there is not None:
         before, old = there
-        same = (before.files, before.model, before.engine) == (
-            manifest.files,
-            manifest.model,
-            manifest.engine,
-        )
+        same = (before.files, before.model, before.engine) == (manifest.files, manifest.model, manifest.engine)
         if same:
             if not force:
                 _ask(path.name, old, receipt)
@@ -47,7 +41,7 @@ def put_package(
                 "what would be written is another artefact, without that evidence",
                 "give the same --eval; or --force to replace it, --out or --name to write beside it: what was "
                 "compiled is kept for that",
-            )  # fmt: skip
+            )
     write_package(path, manifest, files, receipt.to_dict())
     return receipt
 
@@ -65,15 +59,17 @@ def merged(old: Receipt, new: Receipt) -> Receipt:
         rows = [m for m in better.measurements if _topic(m) is topic]
         known = {(m.group, m.name, m.device) for m in rows}
         chosen += rows
-        chosen += [m for m in other.measurements
-                   if _topic(m) is topic and (m.group, m.name, m.device) not in known]  # fmt: skip
+        chosen += [m for m in other.measurements if _topic(m) is topic and (m.group, m.name, m.device) not in known]
         trips += [t for t in better.trips if _reason(t) is topic]
         cannot_tell += [t for t in better.cannot_tell if _reason(t) is topic]
         not_checked += [n for n in better.not_checked if _about_speed(n) == (topic is Reason.SLOWER)]
     return replace(
-        new, measurements=tuple(chosen), trips=tuple(trips), cannot_tell=tuple(cannot_tell),
+        new,
+        measurements=tuple(chosen),
+        trips=tuple(trips),
+        cannot_tell=tuple(cannot_tell),
         not_checked=tuple(not_checked),
-    )  # fmt: skip
+    )
 
 
 def _ask(name: str, old: Receipt, new: Receipt) -> None:
@@ -86,7 +82,7 @@ def _ask(name: str, old: Receipt, new: Receipt) -> None:
             f"this run measured it on {now.samples} ({now.note})",
             "evaluate on as much; or --force to keep what this run measured, --out or --name to write beside it: what "
             "was compiled is kept for that",
-        )  # fmt: skip
+        )
 
 
 def _judged(receipt: Receipt) -> Measurement | None:

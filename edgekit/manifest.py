@@ -12,15 +12,7 @@ from edgekit import contents
 from edgekit.atomic import MANIFEST
 from edgekit.documents import DocumentError, parse_json
 from edgekit.errors import IntegrityError, UsageError
-from edgekit.spec import (
-    DetectionSpec,
-    ModelSpec,
-    Precision,
-    TextSpec,
-    check_spec,
-    from_json,
-    to_json,
-)
+from edgekit.spec import DetectionSpec, ModelSpec, Precision, TextSpec, check_spec, from_json, to_json
 
 SCHEMA = "edgekit.package/1"
 RECEIPT = "receipt.json"
@@ -76,9 +68,7 @@ class Manifest:
         """The spec of a detector. Raises UsageError for another kind of model."""
         if isinstance(self.model, DetectionSpec):
             return self.model
-        raise UsageError(
-            f"{self.name} is no detector", f"its task is {self.task}", "edgekit generate PACKAGE"
-        )
+        raise UsageError(f"{self.name} is no detector", f"its task is {self.task}", "edgekit generate PACKAGE")
 
     @property
     def text(self) -> TextSpec:
@@ -86,9 +76,7 @@ class Manifest:
         if isinstance(self.model, TextSpec):
             return self.model
         raise UsageError(
-            f"{self.name} is no language model",
-            f"its task is {self.task}",
-            "edgekit detect PACKAGE IMAGE",
+            f"{self.name} is no language model", f"its task is {self.task}", "edgekit detect PACKAGE IMAGE"
         )
 
 
@@ -116,9 +104,10 @@ def parse_manifest(raw: bytes) -> Manifest:
         raise IntegrityError("manifest.json is not an edgekit manifest", f"its schema is {schema!r}")
     if schema != SCHEMA:
         raise IntegrityError(
-            f"This package has format version {major[:20]}, and this edgekit reads version 1", "",
+            f"This package has format version {major[:20]}, and this edgekit reads version 1",
+            "",
             "pip install --upgrade edgekit",
-        )  # fmt: skip
+        )
     try:
         manifest = from_json(Manifest, data)
         check_spec(manifest.model)
@@ -128,14 +117,16 @@ def parse_manifest(raw: bytes) -> Manifest:
         raise IntegrityError(f"manifest.json is malformed: {error}", "", "convert again") from error
     if raw != canonical(data):
         raise IntegrityError(
-            "manifest.json is not in canonical form", "it was written or changed by something else than edgekit",
+            "manifest.json is not in canonical form",
+            "it was written or changed by something else than edgekit",
             "copy the package again, or convert again",
-        )  # fmt: skip
+        )
     if len(manifest.files) > MAX_FILES:
         raise IntegrityError(
-            f"manifest.json lists {len(manifest.files)} files", f"no package has more than {MAX_FILES}",
+            f"manifest.json lists {len(manifest.files)} files",
+            f"no package has more than {MAX_FILES}",
             "do not use this package: it was not written by edgekit",
-        )  # fmt: skip
+        )
     check_title(manifest.name)
     for name in manifest.files:
         check_name(name)
@@ -182,9 +173,10 @@ def check_title(name: str) -> None:
     odd = not name.isprintable() or any(c in '\\/:*?"<>|' for c in name) or name != name.strip(" .")
     if odd or not 0 < len(name.encode()) <= 200 or name[0] in ".-~":
         raise IntegrityError(
-            f"The manifest calls the package {name!r:.120}", "a package's name is that of a folder",
+            f"The manifest calls the package {name!r:.120}",
+            "a package's name is that of a folder",
             "do not use this package: it was not written by edgekit",
-        )  # fmt: skip
+        )
 
 
 def title_of(name: str) -> str:
@@ -200,14 +192,9 @@ def check_name(name: str) -> None:
         or any(p.startswith((".", "~", "-")) for p in path.parts)
         or any(c in '\\:*?"<>|' or c < " " for c in name)
     )
-    if (
-        bad
-        or len(name) > 200
-        or len(path.parts) > 8
-        or name != path.as_posix()
-        or name in (".", "", MANIFEST, RECEIPT)
-    ):
+    if bad or len(name) > 200 or len(path.parts) > 8 or name != path.as_posix() or name in (".", "", MANIFEST, RECEIPT):
         raise IntegrityError(
-            f"The manifest lists {name!r}", "paths in a package are relative and stay inside it",
+            f"The manifest lists {name!r}",
+            "paths in a package are relative and stay inside it",
             "do not use this package: it was not written by edgekit",
-        )  # fmt: skip
+        )

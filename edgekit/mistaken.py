@@ -31,7 +31,7 @@ def no_package(given: str) -> EdgekitError:
     if "://" in given:
         return UsageError(
             f"{given} is an address", "packages are opened from this machine", "download it, and pass the file"
-        )  # fmt: skip
+        )
     if not path.exists():
         return UsageError(f"There is no package at {given}", "", "check the path")
     if path.is_dir():
@@ -39,10 +39,8 @@ def no_package(given: str) -> EdgekitError:
     if path.suffix.lower() in _SOURCES:
         return IntegrityError(
             f"{path.name} is a model, not a package", _FORMS, f"edgekit convert {path.name} makes packages of it"
-        )  # fmt: skip
-    return IntegrityError(
-        f"{path.name} is not a package", _FORMS, "pass one that edgekit convert has written"
-    )
+        )
+    return IntegrityError(f"{path.name} is not a package", _FORMS, "pass one that edgekit convert has written")
 
 
 def _folder(folder: Path) -> EdgekitError:
@@ -54,16 +52,18 @@ def _folder(folder: Path) -> EdgekitError:
         more = f" and {len(inside) - _SHOWN} more" if len(inside) > _SHOWN else ""
         return IntegrityError(
             f"{folder.name or folder} is a folder of packages", f"it holds {names}{more}", f"pass {inside[0]}"
-        )  # fmt: skip
+        )
     if (folder / "config.json").exists():
         return IntegrityError(
-            f"{folder.name} is a folder of Hugging Face, not a package", _FORMS,
+            f"{folder.name} is a folder of Hugging Face, not a package",
+            _FORMS,
             f"edgekit convert {folder.name} makes packages of it",
-        )  # fmt: skip
+        )
     return IntegrityError(
-        f"{folder.name or folder} is not a package", f"there is no {MANIFEST} in it; {_FORMS}",
+        f"{folder.name or folder} is not a package",
+        f"there is no {MANIFEST} in it; {_FORMS}",
         "pass one that edgekit convert has written",
-    )  # fmt: skip
+    )
 
 
 def packages_in(folder: Path) -> list[Path]:

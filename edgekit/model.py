@@ -52,10 +52,7 @@ class Model:
         import onnx
 
         onnx.save(self.graph, str(folder / "model.onnx"))
-        data = {
-            "name": self.name, "spec": to_json(self.spec), "source": to_json(self.source),
-            "names": self.names,
-        }  # fmt: skip
+        data = {"name": self.name, "spec": to_json(self.spec), "source": to_json(self.source), "names": self.names}
         (folder / "model.json").write_text(json.dumps(data, indent=1, sort_keys=True), encoding="utf-8")
 
     @classmethod
@@ -84,8 +81,13 @@ class TextModel:
 
     def save(self, folder: Path) -> None:
         """Write `model.json` and `files/` to an existing folder, for a worker or the cache."""
-        data = {"name": self.name, "path": self.path, "spec": to_json(self.spec),
-                "source": to_json(self.source), "native": self.native}  # fmt: skip
+        data = {
+            "name": self.name,
+            "path": self.path,
+            "spec": to_json(self.spec),
+            "source": to_json(self.source),
+            "native": self.native,
+        }
         (folder / "model.json").write_text(json.dumps(data, indent=1, sort_keys=True), encoding="utf-8")
         if self.folder != folder / "files":
             shutil.copytree(self.folder, folder / "files")
@@ -93,8 +95,14 @@ class TextModel:
     @classmethod
     def load(cls, folder: Path) -> TextModel:
         data = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        return cls(data["name"], data["path"], folder / "files", from_json(TextSpec, data["spec"]),
-                   from_json(SourceInfo, data["source"]), data["native"] and Precision(data["native"]))  # fmt: skip
+        return cls(
+            data["name"],
+            data["path"],
+            folder / "files",
+            from_json(TextSpec, data["spec"]),
+            from_json(SourceInfo, data["source"]),
+            data["native"] and Precision(data["native"]),
+        )
 
 
 AnyModel = Model | TextModel

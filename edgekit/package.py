@@ -37,9 +37,21 @@ from edgekit.receipt import Receipt, check_receipt
 from edgekit.spec import from_json, to_json
 
 __all__ = [
-    "MANIFEST", "MAX_FILES", "MAX_JSON", "RECEIPT", "EngineRequirement", "FileEntry", "Manifest", "Package",
-    "canonical", "check_name", "check_title", "parse_manifest", "title_of", "write_package",
-]  # fmt: skip
+    "MANIFEST",
+    "MAX_FILES",
+    "MAX_JSON",
+    "RECEIPT",
+    "EngineRequirement",
+    "FileEntry",
+    "Manifest",
+    "Package",
+    "canonical",
+    "check_name",
+    "check_title",
+    "parse_manifest",
+    "title_of",
+    "write_package",
+]
 
 
 class Package:
@@ -113,13 +125,15 @@ class Package:
         if data.get("digest") != digest or raw != canonical(data):
             raise IntegrityError(
                 f"The receipt of {self.path.name} was changed after it was written",
-                "its digest does not match", "convert again to have it measured again",
-            )  # fmt: skip
+                "its digest does not match",
+                "convert again to have it measured again",
+            )
         if data.get("schema", RECEIPT_SCHEMA) != RECEIPT_SCHEMA:
             raise IntegrityError(
                 f"The receipt of {self.path.name} has a format that this edgekit does not read",
-                f"its schema is {data['schema']!r}, not {RECEIPT_SCHEMA}", "pip install --upgrade edgekit",
-            )  # fmt: skip
+                f"its schema is {data['schema']!r}, not {RECEIPT_SCHEMA}",
+                "pip install --upgrade edgekit",
+            )
         if data.get("manifest_sha256") != self.manifest_sha256:
             raise IntegrityError(
                 f"The manifest of {self.path.name} is not the one its receipt was written for",
@@ -147,9 +161,7 @@ class Package:
         for path in sorted(self.folder.rglob("*")):
             name = path.relative_to(self.folder).as_posix()
             if path.is_symlink():
-                raise IntegrityError(
-                    f"{name} in {self.path.name} is a link", "packages hold only files"
-                )
+                raise IntegrityError(f"{name} in {self.path.name} is a link", "packages hold only files")
             if not path.is_file() or name in listed or staging.is_unfinished(name, RECEIPT):
                 continue
             if contents.is_junk(path):
@@ -157,8 +169,9 @@ class Package:
             else:
                 raise IntegrityError(
                     f"{name} is in {self.path.name} but not in its manifest",
-                    "a package holds nothing else", "remove it, or convert again",
-                )  # fmt: skip
+                    "a package holds nothing else",
+                    "remove it, or convert again",
+                )
         self.ignored = tuple(junk)
 
     def replace_receipt(self, receipt: Mapping[str, Any]) -> None:
@@ -191,9 +204,7 @@ def _regular_file(folder: Path, name: str) -> Path:
 Content = bytes | Path  # of a file in a package; large ones stay on the disk
 
 
-def write_package(
-    out: Path, manifest: Manifest, files: Mapping[str, Content], receipt: Mapping[str, Any]
-) -> Package:
+def write_package(out: Path, manifest: Manifest, files: Mapping[str, Content], receipt: Mapping[str, Any]) -> Package:
     """Write `out`, replacing a package that is there. It appears complete or not at all."""
     entries = {n: _file_entry(d) for n, d in sorted(files.items())}
     for name in entries:

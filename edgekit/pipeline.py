@@ -40,15 +40,28 @@ _MORE = {"in float": 2, "on 16 bits": 4}
 
 
 def convert(
-    source: str | Path, targets: Sequence[str] = ("cpu",), precisions: Sequence[str] = (),
-    out: str | Path = "dist", calibration: str | Path | None = None, eval: str | Path | None = None,
-    name: str = "", options: SourceOptions | None = None, allow: Sequence[str] = (),
-    reference: str | Path | None = None, calibration_images: int = 64,
-    eval_images: int | None = None, float_layers: int | None = None, launches: int = 5,
-    merge: bool = False, simulated_images: int = 8, via: str = "",
-    extra: Mapping[str, str] | None = None, text: Mapping[str, str] | None = None, eval_windows: int = 16,
+    source: str | Path,
+    targets: Sequence[str] = ("cpu",),
+    precisions: Sequence[str] = (),
+    out: str | Path = "dist",
+    calibration: str | Path | None = None,
+    eval: str | Path | None = None,
+    name: str = "",
+    options: SourceOptions | None = None,
+    allow: Sequence[str] = (),
+    reference: str | Path | None = None,
+    calibration_images: int = 64,
+    eval_images: int | None = None,
+    float_layers: int | None = None,
+    launches: int = 5,
+    merge: bool = False,
+    simulated_images: int = 8,
+    via: str = "",
+    extra: Mapping[str, str] | None = None,
+    text: Mapping[str, str] | None = None,
+    eval_windows: int = 16,
     force: bool = False,
-) -> list[Outcome]:  # fmt: skip
+) -> list[Outcome]:
     """Convert `source` for each target and precision into `out/NAME-TARGET-PRECISION`.
 
     calibration, eval: folders of images (docs/format.md says which layouts); `eval` needs boxes.
@@ -71,13 +84,9 @@ def convert(
     """
     allowed = {asked.reason(a) for a in allow}
     if launches == 1:
-        raise UsageError(
-            "One launch is not a measurement", "", "use --launches 2 or more, or 0 for none"
-        )
+        raise UsageError("One launch is not a measurement", "", "use --launches 2 or more, or 0 for none")
     if name and name != title_of(name):
-        raise UsageError(
-            f"--name {name} is no file name", "packages are folders in --out", f"use {title_of(name)}"
-        )
+        raise UsageError(f"--name {name} is no file name", "packages are folders in --out", f"use {title_of(name)}")
     options = options or SourceOptions()
     targets = [targets] if isinstance(targets, str) else list(dict.fromkeys(targets))
     precisions = [precisions] if isinstance(precisions, str) else list(precisions)
@@ -85,13 +94,26 @@ def convert(
         from edgekit.text_pipeline import convert_text
 
         return convert_text(
-            str(source), targets, precisions, Path(out), _named(calibration), _named(eval), name, options, allowed,
-            eval_windows, 32, launches, text or {}, merge, via, extra or {}, force,
-        )  # fmt: skip
-    if text:
-        raise UsageError(
-            f"--{next(iter(text)).replace('_', '-')} is for language models", "", "leave it out"
+            str(source),
+            targets,
+            precisions,
+            Path(out),
+            _named(calibration),
+            _named(eval),
+            name,
+            options,
+            allowed,
+            eval_windows,
+            32,
+            launches,
+            text or {},
+            merge,
+            via,
+            extra or {},
+            force,
         )
+    if text:
+        raise UsageError(f"--{next(iter(text)).replace('_', '-')} is for language models", "", "leave it out")
     found = asked.targets(targets, merge, via)
     jobs = asked.jobs(found, precisions, calibration)
     extra = asked.service(found, extra or {})
@@ -99,9 +121,10 @@ def convert(
     evaluating = read_dataset(eval).first(eval_images) if eval else None
     if evaluating is not None and not evaluating.annotated:
         raise DataError(
-            f"{eval} has images but no boxes", "accuracy needs annotations",
+            f"{eval} has images but no boxes",
+            "accuracy needs annotations",
             "add an annotations .json (COCO) or labels/ (YOLO), or pass it as --calibration only",
-        )  # fmt: skip
+        )
     for dataset in (calibrating, evaluating):
         if dataset is not None:
             check_readable(dataset.images, dataset.folder)
@@ -110,28 +133,35 @@ def convert(
     name = name or title_of(model.name)
     if evaluating is not None:
         match_categories(evaluating, model.spec.labels)  # says now what would fail after minutes
-    misread = check_plausible(
-        model, evaluating or (calibrating.without_boxes() if calibrating else None), allowed
-    )
+    misread = check_plausible(model, evaluating or (calibrating.without_boxes() if calibrating else None), allowed)
     for target, wanted in jobs:
         for precision in wanted:
             check_replaceable(Path(out) / f"{name}-{target.name}-{precision}")
     likewise = SourceOptions((model.spec.image.height, model.spec.image.width), model.spec.labels)
     external = read_model(str(reference), likewise) if reference else None
     command = convert_command(
-        source, targets, precisions, options,
-        calibration=_named(calibration), calibration_images=calibration_images if calibration else None,
-        eval=_named(eval), eval_images=eval_images, reference=_named(reference),
-        float_layers=float_layers, launches=launches, allow=tuple(allow), merge=merge,
+        source,
+        targets,
+        precisions,
+        options,
+        calibration=_named(calibration),
+        calibration_images=calibration_images if calibration else None,
+        eval=_named(eval),
+        eval_images=eval_images,
+        reference=_named(reference),
+        float_layers=float_layers,
+        launches=launches,
+        allow=tuple(allow),
+        merge=merge,
         simulated_images=simulated_images if any(t.simulator for t in found) else None,
-        via=via or None, **of_service(extra),
-    )  # fmt: skip
+        via=via or None,
+        **of_service(extra),
+    )
     compared_on = evaluating or (calibrating.without_boxes() if calibrating else None)
     verifier = Verifier(model, compared_on, external, launches, command, allowed, simulated_images)
     quantising = CompileOptions(
-        str(Path(calibration).resolve()) if calibration else "", calibration_images, float_layers,
-        extra,
-    )  # fmt: skip
+        str(Path(calibration).resolve()) if calibration else "", calibration_images, float_layers, extra
+    )
     outcomes: list[Outcome] = []
     left: list[WouldLoseError] = []
     with tempfile.TemporaryDirectory(prefix="edgekit-") as staging:
@@ -139,16 +169,7 @@ def convert(
             parent: Package | None = None
             for precision in asked.with_parent(target, wanted):
                 title, start = f"{name}-{target.name}-{precision}", time.monotonic()
-                step = _Step(
-                    model,
-                    target,
-                    precision,
-                    Path(staging) / title,
-                    calibrating,
-                    verifier,
-                    parent,
-                    misread,
-                )
+                step = _Step(model, target, precision, Path(staging) / title, calibrating, verifier, parent, misread)
                 options_ = CompileOptions(extra=extra) if precision.is_float else quantising
                 if extra.get("dry_run"):
                     receipt = Receipt((), search=step.compiled(options_)[0].search)
@@ -220,9 +241,7 @@ class _Step:
                 return candidate
             tried.append({"kind": "attempt", "float_layers": chosen, "result": inaccurate[0].message})
             progress.note(f"  {inaccurate[0].message}; trying again with more layers {kept}")
-            candidate = self.attempt(
-                dataclasses.replace(options, float_layers=_MORE[kept] * chosen or 4), tried
-            )
+            candidate = self.attempt(dataclasses.replace(options, float_layers=_MORE[kept] * chosen or 4), tried)
             best = min(best, candidate, key=_Candidate.badness)
         return best
 
@@ -231,10 +250,15 @@ class _Step:
         quantised = self.calibrating is not None and not self.precision.is_float
         graph = self.model.graph.SerializeToString(deterministic=True)
         return compiled(
-            self.model, self.target, self.precision, options, graph=hashlib.sha256(graph).hexdigest(),
+            self.model,
+            self.target,
+            self.precision,
+            options,
+            graph=hashlib.sha256(graph).hexdigest(),
             images=self.calibrating.fingerprint() if quantised and self.calibrating else "",
-            float_layers=options.float_layers, extra=options.extra,
-        )  # fmt: skip
+            float_layers=options.float_layers,
+            extra=options.extra,
+        )
 
     def attempt(self, options: CompileOptions, tried: Sequence[dict[str, Any]] = ()) -> _Candidate:
         artifact, folder = self.compiled(options)
@@ -245,9 +269,8 @@ class _Step:
         staged = write_package(self.stage, manifest, files, {})
         receipt = self.verifier.check(staged, artifact, self.target, self.parent)
         receipt = dataclasses.replace(
-            receipt, steps=(repeats(folder),), search=(*tried, *receipt.search),
-            trips=(*self.misread, *receipt.trips),
-        )  # fmt: skip
+            receipt, steps=(repeats(folder),), search=(*tried, *receipt.search), trips=(*self.misread, *receipt.trips)
+        )
         return _Candidate(staged, files, receipt, artifact)
 
 

@@ -30,9 +30,12 @@ def read_model(path: str, options: SourceOptions) -> Model:
     source: Source = source_for(path)
     files = _files(source, path)
     key = cache.key(
-        source=source.name, name=Path(path).name, files=[sha256(f) for f in files],
-        options=to_json(options), tools=versions(),
-    )  # fmt: skip
+        source=source.name,
+        name=Path(path).name,
+        files=[sha256(f) for f in files],
+        options=to_json(options),
+        tools=versions(),
+    )
 
     def make(folder: Path) -> None:
         with progress.waiting(f"reading {Path(path).name}"):
@@ -46,9 +49,7 @@ def read_model(path: str, options: SourceOptions) -> Model:
     return Model.load(cache.step(f"model-{key}", make))
 
 
-def _read_apart(
-    source: str, path: str, files: Sequence[Path], options: SourceOptions, folder: Path
-) -> None:
+def _read_apart(source: str, path: str, files: Sequence[Path], options: SourceOptions, folder: Path) -> None:
     """In a child that takes at most 4 GiB and 16 times the source's size of memory, and ten minutes and one
     for each 16 MiB of it."""
     size = sum(f.stat().st_size for f in files)
@@ -59,9 +60,10 @@ def _read_apart(
         said = child.ask(question, seconds)
     except ChildError as error:
         raise SourceError(
-            f"{Path(path).name} cannot be read", f"the process that read it ended: {error}",
+            f"{Path(path).name} cannot be read",
+            f"the process that read it ended: {error}",
             "download or copy it again; if it is whole, please report it",
-        ) from error  # fmt: skip
+        ) from error
     finally:
         child.close()
     if "errno" in said:
@@ -99,9 +101,12 @@ def read_text_model(path: str, options: SourceOptions) -> TextModel:
     source: TextSource = source_for(path)
     files = _files(source, path)
     key = cache.key(
-        source=source.name, path=str(Path(path).resolve()), files=[sha256(f) for f in files],
-        options=to_json(options), tools=versions(text=True),
-    )  # fmt: skip
+        source=source.name,
+        path=str(Path(path).resolve()),
+        files=[sha256(f) for f in files],
+        options=to_json(options),
+        tools=versions(text=True),
+    )
 
     def make(folder: Path) -> None:
         with progress.waiting(f"reading {Path(path).name}"):

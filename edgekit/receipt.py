@@ -92,9 +92,7 @@ class Receipt:
 def check_receipt(receipt: Receipt, verdict: Any) -> None:
     """Raises ValueError for what no honest receipt says (docs/format.md). `verdict`: as it is spelled out."""
     if verdict not in (None, receipt.verdict):
-        raise ValueError(
-            f"its verdict is {str(verdict)[:60]!r}, and its evidence gives {receipt.verdict!r}"
-        )
+        raise ValueError(f"its verdict is {str(verdict)[:60]!r}, and its evidence gives {receipt.verdict!r}")
     for m in receipt.measurements:
         if m.group == "latency" and m.provenance is Provenance.SIMULATED:
             raise ValueError(f"{m.name[:60]}: a simulator's time is no latency")

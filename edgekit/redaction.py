@@ -12,10 +12,7 @@ _SECRET_VARIABLE = re.compile(r"(^|_)(TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIA
 _PATTERNS = (
     (re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/@'\"]+@"), rf"\1{_HIDDEN}@"),
     (re.compile(r"(?<![\w/])[\w.+-]{1,64}:[^\s/@'\"]{3,200}@(?=[\w.\[-]+[:/.\]])"), f"{_HIDDEN}@"),
-    (
-        re.compile(r"([?&;](?:[\w-]*(?:token|key|secret|password|signature)[\w-]*)=)[^\s&#'\"]+", re.I),
-        rf"\1{_HIDDEN}",
-    ),
+    (re.compile(r"([?&;](?:[\w-]*(?:token|key|secret|password|signature)[\w-]*)=)[^\s&#'\"]+", re.I), rf"\1{_HIDDEN}"),
     # a whole word, since language models have tokens of their own
     (
         re.compile(
@@ -26,9 +23,7 @@ _PATTERNS = (
         rf"\1{_HIDDEN}",
     ),
     (
-        re.compile(
-            r"(\bauthorization['\"]?\s*[:=]\s*['\"]?(?:token|bearer|basic)?\s*)[^\s'\",;]{6,}", re.I
-        ),
+        re.compile(r"(\bauthorization['\"]?\s*[:=]\s*['\"]?(?:token|bearer|basic)?\s*)[^\s'\",;]{6,}", re.I),
         rf"\1{_HIDDEN}",
     ),
     (re.compile(r"(\b(?:bearer|token)\s+)[A-Za-z0-9_\-.=]{16,}", re.I), rf"\1{_HIDDEN}"),
@@ -58,6 +53,4 @@ def redact(text: str) -> str:
 
 
 def _of_environment() -> list[str]:
-    return [
-        v for k, v in os.environ.items() if len(v) >= _SHORTEST and _SECRET_VARIABLE.search(k.upper())
-    ]
+    return [v for k, v in os.environ.items() if len(v) >= _SHORTEST and _SECRET_VARIABLE.search(k.upper())]

@@ -22,8 +22,9 @@ def load(kind: str, name: str) -> Any:
     if not found:
         known = ", ".join(names(kind)) or "none; is edgekit installed?"
         raise MissingError(
-            f"There is no {kind.rstrip('s')} called {name}", f"those registered: {known}",
+            f"There is no {kind.rstrip('s')} called {name}",
+            f"those registered: {known}",
             "install the extension that provides it",
-        )  # fmt: skip
+        )
     plugin = found[0].load()
     return plugin() if isinstance(plugin, type) else plugin

@@ -65,10 +65,7 @@ def get(name: str) -> Setting:
     variable = f"EDGEKIT_{name.upper()}"
     if os.environ.get(variable):
         return Setting(name, os.environ[variable], variable)
-    for path, allowed in (
-        (Path("edgekit.toml"), ANYWHERE),
-        (config_folder() / "edgekit.toml", tuple(KNOWN)),
-    ):
+    for path, allowed in ((Path("edgekit.toml"), ANYWHERE), (config_folder() / "edgekit.toml", tuple(KNOWN))):
         value = _file(path, allowed).get(name)
         if value is not None:
             return Setting(name, str(value), str(path))
@@ -93,9 +90,7 @@ def _file(path: Path, allowed: tuple[str, ...]) -> dict[str, Any]:
             "what is executed and where results go is not for a file that happens to lie here",
             f"set EDGEKIT_{refused[0].upper()}, or write it into {config_folder() / 'edgekit.toml'}",
         )
-    wrong = sorted(
-        n for n, v in data.items() if not isinstance(v, (str, int, float)) or isinstance(v, bool)
-    )
+    wrong = sorted(n for n, v in data.items() if not isinstance(v, (str, int, float)) or isinstance(v, bool))
     if wrong:
         raise UsageError(f"{path} sets {wrong[0]} to what is no text and no number", "", "mend it")
     return data

@@ -102,9 +102,7 @@ def check_detection(spec: DetectionSpec) -> None:
         raise ValueError(f"task {spec.task!r} is not one this edgekit knows")
     for tensor in (spec.input, *spec.outputs):
         if tensor.dtype not in _DTYPES:
-            raise ValueError(
-                f"{tensor.name}: dtype {tensor.dtype!r} is not one of {', '.join(_DTYPES)}"
-            )
+            raise ValueError(f"{tensor.name}: dtype {tensor.dtype!r} is not one of {', '.join(_DTYPES)}")
         if tensor.scale is not None and not (math.isfinite(tensor.scale) and tensor.scale > 0):
             raise ValueError(f"{tensor.name}: {tensor.scale} is no scale")
         if abs(tensor.zero_point) >= 2**31:
@@ -117,9 +115,7 @@ def check_detection(spec: DetectionSpec) -> None:
         raise ValueError(f"{spec.input.name}: {list(spec.input.shape)} is no image")
     if not {spec.image.height, spec.image.width} <= set(spec.input.shape):
         raise ValueError("the image does not have the input's size")
-    if not all(math.isfinite(v) for v in spec.image.mean) or not all(
-        math.isfinite(v) and v for v in spec.image.std
-    ):
+    if not all(math.isfinite(v) for v in spec.image.mean) or not all(math.isfinite(v) and v for v in spec.image.std):
         raise ValueError("mean and std must be finite, and std not zero")
     if not 0 <= spec.image.pad <= 255:
         raise ValueError(f"{spec.image.pad} is no grey level")

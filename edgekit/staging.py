@@ -38,9 +38,7 @@ _NAME = re.compile(
 )
 _CUT = re.compile("~[0-9a-f]{8}$")
 # What edgekit named by nothing or by a number alone; no process of a day ago still writes it.
-_BEFORE = re.compile(
-    r"\.receipt\.json\.[0-9]+|\..+\.(edgepkg|html)\.[0-9]+|\.partial-[a-z0-9_]{8}", re.DOTALL
-)
+_BEFORE = re.compile(r"\.receipt\.json\.[0-9]+|\..+\.(edgepkg|html)\.[0-9]+|\.partial-[a-z0-9_]{8}", re.DOTALL)
 
 
 def name(of: str = "", old: bool = False) -> str:
@@ -114,9 +112,7 @@ def _is_left(entry: os.DirEntry[str]) -> bool:
     if hasattr(os, "getuid") and told.st_uid != os.getuid():
         return False
     if match and match["place"] == processes.place():
-        return match["boot"] != processes.boot() or not processes.alive(
-            int(match["pid"]), int(match["start"])
-        )
+        return match["boot"] != processes.boot() or not processes.alive(int(match["pid"]), int(match["start"]))
     return time.time() - _changed(Path(entry.path), told) > _DAY
 
 

@@ -87,7 +87,7 @@ class Target:
         if self.text is None:
             raise UsageError(
                 f"{self.name} takes no language models", "", "use -t cpu; edgekit targets lists what there is"
-            )  # fmt: skip
+            )
         return replace(self, backend=self.text.backend, precisions=self.text.precisions)
 
     @property
@@ -114,9 +114,10 @@ def find_target(name: str) -> Target:
     if name not in known:
         near = _nearest(name, list(known.values()))
         raise UsageError(
-            f"There is no target called {name}", f"the nearest: {', '.join(near)}" if near else "",
+            f"There is no target called {name}",
+            f"the nearest: {', '.join(near)}" if near else "",
             f"edgekit targets lists all {len(known)}; one of your own is a TOML (docs/format.md)",
-        )  # fmt: skip
+        )
     return known[name]
 
 
@@ -125,14 +126,16 @@ def _nearest(name: str, known: Sequence[Target]) -> list[str]:
     `sm8750`); else those with the same letters in that order (`rpi5`), or nearly (`snapdragon-9-elite`)."""
     wanted = _plain(name)
     named = [
-        t.name for t in known
-        if len(wanted) > 1 and any(wanted in _plain(w) for w in (t.name, t.about, *(w for c in t.chips for w in (c.soc, *c.android, *c.aihub))))
-    ]  # fmt: skip
+        t.name
+        for t in known
+        if len(wanted) > 1
+        and any(
+            wanted in _plain(w) for w in (t.name, t.about, *(w for c in t.chips for w in (c.soc, *c.android, *c.aihub)))
+        )
+    ]
     every = ".*".join(map(re.escape, wanted))
     named = named or [t.name for t in known if wanted and re.match(every, _plain(t.name))]
-    return list(dict.fromkeys([*named, *difflib.get_close_matches(name, [t.name for t in known], 4)]))[
-        :6
-    ]
+    return list(dict.fromkeys([*named, *difflib.get_close_matches(name, [t.name for t in known], 4)]))[:6]
 
 
 def _plain(text: str) -> str:
@@ -144,19 +147,23 @@ def merge(wanted: Sequence[Target]) -> Target:
     names = ", ".join(t.name for t in wanted)
     if len(wanted) < 2 or not all(t.chips for t in wanted):
         raise UsageError(
-            f"--merge cannot make one package for {names}", "it takes two or more Snapdragon targets",
+            f"--merge cannot make one package for {names}",
+            "it takes two or more Snapdragon targets",
             "name them with -t, or leave --merge out",
-        )  # fmt: skip
+        )
     shared = tuple(p for p in wanted[0].precisions if all(p in t.precisions for t in wanted))
     if not shared:
         raise UsageError(f"{names} share no precision", "", "convert for each on its own")
     first = wanted[0]
     return replace(
-        first, name="+".join(t.name for t in wanted), about=names, precisions=shared,
+        first,
+        name="+".join(t.name for t in wanted),
+        about=names,
+        precisions=shared,
         tolerance=Tolerance(*(min(v) for v in zip(*(astuple(t.tolerance) for t in wanted)))),
         chips=tuple(c for t in wanted for c in t.chips),
         published=tuple(p for t in wanted for p in t.published),
-    )  # fmt: skip
+    )
 
 
 def user_folder() -> Path:
@@ -171,9 +178,7 @@ def _builtin_folder() -> Path:
 
 
 def _read(path: Path) -> Target:
-    with guard(
-        UsageError, f"The target file {path} cannot be used", "see docs/format.md for its fields"
-    ):
+    with guard(UsageError, f"The target file {path} cannot be used", "see docs/format.md for its fields"):
         data: dict[str, Any] = tomllib.loads(read_utf8(path, _LARGEST))
         if "chip" in data:
             data["chips"] = [data.pop("chip")]

@@ -43,8 +43,10 @@ def run_guarded(command: Sequence[str], environment: dict[str, str], stdout: int
     try:
         guard = subprocess.Popen(
             [sys.executable, "-I", "-S", __file__, "guard", str(there), *command],
-            env=environment, stdout=stdout, pass_fds=[there],
-        )  # fmt: skip
+            env=environment,
+            stdout=stdout,
+            pass_fds=[there],
+        )
     finally:
         os.close(there)
     try:
@@ -130,11 +132,7 @@ def _descendants(root: int) -> list[int]:
                     parents[int(name)] = int(parent)
     else:
         asked = subprocess.Popen(
-            ["ps", "-A", "-o", "pid=,ppid="],
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
+            ["ps", "-A", "-o", "pid=,ppid="], stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
         )
         rows = [line.split() for line in asked.communicate()[0].splitlines()]
         parents = {int(r[0]): int(r[1]) for r in rows if int(r[0]) != asked.pid}

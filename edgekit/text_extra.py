@@ -40,9 +40,7 @@ def check_values(extra: Mapping[str, str]) -> None:
     """Raises UsageError for names that are none, and for values that mean nothing."""
     for name, value in extra.items():
         if name not in _OPTIONS:
-            raise UsageError(
-                f"{name} is no option of language models", "", f"there are {', '.join(_OPTIONS)}"
-            )
+            raise UsageError(f"{name} is no option of language models", "", f"there are {', '.join(_OPTIONS)}")
         values = _OPTIONS[name].values
         if values and value not in values:
             raise UsageError(f"{_flag(name)} {value} is not known", "", f"use {' or '.join(values)}")
@@ -68,9 +66,10 @@ def check_used(extra: Mapping[str, str], wanted: Sequence[Job]) -> None:
         if name not in used:
             here = ", ".join(f"{t.name} {p}" for t, precisions in wanted for p in precisions)
             raise UsageError(
-                f"{_flag(name)} is for {_OPTIONS[name].packages}", f"it changes nothing in {here}",
+                f"{_flag(name)} is for {_OPTIONS[name].packages}",
+                f"it changes nothing in {here}",
                 "leave it out, or ask for such a package as well",
-            )  # fmt: skip
+            )
 
 
 def _flag(name: str) -> str:

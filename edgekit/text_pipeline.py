@@ -33,11 +33,24 @@ _LARGE_PARENT = 500_000_000  # parameters from which on no float package is made
 
 
 def convert_text(
-    source: str, targets: Sequence[str], precisions: Sequence[str], out: Path, calibration: Path | None,
-    evaluation: Path | None, name: str, options: SourceOptions, allowed: Collection[Reason], windows: int,
-    calibration_windows: int, launches: int, extra: Mapping[str, str], merge: bool = False,
-    via: str = "", hub: Mapping[str, str] | None = None, force: bool = False,
-) -> list[Outcome]:  # fmt: skip
+    source: str,
+    targets: Sequence[str],
+    precisions: Sequence[str],
+    out: Path,
+    calibration: Path | None,
+    evaluation: Path | None,
+    name: str,
+    options: SourceOptions,
+    allowed: Collection[Reason],
+    windows: int,
+    calibration_windows: int,
+    launches: int,
+    extra: Mapping[str, str],
+    merge: bool = False,
+    via: str = "",
+    hub: Mapping[str, str] | None = None,
+    force: bool = False,
+) -> list[Outcome]:
     """See `pipeline.convert`; `windows`: of the evaluation text, at most."""
     extra = {k: v for k, v in extra.items() if (k, v) != ("kv_cache", "fp32")}  # what it is anyway
     _check(options)
@@ -50,25 +63,31 @@ def convert_text(
     if precisions:
         asked.jobs(found, precisions, calibration)
     model = read_text_model(source, options)
-    wanted = [
-        job for t in found
-        for job in asked.jobs([t], precisions or _natural(model, t), calibration)
-    ]  # fmt: skip
+    wanted = [job for t in found for job in asked.jobs([t], precisions or _natural(model, t), calibration)]
     check_used(extra, wanted)
     title = name or title_of(model.name)
     for target, asked_for in wanted:
         for precision in asked_for:
             check_replaceable(out / _full(title, target, precision, fitting(extra, target, precision)))
     command = convert_command(
-        source, targets, precisions, options, calibration=calibration,
-        calibration_images=calibration_windows if calibration else None, eval=evaluation,
-        eval_windows=windows if evaluation else None, name=name or None, launches=launches, allow=tuple(sorted(allowed)),
-        merge=merge, via=via or None, **extra, **of_service(service),
-    )  # fmt: skip
-    left: list[WouldLoseError] = []
-    verifier = TextVerifier(
-        model, texts, evaluation.name if evaluation else "", windows, launches, command, allowed
+        source,
+        targets,
+        precisions,
+        options,
+        calibration=calibration,
+        calibration_images=calibration_windows if calibration else None,
+        eval=evaluation,
+        eval_windows=windows if evaluation else None,
+        name=name or None,
+        launches=launches,
+        allow=tuple(sorted(allowed)),
+        merge=merge,
+        via=via or None,
+        **extra,
+        **of_service(service),
     )
+    left: list[WouldLoseError] = []
+    verifier = TextVerifier(model, texts, evaluation.name if evaluation else "", windows, launches, command, allowed)
     kept = in_int8(model.spec) if extra.get("kv_cache") else model.spec
     progress.note(
         f"{title}: {kept.context_length} tokens of context, for which the KV cache takes "
@@ -95,17 +114,13 @@ def convert_text(
                         continue
                     manifest = described(full, model, target, precision, artifact)
                     # the engine's own layout at the top, so that its other languages open it too
-                    files: dict[str, Content] = {
-                        n.partition("/")[2]: folder / n for n in artifact.files
-                    }
+                    files: dict[str, Content] = {n.partition("/")[2]: folder / n for n in artifact.files}
                     staged = write_package(Path(staging) / full, manifest, files, {})
                     if precision.is_float and parent is None:
                         parent = staged
                     if precision not in asked_for:  # compiled only to time its siblings against
                         continue
-                    receipt = verifier.check(
-                        staged, artifact, target, None if precision.is_float else parent
-                    )
+                    receipt = verifier.check(staged, artifact, target, None if precision.is_float else parent)
                     receipt = dataclasses.replace(receipt, steps=(command, repeats(folder)))
                     refused = any(t.reason not in allowed for t in receipt.trips)
                     path = None if refused else out / full
@@ -130,7 +145,7 @@ def _check(options: SourceOptions) -> None:
     if options.labels or options.decoder or options.image or options.image_size:
         raise UsageError(
             "Labels, image sizes and decoders are for detectors", "this source is a language model", "leave them out"
-        )  # fmt: skip
+        )
 
 
 def _natural(model: TextModel, target: Target) -> list[str]:
@@ -144,9 +159,7 @@ def _full(title: str, target: Target, precision: Precision, extra: Mapping[str, 
     return f"{title}-{target.name}-{precision}{fast}{small}"
 
 
-def _order(
-    model: TextModel, target: Target, wanted: Sequence[Precision], timed: bool
-) -> list[Precision]:
+def _order(model: TextModel, target: Target, wanted: Sequence[Precision], timed: bool) -> list[Precision]:
     """Float first; a large model's float package is made only when it is asked for."""
     if not timed or (model.source.parameters or 0) > _LARGE_PARENT:
         return sorted(dict.fromkeys(wanted), key=lambda p: not p.is_float)

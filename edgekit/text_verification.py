@@ -39,9 +39,15 @@ class TextVerifier:
     """Compares packages of one language model with its float original on one text."""
 
     def __init__(
-        self, model: TextModel, texts: Sequence[str], name: str, windows: int, launches: int, command: str,
+        self,
+        model: TextModel,
+        texts: Sequence[str],
+        name: str,
+        windows: int,
+        launches: int,
+        command: str,
         allowed: Collection[Reason],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`texts`: to evaluate on, from the file `name`; none: divergence is not measured."""
         self.model, self.texts, self.launches = model, list(texts), launches
         self.command, self.allowed = command, allowed
@@ -57,9 +63,7 @@ class TextVerifier:
     def reference(self) -> Reference:
         length = min(text.WINDOW, self.model.spec.context_length)
         backend = self.tokenizer.backend_tokenizer  # type: ignore[attr-defined]
-        windows = windows_of(
-            self.texts, lambda t: backend.encode(t).ids, length, self._count, self._name
-        )
+        windows = windows_of(self.texts, lambda t: backend.encode(t).ids, length, self._count, self._name)
         network = network_of(self.model, "float32")
         describe = f"{self._name} {fingerprint(self.texts)[:12]}, {len(windows)} windows of up to {length} tokens"
         return Reference(network, windows, describe)
@@ -71,9 +75,7 @@ class TextVerifier:
         backend = self.tokenizer.backend_tokenizer  # type: ignore[attr-defined]
         parameters = self.model.source.parameters
         length = length_for(spec, parameters)
-        windows = (
-            windows_of(self.texts, lambda t: backend.encode(t).ids, length, 1, self._name) if self.texts else []
-        )  # fmt: skip
+        windows = windows_of(self.texts, lambda t: backend.encode(t).ids, length, 1, self._name) if self.texts else []
         network = network_of(self.model, "float32")
         name = f"{self._name} {fingerprint(self.texts)[:12]}"
         return FewTokens(network, spec, windows, name, parameters)
@@ -114,19 +116,20 @@ class TextVerifier:
     def _compared(self) -> dict[str, object]:
         """What every comparison here depends on, for the cache's keys."""
         return {
-            "source": to_json(self.model.source), "original": to_json(self.model.spec),
-            "texts": fingerprint(self.texts), "name": self._name, "windows": self._count,
+            "source": to_json(self.model.source),
+            "original": to_json(self.model.spec),
+            "texts": fingerprint(self.texts),
+            "name": self._name,
+            "windows": self._count,
             "versions": versions(text=True),
-        }  # fmt: skip
+        }
 
-    def _once(
-        self, staged: Package, where: str, make: Callable[[], list[Measurement]]
-    ) -> list[Measurement]:
+    def _once(self, staged: Package, where: str, make: Callable[[], list[Measurement]]) -> list[Measurement]:
         """What `make()` gives, once for the same files and the same original on the same text."""
         manifest = staged.manifest
         return kept_measurements(
             make, where=where, files=manifest.files, spec=manifest.model, engine=manifest.engine, **self._compared
-        )  # fmt: skip
+        )
 
     def check_original(self) -> None:
         """Before minutes of compiling. Raises SourceError for an original that predicts nothing, unless that is
@@ -138,9 +141,7 @@ class TextVerifier:
         for name in {"reference", "few"} & vars(self).keys():
             getattr(self, name).close()
 
-    def check(
-        self, staged: Package, artifact: Artifact, target: Target, parent: Package | None
-    ) -> Receipt:
+    def check(self, staged: Package, artifact: Artifact, target: Target, parent: Package | None) -> Receipt:
         """`parent`: the float package of the same model and target, when this one is not float."""
         if target.simulator:
             return self._simulated(staged, artifact, target)
@@ -162,9 +163,7 @@ class TextVerifier:
             measured += speed.measured
             trips += [speed.trip] if speed.trip else []
             unclear += [speed.unclear] if speed.unclear else []
-        if not staged.manifest.precision.is_float and not any(
-            m.name == "ratio to float" for m in measured
-        ):
+        if not staged.manifest.precision.is_float and not any(m.name == "ratio to float" for m in measured):
             not_checked.append(_NO_SPEED)
         return self._receipt(staged, artifact, measured, trips, not_checked, unclear)
 
@@ -184,9 +183,7 @@ class TextVerifier:
         for chip in target.chips:
             where = f"{target.simulator} {chip.soc}"
             first = chip is target.chips[0]
-            rows = self._once(
-                staged, where, functools.partial(self._in_simulator, staged, chip, where, first)
-            )
+            rows = self._once(staged, where, functools.partial(self._in_simulator, staged, chip, where, first))
             measured += rows
             kl = next(m for m in rows if m.name == "KL divergence")
             if kl.interval is None or kl.interval[0] > target.tolerance.kl:  # on few tokens, be certain
@@ -199,9 +196,7 @@ class TextVerifier:
         ]
         return self._receipt(staged, artifact, measured, trips, not_checked)
 
-    def _in_simulator(
-        self, staged: Package, chip: Chip, where: str, with_tokenizer: bool
-    ) -> list[Measurement]:
+    def _in_simulator(self, staged: Package, chip: Chip, where: str, with_tokenizer: bool) -> list[Measurement]:
         session = open_session(staged, EngineOptions(simulate=True, chip=chip.soc))
         try:
             rows = []
@@ -213,15 +208,24 @@ class TextVerifier:
             session.close()
 
     def _receipt(
-        self, staged: Package, artifact: Artifact, measured: Sequence[Measurement], trips: Sequence[Trip],
-        not_checked: Sequence[str], unclear: Sequence[Trip] = (),
-    ) -> Receipt:  # fmt: skip
+        self,
+        staged: Package,
+        artifact: Artifact,
+        measured: Sequence[Measurement],
+        trips: Sequence[Trip],
+        not_checked: Sequence[str],
+        unclear: Sequence[Trip] = (),
+    ) -> Receipt:
         every = [*self._size(staged), *artifact.measured, *measured]
         own = [self.misread.trip()] if self.misread else []
         return Receipt(
-            tuple(m if m.command else replace(m, command=self.command) for m in every), (*own, *trips),
-            tuple(unclear), tuple(not_checked), artifact.search, (*self.model.source.notes, *artifact.notes),
-        )  # fmt: skip
+            tuple(m if m.command else replace(m, command=self.command) for m in every),
+            (*own, *trips),
+            tuple(unclear),
+            tuple(not_checked),
+            artifact.search,
+            (*self.model.source.notes, *artifact.notes),
+        )
 
     def _size(self, staged: Package) -> list[Measurement]:
         source, spec = self.model.source, staged.manifest.text
@@ -230,11 +234,20 @@ class TextVerifier:
             ("source", "parameters", source.parameters, "1", Provenance.MEASURED, f"all of {source.name}"),
             ("size", "source file", source.bytes, "bytes", Provenance.MEASURED, source.name),
             ("size", "package", size, "bytes", Provenance.MEASURED, "all files"),
-            ("memory", "KV cache", spec.kv_cache_bytes, "bytes", Provenance.ESTIMATED,
-             f"{spec.kv_cache}, taken for {spec.context_length} tokens when the first prompt is read"),
-        ]  # fmt: skip
-        return [Measurement(group, name, float(value), unit, how, note=note)
-                for group, name, value, unit, how, note in rows if value is not None]  # fmt: skip
+            (
+                "memory",
+                "KV cache",
+                spec.kv_cache_bytes,
+                "bytes",
+                Provenance.ESTIMATED,
+                f"{spec.kv_cache}, taken for {spec.context_length} tokens when the first prompt is read",
+            ),
+        ]
+        return [
+            Measurement(group, name, float(value), unit, how, note=note)
+            for group, name, value, unit, how, note in rows
+            if value is not None
+        ]
 
     def _speed(self, staged: Package, parent: Package | None, target: Target) -> Speed:
         if parent is not None:
@@ -261,10 +274,7 @@ def _divergence(rows: Sequence[Measurement], target: Target) -> tuple[list[Trip]
     if low > limit or kl.value > 2 * limit:
         return [Trip(Reason.ACCURACY, f"far from float: {measured}")], []
     return [], [
-        Trip(
-            Reason.ACCURACY,
-            f"accuracy cannot be told on this text: {measured}; more --eval-windows would tell",
-        )
+        Trip(Reason.ACCURACY, f"accuracy cannot be told on this text: {measured}; more --eval-windows would tell")
     ]
 
 
@@ -274,6 +284,11 @@ def _not_equal(rows: Sequence[Measurement]) -> list[Trip]:
     for m in rows:
         if m.name in ("tokenizer equal", "chat template equal") and m.samples and m.value < 1:
             what = m.name.removesuffix(" equal")
-            trips.append(Trip(Reason.ACCURACY, f"the {what} on the device differs from its reference: "
-                                               f"{m.value:.0%} of {m.samples} agree ({m.note})"))  # fmt: skip
+            trips.append(
+                Trip(
+                    Reason.ACCURACY,
+                    f"the {what} on the device differs from its reference: "
+                    f"{m.value:.0%} of {m.samples} agree ({m.note})",
+                )
+            )
     return trips

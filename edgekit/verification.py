@@ -69,9 +69,15 @@ class Verifier:
     """Compares packages of one model with its float original, over one set of images."""
 
     def __init__(
-        self, model: Model, dataset: Dataset | None, external: Model | None, launches: int, command: str,
-        allowed: Collection[Reason] = (), simulated_images: int = 8,
-    ) -> None:  # fmt: skip
+        self,
+        model: Model,
+        dataset: Dataset | None,
+        external: Model | None,
+        launches: int,
+        command: str,
+        allowed: Collection[Reason] = (),
+        simulated_images: int = 8,
+    ) -> None:
         """`command`: what a person types to get these numbers again; `allowed`: what may trip;
         `simulated_images`: how many of the images a simulator runs."""
         assert model.spec is not None
@@ -80,13 +86,9 @@ class Verifier:
         self.model, self.external, self.launches = model, external, launches
         self.command, self.allowed = command, allowed
         few = dataset.first(simulated_images) if dataset else None
-        self._all, self._few = (
-            _Originals(model, external, Images(d, model.spec)) for d in (dataset, few)
-        )
+        self._all, self._few = (_Originals(model, external, Images(d, model.spec)) for d in (dataset, few))
 
-    def check(
-        self, staged: Package, artifact: Artifact, target: Target, parent: Package | None
-    ) -> Receipt:
+    def check(self, staged: Package, artifact: Artifact, target: Target, parent: Package | None) -> Receipt:
         """`parent`: the float package of the same model and target, when this one is not float."""
         if target.simulator or target.backend == "aihub":
             return self._elsewhere(staged, artifact, target)
@@ -94,9 +96,7 @@ class Verifier:
         if parent is not None and timed and self._crawls(staged, parent):
             speed = self._speed(staged, parent, target)
             if speed.trip is not None:  # its accuracy would take long and change nothing
-                return self._receipt(
-                    staged, artifact, [*speed.measured], _Judged([speed.trip], [], [_NO_ACCURACY])
-                )
+                return self._receipt(staged, artifact, [*speed.measured], _Judged([speed.trip], [], [_NO_ACCURACY]))
 
         def compare() -> list[Measurement]:
             with load(staged) as detector:
@@ -132,9 +132,7 @@ class Verifier:
             judged.unclear += its.unclear
             judged.not_checked += its.not_checked
         if originals.images.dataset and len(originals.images) < len(self._all.images):
-            judged.not_checked.append(
-                f"accuracy on more than {originals.images.describe()} (--simulated-images)"
-            )
+            judged.not_checked.append(f"accuracy on more than {originals.images.describe()} (--simulated-images)")
         devices = [f"aihub:{c.aihub[0]}" for c in target.chips if c.aihub]
         how = f" (edgekit profile PACKAGE -d {shlex.quote(devices[0])})" if devices else ""
         judged.not_checked.append(f"speed: no device has measured it{how}")
@@ -160,13 +158,14 @@ class Verifier:
     def _there(self, run: Run, where: str, provenance: Provenance) -> list[Measurement]:
         """The distance of what ran elsewhere, and on how many images."""
         count = len(self._few.images)
-        ran = Measurement(
-            "gate", "images run there", float(count), "1", provenance, count, device=where
-        )
-        return [ran, *(
-            m if m.name.startswith("float ") else replace(m, provenance=provenance, device=where)
-            for m in self._distance(self._few, run)
-        )]  # fmt: skip
+        ran = Measurement("gate", "images run there", float(count), "1", provenance, count, device=where)
+        return [
+            ran,
+            *(
+                m if m.name.startswith("float ") else replace(m, provenance=provenance, device=where)
+                for m in self._distance(self._few, run)
+            ),
+        ]
 
     def _once(
         self, originals: _Originals, staged: Package, where: str, make: Callable[[], list[Measurement]]
@@ -174,10 +173,16 @@ class Verifier:
         """What `make()` gives, once for the same files compared with the same original on the same images."""
         manifest = staged.manifest
         return kept_measurements(
-            make, where=where, files=manifest.files, spec=manifest.model, engine=manifest.engine,
-            tools=manifest.toolchain["versions"], images=originals.images.fingerprint, model=_digest(self.model),
+            make,
+            where=where,
+            files=manifest.files,
+            spec=manifest.model,
+            engine=manifest.engine,
+            tools=manifest.toolchain["versions"],
+            images=originals.images.fingerprint,
+            model=_digest(self.model),
             external=_digest(self.external) if self.external else "",
-        )  # fmt: skip
+        )
 
     def _distance(self, originals: _Originals, run: Run) -> list[Measurement]:
         """How far a package's outputs and detections are from the float original's."""
@@ -198,9 +203,7 @@ class Verifier:
         distance = next(m for m in measured if m.name == "detection error")
         found = _Judged()
         if drop is None:
-            found.not_checked.append(
-                "accuracy: no --eval with boxes was given; parity stands in for it"
-            )
+            found.not_checked.append("accuracy: no --eval with boxes was given; parity stands in for it")
         else:
             found.not_checked += self._doubts(originals, measured)
             low, high = drop.interval or (drop.value, drop.value)
@@ -214,17 +217,18 @@ class Verifier:
             found.trips.append(far_from_float(distance, target, artifact))
         return found
 
-    def _receipt(
-        self, staged: Package, artifact: Artifact, measured: list[Measurement], judged: _Judged
-    ) -> Receipt:
+    def _receipt(self, staged: Package, artifact: Artifact, measured: list[Measurement], judged: _Judged) -> Receipt:
         every = [*self._source(staged), *artifact.measured, *measured]
         dataset = self._all.images.dataset
         left_out = dataset.left_out if dataset else ()
         return Receipt(
             tuple(m if m.command else replace(m, command=self.command) for m in every),
-            tuple(judged.trips), tuple(judged.unclear), tuple(dict.fromkeys(judged.not_checked)), artifact.search,
+            tuple(judged.trips),
+            tuple(judged.unclear),
+            tuple(dict.fromkeys(judged.not_checked)),
+            artifact.search,
             (*self.model.source.notes, *left_out, *artifact.notes),
-        )  # fmt: skip
+        )
 
     def _can_time(self, target: Target) -> bool:
         return bool(self.launches) and "local" in target.devices
@@ -248,9 +252,7 @@ class Verifier:
         matched = set(match_categories(dataset, self.model.spec.labels).values())
         present = {b.category for boxes in dataset.boxes for b in boxes}
         lost = sorted(dataset.categories.get(c, str(c)) for c in present - matched)
-        doubts = (
-            [f"accuracy of classes without a label of that name: {', '.join(lost)}"] if lost else []
-        )
+        doubts = [f"accuracy of classes without a label of that name: {', '.join(lost)}"] if lost else []
         if any(m.name == "float mAP50-95" and m.value < 0.01 for m in measured):
             doubts.append("accuracy: the float original itself finds almost nothing on these images")
         return doubts
@@ -269,10 +271,21 @@ class Verifier:
             ("size", "source file", source.bytes, "bytes", source.name),
             ("size", "package", size, "bytes", "all files"),
         ]
-        rows += [("source", f"{n} max error", e, "px" if n == "boxes" else "1",
-                  "network in torch, as trained, against the exported graph") for n, e in source.parity]  # fmt: skip
-        return [Measurement(group, name, float(value), unit, Provenance.MEASURED, note=note)
-                for group, name, value, unit, note in rows if value is not None]  # fmt: skip
+        rows += [
+            (
+                "source",
+                f"{n} max error",
+                e,
+                "px" if n == "boxes" else "1",
+                "network in torch, as trained, against the exported graph",
+            )
+            for n, e in source.parity
+        ]
+        return [
+            Measurement(group, name, float(value), unit, Provenance.MEASURED, note=note)
+            for group, name, value, unit, note in rows
+            if value is not None
+        ]
 
     def _external(self, originals: _Originals, run: Run, where: str) -> list[Measurement]:
         if self.external is None:

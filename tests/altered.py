@@ -45,21 +45,15 @@ def refused(edgekit: Edgekit, folder: Path, words: str) -> None:
 
 def outside(location: str, place: str) -> bytes:
     """An ONNX model with a tensor in a file: in an initializer, a constant, or a graph in an attribute."""
-    tensor = TensorProto(
-        name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL
-    )
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
     tensor.external_data.add(key="location", value=location)
     nodes, weights = [helper.make_node("Identity", ["w"], ["boxes"])], [tensor]
     if place != "initializer":
         nodes, weights = [helper.make_node("Constant", [], ["w"], value=tensor), *nodes], []
     graph = helper.make_graph(nodes, "g", [], [helper.make_tensor_value_info("boxes", 1, [4])], weights)
     if place == "subgraph":
-        condition = helper.make_node(
-            "Constant", [], ["c"], value=helper.make_tensor("c", TensorProto.BOOL, [], [True])
-        )
+        condition = helper.make_node("Constant", [], ["c"], value=helper.make_tensor("c", TensorProto.BOOL, [], [True]))
         chosen = helper.make_node("If", ["c"], ["boxes"], then_branch=graph, else_branch=graph)
-        graph = helper.make_graph(
-            [condition, chosen], "outer", [], [helper.make_tensor_value_info("boxes", 1, [4])]
-        )
+        graph = helper.make_graph([condition, chosen], "outer", [], [helper.make_tensor_value_info("boxes", 1, [4])])
     made: bytes = helper.make_model(graph).SerializeToString()
     return made

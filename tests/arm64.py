@@ -24,15 +24,18 @@ _RELEASE = "bookworm"
 _PYTHON = "3.11"
 _CPU = "cortex-a76"
 _DEBS = [f"python{_PYTHON}", "libstdc++6", "libgomp1"]
-_WHEELS = ["numpy==2.4.6", "onnxruntime==1.32.0", "onnxruntime-genai==0.18.0", "tokenizers==0.23.3",
-           "ai-edge-litert==2.3.0", "click==8.5.1", "pillow==13.0.0"]  # fmt: skip
+_WHEELS = [
+    "numpy==2.4.6",
+    "onnxruntime==1.32.0",
+    "onnxruntime-genai==0.18.0",
+    "tokenizers==0.23.3",
+    "ai-edge-litert==2.3.0",
+    "click==8.5.1",
+    "pillow==13.0.0",
+]
 # glibc 2.36 runs every one of these; older pips take each name literally.
 _PLATFORMS = ["manylinux2014_aarch64", *(f"manylinux_2_{n}_aarch64" for n in range(17, 37))]
-_FOR_ARM64 = [
-    "--only-binary=:all:",
-    f"--python-version={_PYTHON}",
-    *(f"--platform={p}" for p in _PLATFORMS),
-]
+_FOR_ARM64 = ["--only-binary=:all:", f"--python-version={_PYTHON}", *(f"--platform={p}" for p in _PLATFORMS)]
 # The emulator shows the host's, in which both engines look for an ARM core and crash.
 _CPUINFO = "".join(
     f"processor\t: {core}\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 "
@@ -108,8 +111,14 @@ def _run(
     python = [sysroot / "usr/bin" / f"python{_PYTHON}", "-S", "-P"]
     return subprocess.run(
         [str(a) for a in (folder / "qemu-aarch64-static", "-cpu", _CPU, "-L", sysroot, *python, *arguments)],
-        env=kept, cwd=cwd, timeout=timeout, capture_output=True, text=True, encoding="utf-8", errors="replace",
-    )  # fmt: skip
+        env=kept,
+        cwd=cwd,
+        timeout=timeout,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
 
 
 @functools.cache
@@ -167,9 +176,7 @@ def _unpack(folder: Path, apt: Path) -> None:
     try:
         _finish(_start("apt-get", "update", env=env))
     except RuntimeError as error:
-        raise UnavailableError(
-            f"Debian's archive cannot be read: {str(error).splitlines()[0]}"
-        ) from error
+        raise UnavailableError(f"Debian's archive cannot be read: {str(error).splitlines()[0]}") from error
     names = [*_DEBS, f"qemu-user-static:{host}"]
     _finish(_start("apt-get", "install", "--yes", "--download-only", *names, env=env))
     for deb in (apt / "archives").glob("*.deb"):

@@ -77,24 +77,33 @@ def receipts(folder: Path) -> dict[Path, bytes]:
 
 
 @pytest.fixture(scope="session")
-def packages(
-    tmp_path_factory: pytest.TempPathFactory, edgekit: Callable[..., Ran]
-) -> Iterator[dict[str, Path]]:
+def packages(tmp_path_factory: pytest.TempPathFactory, edgekit: Callable[..., Ran]) -> Iterator[dict[str, Path]]:
     """The sample detector as fp32 and w8a8 packages, converted once. Do not change them."""
     out = tmp_path_factory.mktemp("packages")
     ran = edgekit(
-        "convert", SHAPES / "shapes.safetensors", "-p", "fp32", "-p", "w8a8", "--launches", 0,
-        "--calibration", SHAPES / "calibration", "--eval", SHAPES / "eval", "-o", out, "--json",
-    )  # fmt: skip
+        "convert",
+        SHAPES / "shapes.safetensors",
+        "-p",
+        "fp32",
+        "-p",
+        "w8a8",
+        "--launches",
+        0,
+        "--calibration",
+        SHAPES / "calibration",
+        "--eval",
+        SHAPES / "eval",
+        "-o",
+        out,
+        "--json",
+    )
     assert ran.code == 0, ran.err + ran.out
     with unchanged(out):
         yield {p["precision"]: Path(p["path"]) for p in ran.json["packages"]}
 
 
 @pytest.fixture(scope="session")
-def tflite_packages(
-    tmp_path_factory: pytest.TempPathFactory, edgekit: Callable[..., Ran]
-) -> Iterator[dict[str, Path]]:
+def tflite_packages(tmp_path_factory: pytest.TempPathFactory, edgekit: Callable[..., Ran]) -> Iterator[dict[str, Path]]:
     """The sample detector for TFLite in each precision, by it; `integer` is the one for chips
     without floating point. Do not change them."""
     pytest.importorskip("ai_edge_quantizer")
@@ -112,9 +121,7 @@ def tflite_packages(
 
 
 @pytest.fixture(scope="session")
-def text_packages(
-    tmp_path_factory: pytest.TempPathFactory, edgekit: Callable[..., Ran]
-) -> Iterator[dict[str, Path]]:
+def text_packages(tmp_path_factory: pytest.TempPathFactory, edgekit: Callable[..., Ran]) -> Iterator[dict[str, Path]]:
     """Tiny language models with random weights as packages for the CPU: `fp32`, `w4` of a Llama,
     `ternary` and `fast` of a BitNet. Do not change them."""
     from tests import language
@@ -122,22 +129,9 @@ def text_packages(
     out = tmp_path_factory.mktemp("text")
     text = language.text_file(out / "text.txt")
     llama, bitnet = language.folder(out / "llama"), language.bitnet(out / "bitnet")
-    common = (
-        *language.RANDOM,
-        "--eval",
-        text,
-        "--eval-windows",
-        2,
-        "--launches",
-        0,
-        "-o",
-        out / "dist",
-        "--json",
-    )
+    common = (*language.RANDOM, "--eval", text, "--eval-windows", 2, "--launches", 0, "-o", out / "dist", "--json")
     found = {}
-    for words in (
-        (llama, "-p", "fp32", "-p", "w4", "--context", 128), (bitnet,), (bitnet, "--mode", "fast")
-    ):  # fmt: skip
+    for words in ((llama, "-p", "fp32", "-p", "w4", "--context", 128), (bitnet,), (bitnet, "--mode", "fast")):
         ran = edgekit("convert", *words, *common)
         assert ran.code == 0, ran.err + ran.out
         for package in ran.json["packages"]:

@@ -12,9 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SHAPES = ROOT / "samples" / "shapes"
-_FOLDERS = [
-    Path(p) for p in (os.environ.get("EDGEKIT_TEST_DATA"), ROOT.parent / "shared" / "data") if p
-]
+_FOLDERS = [Path(p) for p in (os.environ.get("EDGEKIT_TEST_DATA"), ROOT.parent / "shared" / "data") if p]
 
 
 def data(path: str) -> Path:

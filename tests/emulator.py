@@ -47,10 +47,7 @@ def small_network(path: Path, seed: int = 0) -> Path:
 
     random = np.random.default_rng(seed)
     shapes = {"w1": (8, 3, 3, 3), "w2": (8, 8, 3, 3), "w3": (4, 8, 1, 1)}
-    weights = [
-        numpy_helper.from_array(random.normal(0, 0.2, s).astype(np.float32), n)
-        for n, s in shapes.items()
-    ]
+    weights = [numpy_helper.from_array(random.normal(0, 0.2, s).astype(np.float32), n) for n, s in shapes.items()]
     nodes = [
         helper.make_node("Conv", ["image", "w1"], ["a"], "c1", pads=[1] * 4, strides=[2, 2]),
         helper.make_node("Relu", ["a"], ["b"], "r1"),
@@ -88,14 +85,20 @@ class Emulator:
 
     def start(self) -> Emulator:
         """Returns when it answers."""
-        command = [self.python, "-I", PACKAGE / "emulator", "--state", self.state,
-                   "--edgekit-python", sys.executable, "--edgekit-path", PACKAGE.parent, *self._arguments]  # fmt: skip
+        command = [
+            self.python,
+            "-I",
+            PACKAGE / "emulator",
+            "--state",
+            self.state,
+            "--edgekit-python",
+            sys.executable,
+            "--edgekit-path",
+            PACKAGE.parent,
+            *self._arguments,
+        ]
         self._process = subprocess.Popen(
-            [str(c) for c in command],
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
+            [str(c) for c in command], stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -121,9 +124,7 @@ class Emulator:
 
     @property
     def token(self) -> str:
-        line = next(
-            t for t in self.ini.read_text(encoding="utf-8").splitlines() if t.startswith("api_token")
-        )
+        line = next(t for t in self.ini.read_text(encoding="utf-8").splitlines() if t.startswith("api_token"))
         return line.partition("=")[2].strip()
 
     def fault(self, *faults: str) -> None:
@@ -149,9 +150,7 @@ class Emulator:
         """Requests of one operation: job-create, storage-put (edgekit/emulator/api.py names them)."""
         return [row for row in self.log() if row["operation"] == operation]
 
-    def client(
-        self, code: str, *arguments: object, ini: Path | None = None, seconds: float = 120
-    ) -> Any:
+    def client(self, code: str, *arguments: object, ini: Path | None = None, seconds: float = 120) -> Any:
         """What `code` gives to `result(…)`, run with `qai_hub` in its own interpreter.
 
         tests/hub_client.py says what the code finds there. What it raises fails the test.
@@ -164,9 +163,15 @@ class Emulator:
         self, code: str, *arguments: object, ini: Path | None = None, seconds: float = 120
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.client_command(code, *arguments), env=self.client_environment(ini),
-            capture_output=True, text=True, timeout=seconds, check=False, encoding="utf-8", errors="replace",
-        )  # fmt: skip
+            self.client_command(code, *arguments),
+            env=self.client_environment(ini),
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+            encoding="utf-8",
+            errors="replace",
+        )
 
     def client_command(self, code: str, *arguments: object) -> list[str]:
         return [str(c) for c in (self.python, "-I", PRELUDE, code, *arguments)]
@@ -178,10 +183,7 @@ class Emulator:
     def _control(self, method: str, what: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(
-            f"{self.url}/_emulator/{what}",
-            data,
-            {"Authorization": f"token {self.token}"},
-            method=method,
+            f"{self.url}/_emulator/{what}", data, {"Authorization": f"token {self.token}"}, method=method
         )
         # past the proxies that the environment names
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

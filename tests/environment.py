@@ -22,8 +22,13 @@ class Environment:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
         return subprocess.run(
             [str(self.folder / "bin" / program), *arguments],
-            cwd=self.work, env=kept, capture_output=True, text=True, encoding="utf-8", errors="replace",
-        )  # fmt: skip
+            cwd=self.work,
+            env=kept,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
 
     def install(self, *requirements: str) -> None:
         ran = self.run("pip", "install", "--quiet", "--disable-pip-version-check", *requirements)

@@ -22,19 +22,20 @@ from edgekit.sources.base import SourceOptions
 from edgekit.sources.gguf import GgufSource
 
 NAMES = {"gemma3_text": "gemma3"}  # of architectures, where transformers has another
-_OLDER = {
-    "attn_sub_norm": "inner_attn_ln",
-    "ffn_sub_norm": "ffn_layernorm",
-}  # of BitNet, in llama.cpp's table
-WORDS = [
-    "once upon a time there was a little red fox",
-    "the cat sat on 1234 mats!",
-    "Grüße, 你好 \N{FOX FACE}\n\n",
-]
+_OLDER = {"attn_sub_norm": "inner_attn_ln", "ffn_sub_norm": "ffn_layernorm"}  # of BitNet, in llama.cpp's table
+WORDS = ["once upon a time there was a little red fox", "the cat sat on 1234 mats!", "Grüße, 你好 \N{FOX FACE}\n\n"]
 TEXTS = [
-    "Once upon a time", " two  spaces   and a tab\t", "line\nbreaks\r\n\n\nend ", "caf\u00e9 Grüße 你好 \N{FOX FACE}\N{SNOWMAN}",
-    "numbers 1234567 and I'll don't", "", " ", "<s>special</s> text", "<|im_start|>user\nhi<|im_end|>\n", "\u2581 x",
-]  # fmt: skip
+    "Once upon a time",
+    " two  spaces   and a tab\t",
+    "line\nbreaks\r\n\n\nend ",
+    "caf\u00e9 Grüße 你好 \N{FOX FACE}\N{SNOWMAN}",
+    "numbers 1234567 and I'll don't",
+    "",
+    " ",
+    "<s>special</s> text",
+    "<|im_start|>user\nhi<|im_end|>\n",
+    "\u2581 x",
+]
 
 QWEN2 = pre_tokenizers.Split(Regex(GGUF_PRE_TOKENIZER_SPLITS["qwen2"]), "isolated")
 
@@ -53,10 +54,18 @@ def tiny(kind: str, **given: Any) -> Any:
     from transformers import AutoConfig
 
     sizes = {
-        "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 256, "vocab_size": 320,
-        "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": None,
-    }  # fmt: skip
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "max_position_embeddings": 256,
+        "vocab_size": 320,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": None,
+    }
     torch.manual_seed(7)
     config = AutoConfig.for_model(kind, **{**sizes, **given})
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
@@ -71,9 +80,7 @@ def sentencepiece(gemma: bool = False) -> PreTrainedTokenizerFast:
     special = ["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256))]
     backend = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     replace = normalizers.Replace(" ", "\u2581")
-    backend.normalizer = (
-        replace if gemma else normalizers.Sequence([normalizers.Prepend("\u2581"), replace])
-    )
+    backend.normalizer = replace if gemma else normalizers.Sequence([normalizers.Prepend("\u2581"), replace])
     backend.train_from_iterator(
         WORDS * 4, trainers.BpeTrainer(vocab_size=310, special_tokens=special, show_progress=False)
     )
@@ -96,17 +103,13 @@ def byte_level(splits: Any = (QWEN2,)) -> PreTrainedTokenizerFast:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     backend.train_from_iterator(
         WORDS * 4,
-        trainers.BpeTrainer(
-            vocab_size=310, special_tokens=special, initial_alphabet=alphabet, show_progress=False
-        ),
+        trainers.BpeTrainer(vocab_size=310, special_tokens=special, initial_alphabet=alphabet, show_progress=False),
     )
     backend.add_tokens(["<think>"])
     return _finished(backend, "<|im_start|>", "<|im_end|>", add=False)
 
 
-def _finished(
-    backend: Any, bos: str, eos: str, add: bool = True, **named: str
-) -> PreTrainedTokenizerFast:
+def _finished(backend: Any, bos: str, eos: str, add: bool = True, **named: str) -> PreTrainedTokenizerFast:
     from tokenizers.processors import TemplateProcessing
 
     if add:
@@ -115,17 +118,21 @@ def _finished(
             single=f"{bos} $A", pair=pair, special_tokens=[(bos, backend.token_to_id(bos))]
         )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=bos, eos_token=eos, **named)
-    tokenizer.chat_template = (
-        "{% for m in messages %}<|im_start|>{{ m['content'] }}<|im_end|>{% endfor %}"
-    )
+    tokenizer.chat_template = "{% for m in messages %}<|im_start|>{{ m['content'] }}<|im_end|>{% endfor %}"
     return tokenizer
 
 
 def write(
-    path: Path, model: Any, tokenizer: Any, kind: str = "F32", changed: dict[str, Any] | None = None,
-    leave_out: tuple[str, ...] = (), extra: dict[str, np.ndarray[Any, Any]] | None = None,
-    kinds: dict[str, str] | None = None, pre: str = "qwen2",
-) -> Path:  # fmt: skip
+    path: Path,
+    model: Any,
+    tokenizer: Any,
+    kind: str = "F32",
+    changed: dict[str, Any] | None = None,
+    leave_out: tuple[str, ...] = (),
+    extra: dict[str, np.ndarray[Any, Any]] | None = None,
+    kinds: dict[str, str] | None = None,
+    pre: str = "qwen2",
+) -> Path:
     """kind: of matrices whose rows are whole blocks, the rest stays F32; `kinds`: of single tensors.
     changed: metadata to set, or to leave out where None. leave_out, extra: tensors."""
     config = model.config
@@ -153,17 +160,8 @@ def blocks(array: np.ndarray[Any, Any], number: GGMLQuantizationType) -> np.ndar
         return quants.quantize(np.ascontiguousarray(array, np.float32), number)
     except NotImplementedError:
         block, size = GGML_QUANT_SIZES[number]
-        random = np.random.default_rng(len(array)).integers(
-            0, 256, (array.size // block, size), np.uint8
-        )
-        at = {
-            "Q2_K": (80, 82),
-            "Q3_K": (108,),
-            "Q4_K": (0, 2),
-            "Q5_K": (0, 2),
-            "Q6_K": (208,),
-            "IQ4_NL": (0,),
-        }
+        random = np.random.default_rng(len(array)).integers(0, 256, (array.size // block, size), np.uint8)
+        at = {"Q2_K": (80, 82), "Q3_K": (108,), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,), "IQ4_NL": (0,)}
         for start in at[number.name]:
             random[:, start : start + 2] = np.frombuffer(np.float16(0.002).tobytes(), np.uint8)
         return random.reshape(len(array), -1)
@@ -199,11 +197,7 @@ def _tensors(model: Any) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
 
 def _permuted(array: np.ndarray[Any, Any], heads: int) -> np.ndarray[Any, Any]:
     """`permute` of convert_hf_to_gguf.py: halves of a head become neighbours."""
-    return (
-        array.reshape(heads, 2, array.shape[0] // heads // 2, *array.shape[1:])
-        .swapaxes(1, 2)
-        .reshape(array.shape)
-    )
+    return array.reshape(heads, 2, array.shape[0] // heads // 2, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
 
 
 def _metadata(config: Any) -> dict[str, Any]:
@@ -212,7 +206,8 @@ def _metadata(config: Any) -> dict[str, Any]:
     rope = config.rope_parameters
     rope = rope.get("full_attention", rope)
     found = {
-        "general.name": f"tiny {kind}", "general.license": "mit",
+        "general.name": f"tiny {kind}",
+        "general.license": "mit",
         f"{prefix}.block_count": config.num_hidden_layers,
         f"{prefix}.context_length": config.max_position_embeddings,
         f"{prefix}.embedding_length": config.hidden_size,
@@ -223,7 +218,7 @@ def _metadata(config: Any) -> dict[str, Any]:
         f"{prefix}.attention.key_length": getattr(config, "head_dim", None),
         f"{prefix}.attention.value_length": getattr(config, "head_dim", None),
         f"{prefix}.rope.freq_base": float(rope["rope_theta"]),
-    }  # fmt: skip
+    }
     if kind.startswith(("gemma2", "gemma3", "phi3")) and config.sliding_window:
         found[f"{prefix}.attention.sliding_window"] = config.sliding_window
     if kind == "gemma2":
@@ -231,10 +226,11 @@ def _metadata(config: Any) -> dict[str, Any]:
         found[f"{prefix}.final_logit_softcapping"] = config.final_logit_softcapping
     if kind == "granite":
         found |= {
-            "granite.attention.scale": config.attention_multiplier, "granite.logit_scale": config.logits_scaling,
+            "granite.attention.scale": config.attention_multiplier,
+            "granite.logit_scale": config.logits_scaling,
             "granite.embedding_scale": config.embedding_multiplier,
             "granite.residual_scale": config.residual_multiplier,
-        }  # fmt: skip
+        }
     return found
 
 
@@ -246,25 +242,27 @@ def tokenizer_metadata(tokenizer: Any, pre: str) -> dict[str, Any]:
     types = [added.get(i, 6 if t.startswith("<0x") else 1) for i, t in enumerate(tokens)]
     merges = [m if isinstance(m, list) else m.split(" ") for m in definition["model"]["merges"]]
     found = {
-        "tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": types,
-        "tokenizer.ggml.bos_token_id": tokenizer.bos_token_id, "tokenizer.ggml.eos_token_id": tokenizer.eos_token_id,
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": types,
+        "tokenizer.ggml.bos_token_id": tokenizer.bos_token_id,
+        "tokenizer.ggml.eos_token_id": tokenizer.eos_token_id,
         "tokenizer.chat_template": tokenizer.chat_template,
-    }  # fmt: skip
+    }
     starts = tokenizer("a").input_ids[:1] == [tokenizer.bos_token_id]
     found["tokenizer.ggml.add_bos_token"] = starts
     if definition["model"]["byte_fallback"]:
         rank = {a + b: -float(i) for i, (a, b) in reversed(list(enumerate(merges)))}
         scores = [rank.get(t, -1e6 if types[i] == 1 else 0.0) for i, t in enumerate(tokens)]
         prefix = "Prepend" in json.dumps(definition["normalizer"])
-        return {**found, "tokenizer.ggml.model": "llama", "tokenizer.ggml.scores": scores,
-                "tokenizer.ggml.unknown_token_id": 0, "tokenizer.ggml.add_space_prefix": prefix}  # fmt: skip
+        return {
+            **found,
+            "tokenizer.ggml.model": "llama",
+            "tokenizer.ggml.scores": scores,
+            "tokenizer.ggml.unknown_token_id": 0,
+            "tokenizer.ggml.add_space_prefix": prefix,
+        }
     joined = [" ".join(m) for m in merges]
-    return {
-        **found,
-        "tokenizer.ggml.model": "gpt2",
-        "tokenizer.ggml.pre": pre,
-        "tokenizer.ggml.merges": joined,
-    }
+    return {**found, "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": pre, "tokenizer.ggml.merges": joined}
 
 
 def _add(writer: GGUFWriter, key: str, value: Any) -> None:

@@ -43,8 +43,7 @@ def graph(
         initializers.append(numpy_helper.from_array(np.asarray(array, np.float32), f"{name}_values"))
         base.append(helper.make_node("Add", [f"{name}_values", "zero"], [name]))
     infos = [
-        helper.make_tensor_value_info(n, (kinds or {}).get(n, TensorProto.FLOAT), list(s))
-        for n, s in outputs.items()
+        helper.make_tensor_value_info(n, (kinds or {}).get(n, TensorProto.FLOAT), list(s)) for n, s in outputs.items()
     ]
     made = helper.make_graph([*base, *nodes], "test", [image], infos, initializers)
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
@@ -53,11 +52,7 @@ def graph(
 def layer(name: str, array: Array, initializers: list[Any]) -> list[Any]:
     """A fully connected layer whose weights are nought, and whose biases are the array."""
     flat = np.asarray(array, np.float32).reshape(1, -1)
-    for part, value in {
-        "weights": np.zeros_like(flat),
-        "bias": flat,
-        "shape": np.array(array.shape),
-    }.items():
+    for part, value in {"weights": np.zeros_like(flat), "bias": flat, "shape": np.array(array.shape)}.items():
         initializers.append(numpy_helper.from_array(value, f"{name}_{part}"))
     if not any(t.name == "one_one" for t in initializers):
         initializers.append(numpy_helper.from_array(np.array([1, 1]), "one_one"))
@@ -86,9 +81,7 @@ def sigmoid(x: Array) -> Array:
 
 def corners(boxes: Array) -> Array:
     """(…, 4) centre x, centre y, width, height to x1 y1 x2 y2."""
-    return np.concatenate(
-        [boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], -1
-    )
+    return np.concatenate([boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], -1)
 
 
 def cells() -> tuple[Array, Array]:
@@ -102,10 +95,7 @@ def cells() -> tuple[Array, Array]:
 
 def ultralytics(classes: int, beside: int, transposed: bool = False) -> onnx.ModelProto:
     """Boxes, class probabilities, and as many other numbers beside them."""
-    arrays = {
-        "box": RANDOM.random((1, 4, CELLS)) * 50,
-        "logits": RANDOM.standard_normal((1, classes, CELLS)),
-    }
+    arrays = {"box": RANDOM.random((1, 4, CELLS)) * 50, "logits": RANDOM.standard_normal((1, classes, CELLS))}
     nodes = [helper.make_node("Sigmoid", ["logits"], ["likely"])]
     parts = ["box", "likely"]
     if beside:

@@ -42,10 +42,19 @@ def bitnet(path: Path, **given: Any) -> Path:
     """BitNet b1.58 with the real architecture, random master weights, rounded as it runs."""
     tokenizer = byte_level()
     sizes = {
-        "vocab_size": len(tokenizer), "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2,
-        "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 256, "hidden_act": "relu2",
-        "tie_word_embeddings": True, "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "rms_norm_eps": 1e-5,
-    }  # fmt: skip
+        "vocab_size": len(tokenizer),
+        "hidden_size": 128,
+        "intermediate_size": 256,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": 256,
+        "hidden_act": "relu2",
+        "tie_word_embeddings": True,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "rms_norm_eps": 1e-5,
+    }
     torch.manual_seed(3)
     model = AutoModelForCausalLM.from_config(BitNetConfig(**{**sizes, **given}), dtype=torch.bfloat16)
     with torch.no_grad():
@@ -53,8 +62,12 @@ def bitnet(path: Path, **given: Any) -> Path:
             parameter.normal_(0, 0.1) if parameter.dim() > 1 else parameter.uniform_(0.5, 1.5)
     _save(path, model, tokenizer, True)
     config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    config["quantization_config"] = {"quant_method": "bitnet", "linear_class": "autobitlinear",
-                                     "quantization_mode": "online", "modules_to_not_convert": None}  # fmt: skip
+    config["quantization_config"] = {
+        "quant_method": "bitnet",
+        "linear_class": "autobitlinear",
+        "quantization_mode": "online",
+        "modules_to_not_convert": None,
+    }
     (path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return path
 
@@ -87,7 +100,5 @@ def text_file(path: Path, words: int = 900) -> Path:
         "it",
         "said",
     ]
-    path.write_text(
-        " ".join(vocabulary[(i * i + 3 * i) % len(vocabulary)] for i in range(words)), encoding="utf-8"
-    )
+    path.write_text(" ".join(vocabulary[(i * i + 3 * i) % len(vocabulary)] for i in range(words)), encoding="utf-8")
     return path

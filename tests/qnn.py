@@ -18,16 +18,22 @@ SIDE, CELLS = 32, 16  # of the small detector: its image, and the places it look
 
 
 def model(
-    nodes: Sequence[onnx.NodeProto], image: Sequence[int], outputs: dict[str, Sequence[int]],
-    weights: dict[str, Array], contrib: bool = False,
-) -> onnx.ModelProto:  # fmt: skip
+    nodes: Sequence[onnx.NodeProto],
+    image: Sequence[int],
+    outputs: dict[str, Sequence[int]],
+    weights: dict[str, Array],
+    contrib: bool = False,
+) -> onnx.ModelProto:
     def info(name: str, shape: Sequence[int]) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
 
     graph = helper.make_graph(
-        list(nodes), "test", [info("image", image)], [info(n, s) for n, s in outputs.items()],
+        list(nodes),
+        "test",
+        [info("image", image)],
+        [info(n, s) for n, s in outputs.items()],
         [numpy_helper.from_array(np.asarray(w), n) for n, w in weights.items()],
-    )  # fmt: skip
+    )
     opsets = [helper.make_opsetid("", 17), *([helper.make_opsetid("com.microsoft", 1)] * contrib)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=9)
 
@@ -39,9 +45,7 @@ def conv_and_silu(height: int, width: int = 12, channels: int = 32) -> onnx.Mode
         helper.make_node("Sigmoid", ["c"], ["s"], "sigmoid"),
         helper.make_node("Mul", ["c", "s"], ["y"], "product"),
     ]
-    return model(
-        nodes, [1, 8, height, width], {"y": [1, channels, height, width]}, {"w": weights * 0.3}
-    )
+    return model(nodes, [1, 8, height, width], {"y": [1, channels, height, width]}, {"w": weights * 0.3})
 
 
 def detector(*middle: str, suppress: bool = False) -> onnx.ModelProto:
@@ -73,10 +77,15 @@ def detector(*middle: str, suppress: bool = False) -> onnx.ModelProto:
     weights = {
         "w0": rng.standard_normal((8, 3, 8, 8)).astype(np.float32) * 0.1,
         "w1": rng.standard_normal((6, 8, 1, 1)).astype(np.float32),
-        "w2": rng.standard_normal((8, 8, 1, 1)).astype(np.float32) * 0.3, "rows": np.array([1, 6, 16]),
-        "parts": np.array([4, 2]), "middle": np.tile(centres, 2).astype(np.float32),
-        "zero": np.array([0]), "two": np.array([2]), "four": np.array([4]), "last": np.array([2]),
-    }  # fmt: skip
+        "w2": rng.standard_normal((8, 8, 1, 1)).astype(np.float32) * 0.3,
+        "rows": np.array([1, 6, 16]),
+        "parts": np.array([4, 2]),
+        "middle": np.tile(centres, 2).astype(np.float32),
+        "zero": np.array([0]),
+        "two": np.array([2]),
+        "four": np.array([4]),
+        "last": np.array([2]),
+    }
     outputs: dict[str, Sequence[int]] = {"boxes": [1, 16, 4], "scores": [1, 16, 2]}
     made = model(nodes, [1, 3, SIDE, SIDE], outputs, weights)
     return _suppressing(made) if suppress else made
@@ -85,27 +94,30 @@ def detector(*middle: str, suppress: bool = False) -> onnx.ModelProto:
 def _suppressing(made: onnx.ModelProto) -> onnx.ModelProto:
     """With NonMaxSuppression at its end, as boxes, scores and labels of what is left."""
     graph = made.graph
-    for name, value in {"most": np.array([10]), "overlap": np.array([0.5], np.float32),
-                        "third": np.array([2])}.items():  # fmt: skip
+    for name, value in {"most": np.array([10]), "overlap": np.array([0.5], np.float32), "third": np.array([2])}.items():
         graph.initializer.append(numpy_helper.from_array(value, name))
-    graph.node.extend([
-        helper.make_node("Transpose", ["scores"], ["by_class"], "net/by_class", perm=[0, 2, 1]),
-        helper.make_node("NonMaxSuppression", ["boxes", "by_class", "most", "overlap"], ["kept"], "net/nms"),
-        helper.make_node("Gather", ["kept", "third"], ["which2"], "net/which", axis=1),
-        helper.make_node("Squeeze", ["which2", "last1"], ["which"], "net/which1"),
-        helper.make_node("Gather", ["boxes", "which"], ["k_boxes"], "net/k_boxes", axis=1),
-        helper.make_node("ReduceMax", ["scores"], ["best"], "net/best", axes=[2], keepdims=0),
-        helper.make_node("Gather", ["best", "which"], ["k_scores"], "net/k_scores", axis=1),
-        helper.make_node("ArgMax", ["scores"], ["class"], "net/class", axis=2, keepdims=0),
-        helper.make_node("Gather", ["class", "which"], ["k_labels"], "net/k_labels", axis=1),
-    ])  # fmt: skip
+    graph.node.extend(
+        [
+            helper.make_node("Transpose", ["scores"], ["by_class"], "net/by_class", perm=[0, 2, 1]),
+            helper.make_node("NonMaxSuppression", ["boxes", "by_class", "most", "overlap"], ["kept"], "net/nms"),
+            helper.make_node("Gather", ["kept", "third"], ["which2"], "net/which", axis=1),
+            helper.make_node("Squeeze", ["which2", "last1"], ["which"], "net/which1"),
+            helper.make_node("Gather", ["boxes", "which"], ["k_boxes"], "net/k_boxes", axis=1),
+            helper.make_node("ReduceMax", ["scores"], ["best"], "net/best", axes=[2], keepdims=0),
+            helper.make_node("Gather", ["best", "which"], ["k_scores"], "net/k_scores", axis=1),
+            helper.make_node("ArgMax", ["scores"], ["class"], "net/class", axis=2, keepdims=0),
+            helper.make_node("Gather", ["class", "which"], ["k_labels"], "net/k_labels", axis=1),
+        ]
+    )
     graph.initializer.append(numpy_helper.from_array(np.array([1]), "last1"))
     del graph.output[:]
-    graph.output.extend([
-        helper.make_tensor_value_info("k_boxes", TensorProto.FLOAT, [1, "n", 4]),
-        helper.make_tensor_value_info("k_scores", TensorProto.FLOAT, [1, "n"]),
-        helper.make_tensor_value_info("k_labels", TensorProto.INT64, [1, "n"]),
-    ])  # fmt: skip
+    graph.output.extend(
+        [
+            helper.make_tensor_value_info("k_boxes", TensorProto.FLOAT, [1, "n", 4]),
+            helper.make_tensor_value_info("k_scores", TensorProto.FLOAT, [1, "n"]),
+            helper.make_tensor_value_info("k_labels", TensorProto.INT64, [1, "n"]),
+        ]
+    )
     return made
 
 
@@ -136,9 +148,7 @@ def on_sixteen_bits(graph: onnx.ModelProto, image: Array) -> onnx.ModelProto:
     probe = onnx.ModelProto()
     probe.CopyFrom(graph)
     known = {o.name for o in graph.graph.output}
-    probe.graph.output.extend(
-        onnx.ValueInfoProto(name=o) for n in graph.graph.node for o in n.output if o not in known
-    )
+    probe.graph.output.extend(onnx.ValueInfoProto(name=o) for n in graph.graph.node for o in n.output if o not in known)
     values = {"image": image, **on_cpu(probe, image)}
     ranges = {n: (min(float(v.min()), 0.0), max(float(v.max()), 0.0)) for n, v in values.items()}
     return write(graph, ranges, ranges, {n.name for n in graph.graph.node}, set())

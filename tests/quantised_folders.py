@@ -66,7 +66,7 @@ def true_weight(q: Tensor, scale: Tensor, zero: Tensor, index: Tensor) -> Tensor
 
 def gptq(
     weight: Tensor, bits: int = 4, group: int = 64, later: bool = False, even: bool = False, ordered: bool = True
-) -> Made:  # fmt: skip
+) -> Made:
     """AutoGPTQ's tensors; not `ordered`: inputs are dealt to the groups one by one (desc_act)."""
     columns = weight.shape[1]
     index = torch.arange(columns) // group
@@ -76,9 +76,11 @@ def gptq(
     q, scale, zero = rounded(weight[:, sort], bits, group, even)
     q = q[:, sort.argsort()]
     tensors = {
-        "qweight": packed(q, bits).T.contiguous(), "qzeros": packed(zero.T - (0 if later else 1), bits),
-        "scales": scale.T.contiguous().half(), "g_idx": index.to(torch.int32),
-    }  # fmt: skip
+        "qweight": packed(q, bits).T.contiguous(),
+        "qzeros": packed(zero.T - (0 if later else 1), bits),
+        "scales": scale.T.contiguous().half(),
+        "g_idx": index.to(torch.int32),
+    }
     return tensors, true_weight(q, scale, zero, index)
 
 
@@ -93,9 +95,7 @@ def awq(weight: Tensor, group: int = 64) -> Made:
     return tensors, true_weight(q, scale, zero, torch.arange(weight.shape[1]) // group)
 
 
-def compressed(
-    weight: Tensor, bits: int, group: int = 0, even: bool = True, whole_bytes: bool = False
-) -> Made:
+def compressed(weight: Tensor, bits: int, group: int = 0, even: bool = True, whole_bytes: bool = False) -> Made:
     """compressed-tensors; no `group`: a scale for each output."""
     columns = weight.shape[1]
     q, scale, zero = rounded(weight, bits, group or columns, even)
@@ -119,10 +119,26 @@ def fp8(weight: Tensor, block: int = 0) -> Made:
     return tensors, (stored.float() * scale).reshape(weight.shape)
 
 
-NF4 = torch.tensor([
-    -1.0, -0.6961928, -0.52507305, -0.39491749, -0.28444138, -0.18477343, -0.09105004, 0.0, 0.0795803, 0.1609302,
-    0.24611230, 0.33791524, 0.44070983, 0.56261700, 0.72295684, 1.0,
-])  # fmt: skip
+NF4 = torch.tensor(
+    [
+        -1.0,
+        -0.6961928,
+        -0.52507305,
+        -0.39491749,
+        -0.28444138,
+        -0.18477343,
+        -0.09105004,
+        0.0,
+        0.0795803,
+        0.1609302,
+        0.24611230,
+        0.33791524,
+        0.44070983,
+        0.56261700,
+        0.72295684,
+        1.0,
+    ]
+)
 
 
 def nf4(weight: Tensor) -> Made:
@@ -132,9 +148,11 @@ def nf4(weight: Tensor) -> Made:
     q = (x / scale[:, None])[..., None].sub(NF4).abs().argmin(-1).flatten()
     state = {"quant_type": "nf4", "blocksize": 64, "dtype": "float32", "shape": list(weight.shape)}
     tensors = {
-        "weight": ((q[::2] << 4) | q[1::2]).to(torch.uint8)[:, None], "weight.absmax": scale, "weight.quant_map": NF4.clone(),
+        "weight": ((q[::2] << 4) | q[1::2]).to(torch.uint8)[:, None],
+        "weight.absmax": scale,
+        "weight.quant_map": NF4.clone(),
         "weight.quant_state.bitsandbytes__nf4": torch.tensor(list(json.dumps(state).encode()), dtype=torch.uint8),
-    }  # fmt: skip
+    }
     return tensors, (NF4[q].reshape(-1, 64) * scale[:, None]).reshape(weight.shape)
 
 
@@ -174,17 +192,15 @@ def _weights(bits: int, group: int = 0, **more: Any) -> dict[str, Any]:
 
 _GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 64, "desc_act": False, "sym": False}
 _DYNAMIC = {
-    **_GPTQ, "group_size": 32, "dynamic": {r"+:.*\.down_proj.*": {"bits": 8, "group_size": 64}, r"-:.*\.0\..*": {}},
-}  # fmt: skip
+    **_GPTQ,
+    "group_size": 32,
+    "dynamic": {r"+:.*\.down_proj.*": {"bits": 8, "group_size": 64}, r"-:.*\.0\..*": {}},
+}
 _PACKED = {"quant_method": "compressed-tensors", "format": "pack-quantized", "ignore": ["lm_head"]}
 
 
 def _one(weights: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {
-        **_PACKED,
-        "config_groups": {"group_0": {"targets": ["Linear"], "weights": weights}},
-        **more,
-    }
+    return {**_PACKED, "config_groups": {"group_0": {"targets": ["Linear"], "weights": weights}}, **more}
 
 
 def _dynamic(name: str, weight: Tensor) -> Made | None:
@@ -206,32 +222,67 @@ KINDS: dict[str, Kind] = {
     "gptq, 8 bits": Kind({**_GPTQ, "bits": 8}, lambda n, w: gptq(w, 8)),
     "gptq, 3 bits": Kind({**_GPTQ, "bits": 3, "group_size": 32}, lambda n, w: gptq(w, 3, 32)),
     "gptq, dynamic": Kind(_DYNAMIC, _dynamic),
-    "gptq, desc_act": Kind({**_GPTQ, "group_size": 32, "desc_act": True}, lambda n, w: gptq(w, 4, 32, ordered=False), False),
-    "awq": Kind({"quant_method": "awq", "bits": 4, "group_size": 64, "zero_point": True, "version": "gemm"},
-                lambda n, w: awq(w)),
-    "awq, not all": Kind({"quant_method": "awq", "w_bit": 4, "q_group_size": 64, "version": "GEMM",
-                          "modules_to_not_convert": ["down_proj"]}, lambda n, w: None if _down(n) else awq(w)),
+    "gptq, desc_act": Kind(
+        {**_GPTQ, "group_size": 32, "desc_act": True}, lambda n, w: gptq(w, 4, 32, ordered=False), False
+    ),
+    "awq": Kind(
+        {"quant_method": "awq", "bits": 4, "group_size": 64, "zero_point": True, "version": "gemm"}, lambda n, w: awq(w)
+    ),
+    "awq, not all": Kind(
+        {
+            "quant_method": "awq",
+            "w_bit": 4,
+            "q_group_size": 64,
+            "version": "GEMM",
+            "modules_to_not_convert": ["down_proj"],
+        },
+        lambda n, w: None if _down(n) else awq(w),
+    ),
     "compressed, 4 bits in groups": Kind(_one(_weights(4, 64)), lambda n, w: compressed(w, 4, 64)),
-    "compressed, with zero points": Kind(_one(_weights(4, 64, symmetric=False)), lambda n, w: compressed(w, 4, 64, False)),
+    "compressed, with zero points": Kind(
+        _one(_weights(4, 64, symmetric=False)), lambda n, w: compressed(w, 4, 64, False)
+    ),
     "compressed, 4 bits an output": Kind(_one(_weights(4)), lambda n, w: compressed(w, 4)),
     "compressed, 8 bits an output": Kind(_one(_weights(8)), lambda n, w: compressed(w, 8)),
     "compressed, two groups": Kind(
-        {**_PACKED, "format": "mixed-precision", "config_groups": {
-            "group_0": {"targets": [r"re:.*down_proj$"], "weights": _weights(8), "format": "pack-quantized"},
-            "group_1": {"targets": ["Linear"], "weights": _weights(4, 32, symmetric=False), "format": "pack-quantized"}}},
-        _two),
-    "compressed, whole bytes": Kind(_one(_weights(8), format="int-quantized"), lambda n, w: compressed(w, 8, whole_bytes=True)),
+        {
+            **_PACKED,
+            "format": "mixed-precision",
+            "config_groups": {
+                "group_0": {"targets": [r"re:.*down_proj$"], "weights": _weights(8), "format": "pack-quantized"},
+                "group_1": {
+                    "targets": ["Linear"],
+                    "weights": _weights(4, 32, symmetric=False),
+                    "format": "pack-quantized",
+                },
+            },
+        },
+        _two,
+    ),
+    "compressed, whole bytes": Kind(
+        _one(_weights(8), format="int-quantized"), lambda n, w: compressed(w, 8, whole_bytes=True)
+    ),
     "compressed, floats of 8 bits": Kind(
-        _one({**_weights(8), "type": "float"}, format="float-quantized"), lambda n, w: fp8(w), False),
-    "nf4": Kind({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
-                lambda n, w: nf4(w), False),
-    "nf4, stored as bfloat16": Kind({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_storage": "bfloat16"},
-                                    lambda n, w: in_bfloat16(nf4(w)), False),
+        _one({**_weights(8), "type": "float"}, format="float-quantized"), lambda n, w: fp8(w), False
+    ),
+    "nf4": Kind(
+        {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, lambda n, w: nf4(w), False
+    ),
+    "nf4, stored as bfloat16": Kind(
+        {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_storage": "bfloat16"},
+        lambda n, w: in_bfloat16(nf4(w)),
+        False,
+    ),
     "int8": Kind({"quant_method": "bitsandbytes", "load_in_8bit": True}, lambda n, w: int8(w)),
-    "fp8 in blocks": Kind({"quant_method": "fp8", "weight_block_size": [32, 32], "activation_scheme": "dynamic"},
-                          lambda n, w: _renamed(fp8(w, 32)), False),
-    "fp8, a scale a layer": Kind({"quant_method": "fp8", "activation_scheme": "static"}, lambda n, w: fp8_layer(w), False),
-}  # fmt: skip
+    "fp8 in blocks": Kind(
+        {"quant_method": "fp8", "weight_block_size": [32, 32], "activation_scheme": "dynamic"},
+        lambda n, w: _renamed(fp8(w, 32)),
+        False,
+    ),
+    "fp8, a scale a layer": Kind(
+        {"quant_method": "fp8", "activation_scheme": "static"}, lambda n, w: fp8_layer(w), False
+    ),
+}
 
 
 def _renamed(made: Made) -> Made:
@@ -252,9 +303,7 @@ def write(path: Path, kind: Kind) -> dict[str, Tensor]:
             tensors[name] = weight
             continue
         layer, weights[name] = made
-        tensors |= {
-            f"{name.removesuffix('.weight')}.{part}": t.contiguous() for part, t in layer.items()
-        }
+        tensors |= {f"{name.removesuffix('.weight')}.{part}": t.contiguous() for part, t in layer.items()}
     (path / "model.safetensors").unlink()
     save_file(tensors, path / "model.safetensors", {"format": "pt"})
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
@@ -292,9 +341,7 @@ def windows() -> list[list[int]]:
     from edgekit.corpus import read_texts, windows_of
 
     tokenizer = Tokenizer.from_file(str(language.stories() / "tokenizer.json"))
-    return windows_of(
-        read_texts(language.stories_text()), lambda t: tokenizer.encode(t).ids, 512, 2, "text"
-    )
+    return windows_of(read_texts(language.stories_text()), lambda t: tokenizer.encode(t).ids, 512, 2, "text")
 
 
 def perplexities(path: Path, kind: Kind) -> dict[str, float]:
@@ -308,9 +355,14 @@ def perplexities(path: Path, kind: Kind) -> dict[str, float]:
             found[name] = 0.0
             continue
         (made,) = edgekit.convert(
-            str(path / "model"), precisions=precisions, eval=language.stories_text(), text={}, eval_windows=2,
-            out=path / "out", launches=0,
-        )  # fmt: skip
+            str(path / "model"),
+            precisions=precisions,
+            eval=language.stories_text(),
+            text={},
+            eval_windows=2,
+            out=path / "out",
+            launches=0,
+        )
         (found[name],) = (m.value for m in made.receipt.measurements if m.name == "perplexity")
     return found
 

@@ -24,12 +24,27 @@ def started(
 
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))  # type: ignore[arg-type]
 
-    command = [sys.executable, "-m", "edgekit.cli.main", "serve", str(package), "--port", "0", "--json", *map(str, words)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "edgekit.cli.main",
+        "serve",
+        str(package),
+        "--port",
+        "0",
+        "--json",
+        *map(str, words),
+    ]
     with contextlib.ExitStack() as stack:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, encoding="utf-8", env={**os.environ, **environment},
-            stderr=log and stack.enter_context(open(log, "wb")), preexec_fn=limit if files else None,
-        )  # fmt: skip
+            command,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            env={**os.environ, **environment},
+            stderr=log and stack.enter_context(open(log, "wb")),
+            preexec_fn=limit if files else None,
+        )
     assert process.stdout is not None
     said = ""
     while "}" not in said:

@@ -23,11 +23,21 @@ def suppressing(ending: str, batch: bool = True) -> onnx.ModelProto:
     constants: dict[str, Array] = {
         "w0": rng.standard_normal((16, 3, 8, 8)).astype(np.float32) * 0.15,
         "w1": rng.standard_normal((CLASSES, 16, 3, 3)).astype(np.float32) * 0.15,
-        "flat": np.array([1, CLASSES, -1]), "most": np.array([20]), "overlap": np.array([0.5], np.float32),
-        "least": np.array([0.6], np.float32), "zero": np.array([0]), "one": np.array([1]), "two": np.array([2]),
-        "three": np.array([3]), "boxes_in": _boxes(), "nought": np.array(0, np.float32), "rows": np.array([-1]),
-        "axis1": np.array([1]), "axis0": np.array([0]), "half": np.array(0.5, np.float32),
-    }  # fmt: skip
+        "flat": np.array([1, CLASSES, -1]),
+        "most": np.array([20]),
+        "overlap": np.array([0.5], np.float32),
+        "least": np.array([0.6], np.float32),
+        "zero": np.array([0]),
+        "one": np.array([1]),
+        "two": np.array([2]),
+        "three": np.array([3]),
+        "boxes_in": _boxes(),
+        "nought": np.array(0, np.float32),
+        "rows": np.array([-1]),
+        "axis1": np.array([1]),
+        "axis0": np.array([0]),
+        "half": np.array(0.5, np.float32),
+    }
     nodes = [
         helper.make_node("Sub", ["image", "half"], ["centred"]),
         helper.make_node("Conv", ["centred", "w0"], ["cells"], strides=[8, 8]),
@@ -48,7 +58,7 @@ def suppressing(ending: str, batch: bool = True) -> onnx.ModelProto:
         helper.make_node("Unsqueeze", ["score_i", "axis1"], ["score"]),
         helper.make_node("Cast", ["batch_i"], ["batch"], to=TensorProto.FLOAT),
         helper.make_node("Cast", ["class_i"], ["class"], to=TensorProto.FLOAT),
-    ]  # fmt: skip
+    ]
     outputs: dict[str, tuple[list[Any], int]] = {}
     words = ending.split()
     if len(words) > 1:

@@ -72,9 +72,7 @@ def graph(case: Case, after_conv: bool = False) -> onnx.ModelProto:
     shape = (case.shape[0], 3, *case.shape[2:]) if after_conv else case.shape
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
     model = helper.make_model(
-        helper.make_graph([], "case", [value], []),
-        opset_imports=[helper.make_opsetid("", case.opset)],
-        ir_version=10,
+        helper.make_graph([], "case", [value], []), opset_imports=[helper.make_opsetid("", case.opset)], ir_version=10
     )
     editor, x = Editor(model), "x"
     if after_conv:
@@ -89,9 +87,7 @@ def graph(case: Case, after_conv: bool = False) -> onnx.ModelProto:
 def reference(model: onnx.ModelProto, feed: Mapping[str, Array]) -> dict[str, Array]:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [v.name for v in session.get_outputs()]
     return dict(zip(names, map(np.asarray, session.run(names, dict(feed)))))
 
@@ -110,9 +106,7 @@ def agree(
     for value in model.graph.input:
         size = [d.dim_value for d in value.type.tensor_type.shape.dim]
         feed[value.name] = np.asarray(rng.normal(size=size) * scale, np.float32)
-        stored[value.name] = (
-            feed[value.name].transpose(0, 2, 3, 1) if value.name in images else feed[value.name]
-        )
+        stored[value.name] = feed[value.name].transpose(0, 2, 3, 1) if value.name in images else feed[value.name]
     want = reference(model, feed)
     lowered = lower(model, images)
     assert lowered.inputs == {n: a.shape for n, a in stored.items()}

@@ -38,14 +38,8 @@ import models
 from edgekit.settings import cache_folder
 
 _CHILD = Path(__file__).with_name("child.py")
-_PEERS = {
-    "llama": ("llama-cpp-python==0.3.36",),
-    "openvino_pipeline": ("openvino-genai==2026.4.1.0", "nncf==3.4.0"),
-}
-_WAYS = {
-    False: ("-p w4", "-p w4 --bits 7"),
-    True: ("-p ternary --mode fast", "-p ternary --mode exact"),
-}
+_PEERS = {"llama": ("llama-cpp-python==0.3.36",), "openvino_pipeline": ("openvino-genai==2026.4.1.0", "nncf==3.4.0")}
+_WAYS = {False: ("-p w4", "-p w4 --bits 7"), True: ("-p ternary --mode fast", "-p ternary --mode exact")}
 _WRITTEN, _CONTEXT = 64, 512
 
 
@@ -61,13 +55,7 @@ class Contender:
     kl: float | None = None
 
     def run(self, threads: int, **more: Any) -> str:
-        given = {
-            "threads": threads,
-            "context": self.context,
-            "prompt": self.prompt,
-            "written": _WRITTEN,
-            **more,
-        }
+        given = {"threads": threads, "context": self.context, "prompt": self.prompt, "written": _WRITTEN, **more}
         return child(self.python, self.engine, self.model, given)
 
     def middle(self, what: str) -> float:
@@ -80,8 +68,14 @@ class Contender:
 
 
 def child(python: str, engine: str, model: Path, given: dict[str, Any]) -> str:
-    ran = subprocess.run([python, str(_CHILD), engine, str(model), json.dumps(given)], capture_output=True, text=True,
-                         env={**os.environ, "OMP_NUM_THREADS": str(given.get("threads", 2))}, encoding="utf-8", errors="replace")  # fmt: skip
+    ran = subprocess.run(
+        [python, str(_CHILD), engine, str(model), json.dumps(given)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": str(given.get("threads", 2))},
+        encoding="utf-8",
+        errors="replace",
+    )
     if ran.returncode:
         raise RuntimeError(f"{engine}: {(ran.stderr.strip().splitlines() or ['no message'])[-1]}")
     return ran.stdout
@@ -111,15 +105,8 @@ def contenders(folder: Path, work: Path, options: argparse.Namespace) -> list[Co
         found.append(Contender(name, engine, python, model, context, options.prompt))
 
     for way in options.convert or _WAYS[ternary]:
-        made = once(
-            work / f"{way}-{context}".replace(" ", ""), models.package, folder, context, *way.split()
-        )
-        add(
-            f"edgekit {way.removeprefix('-p ')}",
-            "edgekit_runtime",
-            sys.executable,
-            next(made.iterdir()),
-        )
+        made = once(work / f"{way}-{context}".replace(" ", ""), models.package, folder, context, *way.split())
+        add(f"edgekit {way.removeprefix('-p ')}", "edgekit_runtime", sys.executable, next(made.iterdir()))
         if len(found) == 1:
             add("onnxruntime-genai, same", "genai_loop", sys.executable, found[0].model)
     if options.alone:
@@ -164,9 +151,7 @@ def divergences(found: list[Contender], folder: Path, work: Path, text: Path | N
             out = work / "logits.npy"
             contender.run(2, windows=str(known / "windows.npy"), logits=str(out))
             contender.kl = kl(out)
-    print(
-        f"transformers in float32 differs from itself, eager from sdpa attention, by {kl(known / 'sdpa.npy'):.5f}"
-    )
+    print(f"transformers in float32 differs from itself, eager from sdpa attention, by {kl(known / 'sdpa.npy'):.5f}")
 
 
 def _log_softmax(logits: Any) -> Any:
@@ -198,39 +183,36 @@ def show(found: list[Contender], threads: int, read: float) -> None:
     for c in found:
         ratios = f"{first.middle('prompt') / c.middle('prompt'):.2f}, {first.middle('decode') / c.middle('decode'):.2f}"
         kl = "" if c.kl is None else f"{c.kl:.5f}"
-        print(f"{c.name:28}{kl:>9}{c.middle('prompt'):10.1f}{c.middle('decode'):9.1f}{c.middle('load'):8.2f}"
-              f"{c.middle('memory') / 1e6:9.0f}{c.size / 1e6:9.1f}   {ratios}")  # fmt: skip
+        print(
+            f"{c.name:28}{kl:>9}{c.middle('prompt'):10.1f}{c.middle('decode'):9.1f}{c.middle('load'):8.2f}"
+            f"{c.middle('memory') / 1e6:9.0f}{c.size / 1e6:9.1f}   {ratios}"
+        )
     wrapped = [a["decode"] / b["decode"] for a, b in zip(found[1].seen, first.seen)]
-    print(
-        f"edgekit's runtime takes {statistics.median(wrapped) - 1:+.1%} of onnxruntime-genai's own loop a token"
-    )
+    print(f"edgekit's runtime takes {statistics.median(wrapped) - 1:+.1%} of onnxruntime-genai's own loop a token")
     weights = (first.model / "model.onnx.data").stat().st_size
-    print(
-        f"{first.name} writes at {first.middle('decode') * weights / read:.0%} of the memory's bandwidth"
-    )
+    print(f"{first.name} writes at {first.middle('decode') * weights / read:.0%} of the memory's bandwidth")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=models.SHAPES, default="smollm2-135m")
     parser.add_argument("--model", type=Path, help="A Hugging Face folder instead of a shape.")
     parser.add_argument("--text", type=Path, help="Measure KL on it instead of what the model writes.")
-    parser.add_argument("--prompt", type=int, default=128, help="Tokens of the prompt; the context is twice that, "
-                        "512 at least.")  # fmt: skip
     parser.add_argument(
-        "--alone",
-        action="store_true",
-        help="No other engines: one package of edgekit's against another.",
+        "--prompt", type=int, default=128, help="Tokens of the prompt; the context is twice that, 512 at least."
+    )
+    parser.add_argument(
+        "--alone", action="store_true", help="No other engines: one package of edgekit's against another."
     )
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--convert", action="append", help="Options of edgekit convert for a package of its own, "
-                        "as one word; once or more. Without: -p w4, and with --bits 7; of BitNet both modes.")  # fmt: skip
     parser.add_argument(
-        "--work", type=Path, help="Make the models in this folder; those there are used again."
+        "--convert",
+        action="append",
+        help="Options of edgekit convert for a package of its own, "
+        "as one word; once or more. Without: -p w4, and with --bits 7; of BitNet both modes.",
     )
+    parser.add_argument("--work", type=Path, help="Make the models in this folder; those there are used again.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)

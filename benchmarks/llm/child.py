@@ -56,8 +56,7 @@ def main() -> None:
         windows = np.load(options["windows"])
         half = windows.shape[1] // 2
         rows = [
-            [engine.read(w[:half].tolist()).copy(), *(engine.step(int(t)).copy() for t in w[half:-1])]
-            for w in windows
+            [engine.read(w[:half].tolist()).copy(), *(engine.step(int(t)).copy() for t in w[half:-1])] for w in windows
         ]
         np.save(options["logits"], np.array(rows, np.float32))
         return
@@ -66,9 +65,7 @@ def main() -> None:
     read, wrote = engine.timed(prompt, options["written"])
     with open("/proc/self/status", encoding="utf-8") as status:
         peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) * 1024
-    print(
-        json.dumps({"load": loaded, "prompt": len(prompt) / read, "decode": 1 / wrote, "memory": peak})
-    )
+    print(json.dumps({"load": loaded, "prompt": len(prompt) / read, "decode": 1 / wrote, "memory": peak}))
 
 
 if __name__ == "__main__":

@@ -19,9 +19,7 @@ class Llama(Engine):
     def __init__(self, model: str, options: dict[str, Any]) -> None:
         llama_cpp.llama_log_set(_silent, None)
         llama_cpp.llama_backend_init()
-        self._model = llama_cpp.llama_model_load_from_file(
-            model.encode(), llama_cpp.llama_model_default_params()
-        )
+        self._model = llama_cpp.llama_model_load_from_file(model.encode(), llama_cpp.llama_model_default_params())
         settings = llama_cpp.llama_context_default_params()
         settings.n_ctx = settings.n_batch = settings.n_ubatch = options["context"]
         settings.n_threads = settings.n_threads_batch = options["threads"]

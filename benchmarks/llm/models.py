@@ -11,8 +11,14 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # tests/gguf_files.py writes models
 
-_WIDTHS = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
-           "vocab_size")  # fmt: skip
+_WIDTHS = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "vocab_size",
+)
 SHAPES = {
     "tiny": (256, 512, 2, 4, 2, 1024),
     "smollm2-135m": (576, 1536, 30, 9, 3, 49152),
@@ -34,11 +40,16 @@ def random_model(folder: Path, shape: str) -> None:
     torch.manual_seed(0)
     tokenizer = byte_level()
     config = AutoConfig.for_model(
-        "bitnet" if shape.startswith("bitnet") else "llama", **dict(zip(_WIDTHS, SHAPES[shape])),
-        max_position_embeddings=4096, rms_norm_eps=1e-5, tie_word_embeddings=True,
-        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=None,
+        "bitnet" if shape.startswith("bitnet") else "llama",
+        **dict(zip(_WIDTHS, SHAPES[shape])),
+        max_position_embeddings=4096,
+        rms_norm_eps=1e-5,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=None,
         hidden_act="silu",  # of BitNet as well, where llama.cpp knows nothing else
-    )  # fmt: skip
+    )
     model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     with torch.no_grad():
         model.model.norm.weight.fill_(3 / (config.hidden_size**0.5 * config.initializer_range))
@@ -48,8 +59,23 @@ def random_model(folder: Path, shape: str) -> None:
 
 def package(out: Path, folder: Path, context: int, *words: str) -> None:
     """edgekit's, by its command line; nothing is evaluated, and so nothing refused."""
-    command = [sys.executable, "-m", "edgekit.cli.main", "convert", str(folder), "--name", "model", "--launches", "0",
-               "--context", str(context), "-o", str(out), "--json", *words]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "edgekit.cli.main",
+        "convert",
+        str(folder),
+        "--name",
+        "model",
+        "--launches",
+        "0",
+        "--context",
+        str(context),
+        "-o",
+        str(out),
+        "--json",
+        *words,
+    ]
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
 
 
@@ -62,10 +88,7 @@ def gguf(out: Path, folder: Path, kind: str) -> None:
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    changed = {
-        "general.file_type": 1,
-        **_padded(tokenizer_metadata(tokenizer, "qwen2"), model.config.vocab_size),
-    }
+    changed = {"general.file_type": 1, **_padded(tokenizer_metadata(tokenizer, "qwen2"), model.config.vocab_size)}
     table = {"token_embd.weight": "F16"}
     write(out, model, tokenizer, kind, changed=changed, kinds=table)
 
@@ -73,10 +96,7 @@ def gguf(out: Path, folder: Path, kind: str) -> None:
 def _padded(metadata: dict[str, Any], size: int) -> dict[str, Any]:
     """A vocabulary as long as the table: llama.cpp opens no other."""
     more = range(len(metadata["tokenizer.ggml.tokens"]), size)
-    named = {
-        "tokenizer.ggml.tokens": [f"<unused{i}>" for i in more],
-        "tokenizer.ggml.token_type": [5] * len(more),
-    }
+    named = {"tokenizer.ggml.tokens": [f"<unused{i}>" for i in more], "tokenizer.ggml.token_type": [5] * len(more)}
     return {key: metadata[key] + rest for key, rest in named.items()}
 
 
@@ -95,9 +115,7 @@ def reference(out: Path, folder: Path, text: Path | None) -> None:
     for way in ("eager", "sdpa"):
         model.set_attn_implementation(way)
         with torch.no_grad():
-            logits = [
-                model(torch.tensor(w[None])).logits[0, half - 1 : -1].float().numpy() for w in windows
-            ]
+            logits = [model(torch.tensor(w[None])).logits[0, half - 1 : -1].float().numpy() for w in windows]
         np.save(out / f"{way}.npy", np.array(logits))
 
 
@@ -115,9 +133,7 @@ def _read(folder: Path, text: Path) -> Any:
     import numpy as np
     from transformers import AutoTokenizer
 
-    ids = AutoTokenizer.from_pretrained(folder)(
-        text.read_text(encoding="utf-8"), add_special_tokens=False
-    ).input_ids
+    ids = AutoTokenizer.from_pretrained(folder)(text.read_text(encoding="utf-8"), add_special_tokens=False).input_ids
     count = min(len(ids) // 64, 16)
     return np.array(ids[: 64 * count], np.int64).reshape(count, 64)
 
@@ -129,6 +145,4 @@ def _network(folder: Path) -> Any:
 
     source = HuggingFaceSource()
     with tempfile.TemporaryDirectory() as files:
-        return source.network(
-            source.read(str(folder), SourceOptions(), Path(files) / "files"), "float32"
-        )
+        return source.network(source.read(str(folder), SourceOptions(), Path(files) / "files"), "float32")

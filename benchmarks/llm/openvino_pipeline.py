@@ -32,9 +32,11 @@ class Pipeline(Engine):
     def _infer(self, tokens: list[int]) -> Any:
         held, self._held = self._held, self._held + len(tokens)
         given = {
-            "input_ids": np.array([tokens], np.int64), "attention_mask": np.ones((1, self._held), np.int64),
-            "position_ids": np.arange(held, self._held, dtype=np.int64)[None], "beam_idx": np.zeros(1, np.int32),
-        }  # fmt: skip
+            "input_ids": np.array([tokens], np.int64),
+            "attention_mask": np.ones((1, self._held), np.int64),
+            "position_ids": np.arange(held, self._held, dtype=np.int64)[None],
+            "beam_idx": np.zeros(1, np.int32),
+        }
         return self._request.infer(given)["logits"][0, -1]
 
     def timed(self, tokens: list[int], count: int) -> tuple[float, float]:
@@ -53,9 +55,7 @@ def prepare(source: str, kind: str, out: str) -> None:
     target.mkdir()
     model = openvino.Core().read_model(folder / "openvino_model.xml")
     mode = getattr(nncf.CompressWeightsMode, kind)
-    openvino.save_model(
-        nncf.compress_weights(model, mode=mode, group_size=64), target / "openvino_model.xml"
-    )
+    openvino.save_model(nncf.compress_weights(model, mode=mode, group_size=64), target / "openvino_model.xml")
     for file in folder.glob("openvino_*tokenizer.*"):
         shutil.copy(file, target)
 

@@ -11,8 +11,13 @@ from onnx import TensorProto, helper
 from edgekit.errors import RemoteError
 from edgekit.spec import DetectionSpec, TensorSpec
 
-_TYPES = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "uint16": TensorProto.UINT16,
-          "int8": TensorProto.INT8, "int16": TensorProto.INT16}  # fmt: skip
+_TYPES = {
+    "float32": TensorProto.FLOAT,
+    "uint8": TensorProto.UINT8,
+    "uint16": TensorProto.UINT16,
+    "int8": TensorProto.INT8,
+    "int16": TensorProto.INT16,
+}
 
 
 def unpacked(path: Path, folder: Path) -> Path:
@@ -22,9 +27,7 @@ def unpacked(path: Path, folder: Path) -> Path:
         with zipfile.ZipFile(path) as archive:
             archive.extractall(folder)  # leaves out .. and absolute paths; checks each file
     except (zipfile.BadZipFile, OSError) as error:
-        raise RemoteError(
-            f"{path.name} from AI Hub is damaged", str(error), "run the same command again"
-        ) from error
+        raise RemoteError(f"{path.name} from AI Hub is damaged", str(error), "run the same command again") from error
     found = [p for p in sorted(folder.rglob("*.onnx")) if p.is_file()]
     if len(found) != 1:
         raise RemoteError(f"{path.name} from AI Hub holds {len(found)} .onnx files, not one")
@@ -51,10 +54,18 @@ def wrapped(context: bytes, graph: str, spec: DetectionSpec, qairt: str) -> byte
     https://onnxruntime.ai/docs/execution-providers/EP-Context-Design.html
     """
     node = helper.make_node(
-        "EPContext", [spec.input.name], [o.name for o in spec.outputs], name=graph, domain="com.microsoft",
-        main_context=1, embed_mode=1, ep_cache_context=context, source="QNNExecutionProvider",
-        partition_name=graph, ep_sdk_version=qairt,
-    )  # fmt: skip
+        "EPContext",
+        [spec.input.name],
+        [o.name for o in spec.outputs],
+        name=graph,
+        domain="com.microsoft",
+        main_context=1,
+        embed_mode=1,
+        ep_cache_context=context,
+        source="QNNExecutionProvider",
+        partition_name=graph,
+        ep_sdk_version=qairt,
+    )
     made = helper.make_graph([node], graph, [_value(spec.input)], [_value(o) for o in spec.outputs])
     opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
     return helper.make_model(made, opset_imports=opsets, ir_version=10).SerializeToString()

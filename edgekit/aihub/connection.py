@@ -37,9 +37,15 @@ class Connection:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process)
         self._folder = tempfile.TemporaryDirectory(prefix="edgekit-")  # the client leaves files behind
         self._process = subprocess.Popen(
-            [str(python), "-I", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self._log, text=True, env={**os.environ, "TMPDIR": self._folder.name}, encoding="utf-8", errors="replace",
-        )  # fmt: skip
+            [str(python), "-I", str(script)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env={**os.environ, "TMPDIR": self._folder.name},
+            encoding="utf-8",
+            errors="replace",
+        )
         self.patience = float(settings.get("aihub_patience").value or 300)
         try:
             opened = self.once("open")
@@ -75,9 +81,8 @@ class Connection:
             line = ""
         if not line:
             raise MissingError(
-                "Qualcomm's AI Hub client does not start", self._tail(),
-                "install it anew: edgekit doctor says where",
-            )  # fmt: skip
+                "Qualcomm's AI Hub client does not start", self._tail(), "install it anew: edgekit doctor says where"
+            )
         answer = json.loads(line)
         if "error" in answer:
             raise _explained(answer["error"], answer["text"], getattr(self, "url", ""))
@@ -108,9 +113,7 @@ def _explained(kind: str, text: str, url: str) -> EdgekitError:
         case "unconfigured":
             return MissingError("No AI Hub token is configured", text[:300], how_to_configure())
         case "token":
-            return RemoteError(
-                "AI Hub does not accept the token", _short(text, "bad or expired"), how_to_configure()
-            )
+            return RemoteError("AI Hub does not accept the token", _short(text, "bad or expired"), how_to_configure())
         case "limited":
             return PassingError("AI Hub takes no more requests just now", text[:300], _CONTINUE)
         case "network":

@@ -33,9 +33,8 @@ def client_python() -> Path:
         path = Path(chosen.value).expanduser()
         if not _has_client(path):
             raise MissingError(
-                f"{path} has no qai_hub", f"{chosen.origin} names it",
-                f"{path} -m pip install '{REQUIREMENT}'",
-            )  # fmt: skip
+                f"{path} has no qai_hub", f"{chosen.origin} names it", f"{path} -m pip install '{REQUIREMENT}'"
+            )
         return path
     if find_spec("qai_hub"):
         return Path(sys.executable)
@@ -79,9 +78,7 @@ def service_url() -> str:
         why = f"{path} has no {error}"
     except configparser.Error as error:  # its text quotes the line, which may be the token's
         line = getattr(error, "lineno", None) or next(iter(getattr(error, "errors", ())), [None])[0]
-        why = f"{path} is no configuration file: {type(error).__name__}" + (
-            f" in line {line}" if line else ""
-        )
+        why = f"{path} is no configuration file: {type(error).__name__}" + (f" in line {line}" if line else "")
     except (OSError, DocumentError) as error:
         why = f"{path} cannot be read: {error}"
     raise MissingError("No AI Hub token is configured", why, how_to_configure())
@@ -90,12 +87,7 @@ def service_url() -> str:
 def client_version(python: Path) -> str:
     code = "from importlib.metadata import version; print(version('qai_hub'))"
     ran = subprocess.run(
-        [python, "-I", "-c", code],
-        check=False,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
+        [python, "-I", "-c", code], check=False, capture_output=True, text=True, encoding="utf-8", errors="replace"
     )
     return ran.stdout.strip()
 
@@ -108,8 +100,6 @@ def _has_client(python: Path) -> bool:
     """Asks for the package's place only: importing it takes a second."""
     code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('qai_hub') is None)"
     try:
-        return (
-            subprocess.run([python, "-I", "-c", code], check=False, capture_output=True).returncode == 0
-        )
+        return subprocess.run([python, "-I", "-c", code], check=False, capture_output=True).returncode == 0
     except OSError:
         return False

@@ -64,15 +64,20 @@ class Done:
 
     def row(self, device: str) -> dict[str, Any]:
         """For the receipt's account of how the package came about."""
-        return {"kind": "job", "job": self.kind, "id": self.id, "url": self.url, "device": device,
-                "emulated": self.emulated}  # fmt: skip
+        return {
+            "kind": "job",
+            "job": self.kind,
+            "id": self.id,
+            "url": self.url,
+            "device": device,
+            "emulated": self.emulated,
+        }
 
 
 class Hub:
     def __init__(
-        self, report: Progress = progress.report, connection: Connection | None = None,
-        ledger: Ledger | None = None,
-    ) -> None:  # fmt: skip
+        self, report: Progress = progress.report, connection: Connection | None = None, ledger: Ledger | None = None
+    ) -> None:
         """Raises MissingError when the client, its token or a place for the ledger is not there."""
         self._report, self._ledger = report, ledger or Ledger()
         self.connection = connection or Connection()
@@ -95,9 +100,7 @@ class Hub:
 
         names = sorted({d["name"] for d in found})
         close = difflib.get_close_matches(name, names, 5, 0.5) or names[:5]
-        raise UsageError(
-            f"AI Hub has no device {name}", "", f"it has {', '.join(close)} … ({len(names)} in all)"
-        )
+        raise UsageError(f"AI Hub has no device {name}", "", f"it has {', '.join(close)} … ({len(names)} in all)")
 
     def toolchain(self, wanted: str, local: str) -> str:
         """The QAIRT version to ask for: `wanted`, else the one that is also here, else the service's
@@ -119,9 +122,11 @@ class Hub:
         title = f"edgekit-{sha[:24]}-{name}"
         with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
             return self._uploaded(
-                "model", sha, title,
+                "model",
+                sha,
+                title,
                 lambda: self.connection.once("upload_model", path=str(make(Path(folder))), name=title),
-            )  # fmt: skip
+            )
 
     def model_is(self, sha: str, id: str) -> None:
         """A file that came from the service need not go back."""
@@ -135,9 +140,8 @@ class Hub:
             path = Path(folder) / "data.npz"
             np.savez(path, **arrays)  # type: ignore[arg-type]
             return self._uploaded(
-                "dataset", sha, title,
-                lambda: self.connection.once("upload_dataset", path=str(path), name=title),
-            )  # fmt: skip
+                "dataset", sha, title, lambda: self.connection.once("upload_dataset", path=str(path), name=title)
+            )
 
     def _uploaded(self, kind: str, sha: str, name: str, send: Callable[[], str]) -> str:
         entry_key = self._key(kind, sha)
@@ -175,9 +179,7 @@ class Hub:
         for _ in range(2):
             if not id:
                 self._ledger.begin(entry_key, name)
-                id = self._once(
-                    lambda: str(self.connection.once("submit", name=name, **arguments)), find
-                )
+                id = self._once(lambda: str(self.connection.once("submit", name=name, **arguments)), find)
             self._ledger.known(entry_key, name, id)
             with contextlib.suppress(GoneError):  # a job of long ago, or of another account
                 return self._wait(request, entry_key, id)
@@ -201,8 +203,15 @@ class Hub:
         if not told["success"]:
             self._failed(request, entry_key, id, told)
         self._report(label, 1, 1)
-        return Done(id, request.kind, told["url"], told["hub"], told.get("model", ""),
-                    told.get("versions", {}), told.get("metadata", {}))  # fmt: skip
+        return Done(
+            id,
+            request.kind,
+            told["url"],
+            told["hub"],
+            told.get("model", ""),
+            told.get("versions", {}),
+            told.get("metadata", {}),
+        )
 
     def _failed(self, request: Request, entry_key: str, id: str, told: dict[str, Any]) -> None:
         self._ledger.forget(entry_key)  # else the same command would find it again
@@ -212,11 +221,7 @@ class Hub:
             for sent in self._sent:
                 self._ledger.forget(sent)
             advice = "the same command sends the file anew"
-        raise RemoteError(
-            f"AI Hub's {request.kind} job {id} failed",
-            reason[:700],
-            f"{advice}; its log: {told['url']}",
-        )
+        raise RemoteError(f"AI Hub's {request.kind} job {id} failed", reason[:700], f"{advice}; its log: {told['url']}")
 
     def _once(self, act: Callable[[], str], find: Callable[[], str]) -> str:
         """Does what must not be done twice: when an answer is lost, looks whether it was done."""
@@ -243,9 +248,10 @@ class Hub:
             return first
         if sha256(first) != sha256(self._fetch(model, folder / "2")):
             raise RemoteError(
-                f"AI Hub gave two different files for model {model}", "a transfer was damaged",
+                f"AI Hub gave two different files for model {model}",
+                "a transfer was damaged",
                 "run the same command again",
-            )  # fmt: skip
+            )
         return first
 
     def _fetch(self, model: str, place: Path) -> Path:

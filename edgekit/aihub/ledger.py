@@ -62,9 +62,7 @@ class Ledger:
 
     def _write(self, entry: Entry) -> None:
         try:
-            with tempfile.NamedTemporaryFile(
-                "w", encoding="utf-8", dir=self.folder, delete=False
-            ) as file:
+            with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=self.folder, delete=False) as file:
                 json.dump(asdict(entry), file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -81,9 +79,10 @@ class Ledger:
 
     def _unwritable(self, error: OSError) -> MissingError:
         return MissingError(
-            f"What is under way at AI Hub cannot be noted in {self.folder}", str(error.strerror or error),
+            f"What is under way at AI Hub cannot be noted in {self.folder}",
+            str(error.strerror or error),
             "free some space; without it a stopped run could not be continued",
-        )  # fmt: skip
+        )
 
 
 def key(**parts: Any) -> str:

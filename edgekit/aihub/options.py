@@ -17,25 +17,40 @@ _FLAG = r"|true|false|yes|no|1|0|t|f"
 _NUMBER, _NAMES, _TEXT = r"\d+", r"[^\s,]+(,[^\s,]+)*", r".+"
 _UNITS = r"(all|npu|gpu|cpu)(,(all|npu|gpu|cpu))*"
 _COMPILE = {
-    "truncate_64bit_tensors": _FLAG, "truncate_64bit_io": _FLAG, "quantize_io": _FLAG,
-    "quantize_io_type": r"u?int(8|16)", "quantize_weight_type": r"float16|int8", "compute_unit": _UNITS,
-    "qnn_options": _TEXT, "force_channel_last_output": _NAMES,
-}  # fmt: skip
+    "truncate_64bit_tensors": _FLAG,
+    "truncate_64bit_io": _FLAG,
+    "quantize_io": _FLAG,
+    "quantize_io_type": r"u?int(8|16)",
+    "quantize_weight_type": r"float16|int8",
+    "compute_unit": _UNITS,
+    "qnn_options": _TEXT,
+    "force_channel_last_output": _NAMES,
+}
 _QUANTIZE = {"range_scheme": r"auto|min_max|mse_minimizer", "lite_mp": _TEXT}
 _INFERENCE = {
-    "max_profiler_iterations": _NUMBER, "max_profiler_time": _NUMBER, "compute_unit": _UNITS,
-    "tflite_delegates": _NAMES, "tflite_options": _TEXT, "onnx_options": _TEXT, "qnn_options": _TEXT,
+    "max_profiler_iterations": _NUMBER,
+    "max_profiler_time": _NUMBER,
+    "compute_unit": _UNITS,
+    "tflite_delegates": _NAMES,
+    "tflite_options": _TEXT,
+    "onnx_options": _TEXT,
+    "qnn_options": _TEXT,
     "onnx_execution_providers": _NAMES,
-}  # fmt: skip
+}
 KNOWN: Mapping[str, Mapping[str, str]] = {
-    "compile": _COMPILE, "quantize": _QUANTIZE, "inference": _INFERENCE, "link": {"qnn_options": _TEXT},
-}  # fmt: skip
+    "compile": _COMPILE,
+    "quantize": _QUANTIZE,
+    "inference": _INFERENCE,
+    "link": {"qnn_options": _TEXT},
+}
 _OURS = {
-    "target_runtime": "--runtime", "qairt_version": "--qairt-version", "quantize_full_type": "-p",
+    "target_runtime": "--runtime",
+    "qairt_version": "--qairt-version",
+    "quantize_full_type": "-p",
     "output_names": "nothing: edgekit names outputs itself",
     "force_channel_last_input": "nothing: images have channels last already",
     "dequantize_outputs": "nothing: edgekit asks for real numbers",
-}  # fmt: skip
+}
 
 
 def check(kind: str, text: str) -> dict[str, str]:
@@ -48,14 +63,16 @@ def check(kind: str, text: str) -> dict[str, str]:
         if name not in known:
             close = difflib.get_close_matches(name, known, 3) or sorted(known)
             raise UsageError(
-                f"AI Hub's {kind} jobs have no option --{name}", "nothing was sent",
+                f"AI Hub's {kind} jobs have no option --{name}",
+                "nothing was sent",
                 f"did you mean {', '.join('--' + c for c in close)}",
-            )  # fmt: skip
+            )
         if not re.fullmatch(known[name], value, re.IGNORECASE):
             raise UsageError(
-                f"--{name} does not take {value or 'nothing'}", "nothing was sent",
+                f"--{name} does not take {value or 'nothing'}",
+                "nothing was sent",
                 f"it takes {known[name]} (a regular expression)",
-            )  # fmt: skip
+            )
     return found
 
 

@@ -24,8 +24,14 @@ import numpy as np
 
 _PAGE, _PAGES = 100, 5  # how far back things are looked for by name
 _UNCONFIGURED, _TOKEN, _GONE, _LIMITED, _NETWORK, _REFUSED, _BUG = (
-    "unconfigured", "token", "gone", "limited", "network", "refused", "bug",
-)  # fmt: skip
+    "unconfigured",
+    "token",
+    "gone",
+    "limited",
+    "network",
+    "refused",
+    "bug",
+)
 
 
 class Service:
@@ -47,11 +53,11 @@ class Service:
         return {"url": config.api_url, "version": str(self.hub.__version__)}
 
     def devices(self) -> list[dict[str, Any]]:
-        return [{"name": d.name, "os": d.os, "attributes": list(d.attributes)} for d in self.client.get_devices()]  # fmt: skip
+        return [{"name": d.name, "os": d.os, "attributes": list(d.attributes)} for d in self.client.get_devices()]
 
     def toolchains(self) -> list[dict[str, Any]]:
         found = [f for f in self.client.get_frameworks() if f.name == "QAIRT"]
-        return [{"version": f.api_version, "full": f.full_version, "tags": list(f.api_tags)} for f in found]  # fmt: skip
+        return [{"version": f.api_version, "full": f.full_version, "tags": list(f.api_tags)} for f in found]
 
     # models and datasets
 
@@ -63,8 +69,14 @@ class Service:
 
     def find_model(self, name: str) -> str:
         """The newest model of that name whose upload was finished; "" for none."""
-        return next((m.model_id for m in self._listed(self.api.get_model_list, "models")
-                     if m.name == name and m.file_upload_complete), "")  # fmt: skip
+        return next(
+            (
+                m.model_id
+                for m in self._listed(self.api.get_model_list, "models")
+                if m.name == name and m.file_upload_complete
+            ),
+            "",
+        )
 
     def upload_dataset(self, path: str, name: str) -> str:
         return str(self.client.upload_dataset(_read(path), name=name).dataset_id)
@@ -75,8 +87,7 @@ class Service:
 
     def find_dataset(self, name: str) -> str:
         found = (d for d in self._listed(self.api.get_dataset_list, "datasets") if d.name == name)
-        return next((d.dataset_id for d in found
-                     if d.file_upload_complete and self.has_dataset(d.dataset_id)), "")  # fmt: skip
+        return next((d.dataset_id for d in found if d.file_upload_complete and self.has_dataset(d.dataset_id)), "")
 
     def download_model(self, id: str, folder: str) -> str:
         """Into an empty folder; returns the file or folder that holds the model."""
@@ -85,9 +96,17 @@ class Service:
     # jobs
 
     def submit(
-        self, kind: str, name: str, models: list[str], device: str, options: str, dataset: str,
-        profile: bool, weights: str, activations: str,
-    ) -> str:  # fmt: skip
+        self,
+        kind: str,
+        name: str,
+        models: list[str],
+        device: str,
+        options: str,
+        dataset: str,
+        profile: bool,
+        weights: str,
+        activations: str,
+    ) -> str:
         inputs = [self.client.get_model(m) for m in models]
         data = self.client.get_dataset(dataset) if dataset else None
         where = self.hub.Device(device)
@@ -101,9 +120,7 @@ class Service:
         elif kind == "link":
             job = self.client.submit_link_job(inputs, where, name, options)
         else:
-            job = self.client.submit_inference_job(
-                inputs[0], where, data, name, options, retry=False, profile=profile
-            )
+            job = self.client.submit_inference_job(inputs[0], where, data, name, options, retry=False, profile=profile)
         return str(job.job_id)
 
     def find_job(self, name: str) -> str:
@@ -116,14 +133,16 @@ class Service:
         found = self.client.get_job(id)
         status = found.get_status()
         told: dict[str, Any] = {
-            "state": status.code, "message": status.message or "", "finished": status.finished,
-            "success": status.success, "url": found.url, "hub": found.hub_version or "",
-        }  # fmt: skip
+            "state": status.code,
+            "message": status.message or "",
+            "finished": status.finished,
+            "success": status.success,
+            "url": found.url,
+            "hub": found.hub_version or "",
+        }
         if status.success:
             result = self.api.get_job_results(self.client.config, id)
-            inner = getattr(
-                result, result.WhichOneof("result") or next(f.name for f, _ in result.ListFields())
-            )
+            inner = getattr(result, result.WhichOneof("result") or next(f.name for f, _ in result.ListFields()))
             for field, value in inner.ListFields():
                 if field.name.endswith("detail"):
                     told["versions"] = {t.name: t.version for t in value.tool_versions}

@@ -64,9 +64,8 @@ class Conv(nn.Module):
     """Convolution, batch norm, activation. Without batch norm when the checkpoint folded it."""
 
     def __init__(
-        self, c_in: int, c_out: int, k: int = 1, s: int = 1, g: int = 1,
-        act: str = "SiLU", bn: bool = True,
-    ) -> None:  # fmt: skip
+        self, c_in: int, c_out: int, k: int = 1, s: int = 1, g: int = 1, act: str = "SiLU", bn: bool = True
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(c_in, c_out, k, s, k // 2, groups=g, bias=not bn)
         if bn:

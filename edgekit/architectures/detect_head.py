@@ -29,12 +29,9 @@ class DetectHead(nn.Module):
         self.strides = [0] * len(self.box)  # set by the network, which knows its own geometry
 
     @classmethod
-    def like(
-        cls, shapes: Shapes, names: tuple[str, str], channels: Sequence[int], act: str
-    ) -> DetectHead:
+    def like(cls, shapes: Shapes, names: tuple[str, str], channels: Sequence[int], act: str) -> DetectHead:
         box, scores = (
-            [_branch(shapes.under(f"{name}.{i}"), c, act)[0] for i, c in enumerate(channels)]
-            for name in names
+            [_branch(shapes.under(f"{name}.{i}"), c, act)[0] for i, c in enumerate(channels)] for name in names
         )
         return cls(box, scores)
 
@@ -76,8 +73,9 @@ def _branch(shapes: Shapes, c_in: int, act: str) -> tuple[nn.Module, int]:
         return conv, conv.out_channels
     weight = shapes.get("weight")
     if weight is not None:
-        bare = nn.Conv2d(c_in, weight[0], weight[2], padding=weight[2] // 2,
-                         groups=c_in // weight[1], bias="bias" in shapes)  # fmt: skip
+        bare = nn.Conv2d(
+            c_in, weight[0], weight[2], padding=weight[2] // 2, groups=c_in // weight[1], bias="bias" in shapes
+        )
         return bare, weight[0]
     layers = []
     for name in shapes.children():

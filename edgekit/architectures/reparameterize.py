@@ -69,8 +69,7 @@ def _scale_shift(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
 
 def _plain(old: nn.Conv2d, weight: Tensor, bias: Tensor, act: nn.Module) -> Conv:
-    block = Conv(old.in_channels, old.out_channels, old.kernel_size[0], old.stride[0],
-                 old.groups, "Identity", bn=False)  # fmt: skip
+    block = Conv(old.in_channels, old.out_channels, old.kernel_size[0], old.stride[0], old.groups, "Identity", bn=False)
     assert block.conv.bias is not None
     block.conv.weight.copy_(weight.float())
     block.conv.bias.copy_(bias.float())

@@ -18,16 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgekit.architectures.blocks import (
-    ELAN,
-    SPPELAN,
-    AConv,
-    ADown,
-    CBFuse,
-    CBLinear,
-    Conv,
-    Shapes,
-)
+from edgekit.architectures.blocks import ELAN, SPPELAN, AConv, ADown, CBFuse, CBLinear, Conv, Shapes
 from edgekit.architectures.detect_head import DetectHead
 from edgekit.architectures.reparameterize import merge
 
@@ -74,12 +65,7 @@ class Topology:
         return replace(self, layers=layers, heads=self.heads[:1])
 
 
-_SIZED_BY_TENSORS: dict[str, Any] = {
-    "ELAN": ELAN,
-    "AConv": AConv,
-    "ADown": ADown,
-    "SPPELAN": SPPELAN,
-}
+_SIZED_BY_TENSORS: dict[str, Any] = {"ELAN": ELAN, "AConv": AConv, "ADown": ADown, "SPPELAN": SPPELAN}
 
 
 class Concat(nn.Module):
@@ -120,9 +106,7 @@ class YOLOv9(nn.Module):
             elif layer.kind == "CBLinear":
                 # Each CBLinear repeats the splits of the one before and adds one of its own.
                 width = here["conv.weight"][0]
-                split_widths = list(
-                    layer.options.get("splits") or [*split_widths, width - sum(split_widths)]
-                )
+                split_widths = list(layer.options.get("splits") or [*split_widths, width - sum(split_widths)])
                 block = CBLinear.like(here, inputs[0], split_widths)
             elif layer.kind == "CBFuse":
                 block, width = CBFuse(layer.options["picks"]), inputs[-1]
@@ -209,9 +193,7 @@ class YOLOv9(nn.Module):
         network = copy.deepcopy(self).eval()
         network.topology = self.topology.without_auxiliary()
         network.heads = network.heads[:1]
-        network.layers = nn.ModuleDict(
-            {str(i): network.layers[str(i)] for i in network.topology.layers}
-        )
+        network.layers = nn.ModuleDict({str(i): network.layers[str(i)] for i in network.topology.layers})
         merge(network)
         return network
 

@@ -77,9 +77,7 @@ class _Wiring:
         return outputs
 
 
-def _gelan(
-    name: str, silence: bool = False, activation: str = "SiLU"
-) -> tuple[_Wiring, list[int], list[int]]:
+def _gelan(name: str, silence: bool = False, activation: str = "SiLU") -> tuple[_Wiring, list[int], list[int]]:
     """Backbone, top-down and bottom-up paths shared by gelan-{t,s,m,c} and yolov9-{t,s,m,c}."""
     w = _Wiring(name, silence, activation)
     backbone = w.chain(9, None if silence else -1)
@@ -194,10 +192,7 @@ def _heads_fit(wiring: _Wiring, root: Shapes) -> bool:
     branches: dict[int, set[str]] = {}
     for head in wiring.heads:
         branches.setdefault(head.index, set()).update(head.branches)
-    return all(
-        {p for p in root.under(str(i)).children() if p.startswith("cv")} == own
-        for i, own in branches.items()
-    )
+    return all({p for p in root.under(str(i)).children() if p.startswith("cv")} == own for i, own in branches.items())
 
 
 def _fit(wiring: _Wiring, found: Mapping[int, str]) -> dict[int, Layer] | None:

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from edgekit.aihub.hub import Done, Hub
 
 _ENGINES = {  # of each runtime: the engine that opens the result, its versions, the file's ending
-    "precompiled_qnn_onnx": ("qnn", "", "onnx"), "qnn_context_binary": ("qnn", "", "onnx"),  # by QAIRT
-    "qnn_dlc": ("qnn-dlc", ">=2", "dlc"), "tflite": ("litert", ">=1.2,<3", "tflite"),
+    "precompiled_qnn_onnx": ("qnn", "", "onnx"),
+    "qnn_context_binary": ("qnn", "", "onnx"),  # by QAIRT
+    "qnn_dlc": ("qnn-dlc", ">=2", "dlc"),
+    "tflite": ("litert", ">=1.2,<3", "tflite"),
     "onnx": ("onnxruntime", ">=1.20,<2", "onnx"),
-}  # fmt: skip
+}
 _GRAPH = "edgekit"  # what the graph inside a context is called
 _BITS = {Precision.W8A8: "INT8", Precision.W8A16: "INT16"}
 
@@ -51,12 +53,13 @@ class Wanted:
         texts = {k: extra[k] for k in ("runtime", "options", "quantize", "qairt") if extra.get(k)}
         made = cls(**{**texts, **flags})  # type: ignore[arg-type]
         if made.runtime not in hub_options.RUNTIMES:
-            raise UsageError(f"AI Hub has no runtime {made.runtime}", "", f"it has {', '.join(hub_options.RUNTIMES)}")  # fmt: skip
+            raise UsageError(f"AI Hub has no runtime {made.runtime}", "", f"it has {', '.join(hub_options.RUNTIMES)}")
         if made.link and made.runtime != "qnn_context_binary":
             raise UsageError(
-                f"A link job makes a context binary, not {made.runtime}", "",
+                f"A link job makes a context binary, not {made.runtime}",
+                "",
                 "add --runtime qnn_context_binary, or leave --link out",
-            )  # fmt: skip
+            )
         hub_options.check("compile", made.options)
         return made
 
@@ -78,9 +81,14 @@ class AiHubBackend:
         return QnnBackend().precisions(target)
 
     def compile(
-        self, model: Model, target: Target, precision: Precision, options: CompileOptions,
-        work: Path, progress: Progress,
-    ) -> Artifact:  # fmt: skip
+        self,
+        model: Model,
+        target: Target,
+        precision: Precision,
+        options: CompileOptions,
+        work: Path,
+        progress: Progress,
+    ) -> Artifact:
         from edgekit.aihub.hub import Hub
         from edgekit.graph.oldest_form import write_oldest
         from edgekit.qnn.libraries import ONNXRUNTIME, provider_versions
@@ -91,16 +99,19 @@ class AiHubBackend:
             if not chip.aihub:
                 raise UsageError(
                     f"AI Hub has no device with a {chip.soc}", "", "leave --via aihub out: edgekit compiles it here"
-                )  # fmt: skip
+                )
         images = read_dataset(options.calibration) if options.calibration else None
         calibrating = images.first(options.calibration_images) if images else None
         ready = prepare(
-            model, precision, calibrating, options.float_layers, (), progress,
-            elsewhere=wanted.quantize == "aihub",
-        )  # fmt: skip
+            model, precision, calibrating, options.float_layers, (), progress, elsewhere=wanted.quantize == "aihub"
+        )
         sent = work / "upload.onnx"
         sent.write_bytes(ready.graph.SerializeToString(deterministic=True))
-        data = _calibration(calibrating, ready.spec) if wanted.quantize == "aihub" and calibrating and not precision.is_float else {}  # fmt: skip
+        data = (
+            _calibration(calibrating, ready.spec)
+            if wanted.quantize == "aihub" and calibrating and not precision.is_float
+            else {}
+        )
         if wanted.dry_run:
             return _said(sent, data, target, wanted, options.extra["service"])
         with Hub(progress) as hub:
@@ -131,12 +142,22 @@ class AiHubBackend:
         if any(r["emulated"] for r in rows):
             notes.append("compiled by an emulator of AI Hub on this machine, not by Qualcomm's service")
         return Artifact(
-            tuple(dict.fromkeys(chips.values())), engine, {**self.available().versions, **runs.versions},
-            {**ready.settings, "runtime": wanted.runtime, "options": wanted.options, "qairt_version": qairt,
-             "quantised_by": "AI Hub" if data else "edgekit", "chips": [c.soc for c in target.chips]},
-            (*ready.search, *rows), tuple(notes), ready.spec,
+            tuple(dict.fromkeys(chips.values())),
+            engine,
+            {**self.available().versions, **runs.versions},
+            {
+                **ready.settings,
+                "runtime": wanted.runtime,
+                "options": wanted.options,
+                "qairt_version": qairt,
+                "quantised_by": "AI Hub" if data else "edgekit",
+                "chips": [c.soc for c in target.chips],
+            },
+            (*ready.search, *rows),
+            tuple(notes),
+            ready.spec,
             (*ready.gates, *figures(model, target, precision)),
-        )  # fmt: skip
+        )
 
 
 def _calibration(images: Dataset, spec: DetectionSpec) -> dict[str, Any]:
@@ -179,9 +200,7 @@ class _Runs:
                 return artefacts.embedded(artefacts.unpacked(got, Path(folder) / "unpacked"))
             if self.wanted.runtime == "qnn_context_binary":
                 graph = self.jobs[-1].metadata.get("QNN_MODEL_GRAPH_NAMES", _GRAPH).split(",")[0]
-                return artefacts.wrapped(
-                    got.read_bytes(), graph, self.spec, self.versions.get("QAIRT", "")
-                )
+                return artefacts.wrapped(got.read_bytes(), graph, self.spec, self.versions.get("QAIRT", ""))
             return got.read_bytes()
 
     def _source(self) -> str:
@@ -192,9 +211,15 @@ class _Runs:
 
         dataset = self.hub.dataset(self.data, f"{self.name}-calibration")
         return self._done(
-            Request("quantize", f"{self.name} {self.precision}", (id,), dataset=dataset, weights="INT8",
-                    activations=_BITS[self.precision])
-        ).model  # fmt: skip
+            Request(
+                "quantize",
+                f"{self.name} {self.precision}",
+                (id,),
+                dataset=dataset,
+                weights="INT8",
+                activations=_BITS[self.precision],
+            )
+        ).model
 
     def _compile_options(self, runtime: str) -> str:
         chosen = hub_options.check("compile", self.wanted.options)
@@ -228,13 +253,14 @@ class _Runs:
 
 def _said(sent: Path, data: dict[str, Any], target: Target, wanted: Wanted, to: str) -> Artifact:
     """What would be sent, in place of sending it."""
-    rows: list[dict[str, Any]] = [{"kind": "upload", "what": "model", "bytes": sent.stat().st_size,
-                                   "sha256": sha256(sent), "to": to}]  # fmt: skip
+    rows: list[dict[str, Any]] = [
+        {"kind": "upload", "what": "model", "bytes": sent.stat().st_size, "sha256": sha256(sent), "to": to}
+    ]
     if data:
         size = sum(a.nbytes for a in data.values())
         rows.append({"kind": "upload", "what": "calibration images", "bytes": size, "to": to})
     kinds = [*(["quantize"] if data else []), "compile", *(["link"] if wanted.link else [])]
     for chip in target.chips:
-        rows += [{"kind": "job", "job": k, "device": chip.aihub[0], "runtime": wanted.runtime} for k in kinds]  # fmt: skip
+        rows += [{"kind": "job", "job": k, "device": chip.aihub[0], "runtime": wanted.runtime} for k in kinds]
     engine = EngineRequirement("none", "", sent.name)
     return Artifact((sent.name,), engine, settings={"dry_run": True}, search=tuple(rows))

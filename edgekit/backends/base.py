@@ -60,8 +60,13 @@ class Backend(Protocol):
     def precisions(self, target: Target) -> tuple[Precision, ...]: ...
 
     def compile(
-        self, model: AnyModel, target: Target, precision: Precision, options: CompileOptions,
-        work: Path, progress: Progress,
-    ) -> Artifact:  # fmt: skip
+        self,
+        model: AnyModel,
+        target: Target,
+        precision: Precision,
+        options: CompileOptions,
+        work: Path,
+        progress: Progress,
+    ) -> Artifact:
         """Write the artefact into `work`. Deterministic: same arguments, same bytes."""
         ...

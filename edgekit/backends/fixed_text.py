@@ -31,9 +31,10 @@ def check_family(model: TextModel) -> None:
     why = _WITHOUT_PLAIN_FORM.get(model.spec.family)
     if why:
         raise ConversionError(
-            f"{model.name} cannot be written in graphs of fixed sizes", f"{model.spec.family}: {why}",
+            f"{model.name} cannot be written in graphs of fixed sizes",
+            f"{model.spec.family}: {why}",
             "convert it for -t cpu",
-        )  # fmt: skip
+        )
 
 
 def prompt_step(options: CompileOptions, context: int) -> int:
@@ -56,7 +57,5 @@ def tokenizer_libraries(made: Artifact) -> dict[str, str]:
 def number(options: CompileOptions, name: str, default: int) -> int:
     given = options.extra.get(name, "") or str(default)
     if not given.isdigit() or int(given) < 1:
-        raise UsageError(
-            f"{name} {given} is no number of at least one", "", f"the default is {default}"
-        )
+        raise UsageError(f"{name} {given} is no number of at least one", "", f"the default is {default}")
     return int(given)

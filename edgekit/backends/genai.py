@@ -39,9 +39,14 @@ class GenaiBackend:
         return tuple(p for p in target.precisions if p in mine)
 
     def compile(
-        self, model: AnyModel, target: Target, precision: Precision, options: CompileOptions,
-        work: Path, progress: Progress,
-    ) -> Artifact:  # fmt: skip
+        self,
+        model: AnyModel,
+        target: Target,
+        precision: Precision,
+        options: CompileOptions,
+        work: Path,
+        progress: Progress,
+    ) -> Artifact:
         from edgekit.genai.agreement import Probe
         from edgekit.genai.builder import build
         from edgekit.quantize import kv_cache, language
@@ -92,27 +97,34 @@ def _mode(network: Any, model: TextModel, precision: Precision, options: Compile
     two_bits = any(isinstance(m, PackedLinear) and m.packed.bits == 2 for m in network.modules())
     if precision is Precision.TERNARY and not rounded and not two_bits:
         raise UsageError(
-            f"{model.source.name} has no ternary weights", "only a model trained for them has: BitNet b1.58",
+            f"{model.source.name} has no ternary weights",
+            "only a model trained for them has: BitNet b1.58",
             "use -p w4 or -p w8",
-        )  # fmt: skip
+        )
     if precision in (Precision.W4, Precision.W8) and rounded:
         raise UsageError(
-            f"{model.source.name} has ternary weights, which {precision} would only make larger", "",
+            f"{model.source.name} has ternary weights, which {precision} would only make larger",
+            "",
             "use -t cpu -p ternary, or a float precision",
-        )  # fmt: skip
+        )
     kept = precision.is_float or precision in (Precision.TERNARY, model.native)
     if _keeps_integers(network) and not kept:
         raise UsageError(
-            f"{model.source.name} is quantised to {model.native} already", "its integers are kept, not rounded again",
+            f"{model.source.name} is quantised to {model.native} already",
+            "its integers are kept, not rounded again",
             f"use -p {model.native}, or convert the float original to {precision}",
-        )  # fmt: skip
+        )
     return "float" if precision.is_float else options.extra.get("mode", "exact")
 
 
 def _quantise(
-    network: Any, model: TextModel, precision: Precision, options: CompileOptions,
-    windows: Callable[[], tuple[list[Any], str]], progress: Progress,
-) -> Any:  # fmt: skip
+    network: Any,
+    model: TextModel,
+    precision: Precision,
+    options: CompileOptions,
+    windows: Callable[[], tuple[list[Any], str]],
+    progress: Progress,
+) -> Any:
     """Packs what is float still: every layer, or the head of a model that is quantised already."""
     from edgekit.quantize import language, tables
 
@@ -160,9 +172,7 @@ def _tokenizer(out: Path, model: TextModel) -> tuple[TextSpec, tuple[str, ...]]:
     return replace(model.spec, tokenizer="tokenizers"), (note,)
 
 
-def _windows(
-    network: Any, model: TextModel, options: CompileOptions, progress: Progress
-) -> tuple[list[Any], str]:
+def _windows(network: Any, model: TextModel, options: CompileOptions, progress: Progress) -> tuple[list[Any], str]:
     """Token ids to decide on, int64 (T,) each: the calibration text, or text the model writes itself."""
     import torch
 
@@ -170,9 +180,7 @@ def _windows(
 
     length = min(_WINDOW, model.spec.context_length)
     if options.calibration:
-        windows = calibration_windows(
-            model, Path(options.calibration), length, options.calibration_images
-        )
+        windows = calibration_windows(model, Path(options.calibration), length, options.calibration_images)
         return [torch.tensor(w) for w in windows], f"{len(windows)} windows of the calibration text"
     written = own_text(network, model.spec, length, progress)
     return list(written), f"{len(written)} texts of {written.shape[1]} tokens the model wrote itself"

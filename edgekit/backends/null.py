@@ -22,8 +22,13 @@ class NullBackend:
         return tuple(p for p in target.precisions if p is Precision.FP32)
 
     def compile(
-        self, model: Model, target: Target, precision: Precision, options: CompileOptions,
-        work: Path, progress: Progress,
-    ) -> Artifact:  # fmt: skip
+        self,
+        model: Model,
+        target: Target,
+        precision: Precision,
+        options: CompileOptions,
+        work: Path,
+        progress: Progress,
+    ) -> Artifact:
         (work / "model.onnx").write_bytes(model.graph.SerializeToString(deterministic=True))
         return Artifact(("model.onnx",), EngineRequirement("onnxruntime", ">=1.17", "model.onnx"))

@@ -24,22 +24,23 @@ class OnnxRuntimeBackend:
     def available(self) -> Availability:
         missing = [n for n in _NEEDS if importlib.util.find_spec(n) is None]
         if missing:
-            return Availability(
-                f"not installed: {', '.join(missing)}", "pip install 'edgekit[convert]'"
-            )
+            return Availability(f"not installed: {', '.join(missing)}", "pip install 'edgekit[convert]'")
         # what w8a8 writes depends on the processor, so it is part of what decides a cached result
-        return Availability(
-            versions={"onnxruntime": version("onnxruntime"), "w8a8 weight bits": str(weight_bits())}
-        )
+        return Availability(versions={"onnxruntime": version("onnxruntime"), "w8a8 weight bits": str(weight_bits())})
 
     def precisions(self, target: Target) -> tuple[Precision, ...]:
         mine = (Precision.FP32, Precision.W8A8)
         return tuple(p for p in target.precisions if p in mine)
 
     def compile(
-        self, model: Model, target: Target, precision: Precision, options: CompileOptions,
-        work: Path, progress: Progress,
-    ) -> Artifact:  # fmt: skip
+        self,
+        model: Model,
+        target: Target,
+        precision: Precision,
+        options: CompileOptions,
+        work: Path,
+        progress: Progress,
+    ) -> Artifact:
         from edgekit.graph.oldest_form import opset_of
 
         # 1.20 knows operators of opset 21; later ones are tried here only

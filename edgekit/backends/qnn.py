@@ -35,7 +35,7 @@ class QnnBackend:
             return Availability(
                 f"Qualcomm's simulator runs on x86 Linux, and this is {platform.system()} {platform.machine()}",
                 "convert there, or add --via aihub",
-            )  # fmt: skip
+            )
         missing = not_installed(*_NEEDS)
         if missing:
             return Availability(missing, _INSTALL)
@@ -47,9 +47,14 @@ class QnnBackend:
         return tuple(p for p in target.precisions if p in mine)
 
     def compile(
-        self, model: Model, target: Target, precision: Precision, options: CompileOptions,
-        work: Path, progress: Progress,
-    ) -> Artifact:  # fmt: skip
+        self,
+        model: Model,
+        target: Target,
+        precision: Precision,
+        options: CompileOptions,
+        work: Path,
+        progress: Progress,
+    ) -> Artifact:
         from edgekit.qnn.context import PlacementError, compile_context
         from edgekit.qnn.libraries import ONNXRUNTIME, provider_versions
         from edgekit.qnn.prepare import prepare
@@ -79,15 +84,22 @@ class QnnBackend:
             chips.update(dict.fromkeys((chip.soc, *chip.android), file))
         tools = self.available().versions
         engine = EngineRequirement(
-            "qnn", provider_versions(tools["QAIRT"]), f"model-{target.chips[0].soc}.onnx", chips,
+            "qnn",
+            provider_versions(tools["QAIRT"]),
+            f"model-{target.chips[0].soc}.onnx",
+            chips,
             {"onnxruntime": ONNXRUNTIME},
-        )  # fmt: skip
+        )
         return Artifact(
-            tuple(dict.fromkeys(chips.values())), engine, tools,
-            {**ready.settings, "chips": [c.soc for c in target.chips]}, ready.search,
-            advice(model, target, precision), ready.spec,
+            tuple(dict.fromkeys(chips.values())),
+            engine,
+            tools,
+            {**ready.settings, "chips": [c.soc for c in target.chips]},
+            ready.search,
+            advice(model, target, precision),
+            ready.spec,
             (*ready.gates, _placed(ready), *figures(model, target, precision)),
-        )  # fmt: skip
+        )
 
 
 def not_installed(*modules: str) -> str:
@@ -97,17 +109,21 @@ def not_installed(*modules: str) -> str:
 
 
 def _placed(ready: Prepared) -> Measurement:
-    return Measurement("gate", "compiled: nodes on the NPU", float(len(ready.graph.graph.node)), "1",
-                       Provenance.MEASURED, note="all of them: the compiler may not leave any to the CPU")  # fmt: skip
+    return Measurement(
+        "gate",
+        "compiled: nodes on the NPU",
+        float(len(ready.graph.graph.node)),
+        "1",
+        Provenance.MEASURED,
+        note="all of them: the compiler may not leave any to the CPU",
+    )
 
 
 def _published(model: Model, target: Target, precision: Precision) -> list[Published]:
     """Figures of others for networks with the same operator in them."""
     from edgekit.graph.count import has_operator
 
-    return [
-        p for p in target.published if p.precision is precision and has_operator(model.graph, p.operator)
-    ]  # fmt: skip
+    return [p for p in target.published if p.precision is precision and has_operator(model.graph, p.operator)]
 
 
 def figures(model: Model, target: Target, precision: Precision) -> tuple[Measurement, ...]:
@@ -118,11 +134,19 @@ def figures(model: Model, target: Target, precision: Precision) -> tuple[Measure
 def _figure(p: Published, precision: Precision) -> Measurement:
     how = f"{p.source}. There {p.operator} was quantised; here it is a convolution, which is unproven"
     if p.float_ms is None:
-        return Measurement("latency", f"published of {p.model}", p.ms / 1e3, "s", Provenance.PUBLISHED,
-                           device=p.device, note=f"as {precision}; {how}")  # fmt: skip
+        return Measurement(
+            "latency",
+            f"published of {p.model}",
+            p.ms / 1e3,
+            "s",
+            Provenance.PUBLISHED,
+            device=p.device,
+            note=f"as {precision}; {how}",
+        )
     note = f"{p.model}: {p.ms:g} ms as {precision}, {p.float_ms:g} ms in float; {how}"
-    return Measurement("latency", "published ratio to float", p.ms / p.float_ms, "1",
-                       Provenance.PUBLISHED, device=p.device, note=note)  # fmt: skip
+    return Measurement(
+        "latency", "published ratio to float", p.ms / p.float_ms, "1", Provenance.PUBLISHED, device=p.device, note=note
+    )
 
 
 def _advice(p: Published) -> str:

@@ -16,14 +16,7 @@ from edgekit import cache
 from edgekit.backends import qnn_text_hub
 from edgekit.backends.aihub import Wanted
 from edgekit.backends.base import Artifact, Availability, CompileOptions
-from edgekit.backends.fixed_text import (
-    both,
-    check_family,
-    number,
-    prompt_step,
-    tokenizer_libraries,
-    without_graph,
-)
+from edgekit.backends.fixed_text import both, check_family, number, prompt_step, tokenizer_libraries, without_graph
 from edgekit.backends.genai import GenaiBackend
 from edgekit.backends.qnn import QnnBackend
 from edgekit.backends.qnn_text_hub import Sender
@@ -54,9 +47,14 @@ class QnnTextBackend:
         return tuple(p for p in target.precisions if p in mine and floats)
 
     def compile(
-        self, model: AnyModel, target: Target, precision: Precision, options: CompileOptions,
-        work: Path, progress: Progress,
-    ) -> Artifact:  # fmt: skip
+        self,
+        model: AnyModel,
+        target: Target,
+        precision: Precision,
+        options: CompileOptions,
+        work: Path,
+        progress: Progress,
+    ) -> Artifact:
         from edgekit.qnn.libraries import ONNXRUNTIME_WITH_GENAI, provider_versions
 
         assert isinstance(model, TextModel)
@@ -78,24 +76,38 @@ class QnnTextBackend:
         tools = {**self.available().versions, **sender.versions}
         qairt = (sender.versions if sender.hub else tools).get("QAIRT", "")
         engine = EngineRequirement(
-            "qnn-text", provider_versions(qairt), f"{target.chips[0].soc}/token-0.onnx", chips,
+            "qnn-text",
+            provider_versions(qairt),
+            f"{target.chips[0].soc}/token-0.onnx",
+            chips,
             {"onnxruntime": ONNXRUNTIME_WITH_GENAI, **tokenizer_libraries(made)},
-        )  # fmt: skip
+        )
         nodes = sum(_nodes(g) for g in graphs)
-        placed = Measurement("gate", "compiled: nodes on the NPU", float(nodes), "1", Provenance.MEASURED,
-                             note="all but the lookup of tokens: the compiler may leave none to the CPU")  # fmt: skip
+        placed = Measurement(
+            "gate",
+            "compiled: nodes on the NPU",
+            float(nodes),
+            "1",
+            Provenance.MEASURED,
+            note="all but the lookup of tokens: the compiler may leave none to the CPU",
+        )
         kept = sorted(p.relative_to(work).as_posix() for p in out.rglob("*") if p.is_file())
         notes = (*made.notes, *sender.notes, *(n for c in target.chips for n in c.notes), _UNSHARED)
         return replace(
-            made, files=tuple(kept), notes=notes, search=(*made.search, *sender.rows),
-            versions=tools, engine=engine,
-            settings={**made.settings, "chips": [c.soc for c in target.chips]}, measured=(*made.measured, placed),
-        )  # fmt: skip
+            made,
+            files=tuple(kept),
+            notes=notes,
+            search=(*made.search, *sender.rows),
+            versions=tools,
+            engine=engine,
+            settings={**made.settings, "chips": [c.soc for c in target.chips]},
+            measured=(*made.measured, placed),
+        )
 
 
 def _prepared(
     model: TextModel, target: Target, precision: Precision, options: CompileOptions, progress: Progress
-) -> tuple[Path, Artifact]:  # fmt: skip
+) -> tuple[Path, Artifact]:
     """A folder with the package but for its contexts, and the graphs to compile; and the CPU backend's
     account of it, with the gate of these graphs. Kept by content, since every chip gets the same."""
     context = model.spec.context_length
@@ -103,10 +115,14 @@ def _prepared(
     limit = number(options, "part_bytes", _PART)
     text = fingerprint(read_texts(Path(options.calibration))) if options.calibration else ""
     key = cache.key(
-        source=to_json(model.source), spec=to_json(model.spec), precision=precision.value, text=text,
-        windows=options.calibration_images, extra={k: v for k, v in options.extra.items() if k in QnnTextBackend.options},
+        source=to_json(model.source),
+        spec=to_json(model.spec),
+        precision=precision.value,
+        text=text,
+        windows=options.calibration_images,
+        extra={k: v for k, v in options.extra.items() if k in QnnTextBackend.options},
         tools=GenaiBackend().available().versions,
-    )  # fmt: skip
+    )
 
     def make(folder: Path) -> None:
         import onnx
@@ -115,17 +131,13 @@ def _prepared(
         from edgekit.qnn.text_prepare import prepare_text
 
         out, graphs = folder / "package", folder / "graphs"
-        made = GenaiBackend().compile(
-            model, target, _AS_BUILT.get(precision, precision), options, folder, progress
-        )
+        made = GenaiBackend().compile(model, target, _AS_BUILT.get(precision, precision), options, folder, progress)
         graphs.mkdir()
         ready = prepare_text(out, graphs, context, step, limit, precision.is_float, progress)
         for path in (*ready.prompt, *ready.token):
             onnx.save(half_cache(onnx.load(str(path))), str(path))
         shutil.move(ready.host, out)
-        made = without_graph(
-            made, out, context_length=context, prompt_step=step, parts=len(ready.token)
-        )
+        made = without_graph(made, out, context_length=context, prompt_step=step, parts=len(ready.token))
         spec = made.spec or model.spec
         assert isinstance(spec, TextSpec)
         spec = replace(spec, kv_cache="float16", kv_cache_bytes=spec.kv_cache_bytes // 2)
@@ -133,14 +145,10 @@ def _prepared(
         (folder / "artifact.json").write_text(json.dumps(to_json(made)), encoding="utf-8")
 
     folder = cache.step(f"prepared-text-{key}", make)
-    return folder, from_json(
-        Artifact, json.loads((folder / "artifact.json").read_text(encoding="utf-8"))
-    )
+    return folder, from_json(Artifact, json.loads((folder / "artifact.json").read_text(encoding="utf-8")))
 
 
-def _compiled(
-    files: Sequence[Path], chip: Chip, into: Path, progress: Progress, sender: Sender
-) -> None:  # fmt: skip
+def _compiled(files: Sequence[Path], chip: Chip, into: Path, progress: Progress, sender: Sender) -> None:
     """Contexts of the same names in `into`, made here or by AI Hub."""
     import onnx
 

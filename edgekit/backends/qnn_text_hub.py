@@ -33,24 +33,29 @@ def check(wanted: Wanted) -> None:
     """Raises UsageError for what a language model cannot be asked for."""
     if wanted.runtime != _RUNTIME or wanted.link or wanted.quantize != "here":
         raise UsageError(
-            "A language model is compiled by AI Hub as precompiled_qnn_onnx only", "its graphs are opened one by one",
+            "A language model is compiled by AI Hub as precompiled_qnn_onnx only",
+            "its graphs are opened one by one",
             "leave --runtime, --link and --quantize out",
-        )  # fmt: skip
+        )
 
 
 def said(files: Sequence[Path], target: Target, to: str) -> tuple[dict[str, Any], ...]:
     """What would be sent."""
-    uploads = [{"kind": "upload", "what": f.name, "bytes": f.stat().st_size, "sha256": sha256(f), "to": to}
-               for f in files]  # fmt: skip
-    jobs = [{"kind": "job", "job": "compile", "what": f.name, "device": c.aihub[0], "runtime": _RUNTIME}
-            for c in target.chips for f in files]  # fmt: skip
+    uploads = [
+        {"kind": "upload", "what": f.name, "bytes": f.stat().st_size, "sha256": sha256(f), "to": to} for f in files
+    ]
+    jobs = [
+        {"kind": "job", "job": "compile", "what": f.name, "device": c.aihub[0], "runtime": _RUNTIME}
+        for c in target.chips
+        for f in files
+    ]
     return (*uploads, *jobs)
 
 
 @contextlib.contextmanager
 def sending(
     name: str, target: Target, precision: Precision, wanted: Wanted, service: str, progress: Progress
-) -> Iterator[Sender]:  # fmt: skip
+) -> Iterator[Sender]:
     """What sends graphs to the service, or to none. Raises UsageError for a device it lacks."""
     if not service:
         yield Sender(None, name, precision, wanted, "")
@@ -94,9 +99,7 @@ class Sender:
             options["quantize_full_type"] = "float16"
         if self.qairt:
             options["qairt_version"] = self.qairt
-        request = Request(
-            "compile", f"{title} for {chip.soc}", (id,), chip.aihub[0], hub_options.text(options)
-        )
+        request = Request("compile", f"{title} for {chip.soc}", (id,), chip.aihub[0], hub_options.text(options))
         done = self.hub.job(request)
         if not done.model:
             raise RemoteError(f"AI Hub's compile job {done.id} made no model", "", done.url)

@@ -18,9 +18,12 @@ from edgekit.spec import Precision
 from edgekit.target import Target
 
 _NEEDS = {
-    "onnx": "onnx", "onnxruntime": "onnxruntime", "ai_edge_litert": "ai-edge-litert",
-    "ai_edge_quantizer": "ai-edge-quantizer", "flatbuffers": "flatbuffers",
-}  # fmt: skip
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+    "ai_edge_litert": "ai-edge-litert",
+    "ai_edge_quantizer": "ai-edge-quantizer",
+    "flatbuffers": "flatbuffers",
+}
 LARGEST = 2**31 - 2**24  # bytes: offsets in a flatbuffer are signed and 32 bits wide
 _ARTIFACT = "model.tflite"
 
@@ -31,12 +34,8 @@ class TfliteBackend:
     def available(self) -> Availability:
         missing = [n for module, n in _NEEDS.items() if importlib.util.find_spec(module) is None]
         if missing:
-            return Availability(
-                f"not installed: {', '.join(missing)}", "pip install 'edgekit[convert,tflite]'"
-            )
-        return Availability(
-            versions={n: version(n) for n in ("ai-edge-litert", "ai-edge-quantizer", "onnxruntime")}
-        )
+            return Availability(f"not installed: {', '.join(missing)}", "pip install 'edgekit[convert,tflite]'")
+        return Availability(versions={n: version(n) for n in ("ai-edge-litert", "ai-edge-quantizer", "onnxruntime")})
 
     def precisions(self, target: Target) -> tuple[Precision, ...]:
         mine = (Precision.FP32, Precision.FP16, Precision.W8, Precision.W8A8, Precision.W8A16)
@@ -44,9 +43,14 @@ class TfliteBackend:
         return tuple(p for p in target.precisions if p in (integer if target.integer else mine))
 
     def compile(
-        self, model: Model, target: Target, precision: Precision, options: CompileOptions,
-        work: Path, progress: Progress,
-    ) -> Artifact:  # fmt: skip
+        self,
+        model: Model,
+        target: Target,
+        precision: Precision,
+        options: CompileOptions,
+        work: Path,
+        progress: Progress,
+    ) -> Artifact:
         from edgekit.quantize.regions import find_regions
         from edgekit.tflite import quantise
         from edgekit.tflite.inspection import stored_spec, take_inventory
@@ -57,22 +61,19 @@ class TfliteBackend:
         assert model.spec is not None
         if model.graph.ByteSize() > LARGEST:
             raise ConversionError(
-                f"{model.name} is too large for TFLite", "a .tflite holds no more than 2 GB",
+                f"{model.name} is too large for TFLite",
+                "a .tflite holds no more than 2 GB",
                 "convert it for a target that takes it (-t cpu)",
-            )  # fmt: skip
+            )
         data = lower(model.graph, channels_first(model.spec), model.names).data
         done = quantise.Quantised(data)
         if precision is Precision.FP16:
             done = quantise.Quantised(quantise.half_weights(data), {"weights": "float16"})
-        elif precision is Precision.W8 and not (
-            options.calibration and find_regions(model.graph).units
-        ):
+        elif precision is Precision.W8 and not (options.calibration and find_regions(model.graph).units):
             done = quantise.Quantised(quantise.byte_weights(data), {"weights": "int8 a channel"})
         elif precision is not Precision.FP32:
             images = read_dataset(options.calibration).first(options.calibration_images)
-            done = quantise.quantise(
-                model, precision, images, options.float_layers, target.integer, progress
-            )
+            done = quantise.quantise(model, precision, images, options.float_layers, target.integer, progress)
         spec = stored_spec(model.spec, done.data)
         inventory = take_inventory(done.data)
         (work / _ARTIFACT).write_bytes(attach_metadata(done.data, spec, model.name))
@@ -80,16 +81,20 @@ class TfliteBackend:
         if target.integer and inventory.floats:
             notes.append(f"{inventory.floats} operators have no integer form and compute in float")
         return Artifact(
-            (_ARTIFACT,), EngineRequirement("litert", _versions(precision, target), _ARTIFACT),
+            (_ARTIFACT,),
+            EngineRequirement("litert", _versions(precision, target), _ARTIFACT),
             {"ai-edge-litert": version("ai-edge-litert"), "ai-edge-quantizer": version("ai-edge-quantizer")},
-            {**done.settings, "operators": inventory.operators}, done.search, tuple(notes), spec,
+            {**done.settings, "operators": inventory.operators},
+            done.search,
+            tuple(notes),
+            spec,
             (
                 _count("operators", inventory.total, "1"),
                 _count("transposes", inventory.operators.get("TRANSPOSE", 0), "1"),
                 _count("bytes transposed", inventory.transposed, "bytes"),
                 *_delegated(done.data),
             ),
-        )  # fmt: skip
+        )
 
 
 def _versions(precision: Precision, target: Target) -> str:
@@ -111,9 +116,7 @@ def _delegated(data: bytes) -> tuple[Measurement, ...]:
     if found is None:
         return ()
     left = ", ".join(f"{kind} {count}" for kind, count in found.left.items()) or "none"
-    note = (
-        f"of {found.total}, by LiteRT {version('ai-edge-litert')} on {platform.machine()}; not: {left}"
-    )
+    note = f"of {found.total}, by LiteRT {version('ai-edge-litert')} on {platform.machine()}; not: {left}"
     return (
         _count("operators in XNNPACK", found.delegated, "1", note),
         _count("XNNPACK partitions", found.partitions, "1", note),

@@ -6,13 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgekit.backends.base import Artifact, Availability, CompileOptions
-from edgekit.backends.fixed_text import (
-    both,
-    check_family,
-    prompt_step,
-    tokenizer_libraries,
-    without_graph,
-)
+from edgekit.backends.fixed_text import both, check_family, prompt_step, tokenizer_libraries, without_graph
 from edgekit.backends.genai import GenaiBackend
 from edgekit.backends.tflite import LARGEST, TfliteBackend
 from edgekit.errors import ConversionError
@@ -38,9 +32,14 @@ class TfliteTextBackend:
         return tuple(p for p in target.precisions if p in _PRECISIONS)
 
     def compile(
-        self, model: AnyModel, target: Target, precision: Precision, options: CompileOptions,
-        work: Path, progress: Progress,
-    ) -> Artifact:  # fmt: skip
+        self,
+        model: AnyModel,
+        target: Target,
+        precision: Precision,
+        options: CompileOptions,
+        work: Path,
+        progress: Progress,
+    ) -> Artifact:
         from edgekit.tflite.text import text_file
         from edgekit.tflite.text_weights import NAMES
 
@@ -48,26 +47,19 @@ class TfliteTextBackend:
         check_family(model)
         if 4 * (model.source.parameters or 0) > LARGEST:
             raise ConversionError(
-                f"{model.name} is too large for TFLite", "its weights pass through a file in float32, of no more than 2 GB",
+                f"{model.name} is too large for TFLite",
+                "its weights pass through a file in float32, of no more than 2 GB",
                 "convert it for -t cpu",
-            )  # fmt: skip
+            )
         context = model.spec.context_length
         step, out = prompt_step(options, context), work / "package"
         made = GenaiBackend().compile(model, target, Precision.FP32, options, work, progress)
         file = text_file(out, context, step, precision, progress)
         (out / _ARTIFACT).write_bytes(file.data)
-        made = without_graph(
-            made, out, context_length=context, prompt_step=step, weights=NAMES[precision]
-        )  # fmt: skip
+        made = without_graph(made, out, context_length=context, prompt_step=step, weights=NAMES[precision])
         kept = sorted(p.relative_to(work).as_posix() for p in out.rglob("*") if p.is_file())
         versions = ">=1.4,<3" if precision is Precision.W4 else ">=1.2,<3"  # 1.2 gets blocks wrong
-        engine = EngineRequirement(
-            "litert-text", versions, _ARTIFACT, libraries=tokenizer_libraries(made)
-        )
+        engine = EngineRequirement("litert-text", versions, _ARTIFACT, libraries=tokenizer_libraries(made))
         return replace(
-            made,
-            files=tuple(kept),
-            engine=engine,
-            versions=self.available().versions,
-            measured=(file.gate,),
+            made, files=tuple(kept), engine=engine, versions=self.available().versions, measured=(file.gate,)
         )

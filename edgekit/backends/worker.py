@@ -28,17 +28,12 @@ from edgekit.target import Target
 _ATTENDED = "--attended"  # ends when its parent does; a person who repeats a step has none
 
 
-def compile_in_worker(
-    target: Target, precision: Precision, options: CompileOptions, work: Path
-) -> Artifact:
+def compile_in_worker(target: Target, precision: Precision, options: CompileOptions, work: Path) -> Artifact:
     """Compile the model saved in `work`/source; the artefact is left in `work`.
 
     Raises what the backend raised, or ConversionError when the process died.
     """
-    job = {
-        "target": to_json(target), "precision": precision.value,
-        "options": to_json(options),
-    }  # fmt: skip
+    job = {"target": to_json(target), "precision": precision.value, "options": to_json(options)}
     path = work / "job.json"
     path.write_text(json.dumps(job, indent=1), encoding="utf-8")
     command = [
@@ -101,18 +96,15 @@ def main(job_path: str) -> int:
     limit_memory(room_to_convert(model.source.bytes))
     try:
         artifact = registry.load("backends", target.backend).compile(
-            model, target, Precision(job["precision"]),
-            from_json(CompileOptions, job["options"]), work, _report,
-        )  # fmt: skip
+            model, target, Precision(job["precision"]), from_json(CompileOptions, job["options"]), work, _report
+        )
         _age(artifact, work)
     except EdgekitError as error:
         return _say(error)
     except OSError as error:
         why = f"{error.strerror or error}"
         hint = "free some space, or set EDGEKIT_CACHE to another folder"
-        return _say(
-            ConversionError(f"The {target.backend} backend could not write its result", why, hint)
-        )
+        return _say(ConversionError(f"The {target.backend} backend could not write its result", why, hint))
     (work / "artifact.json").write_text(json.dumps(to_json(artifact), sort_keys=True), encoding="utf-8")
     return 0
 

@@ -41,9 +41,10 @@ def run_apart(run: Callable[[list[str]], int], arguments: list[str]) -> int:
         return code
     name = signal.Signals(-code).name
     raise IntegrityError(
-        f"The engine died while it ran {_package(arguments)}", f"of {name}: its model is damaged, or made to do that",
+        f"The engine died while it ran {_package(arguments)}",
+        f"of {name}: its model is damaged, or made to do that",
         "do not use this package; if you made it yourself, please report it with its receipt",
-    )  # fmt: skip
+    )
 
 
 def bound(package: Package) -> None:

@@ -54,9 +54,7 @@ def parse_triple(text: str, option: str) -> tuple[float, float, float]:
     if len(values) == 1:
         values *= 3
     if len(values) != 3 or not all(math.isfinite(v) for v in values):
-        raise UsageError(
-            f"{option} {text} is not one number or three", "", f"write {option} 127,127,127"
-        )
+        raise UsageError(f"{option} {text} is not one number or three", "", f"write {option} 127,127,127")
     return values[0], values[1], values[2]
 
 

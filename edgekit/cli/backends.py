@@ -15,14 +15,25 @@ def command(as_json: bool) -> None:
     rows = []
     for name in registry.names("backends"):
         have = registry.load("backends", name).available()
-        rows.append({"name": name, "ready": not have.missing, "missing": have.missing,
-                     "install": have.install, "versions": have.versions})  # fmt: skip
+        rows.append(
+            {
+                "name": name,
+                "ready": not have.missing,
+                "missing": have.missing,
+                "install": have.install,
+                "versions": have.versions,
+            }
+        )
     if as_json:
         emit("backends", backends=rows)
         return
     shown = [
-        (r["name"], "yes" if r["ready"] else "no",
-         " ".join(f"{n} {v}" for n, v in r["versions"].items()) or (f"{r['missing']}: {r['install']}" if r["missing"] else "-"))
+        (
+            r["name"],
+            "yes" if r["ready"] else "no",
+            " ".join(f"{n} {v}" for n, v in r["versions"].items())
+            or (f"{r['missing']}: {r['install']}" if r["missing"] else "-"),
+        )
         for r in rows
-    ]  # fmt: skip
+    ]
     click.echo(table(shown, ("backend", "ready", "versions, or what to do")))

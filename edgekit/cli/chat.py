@@ -29,9 +29,7 @@ _HELP = """/reset       forget the conversation
 @click.command()
 @click.argument("package", type=PATH)
 @click.option("--system", metavar="TEXT", help="A system message to begin with.")
-@click.option(
-    "--load", "saved", metavar="FILE", type=PATH, help="Go on with a conversation that /save wrote."
-)
+@click.option("--load", "saved", metavar="FILE", type=PATH, help="Go on with a conversation that /save wrote.")
 @sampling_options
 @common_options
 def command(package: str, system: str | None, saved: str | None, as_json: bool, **given: Any) -> None:
@@ -45,23 +43,18 @@ def command(package: str, system: str | None, saved: str | None, as_json: bool, 
     first = [{"role": "system", "content": utf8(system, "--system")}] if system else []
     talk = _saved(saved) if saved else list(first)
     options = {"overflow": "truncate", **chosen(given)}
-    if (
-        click.get_current_context().get_parameter_source("overflow")
-        == click.core.ParameterSource.DEFAULT
-    ):
+    if click.get_current_context().get_parameter_source("overflow") == click.core.ParameterSource.DEFAULT:
         options["overflow"] = "truncate"
     opened = Package(package)
     if not opened.manifest.text.chat:
         raise UsageError(
-            f"{package} has no chat template", "it continues text, it was not trained to answer",
+            f"{package} has no chat template",
+            "it continues text, it was not trained to answer",
             "edgekit generate PACKAGE -p TEXT",
-        )  # fmt: skip
+        )
     bound(opened)
     with load_text(opened, given["threads"], given["device"] == "sim:htp") as llm:
-        click.echo(
-            f"{llm.spec.context_length} tokens of context, {llm.session.threads} threads; /help",
-            err=True,
-        )
+        click.echo(f"{llm.spec.context_length} tokens of context, {llm.session.threads} threads; /help", err=True)
         while True:
             line = _ask()
             if line is None or line.strip() in ("/quit", "/exit"):
@@ -81,9 +74,7 @@ def _ask() -> str | None:
         return None
 
 
-def _answer(
-    llm: Any, talk: list[dict[str, str]], question: str, options: dict[str, Any], quiet: bool
-) -> None:
+def _answer(llm: Any, talk: list[dict[str, str]], question: str, options: dict[str, Any], quiet: bool) -> None:
     talk.append({"role": "user", "content": question})
     try:
         pieces = llm.chat_stream(talk, **options)
@@ -134,8 +125,11 @@ def _obey(line: str, talk: list[dict[str, str]], first: list[dict[str, str]]) ->
 
 
 def _is_message(value: Any) -> bool:
-    return (isinstance(value, dict) and value.keys() == {"role", "content"}
-            and all(isinstance(v, str) for v in value.values()))  # fmt: skip
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"role", "content"}
+        and all(isinstance(v, str) for v in value.values())
+    )
 
 
 def _saved(path: str) -> list[dict[str, str]]:
@@ -145,6 +139,4 @@ def _saved(path: str) -> list[dict[str, str]]:
             raise ValueError("it is no list of messages")
         return list(talk)
     except (ValueError, TypeError) as error:
-        raise UsageError(
-            f"{path} is no conversation", str(error), "pass a file that /save wrote"
-        ) from error
+        raise UsageError(f"{path} is no conversation", str(error), "pass a file that /save wrote") from error

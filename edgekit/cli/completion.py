@@ -9,9 +9,7 @@ from click.shell_completion import CompletionItem
 PATH = click.Path(readable=False)
 
 
-def complete_targets(
-    context: click.Context, parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
+def complete_targets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names, and files: a target of one's own is a TOML."""
     from edgekit.target import targets
 
@@ -19,9 +17,7 @@ def complete_targets(
     return _beginning(found, incomplete) or PATH.shell_complete(context, parameter, incomplete)
 
 
-def complete_precisions(
-    context: click.Context, parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
+def complete_precisions(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Of the targets named so far."""
     from edgekit.target import targets
 
@@ -31,9 +27,7 @@ def complete_precisions(
     return _beginning([CompletionItem(p) for p in dict.fromkeys(names)], incomplete)
 
 
-def complete_devices(
-    context: click.Context, parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
+def complete_devices(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     return _beginning([CompletionItem(d) for d in ("local", "sim:htp", "aihub:")], incomplete)
 
 

@@ -8,8 +8,23 @@ import sys
 
 from edgekit.errors import UsageError
 
-_PLAIN = {"→": "->", "…": "...", "█": "#", "·": ".", "×": "x", "≤": "<=", "≥": ">=", "–": "-", "—": "-", "’": "'", "“": '"',
-          "”": '"', "✓": "ok", "≠": "!=", "±": "+-"}  # fmt: skip
+_PLAIN = {
+    "→": "->",
+    "…": "...",
+    "█": "#",
+    "·": ".",
+    "×": "x",
+    "≤": "<=",
+    "≥": ">=",
+    "–": "-",
+    "—": "-",
+    "’": "'",
+    "“": '"',
+    "”": '"',
+    "✓": "ok",
+    "≠": "!=",
+    "±": "+-",
+}
 _HANDLER = "edgekit.plain"
 
 
@@ -36,8 +51,9 @@ def utf8(text: str, option: str) -> str:
         return os.fsencode(text).decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"{option} is not UTF-8 text", f"byte {error.start} is 0x{error.object[error.start]:02x}",
+            f"{option} is not UTF-8 text",
+            f"byte {error.start} is 0x{error.object[error.start]:02x}",
             "pass it in a file, as UTF-8",
-        ) from error  # fmt: skip
+        ) from error
     except UnicodeEncodeError:  # it comes from a program, not from a shell
         return text

@@ -35,26 +35,19 @@ from edgekit.cli.unused import check_kind, check_needs, check_without
     shell_complete=complete_precisions,
     help="fp32, w8a8, … (default: the target's first).",
 )
+@click.option("--calibration", metavar="DATA", type=PATH, help="Folder of images, or text file, to quantise with.")
 @click.option(
-    "--calibration", metavar="DATA", type=PATH, help="Folder of images, or text file, to quantise with."
-)
-@click.option(
-    "--eval", "eval_", metavar="DATA", type=PATH,
+    "--eval",
+    "eval_",
+    metavar="DATA",
+    type=PATH,
     help="Folder of images with boxes, or text file, to measure accuracy on.",
-)  # fmt: skip
-@click.option(
-    "-o", "--out", type=PATH, default="dist", show_default=True, help="Folder the packages go to."
 )
+@click.option("-o", "--out", type=PATH, default="dist", show_default=True, help="Folder the packages go to.")
 @click.option("--name", help="Name of the packages (default: the source's).")
-@click.option(
-    "--labels", metavar="FILE", type=PATH, help="Class names: a file with one a line, a,b,c or `coco`."
-)
-@click.option(
-    "--image-size", metavar="SIZE", help="640, or HEIGHTxWIDTH (default: the model's own, or 640)."
-)
-@click.option(
-    "--decoder", help="How the outputs of an ONNX or torch source are laid out, when it cannot be told."
-)
+@click.option("--labels", metavar="FILE", type=PATH, help="Class names: a file with one a line, a,b,c or `coco`.")
+@click.option("--image-size", metavar="SIZE", help="640, or HEIGHTxWIDTH (default: the model's own, or 640).")
+@click.option("--decoder", help="How the outputs of an ONNX or torch source are laid out, when it cannot be told.")
 @click.option(
     "--resize",
     type=click.Choice(["letterbox", "letterbox-topleft", "stretch"]),
@@ -64,23 +57,14 @@ from edgekit.cli.unused import check_kind, check_needs, check_without
 @click.option("--mean", help="Subtracted from pixels 0..255: one number or three.")
 @click.option("--std", help="Pixels are divided by it: one number or three.")
 @click.option(
-    "--reference",
-    metavar="MODEL",
-    type=PATH,
-    help="Another form of the same model to state the difference from.",
+    "--reference", metavar="MODEL", type=PATH, help="Another form of the same model to state the difference from."
 )
 @click.option(
-    "--calibration-images",
-    type=click.IntRange(1),
-    default=64,
-    show_default=True,
-    help="Use at most so many.",
+    "--calibration-images", type=click.IntRange(1), default=64, show_default=True, help="Use at most so many."
 )
 @click.option("--eval-images", type=click.IntRange(1), help="Use at most so many (default: all).")
 @click.option(
-    "--float-layers",
-    type=click.IntRange(0),
-    help="Leave so many sensitive layers in float (default: as needed).",
+    "--float-layers", type=click.IntRange(0), help="Leave so many sensitive layers in float (default: as needed)."
 )
 @click.option(
     "--launches",
@@ -89,9 +73,7 @@ from edgekit.cli.unused import check_kind, check_needs, check_without
     show_default=True,
     help="Rounds of the speed check; 0 leaves it out.",
 )
-@click.option(
-    "--merge", is_flag=True, help="One package for the chips of all Snapdragon targets given."
-)
+@click.option("--merge", is_flag=True, help="One package for the chips of all Snapdragon targets given.")
 @click.option(
     "--simulated-images",
     type=click.IntRange(1),
@@ -104,48 +86,36 @@ from edgekit.cli.unused import check_kind, check_needs, check_without
     type=click.Choice(["aihub"]),
     help="Send the model to Qualcomm AI Hub and have it compiled there (Snapdragon targets).",
 )
+@click.option("--dry-run", is_flag=True, help="With --via: show what would be sent, and where; send nothing.")
 @click.option(
-    "--dry-run", is_flag=True, help="With --via: show what would be sent, and where; send nothing."
+    "--runtime", help="With --via: precompiled_qnn_onnx (default), qnn_context_binary, qnn_dlc, tflite, onnx."
 )
-@click.option(
-    "--runtime",
-    help="With --via: precompiled_qnn_onnx (default), qnn_context_binary, qnn_dlc, tflite, onnx.",
-)
-@click.option(
-    "--quantize",
-    type=click.Choice(["here", "aihub"]),
-    help="With --via: who quantises (default: here).",
-)
-@click.option(
-    "--link", is_flag=True, help="With --via: a context binary by way of a DLC and a link job."
-)
-@click.option(
-    "--qairt-version", metavar="VERSION", help="With --via: default is the one installed here."
-)
+@click.option("--quantize", type=click.Choice(["here", "aihub"]), help="With --via: who quantises (default: here).")
+@click.option("--link", is_flag=True, help="With --via: a context binary by way of a DLC and a link job.")
+@click.option("--qairt-version", metavar="VERSION", help="With --via: default is the one installed here.")
 @click.option("--hub-options", metavar="TEXT", help="With --via: more options of the compile job.")
 @text_options
+@click.option("--download", is_flag=True, help="SOURCE is a model of the Hugging Face hub, OWNER/NAME: download it.")
 @click.option(
-    "--download",
-    is_flag=True,
-    help="SOURCE is a model of the Hugging Face hub, OWNER/NAME: download it.",
-)
-@click.option(
-    "--eval-windows", type=click.IntRange(1), default=16, show_default=True,
+    "--eval-windows",
+    type=click.IntRange(1),
+    default=16,
+    show_default=True,
     help="Language models: windows of 512 tokens of --eval, at most.",
-)  # fmt: skip
-@click.option(
-    "--allow", multiple=True, metavar="REASON",
-    help="Write the package although: accuracy, slower, misread.",
-)  # fmt: skip
-@click.option(
-    "--force", is_flag=True, help="Replace packages of which more is known than of the new ones."
 )
+@click.option("--allow", multiple=True, metavar="REASON", help="Write the package although: accuracy, slower, misread.")
+@click.option("--force", is_flag=True, help="Replace packages of which more is known than of the new ones.")
 @common_options
 @click.pass_context
 def command(
-    invocation: click.Context, /, source: str, targets: tuple[str, ...], precisions: tuple[str, ...],
-    as_json: bool, **given: Any,
-) -> int:  # fmt: skip
+    invocation: click.Context,
+    /,
+    source: str,
+    targets: tuple[str, ...],
+    precisions: tuple[str, ...],
+    as_json: bool,
+    **given: Any,
+) -> int:
     """Turn SOURCE into a package for each target and precision.
 
     SOURCE: a YOLOv9 or GELAN checkpoint (.pt, .safetensors), a detector as .onnx, a torch program
@@ -187,21 +157,43 @@ def command(
     bound_source(source)
     start = time.monotonic()
     outcomes = convert(
-        source, targets, precisions, given["out"], given["calibration"], given["eval_"],
-        given["name"] or "", options, given["allow"], given["reference"],
-        given["calibration_images"], given["eval_images"], given["float_layers"], given["launches"],
-        given["merge"], given["simulated_images"], given["via"] or "", _hub(given), text_given(given),
-        given["eval_windows"], given["force"],
-    )  # fmt: skip
+        source,
+        targets,
+        precisions,
+        given["out"],
+        given["calibration"],
+        given["eval_"],
+        given["name"] or "",
+        options,
+        given["allow"],
+        given["reference"],
+        given["calibration_images"],
+        given["eval_images"],
+        given["float_layers"],
+        given["launches"],
+        given["merge"],
+        given["simulated_images"],
+        given["via"] or "",
+        _hub(given),
+        text_given(given),
+        given["eval_windows"],
+        given["force"],
+    )
     if given["dry_run"]:
         return _planned(outcomes, as_json)
     refused = [o for o in outcomes if o.refused]
     if as_json:
         rows = [
-            {"name": o.name, "target": o.target, "precision": o.precision,
-             "path": str(o.path) if o.path else None, "seconds": o.seconds, "receipt": o.receipt.to_dict()}
+            {
+                "name": o.name,
+                "target": o.target,
+                "precision": o.precision,
+                "path": str(o.path) if o.path else None,
+                "seconds": o.seconds,
+                "receipt": o.receipt.to_dict(),
+            }
             for o in outcomes
-        ]  # fmt: skip
+        ]
         emit("convert", packages=rows, seconds=round(time.monotonic() - start, 2))
         return 1 if refused else 0
     click.echo(summary(outcomes))
@@ -211,27 +203,29 @@ def command(
 def _hub(given: dict[str, Any]) -> dict[str, str]:
     """What AI Hub is asked, as `backends.aihub.Wanted` takes it."""
     named = {
-        "runtime": given["runtime"], "quantize": given["quantize"], "qairt": given["qairt_version"],
-        "options": given["hub_options"], "link": "yes" if given["link"] else "",
+        "runtime": given["runtime"],
+        "quantize": given["quantize"],
+        "qairt": given["qairt_version"],
+        "options": given["hub_options"],
+        "link": "yes" if given["link"] else "",
         "dry_run": "yes" if given["dry_run"] else "",
-    }  # fmt: skip
+    }
     return {k: v for k, v in named.items() if v}
 
 
 def _planned(outcomes: Any, as_json: bool) -> int:
     """What a dry run found."""
     if as_json:
-        rows = [{"name": o.name, "target": o.target, "precision": o.precision, "would": o.receipt.search}
-                for o in outcomes]  # fmt: skip
+        rows = [
+            {"name": o.name, "target": o.target, "precision": o.precision, "would": o.receipt.search} for o in outcomes
+        ]
         emit("convert.dry-run", packages=rows)
         return 0
     lines = []
     for o in outcomes:
         for row in o.receipt.search:
             if row["kind"] == "upload":
-                lines.append(
-                    (o.name, f"upload {row['what']}", number(row["bytes"], "bytes"), row["to"])
-                )
+                lines.append((o.name, f"upload {row['what']}", number(row["bytes"], "bytes"), row["to"]))
             else:
                 lines.append((o.name, f"{row['job']} job", "", f"{row['device']}, {row['runtime']}"))
     click.echo(table(lines, ("package", "would", "size", "where")))

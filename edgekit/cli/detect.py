@@ -21,18 +21,18 @@ from edgekit.progress import note
 @click.option("--score", type=click.FloatRange(0, 1), help="Least score (default: the package's).")
 @click.option("--iou", type=click.FloatRange(0, 1), help="Overlap above which the weaker box goes.")
 @click.option("--max", "limit", type=click.IntRange(1), help="Most boxes an image.")
+@click.option("--class-agnostic", is_flag=True, help="Boxes of different classes suppress each other too.")
 @click.option(
-    "--class-agnostic", is_flag=True, help="Boxes of different classes suppress each other too."
-)
-@click.option(
-    "-d", "--device", type=click.Choice(["local", "sim:htp"]), default="local", show_default=True,
+    "-d",
+    "--device",
+    type=click.Choice(["local", "sim:htp"]),
+    default="local",
+    show_default=True,
     help="sim:htp: Qualcomm's simulator, for packages of a Snapdragon; seconds an image.",
-)  # fmt: skip
+)
 @threads_option
 @common_options
-def command(
-    package: str, images: tuple[str, ...], save: str | None, as_json: bool, **options: Any
-) -> int:
+def command(package: str, images: tuple[str, ...], save: str | None, as_json: bool, **options: Any) -> int:
     """Find objects in IMAGES (files or folders) with PACKAGE.
 
     Boxes are x1 y1 x2 y2 in pixels of each image. Of several images, one that cannot be read is left
@@ -57,25 +57,25 @@ def command(
                 if len(files) == 1:
                     raise
                 unread += 1
-                results.append(
-                    {"image": str(path), "saved": None, "detections": [], "error": error.to_dict()}
-                )
-                click.echo(
-                    f"{click.style('left out', fg='red')} {path}: {error.why or error.what}", err=True
-                )
+                results.append({"image": str(path), "saved": None, "detections": [], "error": error.to_dict()})
+                click.echo(f"{click.style('left out', fg='red')} {path}: {error.why or error.what}", err=True)
                 continue
             found = detector(
-                image, score_threshold=options["score"], iou_threshold=options["iou"],
-                max_detections=options["limit"], class_agnostic=options["class_agnostic"],
-            )  # fmt: skip
+                image,
+                score_threshold=options["score"],
+                iou_threshold=options["iou"],
+                max_detections=options["limit"],
+                class_agnostic=options["class_agnostic"],
+            )
             drawn = None
             if save:
                 from edgekit.report.draw import draw_boxes
 
                 drawn = draw_boxes(image, found, Path(save), path, taken)
                 taken.add(drawn.resolve())
-            results.append({"image": str(path), "saved": str(drawn) if drawn else None,
-                            "detections": [d._asdict() for d in found]})  # fmt: skip
+            results.append(
+                {"image": str(path), "saved": str(drawn) if drawn else None, "detections": [d._asdict() for d in found]}
+            )
             if not as_json:
                 _show(path, found, drawn)
     if as_json:

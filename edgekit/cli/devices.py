@@ -27,13 +27,7 @@ def command(kind: str | None, as_json: bool) -> None:
         emit("devices", devices=found)
         return
     rows = [
-        (
-            name,
-            str(i.cores or "-"),
-            number(i.memory_bytes, "bytes") if i.memory_bytes else "-",
-            i.system,
-            i.chip,
-        )
+        (name, str(i.cores or "-"), number(i.memory_bytes, "bytes") if i.memory_bytes else "-", i.system, i.chip)
         for name, i in found.items()
     ]
     click.echo(table(rows, ("device", "cores", "memory", "system", "chip")))

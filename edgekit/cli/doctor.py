@@ -16,10 +16,7 @@ from edgekit.store.database import default_path
 
 @click.command()
 @click.option("--package", metavar="PACKAGE", type=PATH, help="Check what opening this package needs.")
-@click.option(
-    "-d", "--device", metavar="DEVICE",
-    help="Where it is to run: local (default), sim:htp, 'aihub:NAME'.",
-)  # fmt: skip
+@click.option("-d", "--device", metavar="DEVICE", help="Where it is to run: local (default), sim:htp, 'aihub:NAME'.")
 @common_options
 @click.pass_context
 def command(context: click.Context, package: str | None, device: str | None, as_json: bool) -> None:
@@ -58,27 +55,24 @@ def _installation(as_json: bool) -> None:
     parts = extras()
     backends = {n: registry.load("backends", n).available() for n in registry.names("backends")}
     values = {name: settings.get(name) for name in settings.KNOWN}
-    folders = {
-        "config": settings.config_folder(),
-        "cache": settings.cache_folder(),
-        "store": default_path(),
-    }
+    folders = {"config": settings.config_folder(), "cache": settings.cache_folder(), "store": default_path()}
     if as_json:
-        emit("doctor", edgekit=version("edgekit"), python=platform.python_version(),
-             missing={n: e.missing for n, e in parts.items()}, backends=backends, settings=values,
-             folders={n: str(p) for n, p in folders.items()})  # fmt: skip
+        emit(
+            "doctor",
+            edgekit=version("edgekit"),
+            python=platform.python_version(),
+            missing={n: e.missing for n, e in parts.items()},
+            backends=backends,
+            settings=values,
+            folders={n: str(p) for n, p in folders.items()},
+        )
         return
-    click.echo(
-        f"edgekit {version('edgekit')}, Python {platform.python_version()}, {platform.platform()}\n"
-    )
+    click.echo(f"edgekit {version('edgekit')}, Python {platform.python_version()}, {platform.platform()}\n")
     rows = [
-        (name, "missing" if e.missing else "ready",
-         f"{', '.join(e.missing)}: {e.install}" if e.missing else "")
+        (name, "missing" if e.missing else "ready", f"{', '.join(e.missing)}: {e.install}" if e.missing else "")
         for name, e in parts.items()
-    ]  # fmt: skip
-    rows += [
-        (f"backend {n}", "missing" if a.missing else "ready", a.install) for n, a in backends.items()
     ]
+    rows += [(f"backend {n}", "missing" if a.missing else "ready", a.install) for n, a in backends.items()]
     click.echo(table(rows, ("part", "state", "what to do")))
     click.echo()
     shown = [(n, v.value or "-", v.origin, settings.KNOWN[n]) for n, v in values.items()]

@@ -9,7 +9,18 @@ _OPTIONS = {
     "--calibration": ("data", "calib", "calib-data", "calibration-data", "dataset", "representative-dataset"),
     "--eval": ("val", "data", "valid", "eval-data"),
     "--target": ("format", "to", "platform", "export", "device", "include"),
-    "--precision": ("int8", "half", "fp16", "float16", "quant", "quantize", "qtype", "outtype", "dtype", "weight-format"),
+    "--precision": (
+        "int8",
+        "half",
+        "fp16",
+        "float16",
+        "quant",
+        "quantize",
+        "qtype",
+        "outtype",
+        "dtype",
+        "weight-format",
+    ),
     "--out": ("output", "output-dir", "outfile", "output-path", "project", "save-dir", "dir"),
     "--labels": ("names", "classes", "class-names"),
     "--context": ("ctx", "ctx-size", "n-ctx", "max-seq-len", "max-length", "max-model-len"),
@@ -21,7 +32,7 @@ _OPTIONS = {
     "--launches": ("runs", "num-runs", "repetitions", "repeat"),
     "--iterations": ("iters", "loops", "num-iterations"),
     "--save": ("output", "out", "save-dir"),
-}  # fmt: skip
+}
 
 
 def named_elsewhere(error: click.NoSuchOption, context: click.Context) -> click.UsageError:

@@ -16,27 +16,17 @@ from edgekit.errors import UsageError
 
 @click.command()
 @click.argument("package", type=PATH)
-@click.option(
-    "-p", "--prompt", multiple=True, help="The text to continue; several are generated side by side."
-)
-@click.option(
-    "-f", "--file", metavar="FILE", type=PATH, help="Read the prompt from a file; - is stdin."
-)
+@click.option("-p", "--prompt", multiple=True, help="The text to continue; several are generated side by side.")
+@click.option("-f", "--file", metavar="FILE", type=PATH, help="Read the prompt from a file; - is stdin.")
 @click.option("--chat", is_flag=True, help="The prompt is a question: use the chat template.")
 @click.option("--schema", metavar="FILE", type=PATH, help="A JSON schema that the text must follow.")
-@click.option(
-    "--logprobs",
-    type=click.IntRange(0, 100),
-    help="With --json: log-probabilities, and so many others.",
-)
-@click.option(
-    "--allow-special", is_flag=True, help="Special tokens in the prompt count as such, not as text."
-)
+@click.option("--logprobs", type=click.IntRange(0, 100), help="With --json: log-probabilities, and so many others.")
+@click.option("--allow-special", is_flag=True, help="Special tokens in the prompt count as such, not as text.")
 @sampling_options
 @common_options
 def command(
     package: str, prompt: tuple[str, ...], file: str | None, chat: bool, schema: str | None, as_json: bool, **given: Any
-) -> None:  # fmt: skip
+) -> None:
     """Continue a text with PACKAGE.
 
     \b
@@ -68,10 +58,18 @@ def command(
             )
             if as_json:
                 rows = [
-                    {"prompt": p, "text": g.text, "finish": g.finish, "tokens": g.tokens, "scores": g.scores,
-                     "prompt_tokens": g.prompt_tokens, "prompt_s": g.prompt_s, "decode_s": g.decode_s}
+                    {
+                        "prompt": p,
+                        "text": g.text,
+                        "finish": g.finish,
+                        "tokens": g.tokens,
+                        "scores": g.scores,
+                        "prompt_tokens": g.prompt_tokens,
+                        "prompt_s": g.prompt_s,
+                        "decode_s": g.decode_s,
+                    }
                     for p, g in zip(prompts, results)
-                ]  # fmt: skip
+                ]
                 emit("generate", package=package, results=rows)
                 return
             for p, g in zip(prompts, results):

@@ -23,10 +23,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 _ENGINE = (
     threads_option,
     click.option(
-        "-d", "--device", type=click.Choice(["local", "sim:htp"]), default="local", show_default=True,
+        "-d",
+        "--device",
+        type=click.Choice(["local", "sim:htp"]),
+        default="local",
+        show_default=True,
         help="sim:htp: Qualcomm's simulator, for packages of a Snapdragon; seconds a token.",
     ),
-)  # fmt: skip
+)
 _OPTIONS = (
     click.option("-n", "--max-tokens", type=click.IntRange(1), default=256, show_default=True, help="At most."),
     click.option("--temperature", type=float, help="0 is greedy (default: the package's own)."),
@@ -37,22 +41,15 @@ _OPTIONS = (
     click.option("--seed", type=int, help="Same seed, same text."),
     click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; may be given several times."),
     click.option(
-        "--overflow", type=click.Choice(["error", "truncate", "shift"]), default="error", show_default=True,
+        "--overflow",
+        type=click.Choice(["error", "truncate", "shift"]),
+        default="error",
+        show_default=True,
         help="When the context is full: refuse, leave out the oldest of the prompt, or of all.",
     ),
     *_ENGINE,
-)  # fmt: skip
-SAMPLING = (
-    "max_tokens",
-    "temperature",
-    "top_k",
-    "top_p",
-    "min_p",
-    "repetition_penalty",
-    "seed",
-    "stop",
-    "overflow",
 )
+SAMPLING = ("max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "stop", "overflow")
 
 
 def sampling_options(function: F) -> F:

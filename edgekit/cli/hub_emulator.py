@@ -23,20 +23,21 @@ _PATIENCE = 20  # seconds that the emulator has to end its jobs and itself
 
 
 @click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: last time's, or any free one.")
+@click.option("--state", metavar="DIR", type=PATH, help="Uploads and jobs, kept (default: beside the database).")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="Default: last time's, or any free one."
-)
-@click.option(
-    "--state", metavar="DIR", type=PATH, help="Uploads and jobs, kept (default: beside the database)."
-)
-@click.option(
-    "--token-file", metavar="FILE", type=PATH,
+    "--token-file",
+    metavar="FILE",
+    type=PATH,
     help="Holds the only token taken, as EDGEKIT_EMULATOR_TOKEN may (default: last time's, or a random one).",
-)  # fmt: skip
+)
 @click.option(
-    "--fault", "faults", metavar="FAULT", multiple=True,
+    "--fault",
+    "faults",
+    metavar="FAULT",
+    multiple=True,
     help="KIND[=VALUE][:WHEN[+SKIP]][:TIMES], as 503:job-get:2. May be given several times.",
-)  # fmt: skip
+)
 @click.option(
     "--client-python",
     metavar="FILE",
@@ -47,9 +48,15 @@ _PATIENCE = 20  # seconds that the emulator has to end its jobs and itself
 @common_options
 @click.pass_context
 def command(
-    context: click.Context, port: int, state: str | None, token_file: str | None, faults: tuple[str, ...],
-    client_python: str | None, run: tuple[str, ...], as_json: bool,
-) -> None:  # fmt: skip
+    context: click.Context,
+    port: int,
+    state: str | None,
+    token_file: str | None,
+    faults: tuple[str, ...],
+    client_python: str | None,
+    run: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Run an AI Hub on this machine, for Qualcomm's own client and no account.
 
     Jobs run here: compilers for real, NPUs in Qualcomm's simulator. Every result is marked as
@@ -71,27 +78,34 @@ def command(
     python = Path(client_python) if client_python else environment.client_python()
     package = Path(__file__).parents[1]
     folder = Path(state).resolve() if state else data_folder() / "hub-emulator"
-    arguments = ["--state", str(folder), "--port", str(port), "--edgekit-python", sys.executable,
-                 "--edgekit-path", str(package.parent)]  # fmt: skip
+    arguments = [
+        "--state",
+        str(folder),
+        "--port",
+        str(port),
+        "--edgekit-python",
+        sys.executable,
+        "--edgekit-path",
+        str(package.parent),
+    ]
     arguments += [a for f in faults for a in ("--fault", f)]
-    environment_ = {
-        **os.environ,
-        **({TOKEN: secret_in(token_file, "--token-file")} if token_file else {}),
-    }
+    environment_ = {**os.environ, **({TOKEN: secret_in(token_file, "--token-file")} if token_file else {})}
     # -I: nothing of edgekit's environment, whose protobuf is another, reaches the client's. Its stdin
     # closes when this process ends, however it does, and it ends with it.
     process = subprocess.Popen(
         [str(python), "-I", str(package / "emulator"), *arguments, "--attended"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment_,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env=environment_,
+    )
     assert process.stdout is not None
     code = 0
     try:
         line = process.stdout.readline()
         if not line:
-            raise RemoteError(
-                "The emulator did not start", f"exit code {process.wait()}", "see the lines above"
-            )
+            raise RemoteError("The emulator did not start", f"exit code {process.wait()}", "see the lines above")
         ready = json.loads(line)
         if as_json:
             emit("hub-emulator", **{k: v for k, v in ready.items() if k != "schema"})
@@ -116,9 +130,7 @@ def command(
 
 def _run(command: Sequence[str], ini: str, python: Path, as_json: bool) -> int:
     """The exit code of `command`; beside a JSON document its output goes to stderr."""
-    environment = {
-        **outer_environment(), "QAIHUB_CLIENT_INI": ini, "EDGEKIT_AIHUB_PYTHON": str(python)
-    }  # fmt: skip
+    environment = {**outer_environment(), "QAIHUB_CLIENT_INI": ini, "EDGEKIT_AIHUB_PYTHON": str(python)}
     click.echo("AI Hub is emulated for this command", err=True)
     try:
         return run_guarded(command, environment, stdout=2 if as_json else None)
@@ -130,6 +142,4 @@ def _say(ready: Mapping[str, object]) -> None:
     click.echo(f"AI Hub, emulated, at {ready['url']}; uploads and jobs in {ready['state']}\n")
     click.echo("Point Qualcomm's client at it:\n")
     click.echo(f"  export QAIHUB_CLIENT_INI={ready['client_ini']}\n")
-    click.echo(
-        f"{ready['devices']} devices, all of them emulated. Ctrl-C stops it; what it knows is kept."
-    )
+    click.echo(f"{ready['devices']} devices, all of them emulated. Ctrl-C stops it; what it knows is kept.")

@@ -25,9 +25,7 @@ def command(package: str, as_json: bool) -> None:
     opened = Package(package)
     receipt = opened.receipt()
     if as_json:
-        emit(
-            "inspect", manifest=opened.manifest, manifest_sha256=opened.manifest_sha256, receipt=receipt
-        )
+        emit("inspect", manifest=opened.manifest, manifest_sha256=opened.manifest_sha256, receipt=receipt)
         return
     manifest, model = opened.manifest, opened.manifest.model
     source = manifest.source
@@ -57,26 +55,28 @@ def _of_detector(model: DetectionSpec) -> list[tuple[str, str]]:
     image = model.image
     return [
         ("input", f"{model.input.name} {model.input.dtype} {list(model.input.shape)} {model.input.layout}"),
-        ("image", f"{image.width}x{image.height} {image.resize}, {image.color}, "
-                  f"mean {list(image.mean)}, std {list(image.std)}"),
+        (
+            "image",
+            f"{image.width}x{image.height} {image.resize}, {image.color}, "
+            f"mean {list(image.mean)}, std {list(image.std)}",
+        ),
         *[("output", f"{o.name} {o.dtype} {list(o.shape)} {o.layout}") for o in model.outputs],
         ("labels", f"{len(model.labels)}: {', '.join(model.labels[:6])}{', …' if len(model.labels) > 6 else ''}"),
-    ]  # fmt: skip
+    ]
 
 
 def _of_text(model: TextSpec) -> list[tuple[str, str]]:
     s = model.sampling
-    how = (
-        "greedy"
-        if s.temperature == 0
-        else f"temperature {s.temperature:g}, top-k {s.top_k}, top-p {s.top_p:g}"
-    )
+    how = "greedy" if s.temperature == 0 else f"temperature {s.temperature:g}, top-k {s.top_k}, top-p {s.top_p:g}"
     return [
         ("family", f"{model.family}, {model.vocab_size} tokens, {'with' if model.chat else 'no'} chat template"),
-        ("context", f"{model.context_length} tokens (trained for {model.trained_context}), "
-                    f"KV cache {number(model.kv_cache_bytes, 'bytes')} of {model.kv_cache}"),
+        (
+            "context",
+            f"{model.context_length} tokens (trained for {model.trained_context}), "
+            f"KV cache {number(model.kv_cache_bytes, 'bytes')} of {model.kv_cache}",
+        ),
         ("sampling", f"{how}; ends at {', '.join(map(str, model.stop)) or 'nothing'}"),
-    ]  # fmt: skip
+    ]
 
 
 def _evidence(measurements: Sequence[Measurement]) -> str:
@@ -86,7 +86,16 @@ def _evidence(measurements: Sequence[Measurement]) -> str:
     for m in measurements:
         text = "; ".join(t for t in (m.device, m.note) if t)
         mark = f"[{notes.setdefault(text, len(notes) + 1)}]" if text else ""
-        rows.append((m.group, m.name, number(m.value, m.unit), interval(m.interval, m.unit),
-                     m.provenance.value, str(m.samples), mark))  # fmt: skip
+        rows.append(
+            (
+                m.group,
+                m.name,
+                number(m.value, m.unit),
+                interval(m.interval, m.unit),
+                m.provenance.value,
+                str(m.samples),
+                mark,
+            )
+        )
     shown = table(rows, ("group", "what", "value", "95 %", "how", "n", ""))
     return "\n".join([shown, "", *(f"[{number}] {printable(text)}" for text, number in notes.items())])

@@ -69,9 +69,7 @@ class Verbs(click.Group):
             formatter.write_dl(list(VERBS.items()))
 
 
-@click.group(
-    cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="edgekit")
 def cli() -> None:
     """Trained detectors and language models into measured packages for every target.
@@ -136,9 +134,7 @@ def _run(arguments: list[str]) -> int:
         what = f"{error.filename or 'A file'} cannot be used"
         return fail(ConversionError(what, str(error.strerror or error)), "--json" in arguments)
     except MemoryError:
-        return fail(
-            DeviceError("There is not enough memory for this", "", _SMALLER), "--json" in arguments
-        )
+        return fail(DeviceError("There is not enough memory for this", "", _SMALLER), "--json" in arguments)
     except ModuleNotFoundError as error:  # what only conversion imports; the rest says so itself
         what = f"This needs {error.name}, which is not installed"
         return fail(MissingError(what, "", "pip install 'edgekit[convert]'"), "--json" in arguments)
@@ -148,10 +144,7 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:
         click.echo(redact(traceback.format_exc()), err=True, nl=False)
         if "--json" in arguments:
-            fail(
-                EdgekitError("This is a bug in edgekit", f"{type(error).__name__}: {error}"),
-                as_json=True,
-            )
+            fail(EdgekitError("This is a bug in edgekit", f"{type(error).__name__}: {error}"), as_json=True)
         click.echo("This is a bug in edgekit: please report it with the lines above.", err=True)
         return _BUG
 

@@ -28,9 +28,10 @@ def show(packages: Sequence[str], options: dict[str, Any], as_json: bool) -> Non
 
     if options["device"] != "local":
         raise UsageError(
-            f"--ops looks at operators on this machine only, not on {options['device']}", "",
+            f"--ops looks at operators on this machine only, not on {options['device']}",
+            "",
             "leave -d out, or run edgekit on that device",
-        )  # fmt: skip
+        )
     plan = Plan(options["iterations"], options["warmup"], options["seconds"], options["threads"])
     results = operators(packages, plan)
     info = LocalDevice().info()
@@ -104,10 +105,15 @@ def slowest(operators: list[dict[str, Any]]) -> str:
     total = _time(operators) or 1.0
     first = sorted(operators, key=lambda o: -(o["milliseconds"] or 0.0))[:_SLOWEST]
     rows = [
-        (f"{o['milliseconds'] or 0.0:8.3f}", f"{(o['milliseconds'] or 0.0) / total:6.1%}", o["kind"],
-         "x".join(map(str, o["shape"] or ())), o["name"])
+        (
+            f"{o['milliseconds'] or 0.0:8.3f}",
+            f"{(o['milliseconds'] or 0.0) / total:6.1%}",
+            o["kind"],
+            "x".join(map(str, o["shape"] or ())),
+            o["name"],
+        )
         for o in first
-    ]  # fmt: skip
+    ]
     return table(rows, ("      ms", " share", "slowest", "result", "name"))
 
 

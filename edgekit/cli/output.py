@@ -28,14 +28,16 @@ def _set(context: click.Context, parameter: click.Parameter, value: bool) -> Non
 
 _COMMON = (
     click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
+    click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_set, help="No progress on stderr."),
     click.option(
-        "-q", "--quiet", is_flag=True, expose_value=False, callback=_set, help="No progress on stderr."
-    ),
-    click.option(
-        "-v", "--verbose", is_flag=True, expose_value=False, callback=_set,
+        "-v",
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=_set,
         help="The time of each step, what was taken from the cache, and where an error arose.",
     ),
-)  # fmt: skip
+)
 
 
 def common_options(function: F) -> F:
@@ -46,9 +48,7 @@ def common_options(function: F) -> F:
 
 
 def threads_option(function: F) -> F:
-    return click.option(
-        "--threads", type=click.IntRange(1, _THREADS), help="Default: the free big cores."
-    )(function)  # fmt: skip
+    return click.option("--threads", type=click.IntRange(1, _THREADS), help="Default: the free big cores.")(function)
 
 
 def emit(schema: str, **data: Any) -> None:
@@ -63,9 +63,7 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
     width = shutil.get_terminal_size((80, 24)).columns
     if _room(every, width) < _need(every) <= _room([r[1:] for r in every], width - 2):
         below = _aligned([r[1:] for r in every], width - 2)
-        lines = [
-            line for row, under in zip(every, below) for line in (row[0], *(f"  {u}" for u in under))
-        ]
+        lines = [line for row, under in zip(every, below) for line in (row[0], *(f"  {u}" for u in under))]
         bold = 1 + len(below[0])
     else:
         aligned = _aligned(every, width)

@@ -14,9 +14,7 @@ from edgekit.package import Package
 
 @click.command()
 @click.argument("package", type=PATH)
-@click.option(
-    "-o", "--out", type=PATH, help="File to write (default: beside the package, NAME.edgepkg)."
-)
+@click.option("-o", "--out", type=PATH, help="File to write (default: beside the package, NAME.edgepkg).")
 @common_options
 def command(package: str, out: str | None, as_json: bool) -> None:
     """Write PACKAGE as one .edgepkg file, which `load` and every verb here also take."""

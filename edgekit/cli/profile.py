@@ -16,61 +16,26 @@ from edgekit.cli.unused import check_needs, check_without
 @click.command()
 @click.argument("packages", nargs=-1, required=True, type=PATH)
 @click.option(
-    "-d",
-    "--device",
-    shell_complete=complete_devices,
-    default="local",
-    show_default=True,
-    help="See `edgekit devices`.",
+    "-d", "--device", shell_complete=complete_devices, default="local", show_default=True, help="See `edgekit devices`."
 )
-@click.option(
-    "--launches",
-    type=click.IntRange(1),
-    default=5,
-    show_default=True,
-    help="Fresh processes a package.",
-)
-@click.option(
-    "--iterations", type=click.IntRange(1), default=50, show_default=True, help="Runs a launch."
-)
-@click.option(
-    "--warmup",
-    type=click.IntRange(1),
-    default=5,
-    show_default=True,
-    help="Runs before the measured ones.",
-)
-@click.option(
-    "--seconds", type=float, default=20.0, show_default=True, help="A launch measures no longer."
-)
+@click.option("--launches", type=click.IntRange(1), default=5, show_default=True, help="Fresh processes a package.")
+@click.option("--iterations", type=click.IntRange(1), default=50, show_default=True, help="Runs a launch.")
+@click.option("--warmup", type=click.IntRange(1), default=5, show_default=True, help="Runs before the measured ones.")
+@click.option("--seconds", type=float, default=20.0, show_default=True, help="A launch measures no longer.")
 @threads_option
 @click.option(
-    "--store",
-    metavar="FILE",
-    type=PATH,
-    help="Database for the raw samples (default: see `edgekit doctor`).",
+    "--store", metavar="FILE", type=PATH, help="Database for the raw samples (default: see `edgekit doctor`)."
 )
 @click.option("--no-record", is_flag=True, help="Leave the packages' receipts as they are.")
+@click.option("--ops", is_flag=True, help="Time each operator instead, on this machine; nothing is recorded.")
 @click.option(
-    "--ops", is_flag=True, help="Time each operator instead, on this machine; nothing is recorded."
+    "--source", metavar="MODEL", type=PATH, help="With aihub: compare outputs there with this float original's here."
 )
-@click.option(
-    "--source",
-    metavar="MODEL",
-    type=PATH,
-    help="With aihub: compare outputs there with this float original's here.",
-)
-@click.option(
-    "--images", metavar="DATA", type=PATH, help="With --source: what to compare on (default: noise)."
-)
-@click.option(
-    "--image-count", type=click.IntRange(1), default=8, show_default=True, help="Of --images, at most."
-)
+@click.option("--images", metavar="DATA", type=PATH, help="With --source: what to compare on (default: noise).")
+@click.option("--image-count", type=click.IntRange(1), default=8, show_default=True, help="Of --images, at most.")
 @common_options
 @click.pass_context
-def command(
-    context: click.Context, /, packages: tuple[str, ...], as_json: bool, **options: Any
-) -> None:
+def command(context: click.Context, /, packages: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Measure latency, load time and memory of PACKAGES on a device.
 
     Every launch is a fresh process; launches of several packages alternate. Intervals are 95 % of
@@ -80,9 +45,7 @@ def command(
     if options["ops"]:
         from edgekit.cli.operators import show
 
-        check_without(
-            context, ("source", "store", "no_record", "launches"), "--ops measures once, and records nothing"
-        )  # fmt: skip
+        check_without(context, ("source", "store", "no_record", "launches"), "--ops measures once, and records nothing")
         show(packages, options, as_json)
         return
     from edgekit.devices.address import open_device
@@ -97,17 +60,23 @@ def command(
     results = profile(packages, device, options["launches"], plan, store, record)
     if as_json:
         rows = [
-            {**{f.name: getattr(r, f.name) for f in dataclasses.fields(r) if f.name != "launches"},
-             "outputs": compared.get(r.package, []), "layers": r.launches[0].host.get("layers", [])}
+            {
+                **{f.name: getattr(r, f.name) for f in dataclasses.fields(r) if f.name != "launches"},
+                "outputs": compared.get(r.package, []),
+                "layers": r.launches[0].host.get("layers", []),
+            }
             for r in results
-        ]  # fmt: skip
+        ]
         emit("profile", store=str(store.path), results=rows)
         return
     _show(results)
     for name, rows in compared.items():
         click.echo(f"\n{name}, outputs against float:")
-        click.echo(table([(m.name, number(m.value, m.unit), m.provenance, m.note) for m in rows],
-                         ("what", "value", "how", "on")))  # fmt: skip
+        click.echo(
+            table(
+                [(m.name, number(m.value, m.unit), m.provenance, m.note) for m in rows], ("what", "value", "how", "on")
+            )
+        )
     click.echo(f"raw samples: {store.path}")
 
 
@@ -124,14 +93,10 @@ def _compare(packages: tuple[str, ...], device: Any, options: dict[str, Any], re
             "--source compares outputs on a device of AI Hub",
             f"{options['device']} is none; convert compared the outputs of local packages already",
             "use -d 'aihub:NAME', or leave --source out",
-        )  # fmt: skip
-    images = (
-        read_dataset(options["images"]).first(options["image_count"]) if options["images"] else None
-    )
+        )
+    images = read_dataset(options["images"]).first(options["image_count"]) if options["images"] else None
     opened = [Package(p) for p in packages]
-    return {
-        p.manifest.name: compare_outputs(p, options["source"], images, device, record) for p in opened
-    }
+    return {p.manifest.name: compare_outputs(p, options["source"], images, device, record) for p in opened}
 
 
 def _show(results: Any) -> None:
@@ -155,11 +120,18 @@ def _show(results: Any) -> None:
         low, high = r.run.interval
         if r.launches[0].text:
             continue
-        lines.append((r.package, f"{r.run.median * 1e3:.2f}", f"{low * 1e3:.2f} to {high * 1e3:.2f}",
-                     f"{r.run.p90 * 1e3:.2f}", f"{r.run.p99 * 1e3:.2f}",
-                     f"{r.total.median * 1e3:.2f}" if r.whole else "-",
-                     f"{r.cold_load_s * 1e3:.0f}/{r.warm_load_s * 1e3:.0f}",
-                     f"{r.peak_memory_bytes / 1e6:.0f}"))  # fmt: skip
+        lines.append(
+            (
+                r.package,
+                f"{r.run.median * 1e3:.2f}",
+                f"{low * 1e3:.2f} to {high * 1e3:.2f}",
+                f"{r.run.p90 * 1e3:.2f}",
+                f"{r.run.p99 * 1e3:.2f}",
+                f"{r.total.median * 1e3:.2f}" if r.whole else "-",
+                f"{r.cold_load_s * 1e3:.0f}/{r.warm_load_s * 1e3:.0f}",
+                f"{r.peak_memory_bytes / 1e6:.0f}",
+            )
+        )
     header = ("package", "run ms", "95 %", "p90", "p99", "total", "cold/warm", "MB")
     if lines:
         click.echo(table(lines, header))
@@ -173,9 +145,7 @@ def _show(results: Any) -> None:
     for warning in {w for r in results for w in r.warnings}:
         click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)
     if simulated:
-        click.echo(
-            "Emulated: its times are this machine's, so they are neither shown nor recorded as latency."
-        )
+        click.echo("Emulated: its times are this machine's, so they are neither shown nor recorded as latency.")
     elif lines:
         click.echo("\nrun: engine alone; total: image to boxes; cold/warm: load, ms; MB: peak memory")
 
@@ -188,9 +158,17 @@ def _texts(results: Any) -> str:
     for r in results:
         speeds = {name: _speed(value) for name, value, _ in text_speeds(r)}
         low, high = (1 / s for s in reversed(r.run.interval))
-        rows.append((r.package, speeds["decode"], f"{_speed(low)} to {_speed(high)}", speeds.get("decode, full context", "-"),
-                     speeds["prompt"], f"{r.cold_load_s * 1e3:.0f}/{r.warm_load_s * 1e3:.0f}",
-                     f"{r.peak_memory_bytes / 1e6:.0f}"))  # fmt: skip
+        rows.append(
+            (
+                r.package,
+                speeds["decode"],
+                f"{_speed(low)} to {_speed(high)}",
+                speeds.get("decode, full context", "-"),
+                speeds["prompt"],
+                f"{r.cold_load_s * 1e3:.0f}/{r.warm_load_s * 1e3:.0f}",
+                f"{r.peak_memory_bytes / 1e6:.0f}",
+            )
+        )
     shown = table(rows, ("package", "decode", "95 %", "full", "prompt", "cold/warm", "MB"))
     text = results[0].launches[0].text
     return (

@@ -12,15 +12,8 @@ from edgekit.cli.output import common_options, emit
 
 @click.command()
 @click.argument("packages", nargs=-1, required=True, type=PATH, metavar="PACKAGE...")
-@click.option(
-    "-o", "--out", type=PATH, default="report.html", show_default=True, help="The file to write."
-)
-@click.option(
-    "--store",
-    metavar="FILE",
-    type=PATH,
-    help="Database of measurements (default: see `edgekit doctor`).",
-)
+@click.option("-o", "--out", type=PATH, default="report.html", show_default=True, help="The file to write.")
+@click.option("--store", metavar="FILE", type=PATH, help="Database of measurements (default: see `edgekit doctor`).")
 @common_options
 def command(packages: tuple[str, ...], out: str, store: str | None, as_json: bool) -> None:
     """Write one HTML file that compares packages: accuracy, size, latency, memory.
@@ -43,10 +36,13 @@ def command(packages: tuple[str, ...], out: str, store: str | None, as_json: boo
     page = write_report(packages, Path(out), Path(store) if store else None)
     if as_json:
         found = [
-            {"name": row.evidence.manifest.name, "verdict": row.evidence.receipt.verdict,
-             "devices": row.evidence.labels}
+            {
+                "name": row.evidence.manifest.name,
+                "verdict": row.evidence.receipt.verdict,
+                "devices": row.evidence.labels,
+            }
             for row in page.rows
-        ]  # fmt: skip
+        ]
         emit("report", path=out, packages=found, warnings=page.warnings)
         return
     for warning in page.warnings:

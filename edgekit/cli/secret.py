@@ -20,9 +20,7 @@ def secret_in(path: str, option: str) -> str:
     except (OSError, DocumentError) as error:
         raise UsageError(f"{option} {path} cannot be read", str(error), "check the path") from error
     if len(words) != 1:
-        raise UsageError(
-            f"{option} {path} holds no token or key", "", "write it into the file, one word"
-        )
+        raise UsageError(f"{option} {path} holds no token or key", "", "write it into the file, one word")
     return checked(words[0], option)
 
 

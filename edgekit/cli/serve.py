@@ -21,21 +21,20 @@ from edgekit.errors import MissingError, UsageError
 @click.argument("package", type=PATH)
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="0.0.0.0 answers other machines too; asks for a key."
-)  # fmt: skip
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any free one."
 )
-@click.option(
-    "--api-key-file", help="Ask for the key in this file (also EDGEKIT_API_KEY, the key itself)."
-)
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any free one.")
+@click.option("--api-key-file", help="Ask for the key in this file (also EDGEKIT_API_KEY, the key itself).")
 @click.option("--api-key", hidden=True)
 @click.option(
     "--cors-origin", multiple=True, metavar="URL", help="A page that may ask, as https://app.example; * is any."
-)  # fmt: skip
+)
 @click.option(
-    "--queue", type=click.IntRange(0, 1000), default=16, show_default=True,
+    "--queue",
+    type=click.IntRange(0, 1000),
+    default=16,
+    show_default=True,
     help="Requests that may wait; more are told to come again (429).",
-)  # fmt: skip
+)
 @engine_options
 @common_options
 def command(
@@ -72,17 +71,16 @@ def command(
     key = _key(api_key_file, api_key)
     for origin in cors_origin:
         if origin != "*" and not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s]+/?", origin):
-            raise UsageError(
-                f"{origin} is no page's origin", "", "give scheme and host: https://app.example"
-            )
+            raise UsageError(f"{origin} is no page's origin", "", "give scheme and host: https://app.example")
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(bound(host, port))
         local = is_loopback(listening.getsockname()[0])
         if not local and not key:
             raise UsageError(
                 f"{host} can be reached from other machines, and there is no key",
-                "anybody there could use the model", "set EDGEKIT_API_KEY or pass --api-key-file FILE",
-            )  # fmt: skip
+                "anybody there could use the model",
+                "set EDGEKIT_API_KEY or pass --api-key-file FILE",
+            )
         model = Model(package, threads, device == "sim:htp", queue=queue)
         stack.callback(model.close)
         model.start()
@@ -105,9 +103,10 @@ def _key(file: str | None, value: str | None) -> str:
     """The key to ask for, "" when there is none."""
     if value is not None:
         raise UsageError(
-            "A key is not taken from the command line", "everybody on this machine sees it in the list of processes",
+            "A key is not taken from the command line",
+            "everybody on this machine sees it in the list of processes",
             "set EDGEKIT_API_KEY or pass --api-key-file FILE",
-        )  # fmt: skip
+        )
     if file is not None:
         return secret_in(file, "--api-key-file")
     key = os.environ.get("EDGEKIT_API_KEY", "").strip()

@@ -13,10 +13,15 @@ from edgekit.spec import Precision
 
 # Measurement, heading, digits (None: as its unit is written).
 _COLUMNS = (
-    ("package", "size", None), ("mAP50-95", "mAP", 4), ("mAP50-95 drop", "drop", 4), ("scores SNR", "SNR", None),
-    ("KL divergence", "KL", 4), ("perplexity", "perplexity", 3), ("decode", "tok/s", 1),
+    ("package", "size", None),
+    ("mAP50-95", "mAP", 4),
+    ("mAP50-95 drop", "drop", 4),
+    ("scores SNR", "SNR", None),
+    ("KL divergence", "KL", 4),
+    ("perplexity", "perplexity", 3),
+    ("decode", "tok/s", 1),
     ("ratio to float", "time/float", 3),
-)  # fmt: skip
+)
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
@@ -26,10 +31,7 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     for o in outcomes:
         for text in o.receipt.notes:
             said.setdefault(text, []).append(o.name)
-    lines += [
-        f"\n{click.style('note', fg='yellow')} {', '.join(names)}: {text}"
-        for text, names in said.items()
-    ]
+    lines += [f"\n{click.style('note', fg='yellow')} {', '.join(names)}: {text}" for text, names in said.items()]
     for o in outcomes:
         for trip in o.receipt.cannot_tell if o.path else ():
             lines.append(f"\n{click.style('cannot tell', fg='yellow')} {o.name}: {trip.message}")
@@ -39,9 +41,7 @@ def summary(outcomes: Sequence[Outcome]) -> str:
             if trip.details:
                 lines.append("  layers that cost most (error they alone cause):")
                 lines += [f"    {d}" for d in trip.details]
-            lines.append(
-                f"  next: {_next(trip.reason, o)}, or --allow {trip.reason} to write it all the same"
-            )
+            lines.append(f"  next: {_next(trip.reason, o)}, or --allow {trip.reason} to write it all the same")
     return "\n".join(lines)
 
 
@@ -87,6 +87,6 @@ def _next(reason: Reason, outcome: Outcome) -> str:
         more = "" if text else ", more --float-layers"
         finer = ", -p w8a16 where the target has it" if precision is Precision.W8A8 else ""
         return f"more --calibration {like}{more}{finer}"
-    return {
-        Precision.W4: "more --bits a weight, -p w8", Precision.TERNARY: "--mode exact, a float precision",
-    }.get(precision, "a float precision")  # fmt: skip
+    return {Precision.W4: "more --bits a weight, -p w8", Precision.TERNARY: "--mode exact, a float precision"}.get(
+        precision, "a float precision"
+    )

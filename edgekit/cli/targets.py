@@ -77,10 +77,7 @@ def _facts(t: Target) -> Iterable[tuple[str, str]]:
         ),
     )
     for c in t.chips:
-        yield (
-            "chip",
-            f"{c.soc}, number {c.soc_id}, Hexagon v{c.htp}, {'fp16' if c.fp16 else 'integers only'}",
-        )
+        yield ("chip", f"{c.soc}, number {c.soc_id}, Hexagon v{c.htp}, {'fp16' if c.fp16 else 'integers only'}")
         yield "recognised by", ", ".join(c.android)
         yield "AI Hub", ", ".join(c.aihub) + (f"; figures of {c.proxy}" if c.proxy else "")
         yield from (("note", n) for n in c.notes)

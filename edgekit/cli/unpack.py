@@ -17,12 +17,7 @@ from edgekit.package import Package
 @click.command()
 @click.argument("file", type=PATH)
 @click.option(
-    "-o",
-    "--out",
-    type=PATH,
-    default=".",
-    show_default=True,
-    help="Folder that will hold the package's folder.",
+    "-o", "--out", type=PATH, default=".", show_default=True, help="Folder that will hold the package's folder."
 )
 @common_options
 def command(file: str, out: str, as_json: bool) -> None:

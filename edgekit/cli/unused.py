@@ -10,13 +10,14 @@ from click.core import ParameterSource
 from edgekit.errors import UsageError
 
 _OF_TEXT = ("context", "eval_windows")
-_OF_DETECTORS = (
-    "calibration_images", "eval_images", "float_layers", "simulated_images", "reference",
-)  # fmt: skip
+_OF_DETECTORS = ("calibration_images", "eval_images", "float_layers", "simulated_images", "reference")
 _NEEDS = {
-    "calibration_images": "calibration", "eval_images": "eval_", "eval_windows": "eval_",
-    "images": "source", "image_count": "images",
-}  # fmt: skip
+    "calibration_images": "calibration",
+    "eval_images": "eval_",
+    "eval_windows": "eval_",
+    "images": "source",
+    "image_count": "images",
+}
 
 
 def check_needs(context: click.Context) -> None:
@@ -24,21 +25,18 @@ def check_needs(context: click.Context) -> None:
     for name, other in _NEEDS.items():
         if _typed(context, name) and not context.params.get(other):
             raise UsageError(
-                f"{_flag(context, name)} says nothing without {_flag(context, other)}", "",
+                f"{_flag(context, name)} says nothing without {_flag(context, other)}",
+                "",
                 f"add {_flag(context, other)}, or leave it out",
-            )  # fmt: skip
+            )
 
 
 def check_kind(context: click.Context, text: bool) -> None:
     """Raises UsageError for options of `convert` that are for the other kind of model."""
     for name in _OF_DETECTORS if text else _OF_TEXT:
         if _typed(context, name):
-            own, other = (
-                ("a language model", "detectors") if text else ("a detector", "language models")
-            )
-            raise UsageError(
-                f"{_flag(context, name)} is for {other}", f"this source is {own}", "leave it out"
-            )
+            own, other = ("a language model", "detectors") if text else ("a detector", "language models")
+            raise UsageError(f"{_flag(context, name)} is for {other}", f"this source is {own}", "leave it out")
 
 
 def check_without(context: click.Context, names: Sequence[str], why: str) -> None:

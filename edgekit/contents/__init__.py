@@ -14,10 +14,20 @@ from edgekit.contents import genai_config, onnx_references
 from edgekit.errors import IntegrityError
 
 _TOKENIZER = {
-    "genai_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "chat_template.jinja", "chat_template.json",
-    "generation_config.json", "config.json",
-}  # fmt: skip
+    "genai_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+    "config.json",
+}
 # By engine: the endings of what it opens, and whether it reads a tokenizer's files.
 _ENGINES: dict[str, tuple[tuple[str, ...], bool]] = {
     "onnxruntime": ((".onnx",), False),
@@ -30,51 +40,28 @@ _ENGINES: dict[str, tuple[tuple[str, ...], bool]] = {
 }
 VOCABULARY = "tokens.bin"  # the bytes of a language model's tokens
 _PLAIN = ("labels.txt", "LICENSE", "LICENSE.txt", "NOTICE.txt", "README.md")
-_PROGRAMS = (
-    ".so",
-    ".dll",
-    ".dylib",
-    ".exe",
-    ".py",
-    ".pyc",
-    ".pyd",
-    ".pth",
-    ".sh",
-    ".bat",
-    ".cmd",
-    ".jar",
-    ".node",
-)
-_MAGIC = (
-    b"\x7fELF",
-    b"MZ",
-    b"\xfe\xed\xfa",
-    b"\xce\xfa\xed\xfe",
-    b"\xcf\xfa\xed\xfe",
-    b"\xca\xfe\xba\xbe",
-    b"#!",
-)
+_PROGRAMS = (".so", ".dll", ".dylib", ".exe", ".py", ".pyc", ".pyd", ".pth", ".sh", ".bat", ".cmd", ".jar", ".node")
+_MAGIC = (b"\x7fELF", b"MZ", b"\xfe\xed\xfa", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"#!")
 LONGEST_MAGIC = max(map(len, _MAGIC))
 
 
-def check_names(
-    names: Collection[str], engine: str, artifacts: Collection[str], vocabulary: str
-) -> None:
+def check_names(names: Collection[str], engine: str, artifacts: Collection[str], vocabulary: str) -> None:
     """Raises IntegrityError for a file that the engine does not need. An engine that an extension brings
     may name its artefacts as it likes, programs apart."""
     endings, tokenizer = _ENGINES.get(engine, ((), True))
     if engine == "genai" and "genai_config.json" not in names:
-        raise IntegrityError(
-            "This package has no genai_config.json", "its engine reads it", "convert again"
-        )
+        raise IntegrityError("This package has no genai_config.json", "its engine reads it", "convert again")
     for name in sorted(names):
         path = PurePosixPath(name)
         lower = name.lower()
         known = (
-            name in _PLAIN or path.parts[0] == "LICENSES" or name == vocabulary == VOCABULARY
-            or (tokenizer and name in _TOKENIZER) or lower.endswith(endings)
+            name in _PLAIN
+            or path.parts[0] == "LICENSES"
+            or name == vocabulary == VOCABULARY
+            or (tokenizer and name in _TOKENIZER)
+            or lower.endswith(endings)
             or (engine not in _ENGINES and name in artifacts)
-        )  # fmt: skip
+        )
         if not known or lower.endswith(_PROGRAMS) or ".so." in lower:
             raise IntegrityError(
                 f"The manifest lists {name!r}, which the engine {engine} does not need",

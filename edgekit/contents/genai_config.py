@@ -65,39 +65,79 @@ def _tensors(*names: str) -> Shape:
 
 
 _INPUTS = _tensors(
-    "input_ids", "attention_mask", "position_ids", "past_key_names", "past_value_names",
-    "past_key_scale_names", "past_value_scale_names", "past_conv_names",
-)  # fmt: skip
+    "input_ids",
+    "attention_mask",
+    "position_ids",
+    "past_key_names",
+    "past_value_names",
+    "past_key_scale_names",
+    "past_value_scale_names",
+    "past_conv_names",
+)
 _OUTPUTS = _tensors(
-    "logits", "present_key_names", "present_value_names", "present_key_scale_names",
-    "present_value_scale_names", "present_conv_names",
-)  # fmt: skip
+    "logits",
+    "present_key_names",
+    "present_value_names",
+    "present_key_scale_names",
+    "present_value_scale_names",
+    "present_conv_names",
+)
 _SHAPE: Shape = {
     "model": {
-        "type": _kind, "vocab_size": _whole, "context_length": _whole, "bos_token_id": _ids,
-        "eos_token_id": _ids, "pad_token_id": _ids, "bot_token_id": _whole, "eot_token_id": _whole,
-        "bor_token_id": _whole, "eor_token_id": _whole,
+        "type": _kind,
+        "vocab_size": _whole,
+        "context_length": _whole,
+        "bos_token_id": _ids,
+        "eos_token_id": _ids,
+        "pad_token_id": _ids,
+        "bot_token_id": _whole,
+        "eot_token_id": _whole,
+        "bor_token_id": _whole,
+        "eor_token_id": _whole,
         "decoder": {
-            "filename": _tensor, "head_size": _whole, "hidden_size": _whole, "num_attention_heads": _whole,
-            "num_hidden_layers": _whole, "num_key_value_heads": _whole, "inputs": _INPUTS, "outputs": _OUTPUTS,
-            "layer_types": _kinds, "conv_cache_size": _whole,
+            "filename": _tensor,
+            "head_size": _whole,
+            "hidden_size": _whole,
+            "num_attention_heads": _whole,
+            "num_hidden_layers": _whole,
+            "num_key_value_heads": _whole,
+            "inputs": _INPUTS,
+            "outputs": _OUTPUTS,
+            "layer_types": _kinds,
+            "conv_cache_size": _whole,
             "sliding_window": {
-                "window_size": _whole, "slide_key_value_cache": _switch, "slide_inputs": _switch,
-                "layers": _ids, "cache_slack": _whole, "alignment": _whole, "pad_value": _whole,
+                "window_size": _whole,
+                "slide_key_value_cache": _switch,
+                "slide_inputs": _switch,
+                "layers": _ids,
+                "cache_slack": _whole,
+                "alignment": _whole,
+                "pad_value": _whole,
             },
             "session_options": {"log_id": _tensor, "provider_options": _nothing},
         },
     },
     "search": {
         **dict.fromkeys(
-            ("diversity_penalty", "length_penalty", "max_length", "min_length", "no_repeat_ngram_size",
-             "num_beams", "num_return_sequences", "repetition_penalty", "temperature", "top_k", "top_p",
-             "chunk_size"),
+            (
+                "diversity_penalty",
+                "length_penalty",
+                "max_length",
+                "min_length",
+                "no_repeat_ngram_size",
+                "num_beams",
+                "num_return_sequences",
+                "repetition_penalty",
+                "temperature",
+                "top_k",
+                "top_p",
+                "chunk_size",
+            ),
             _real,
         ),
         **dict.fromkeys(("do_sample", "early_stopping", "past_present_share_buffer"), _switch),
     },
-}  # fmt: skip
+}
 
 
 def check(content: bytes, filename: str) -> None:
@@ -117,9 +157,7 @@ def check(content: bytes, filename: str) -> None:
     named = config["model"].get("decoder", {}).get("filename") if "model" in config else None
     if filename and named != filename:
         raise IntegrityError(
-            f"genai_config.json opens {named!a}, and the manifest says {filename}",
-            "",
-            "convert again",
+            f"genai_config.json opens {named!a}, and the manifest says {filename}", "", "convert again"
         )
 
 

@@ -140,9 +140,7 @@ def check(name: str, model: bytes, listed: Collection[str]) -> None:
     `listed`: files of the package; those a model names lie beside it.
     """
     if model[4:8] == b"ORTM":
-        raise IntegrityError(
-            f"{name} is in ONNX Runtime's own format", "edgekit packages hold ONNX", "convert again"
-        )
+        raise IntegrityError(f"{name} is in ONNX Runtime's own format", "edgekit packages hold ONNX", "convert again")
     try:
         files, outside = {t.file for t in external_tensors(model)}, outside_contexts(model)
     except WireError as error:
@@ -157,6 +155,5 @@ def check(name: str, model: bytes, listed: Collection[str]) -> None:
             )
     if outside:
         raise IntegrityError(
-            f"{name} takes a compiled context from another file", "a package's models hold theirs",
-            "convert again",
-        )  # fmt: skip
+            f"{name} takes a compiled context from another file", "a package's models hold theirs", "convert again"
+        )

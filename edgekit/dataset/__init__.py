@@ -36,9 +36,10 @@ def _read(path: Path) -> Dataset:
         data = read_annotations(path)
         if data is None:
             raise DataError(
-                f"{path} has no boxes", "it is no file of annotations in COCO's format",
+                f"{path} has no boxes",
+                "it is no file of annotations in COCO's format",
                 "see https://cocodataset.org/#format-data",
-            )  # fmt: skip
+            )
         above = path.parent.parent if path.parent.name == "annotations" else path.parent
         return read_coco(above, path, data)
     if path.is_file() and path.suffix.lower() in (".yaml", ".yml"):

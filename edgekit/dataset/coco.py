@@ -33,9 +33,10 @@ def annotations_in(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     if len(found) > 1:
         names = [str(path.relative_to(folder)) for path, _ in found]
         raise UsageError(
-            f"{folder} has {len(found)} files of annotations: {', '.join(names[:6])}", "each may be meant",
+            f"{folder} has {len(found)} files of annotations: {', '.join(names[:6])}",
+            "each may be meant",
             f"pass one of them instead of the folder: {folder / names[0]}",
-        )  # fmt: skip
+        )
     return found[0] if found else None
 
 
@@ -52,9 +53,10 @@ def read_annotations(path: Path) -> dict[str, Any] | None:
         return data
     if any(isinstance(r, dict) and "segmentation" in r for r in rows):
         raise DataError(
-            f"{path.name} has outlines and no boxes", f"its {len(rows)} annotations have a segmentation, and no bbox",
+            f"{path.name} has outlines and no boxes",
+            f"its {len(rows)} annotations have a segmentation, and no bbox",
             "add to each its bbox, [x, y, width, height] in pixels",
-        )  # fmt: skip
+        )
     return None
 
 
@@ -75,9 +77,10 @@ def read_coco(folder: Path, file: Path, data: dict[str, Any]) -> Dataset:
         for a in data["annotations"]:
             if a["image_id"] not in position:
                 raise DataError(
-                    f"{file.name} has a box for image {a['image_id']}, which it does not list", "",
+                    f"{file.name} has a box for image {a['image_id']}, which it does not list",
+                    "",
                     "mend the annotations file",
-                )  # fmt: skip
+                )
             x, y, w, h = _sides(a)
             area, crowd = _real(a.get("area", w * h)), bool(a.get("iscrowd", 0))
             box = Box(whole(a["category_id"], _IDS), x, y, w, h, area, crowd)
@@ -88,9 +91,10 @@ def read_coco(folder: Path, file: Path, data: dict[str, Any]) -> Dataset:
         stated = [(e.get("width"), e.get("height")) for e in entries]
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(
-            f"{file.name} is not in COCO's format", f"{type(error).__name__}: {error}",
+            f"{file.name} is not in COCO's format",
+            f"{type(error).__name__}: {error}",
             "see https://cocodataset.org/#format-data",
-        ) from error  # fmt: skip
+        ) from error
     if not entries:
         raise DataError(f"{file.name} lists no images", "", "add some")
     categories = check_categories(file, categories, boxes)
@@ -111,8 +115,9 @@ def _found(folder: Path, file: Path, names: list[str]) -> list[Path]:
             best = missing
     raise DataError(
         f"{file.name} names {len(best)} images that are not in {places[0]}",
-        f"the first is {best[0].name}", "put the images there, or remove their entries",
-    )  # fmt: skip
+        f"the first is {best[0].name}",
+        "put the images there, or remove their entries",
+    )
 
 
 def _places(folder: Path, file: Path) -> Iterator[Path]:
@@ -123,9 +128,7 @@ def _places(folder: Path, file: Path) -> Iterator[Path]:
     yield file.parent
     for parent in (images, folder):  # images/val2017, val2017, as COCO itself lies
         if parent.is_dir():
-            yield from sorted(p for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))[
-                :_FILES
-            ]
+            yield from sorted(p for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))[:_FILES]
 
 
 def whole(value: Any, limit: int) -> int:
@@ -147,9 +150,7 @@ def _sides(annotation: dict[str, Any]) -> list[float]:
     """x, y, width and height. Raises ValueError for what is no box."""
     stated = annotation.get("bbox")
     if not isinstance(stated, list) or len(stated) != 4:
-        raise ValueError(
-            f"the bbox of annotation {ascii(annotation.get('id'))[:20]} is {ascii(stated)[:40]}"
-        )
+        raise ValueError(f"the bbox of annotation {ascii(annotation.get('id'))[:20]} is {ascii(stated)[:40]}")
     sides = [_real(v) for v in stated]
     if min(sides[2:]) < 0:
         raise ValueError(f"the box {sides} has a width or height below 0")
@@ -164,7 +165,8 @@ def _below(name: Any, file: Path) -> str:
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in name or "\0" in name:
         raise DataError(
-            f"{file.name} names images elsewhere", f"{ascii(name)[:80]} is no name of a file in its folder",
+            f"{file.name} names images elsewhere",
+            f"{ascii(name)[:80]} is no name of a file in its folder",
             "write each file_name relative to the folder of images",
-        )  # fmt: skip
+        )
     return str(path)

@@ -26,16 +26,15 @@ class Drawn:
 def centres(boxes: Sequence[Drawn]) -> str:
     """What boxes are that should be a centre and a size; "" where nothing speaks against it."""
     beyond = [
-        b for b in boxes
+        b
+        for b in boxes
         if not _inside(b.first - b.third / 2, b.second - b.fourth / 2, b.first + b.third / 2, b.second + b.fourth / 2)
-    ]  # fmt: skip
+    ]
     if not beyond or len(boxes) < _FEW:
         return ""
     if all(_are_corners(b) for b in boxes):
         return "two corners"
-    if len(beyond) >= _FEW and all(
-        _inside(b.first, b.second, b.first + b.third, b.second + b.fourth) for b in boxes
-    ):
+    if len(beyond) >= _FEW and all(_inside(b.first, b.second, b.first + b.third, b.second + b.fourth) for b in boxes):
         return "a corner and a size"
     return "something else" if len(beyond) >= max(_MOST * len(boxes), _FEW) else ""
 

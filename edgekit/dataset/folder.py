@@ -12,26 +12,8 @@ from edgekit.errors import DataError
 
 READ = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 # images as well, which OpenCV or Pillow may or may not read, and each differently
-_OTHERS = {
-    ".gif",
-    ".heic",
-    ".heif",
-    ".avif",
-    ".jp2",
-    ".jxl",
-    ".dng",
-    ".cr2",
-    ".nef",
-    ".arw",
-    ".jfif",
-    ".svg",
-}
-_FOLDERS = {
-    "__MACOSX",
-    "__pycache__",
-    "@eaDir",
-    "$RECYCLE.BIN",
-}  # what systems leave, besides dot files
+_OTHERS = {".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".dng", ".cr2", ".nef", ".arw", ".jfif", ".svg"}
+_FOLDERS = {"__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN"}  # what systems leave, besides dot files
 
 
 def images_in(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
@@ -50,15 +32,18 @@ def images_in(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
             found.append(path)
         elif suffix in _OTHERS:
             others[suffix] += 1
-    left_out = [f"{count} {suffix} files of {folder.name} are left out: convert them to JPEG or PNG"
-                for suffix, count in sorted(others.items())]  # fmt: skip
+    left_out = [
+        f"{count} {suffix} files of {folder.name} are left out: convert them to JPEG or PNG"
+        for suffix, count in sorted(others.items())
+    ]
     if hidden:
         left_out.append(f"{hidden} hidden image files of {folder.name} are left out")
     if not found:
         raise DataError(
-            f"{folder} holds no images", "; ".join(left_out) or f"looked for {', '.join(sorted(READ))}",
+            f"{folder} holds no images",
+            "; ".join(left_out) or f"looked for {', '.join(sorted(READ))}",
             "pass a folder of images like those the detector will see, of any size: edgekit prepares them",
-        )  # fmt: skip
+        )
     return sorted(found), tuple(left_out)
 
 
@@ -92,6 +77,7 @@ def check_readable(images: list[Path], folder: Path) -> None:
             first = first or (error.why or error.what)
     if wrong:
         raise DataError(
-            f"{len(wrong)} of {len(images)} images of {folder} cannot be read: {listed(wrong, folder)}", first,
+            f"{len(wrong)} of {len(images)} images of {folder} cannot be read: {listed(wrong, folder)}",
+            first,
             "mend or remove them",
-        )  # fmt: skip
+        )

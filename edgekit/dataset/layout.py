@@ -73,22 +73,20 @@ def images_of(settings: Path) -> tuple[Path, str]:
             break
         base = said.get("path")
         bases = [here / base, here] if isinstance(base, str) else [here]
-        places = [
-            b / n for b in bases for n in (stated, stated.removeprefix("../"))
-        ]  # as Roboflow writes it
-        found = next(
-            (p for p in places if p.is_dir() and Path(os.path.normpath(p)).is_relative_to(here)), None
-        )
+        places = [b / n for b in bases for n in (stated, stated.removeprefix("../"))]  # as Roboflow writes it
+        found = next((p for p in places if p.is_dir() and Path(os.path.normpath(p)).is_relative_to(here)), None)
         if found is None:
             raise DataError(
                 f"{settings.name} says that its {split} images are in {ascii(stated)[:80]}",
-                f"there is no such folder in {here}", "pass the folder of images itself",
-            )  # fmt: skip
+                f"there is no such folder in {here}",
+                "pass the folder of images itself",
+            )
         return found, split
     raise UsageError(
-        f"{settings.name} names no folder of images to measure with", "its val would be one, a text",
+        f"{settings.name} names no folder of images to measure with",
+        "its val would be one, a text",
         "pass the folder of images itself, or the one above its images/ and labels/",
-    )  # fmt: skip
+    )
 
 
 def splits(folder: Path) -> list[Path]:

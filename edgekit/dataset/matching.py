@@ -12,9 +12,7 @@ def match_categories(dataset: Dataset, labels: tuple[str, ...]) -> dict[int, int
     Raises DataError when neither can be.
     """
     by_name = {name.strip().lower(): i for i, name in dataset.categories.items() if name}
-    matched = {
-        i: by_name[n.strip().lower()] for i, n in enumerate(labels) if n.strip().lower() in by_name
-    }
+    matched = {i: by_name[n.strip().lower()] for i, n in enumerate(labels) if n.strip().lower() in by_name}
     if matched:
         return matched
     ids = sorted(dataset.categories)

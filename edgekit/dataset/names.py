@@ -50,19 +50,13 @@ def read_facts(file: Path) -> Facts:
         names = data.get("names") or {}
         names = dict(enumerate(names)) if isinstance(names, list) else names
         shape, task = data.get("kpt_shape"), data.get("task")
-        keypoints = (
-            True
-            if shape is not None or task == "pose"
-            else False
-            if task in ("segment", "obb")
-            else None
-        )
+        keypoints = True if shape is not None or task == "pose" else False if task in ("segment", "obb") else None
         named = {whole(k, _CLASSES): str(v) for k, v in names.items() if v is not None}
     count = data.get("nc")
     if type(count) is int and named and count != len(named):
         raise DataError(
             f"{file.name} says that there are {count} classes, and names {len(named)}", "", "mend its nc or its names"
-        )  # fmt: skip
+        )
     return Facts(named, file.name, keypoints)
 
 
@@ -96,9 +90,10 @@ def _of_yaml(folder: Path) -> Facts | None:
                 stating.append(file)
     if len(stating) > 1:
         raise UsageError(
-            f"{folder} has {len(stating)} files of names: {', '.join(p.name for p in stating[:6])}", "each may be meant",
+            f"{folder} has {len(stating)} files of names: {', '.join(p.name for p in stating[:6])}",
+            "each may be meant",
             "call the one that is meant data.yaml",
-        )  # fmt: skip
+        )
     return read_facts(stating[0]) if stating else None
 
 

@@ -62,6 +62,5 @@ def listed(paths: list[Path], folder: Path, most: int = 3) -> str:
 
 def no_such(path: Path) -> UsageError:
     return UsageError(
-        f"There is no folder {path}", "",
-        "pass a folder with images/ and an annotations .json, or images/ and labels/",
-    )  # fmt: skip
+        f"There is no folder {path}", "", "pass a folder with images/ and an annotations .json, or images/ and labels/"
+    )

@@ -21,8 +21,9 @@ def check_once(file: Path, what: str, values: Iterable[Any]) -> None:
     if twice:
         raise DataError(
             f"{file.name} lists the same {what} twice: {', '.join(ascii(v)[:60] for v in twice[:3])}",
-            "which of the entries is meant is not to be told", "remove or renumber those that are not meant",
-        )  # fmt: skip
+            "which of the entries is meant is not to be told",
+            "remove or renumber those that are not meant",
+        )
 
 
 def check_categories(file: Path, categories: dict[int, str], boxes: list[list[Box]]) -> dict[int, str]:
@@ -83,10 +84,11 @@ def check_fit(
     if other or outside:
         names = listed(other or outside, folder)
         raise DataError(
-            f"{file.name} and its images do not fit: {names}", seen,
+            f"{file.name} and its images do not fit: {names}",
+            seen,
             "the boxes were drawn on other pixels: save the images upright (without an EXIF orientation) and "
             "annotate those, or correct width and height",
-        )  # fmt: skip
+        )
 
 
 def _check_drawn(file: Path, drawn: list[Drawn], boxes: list[Box]) -> None:
@@ -95,9 +97,10 @@ def _check_drawn(file: Path, drawn: list[Drawn], boxes: list[Box]) -> None:
         likely = "parts of the image's width and height"
     if likely:
         raise DataError(
-            f"The boxes of {file.name} are no x, y, width and height in pixels", f"they look like {likely}",
+            f"The boxes of {file.name} are no x, y, width and height in pixels",
+            f"they look like {likely}",
             "write each bbox as [x, y, width, height] in pixels, x and y of the upper left corner",
-        )  # fmt: skip
+        )
 
 
 def _number(value: Any) -> Any:

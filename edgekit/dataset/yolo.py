@@ -34,9 +34,7 @@ class _Line:
     file: Path
 
 
-def read_yolo(
-    folder: Path, layout: Layout, facts: Facts, images: list[Path], left_out: tuple[str, ...]
-) -> Dataset:
+def read_yolo(folder: Path, layout: Layout, facts: Facts, images: list[Path], left_out: tuple[str, ...]) -> Dataset:
     """Raises DataError for labels in another format, UsageError where two readings are possible."""
     files = [layout.labels / p.relative_to(layout.images).with_suffix(".txt") for p in images]
     left_out += _unpaired(folder, layout, images, files)
@@ -67,15 +65,11 @@ def _unpaired(folder: Path, layout: Layout, images: list[Path], files: list[Path
         )
     said = []
     if without := len(files) - len(there):
-        said.append(
-            f"{without} of {len(images)} images of {folder.name} have no file of labels: taken to show nothing"
-        )
+        said.append(f"{without} of {len(images)} images of {folder.name} have no file of labels: taken to show nothing")
     if layout.labels != layout.images:
         left = {p for p in layout.labels.rglob("*.txt") if p.name not in NAMES} - there.keys()
         if left:
-            said.append(
-                f"{len(left)} files of labels of {folder.name} have no image: {listed(sorted(left), folder)}"
-            )
+            said.append(f"{len(left)} files of labels of {folder.name} have no image: {listed(sorted(left), folder)}")
     return tuple(said)
 
 
@@ -106,16 +100,15 @@ def _line(row: str, file: Path) -> _Line:
             raise ValueError(f"{len(values)} numbers after the class")
         flat = len(values) % 2 == 1 and len(values) > 5  # keypoints with a visibility of 0, 1 or 2
         limit = 2.0 if flat or _visible(values) else 1 + _SLACK
-        if not all(-_SLACK <= v <= limit for v in values) or not all(
-            v <= 1 + _SLACK for v in values[:4]
-        ):
+        if not all(-_SLACK <= v <= limit for v in values) or not all(v <= 1 + _SLACK for v in values[:4]):
             raise ValueError("what stands after the class lies in 0..1")
         return _Line(int(category), tuple(values), file)
     except ValueError as error:
         raise DataError(
-            f"{file.name} is not in YOLO's format", f"the line {row[:60]!r}: {error}",
+            f"{file.name} is not in YOLO's format",
+            f"the line {row[:60]!r}: {error}",
             "each line is: class centre-x centre-y width height, the last four in 0..1",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _visible(values: Sequence[float]) -> bool:
@@ -141,7 +134,7 @@ def _has_keypoints(lines: list[_Line], facts: Facts, folder: Path) -> bool:
         f"{len(long)} lines have {len(long[0].values)} numbers each, which either may have "
         f"({long[0].file.name} is the first)",
         "say it in data.yaml: `kpt_shape: [count, 2]` for keypoints, `task: segment` for outlines",
-    )  # fmt: skip
+    )
 
 
 def _edges(values: Sequence[float]) -> tuple[float, float, float, float]:
@@ -160,7 +153,7 @@ def _points_in_box(values: Sequence[float]) -> bool:
     return all(
         (x == 0 and y == 0) or (left - slack_x <= x <= right + slack_x and top - slack_y <= y <= bottom + slack_y)
         for x, y in points
-    )  # fmt: skip
+    )
 
 
 def _is_outline(line: _Line, keypoints: bool) -> bool:

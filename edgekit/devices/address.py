@@ -12,9 +12,10 @@ def open_device(address: str) -> Device:
     kind, _, rest = address.partition(":")
     if kind not in registry.names("devices"):
         raise UsageError(
-            f"There is no device {address}", "",
+            f"There is no device {address}",
+            "",
             f"kinds of device: {', '.join(registry.names('devices'))} (KIND or KIND:ADDRESS)",
-        )  # fmt: skip
+        )
     found = registry.load("devices", kind)
     device: Device = type(found)(rest) if rest else found
     return device

@@ -37,8 +37,10 @@ class AiHubDevice:
         """What the service says of this device."""
         if not self._address:
             raise UsageError(
-                "aihub needs the name of a device", "", "as -d 'aihub:Samsung Galaxy S25'; edgekit devices aihub lists them"
-            )  # fmt: skip
+                "aihub needs the name of a device",
+                "",
+                "as -d 'aihub:Samsung Galaxy S25'; edgekit devices aihub lists them",
+            )
         return self.hub.device(self._address)
 
     def info(self) -> DeviceInfo:
@@ -68,18 +70,12 @@ class AiHubDevice:
         options = text({"max_profiler_iterations": str(plan.iterations)})
         title = opened.manifest.name
         alike = sum(r.title == title for r in self._requests)
-        request = Request(
-            "inference", title, (model,), told["name"], options, profile=True, number=alike
-        )
+        request = Request("inference", title, (model,), told["name"], options, profile=True, number=alike)
         self._requests.append(request)
         job = self.hub.job(request)
         versions = ", ".join(f"{n} {v}" for n, v in job.versions.items())
         said, host = self.hub.profile(job), {"job": job.id, "url": job.url, "emulated": job.emulated}
-        with guard(
-            RemoteError,
-            f"The profile of {title} that AI Hub gives cannot be read",
-            "see its page there",
-        ):
+        with guard(RemoteError, f"The profile of {title} that AI Hub gives cannot be read", "see its page there"):
             return launch(said, versions, host)
 
     def finished(self) -> None:
@@ -96,10 +92,14 @@ def described(told: dict[str, Any]) -> DeviceInfo:
     emulated = EMULATED in facts
     chips = [a.partition(":")[2] for a in told["attributes"] if a.startswith("chipset:")]
     return DeviceInfo(
-        f"aihub:{told['name']}", ", ".join(chips), f"{facts.get('os', '')} {told['os']}".strip(), 0, 0,
+        f"aihub:{told['name']}",
+        ", ".join(chips),
+        f"{facts.get('os', '')} {told['os']}".strip(),
+        0,
+        0,
         {**facts, "chipset": " ".join(chips)},
         Provenance.SIMULATED if emulated else Provenance.MEASURED,
-    )  # fmt: skip
+    )
 
 
 def chip_in(package: Package, told: dict[str, Any]) -> str:
@@ -125,9 +125,10 @@ def launch(profile: dict[str, Any], versions: str, host: dict[str, Any]) -> Laun
     times = summary.get("all_inference_times") or [summary["estimated_inference_time"]]
     units = Counter(layer["compute_unit"] for layer in layers)
     memory = {
-        stage: list(found) for stage in _STAGES
+        stage: list(found)
+        for stage in _STAGES
         if isinstance(found := summary.get(f"{stage}_memory_peak_range"), (list, tuple))
-    }  # fmt: skip
+    }
     host = {**host, "layers": layers, "compute_units": dict(units), "memory": memory}
     elsewhere = [layer["name"] for layer in layers if layer["compute_unit"] != "NPU"]
     if units["NPU"] and elsewhere:
@@ -139,6 +140,12 @@ def launch(profile: dict[str, Any], versions: str, host: dict[str, Any]) -> Laun
         return float(found) if isinstance(found, (int, float)) else 0.0
 
     return Launch(
-        {"run": [t / 1e6 for t in times]}, value("first_load_time") / 1e6, value("warm_load_time") / 1e6,
-        0.0, int(value("estimated_inference_peak_memory")), 0, f"AI Hub ({versions})", host=host,
-    )  # fmt: skip
+        {"run": [t / 1e6 for t in times]},
+        value("first_load_time") / 1e6,
+        value("warm_load_time") / 1e6,
+        0.0,
+        int(value("estimated_inference_peak_memory")),
+        0,
+        f"AI Hub ({versions})",
+        host=host,
+    )

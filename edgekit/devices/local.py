@@ -33,10 +33,7 @@ class LocalDevice:
             system=f"{platform.system()} {platform.release()} {platform.machine()}",
             cores=len(allowed_cores()),
             memory_bytes=memory_bytes(),
-            facts={
-                "python": platform.python_version(),
-                "frequency_policy": frequency_policy() or "not readable",
-            },
+            facts={"python": platform.python_version(), "frequency_policy": frequency_policy() or "not readable"},
         )
 
     def run(self, package: Path, plan: Plan) -> Launch:
@@ -53,9 +50,18 @@ def fresh_process(module: str, package: Path, plan: Plan) -> tuple[dict[str, Any
     Raises DeviceError when the process dies, else what it raised.
     """
     command = [
-        sys.executable, "-P", "-m", module, str(package), "--iterations", str(plan.iterations),
-        "--warmup", str(plan.warmup), "--seconds", str(plan.seconds),
-    ]  # fmt: skip
+        sys.executable,
+        "-P",
+        "-m",
+        module,
+        str(package),
+        "--iterations",
+        str(plan.iterations),
+        "--warmup",
+        str(plan.warmup),
+        "--seconds",
+        str(plan.seconds),
+    ]
     if plan.threads:
         command += ["--threads", str(plan.threads)]
     # A thread pool of numpy's own would compete with the engine's.
@@ -63,12 +69,7 @@ def fresh_process(module: str, package: Path, plan: Plan) -> tuple[dict[str, Any
     others = busy_share(0.2)  # while nothing of ours runs, all use is somebody else's
     before = readings()
     process = subprocess.run(
-        tied(command),
-        capture_output=True,
-        env=environment,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
+        tied(command), capture_output=True, env=environment, text=True, encoding="utf-8", errors="replace"
     )
     host: dict[str, Any] = {"busy_before": others, "before": before, "after": readings()}
     try:
@@ -76,9 +77,10 @@ def fresh_process(module: str, package: Path, plan: Plan) -> tuple[dict[str, Any
     except (ValueError, IndexError):
         tail = process.stderr.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
         raise DeviceError(
-            f"A launch of {package.name} on this machine failed", tail[0][:300],
+            f"A launch of {package.name} on this machine failed",
+            tail[0][:300],
             f"run it on its own: python -P -m {module} {package}",
-        ) from None  # fmt: skip
+        ) from None
     if "error" in data:
         raise from_dict(data)
     if others > _BUSY:

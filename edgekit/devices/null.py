@@ -19,18 +19,20 @@ class NullDevice:
         self.address = address
 
     def info(self) -> DeviceInfo:
-        return DeviceInfo(
-            "null", "no chip: fixed timings for tests", "none", 1, 0, provenance=Provenance.ESTIMATED
-        )
+        return DeviceInfo("null", "no chip: fixed timings for tests", "none", 1, 0, provenance=Provenance.ESTIMATED)
 
     def run(self, package: Path, plan: Plan) -> Launch:
         each = float(self.address or 10) / 1000
         samples = {"prepare": 0.0, "run": each, "finish": 0.0}
         return Launch(
             {phase: [value] * plan.iterations for phase, value in samples.items()},
-            cold_load_s=each, warm_load_s=each, first_run_s=each, peak_memory_bytes=0, threads=1,
+            cold_load_s=each,
+            warm_load_s=each,
+            first_run_s=each,
+            peak_memory_bytes=0,
+            threads=1,
             engine="null",
-        )  # fmt: skip
+        )
 
     def finished(self) -> None:
         pass

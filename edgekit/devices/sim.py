@@ -22,9 +22,13 @@ class SimulatedDevice:
 
     def info(self) -> DeviceInfo:
         return DeviceInfo(
-            "sim:htp", "Hexagon Tensor Processor, simulated", compiler() or "not installed",
-            len(allowed_cores()), memory_bytes(), provenance=Provenance.SIMULATED,
-        )  # fmt: skip
+            "sim:htp",
+            "Hexagon Tensor Processor, simulated",
+            compiler() or "not installed",
+            len(allowed_cores()),
+            memory_bytes(),
+            provenance=Provenance.SIMULATED,
+        )
 
     def run(self, package: Path, plan: Plan) -> NoReturn:
         raise UsageError(

@@ -23,7 +23,7 @@ def examine(path: str | Path, device: str = "local", machine: Machine | None = N
     if kind == "aihub" and not name:
         raise UsageError(
             "aihub needs the name of a device", "", "as -d 'aihub:Samsung Galaxy S25'; edgekit devices aihub lists them"
-        )  # fmt: skip
+        )
     try:
         package = Package(path)
     except IntegrityError as error:
@@ -34,10 +34,7 @@ def examine(path: str | Path, device: str = "local", machine: Machine | None = N
     rows = [engine.integrity(package), *([engine.library(package.manifest.engine)] if local else [])]
     here = machine or Machine.here()
     if package.manifest.engine.name == "qnn":
-        rows += [
-            snapdragon.toolchain(package, local),
-            snapdragon.precision(package, here if kind == "local" else None),
-        ]
+        rows += [snapdragon.toolchain(package, local), snapdragon.precision(package, here if kind == "local" else None)]
     rows += _of_device(package, kind, name, here)
     if local and not any(r.state is State.PROBLEM for r in rows):
         rows.append(engine.trial(package, simulate=kind == "sim"))
@@ -52,9 +49,7 @@ def _of_device(package: Package, kind: str, name: str, here: Machine) -> list[Ch
     if kind == "sim":
         return [_simulator(package, here)]
     if kind != "local":
-        return [
-            Check("device", State.UNKNOWN, f"nothing is known here about devices of the kind {kind}")
-        ]
+        return [Check("device", State.UNKNOWN, f"nothing is known here about devices of the kind {kind}")]
     if package.manifest.engine.name != "qnn":
         return []
     return [snapdragon.chip(package, here), *snapdragon.surroundings(package, here)]
@@ -63,7 +58,17 @@ def _of_device(package: Package, kind: str, name: str, here: Machine) -> list[Ch
 def _simulator(package: Package, here: Machine) -> Check:
     """Of Snapdragons only, and on x86 Linux only."""
     if package.manifest.engine.name != "qnn":
-        return Check("simulator", State.PROBLEM, f"it runs packages of a Snapdragon, and this one is for {package.manifest.engine.name}", "--device local")  # fmt: skip
+        return Check(
+            "simulator",
+            State.PROBLEM,
+            f"it runs packages of a Snapdragon, and this one is for {package.manifest.engine.name}",
+            "--device local",
+        )
     if not here.simulates:
-        return Check("simulator", State.PROBLEM, f"Qualcomm's library simulates on x86 Linux only, not on {here}", "run this there")  # fmt: skip
+        return Check(
+            "simulator",
+            State.PROBLEM,
+            f"Qualcomm's library simulates on x86 Linux only, not on {here}",
+            "run this there",
+        )
     return Check("simulator", State.OK, f"{here}: numbers, never time")

@@ -33,18 +33,25 @@ def _device(package: Package, device: str) -> Check:
     """Whether AI Hub's device of this name has a chip of the package."""
     wanted = {name: c for name, c in chips_of(package).items() if c}
     measures = [d for c in wanted.values() for d in c.aihub]
-    own = next(
-        (c for t in targets().values() for c in t.chips if device in c.aihub and not c.proxy), None
-    )
+    own = next((c for t in targets().values() for c in t.chips if device in c.aihub and not c.proxy), None)
     stand_in = next((n for n, c in wanted.items() if device in c.aihub and c.proxy), "")
     others = f"devices with {', '.join(wanted) or 'its chip'}: {', '.join(measures) or 'none'}"
     if stand_in:
-        return Check("chip", State.UNKNOWN, f"{device} stands in for {stand_in}: its figures are those of a {wanted[stand_in].proxy}")  # fmt: skip
+        return Check(
+            "chip",
+            State.UNKNOWN,
+            f"{device} stands in for {stand_in}: its figures are those of a {wanted[stand_in].proxy}",
+        )
     if device in measures:
         soc = next(n for n, c in wanted.items() if device in c.aihub)
         return Check("chip", State.OK, f"{device} has a {soc}")
     if own and package.manifest.engine.chips:
-        return Check("chip", State.PROBLEM, f"{device} has a {own.soc}; the package is for {', '.join(chips_of(package))}", others)  # fmt: skip
+        return Check(
+            "chip",
+            State.PROBLEM,
+            f"{device} has a {own.soc}; the package is for {', '.join(chips_of(package))}",
+            others,
+        )
     if own:  # a package that any chip opens
         return Check("chip", State.OK, f"{device} has a {own.soc}, and the package is for any")
-    return Check("chip", State.UNKNOWN, f"no target names {device}", f"{others}; {_LIST}" if wanted else _LIST)  # fmt: skip
+    return Check("chip", State.UNKNOWN, f"no target names {device}", f"{others}; {_LIST}" if wanted else _LIST)

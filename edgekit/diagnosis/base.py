@@ -42,9 +42,7 @@ class Machine:
 
     @classmethod
     def here(cls) -> Machine:
-        return cls(
-            platform.system(), platform.machine().lower(), find_soc(), Path("/"), dict(os.environ)
-        )
+        return cls(platform.system(), platform.machine().lower(), find_soc(), Path("/"), dict(os.environ))
 
     @property
     def simulates(self) -> bool:
@@ -61,9 +59,7 @@ class Machine:
 
 def known_chips() -> dict[str, Chip]:
     """Each Snapdragon of the targets, by every name that systems give it."""
-    return {
-        name: chip for t in targets().values() for chip in t.chips for name in (chip.soc, *chip.android)
-    }
+    return {name: chip for t in targets().values() for chip in t.chips for name in (chip.soc, *chip.android)}
 
 
 def chips_of(package: Package) -> dict[str, Chip | None]:

@@ -44,10 +44,14 @@ def damaged(error: IntegrityError) -> Check:
 def library(needed: EngineRequirement) -> Check:
     """Whether what opens the package is installed, in a version the manifest names."""
     if not entry_points(group="edgekit.engines", name=needed.name):
-        return Check("engine", State.PROBLEM, f"no engine {needed.name} in this edgekit",
-                     "install the extension that provides it, or convert for another target")  # fmt: skip
+        return Check(
+            "engine",
+            State.PROBLEM,
+            f"no engine {needed.name} in this edgekit",
+            "install the extension that provides it, or convert for another target",
+        )
     if needed.name not in _LIBRARIES:
-        return Check("engine", State.UNKNOWN, f"{needed.name} comes from an extension: its library is not known here")  # fmt: skip
+        return Check("engine", State.UNKNOWN, f"{needed.name} comes from an extension: its library is not known here")
     distributions, extras = _LIBRARIES[needed.name]
     install = f"pip install 'edgekit[{','.join(extras)}]'"
     have = next(((n, v) for n in distributions if (v := installed(n))), None)
@@ -80,17 +84,17 @@ def _together(says: str, needed: EngineRequirement, extras: tuple[str, ...], ins
             says += f"; onnxruntime {runtime}"
         asked = dict(split(r) for r in requires("onnxruntime-qnn") or [])
         if within(runtime, asked.get("onnxruntime", "")) is False:
-            return Check("engine", State.PROBLEM, f"{says}, but onnxruntime-qnn asks for {asked['onnxruntime']}", install)  # fmt: skip
-    used = {
-        *_LIBRARIES[needed.name][0],
-        *needed.libraries,
-        *(["onnxruntime"] if "qnn" in extras else []),
-    }
+            return Check(
+                "engine", State.PROBLEM, f"{says}, but onnxruntime-qnn asks for {asked['onnxruntime']}", install
+            )
+    used = {*_LIBRARIES[needed.name][0], *needed.libraries, *(["onnxruntime"] if "qnn" in extras else [])}
     tested = {n: allowed for e in extras for n, allowed in requirements(e).items() if n in used}
     odd = [n for n, allowed in tested.items() if (v := installed(n)) and within(v, allowed) is False]
     if odd:
         pairs = ", ".join(f"{n} {tested[n]}" for n in odd)
-        return Check("engine", State.UNKNOWN, f"{says}; edgekit is tested with {pairs}", f"if it does not open: {install}")  # fmt: skip
+        return Check(
+            "engine", State.UNKNOWN, f"{says}; edgekit is tested with {pairs}", f"if it does not open: {install}"
+        )
     return Check("engine", State.OK, says)
 
 
@@ -103,23 +107,18 @@ def trial(package: Package, simulate: bool) -> Check:
     again = f"run it on its own: {' '.join(['python', *command[1:]])}"
     try:
         ran = subprocess.run(
-            tied(command),
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE,
-            encoding="utf-8",
-            errors="replace",
+            tied(command), capture_output=True, text=True, timeout=_PATIENCE, encoding="utf-8", errors="replace"
         )
     except subprocess.TimeoutExpired:
         return Check("one image", State.UNKNOWN, f"not done {where} after {_PATIENCE} s", again)
     told = _told(ran.stdout)
     if not told:
         last = (ran.stderr.strip().splitlines() or [""])[-1][:200]
-        return Check("one image", State.PROBLEM, f"the process died with code {ran.returncode} {last}".strip(), again)  # fmt: skip
+        return Check("one image", State.PROBLEM, f"the process died with code {ran.returncode} {last}".strip(), again)
     if "error" in told:
-        return Check("one image", State.PROBLEM, f"{told['what']}: {told['why']}".rstrip(": "), told["next"])  # fmt: skip
+        return Check("one image", State.PROBLEM, f"{told['what']}: {told['why']}".rstrip(": "), told["next"])
     if not told["finite"]:
-        return Check("one image", State.PROBLEM, f"ran {where}, and gave numbers that are not finite", "convert again")  # fmt: skip
+        return Check("one image", State.PROBLEM, f"ran {where}, and gave numbers that are not finite", "convert again")
     engine = f" ({told['simulator']})" if told["simulator"] else ""
     return Check("one image", State.OK, f"opened and ran {where}{engine}: {told['outputs']}")
 

@@ -30,14 +30,18 @@ def toolchain(package: Package, here: bool) -> Check:
     says = f"contexts made by QAIRT {made}"
     have = compiler().removeprefix("QAIRT ")
     if not here:
-        return Check("QAIRT", State.UNKNOWN, f"{says}; the device's is its own", "a device with an older one does not open them")  # fmt: skip
+        return Check(
+            "QAIRT", State.UNKNOWN, f"{says}; the device's is its own", "a device with an older one does not open them"
+        )
     if not have:
         return Check("QAIRT", State.UNKNOWN, f"{says}; onnxruntime-qnn here does not name its own")
     if numbers(made) > numbers(have):
         return Check(
-            "QAIRT", State.PROBLEM, f"{says}, newer than the one here, {have}: it does not open them",
+            "QAIRT",
+            State.PROBLEM,
+            f"{says}, newer than the one here, {have}: it does not open them",
             "pip install --upgrade onnxruntime-qnn, or convert with the version installed here",
-        )  # fmt: skip
+        )
     return Check("QAIRT", State.OK, f"{says}; here {have}")
 
 
@@ -72,7 +76,12 @@ def precision(package: Package, machine: Machine | None) -> Check:
     without = [n for n, c in chips.items() if c and not c.fp16]
     if without:
         instead = " or ".join(p for p in (Precision.W8A16, Precision.W8A8))
-        return Check("precision", State.PROBLEM, f"{wanted}, and the NPU of {', '.join(without)} has no floating point", f"convert with -p {instead}")  # fmt: skip
+        return Check(
+            "precision",
+            State.PROBLEM,
+            f"{wanted}, and the NPU of {', '.join(without)} has no floating point",
+            f"convert with -p {instead}",
+        )
     unknown = [n for n, c in chips.items() if c is None]
     if unknown:
         return Check("precision", State.UNKNOWN, f"{wanted}; no target knows {', '.join(unknown)}")
@@ -90,11 +99,11 @@ def chip(package: Package, machine: Machine) -> Check:
     again = f"edgekit targets lists the one of {machine.soc}: convert for it"
     mine, contexts = known_chips().get(machine.soc), _contexts(package)
     if mine is None or len(set(have.values())) > 1:  # the engine does not choose among several
-        return Check("chip", State.PROBLEM if len(set(have.values())) > 1 else State.UNKNOWN, says, again)  # fmt: skip
+        return Check("chip", State.PROBLEM if len(set(have.values())) > 1 else State.UNKNOWN, says, again)
     made = next(iter(contexts.values())).htp if contexts else 0
     made = made or max((c.htp for c in chips_of(package).values() if c), default=0)
     if made > mine.htp:
-        return Check("chip", State.PROBLEM, f"{says}: v{made} does not open on Hexagon v{mine.htp}", again)  # fmt: skip
+        return Check("chip", State.PROBLEM, f"{says}: v{made} does not open on Hexagon v{mine.htp}", again)
     why = f"made for Hexagon v{made}, it may open on v{mine.htp}" if made else "it may open"
     return Check("chip", State.UNKNOWN, f"{says}: {why}", again)
 
@@ -102,16 +111,19 @@ def chip(package: Package, machine: Machine) -> Check:
 def _no_chip(machine: Machine, names: str) -> Check:
     if machine.simulates:
         return Check(
-            "chip", State.PROBLEM,
+            "chip",
+            State.PROBLEM,
             f"no Snapdragon here ({machine}), and the package is for {names}: only the simulator runs it",
             "--device sim:htp, or copy it to the device and run this there",
-        )  # fmt: skip
+        )
     if machine.may_be_snapdragon:
-        return Check("chip", State.UNKNOWN, f"{machine} does not name its chip; the package is for {names}")  # fmt: skip
+        return Check("chip", State.UNKNOWN, f"{machine} does not name its chip; the package is for {names}")
     return Check(
-        "chip", State.PROBLEM, f"no Snapdragon here ({machine}), and the package is for {names}",
+        "chip",
+        State.PROBLEM,
+        f"no Snapdragon here ({machine}), and the package is for {names}",
         "run this on the device; a simulator runs on x86 Linux only",
-    )  # fmt: skip
+    )
 
 
 def surroundings(package: Package, machine: Machine) -> list[Check]:
@@ -122,8 +134,15 @@ def surroundings(package: Package, machine: Machine) -> list[Check]:
     chips = [mine] if mine else [c for c in chips_of(package).values() if c]
     rows = [_libraries(chips, machine)]
     if machine.system == "Windows":
-        return [*rows, Check("NPU driver", State.UNKNOWN, "Windows does not tell which QAIRT its driver fits",
-                             "if it does not open: the newest NPU driver from Windows Update")]  # fmt: skip
+        return [
+            *rows,
+            Check(
+                "NPU driver",
+                State.UNKNOWN,
+                "Windows does not tell which QAIRT its driver fits",
+                "if it does not open: the newest NPU driver from Windows Update",
+            ),
+        ]
     return [*rows, _search_path(chips, machine), _access(machine), _driver(machine)]
 
 
@@ -133,20 +152,22 @@ def _libraries(chips: list[Chip], machine: Machine) -> Check:
     versions = sorted({c.htp for c in chips})
     if not versions:
         return Check("NPU libraries", State.UNKNOWN, "no target knows the chip, so neither its Hexagon")
-    missing = [n for v in versions for n in _names(v, machine) if not any((f / n).is_file() for f in folders)]  # fmt: skip
+    missing = [n for v in versions for n in _names(v, machine) if not any((f / n).is_file() for f in folders)]
     hexagon = ", ".join(f"v{v}" for v in versions)
     if not missing:
         return Check("NPU libraries", State.OK, f"skel and stub of Hexagon {hexagon}")
     looked = ", ".join(map(str, folders)) or "no folder: onnxruntime-qnn is not installed"
     return Check(
-        "NPU libraries", State.PROBLEM, f"{', '.join(missing)} not in {looked}",
+        "NPU libraries",
+        State.PROBLEM,
+        f"{', '.join(missing)} not in {looked}",
         f"take an onnxruntime-qnn that has Hexagon {hexagon}, or set ADSP_LIBRARY_PATH to QAIRT's folder of them",
-    )  # fmt: skip
+    )
 
 
 def _names(version: int, machine: Machine) -> tuple[str, str]:
     stub = f"QnnHtpV{version}Stub"
-    return f"libQnnHtpV{version}Skel.so", f"{stub}.dll" if machine.system == "Windows" else f"lib{stub}.so"  # fmt: skip
+    return f"libQnnHtpV{version}Skel.so", f"{stub}.dll" if machine.system == "Windows" else f"lib{stub}.so"
 
 
 def _own_folder() -> list[Path]:
@@ -164,17 +185,15 @@ def _search_path(chips: list[Chip], machine: Machine) -> Check:
     """Where the DSP looks for skels. The execution provider sets it to its own folder when unset."""
     folders = _searched(machine)
     if not folders:
-        return Check(
-            "ADSP_LIBRARY_PATH", State.OK, "not set: onnxruntime-qnn sets it to its own folder"
-        )
+        return Check("ADSP_LIBRARY_PATH", State.OK, "not set: onnxruntime-qnn sets it to its own folder")
     gone = [str(f) for f in folders if not f.is_dir()]
     skels = [_names(c.htp, machine)[0] for c in chips]
     unset = "unset it, or add onnxruntime-qnn's folder"
     if gone:
-        return Check("ADSP_LIBRARY_PATH", State.PROBLEM, f"names folders that are not there: {', '.join(gone)}", unset)  # fmt: skip
+        return Check("ADSP_LIBRARY_PATH", State.PROBLEM, f"names folders that are not there: {', '.join(gone)}", unset)
     lacking = [s for s in skels if not any((f / s).is_file() for f in folders)]
     if lacking:
-        return Check("ADSP_LIBRARY_PATH", State.PROBLEM, f"none of its folders has {', '.join(lacking)}", unset)  # fmt: skip
+        return Check("ADSP_LIBRARY_PATH", State.PROBLEM, f"none of its folders has {', '.join(lacking)}", unset)
     return Check("ADSP_LIBRARY_PATH", State.OK, ";".join(map(str, folders)))
 
 
@@ -182,13 +201,27 @@ def _access(machine: Machine) -> Check:
     """The device node of the DSP, and the system's library that speaks to it."""
     nodes = [n for pattern in _NODES for n in sorted((machine.root / "dev").glob(pattern))]
     if not nodes:
-        return Check("NPU driver", State.PROBLEM, f"neither {' nor '.join(f'/dev/{n}' for n in _NODES)} is there",
-                     "install the board's FastRPC driver and DSP firmware")  # fmt: skip
+        return Check(
+            "NPU driver",
+            State.PROBLEM,
+            f"neither {' nor '.join(f'/dev/{n}' for n in _NODES)} is there",
+            "install the board's FastRPC driver and DSP firmware",
+        )
     shown = ", ".join(f"/dev/{n.name}" for n in nodes)
     if not any(os.access(n, os.R_OK) for n in nodes):
-        return Check("NPU driver", State.PROBLEM, f"{shown}: not readable by you", f"ls -l {shown.replace(',', '')} names the group to join")  # fmt: skip
+        return Check(
+            "NPU driver",
+            State.PROBLEM,
+            f"{shown}: not readable by you",
+            f"ls -l {shown.replace(',', '')} names the group to join",
+        )
     if not _loads(_RPC):
-        return Check("NPU driver", State.PROBLEM, f"{shown}, but {_RPC} does not load", "install the system's FastRPC library; in an app: " + ANDROID)  # fmt: skip
+        return Check(
+            "NPU driver",
+            State.PROBLEM,
+            f"{shown}, but {_RPC} does not load",
+            "install the system's FastRPC library; in an app: " + ANDROID,
+        )
     return Check("NPU driver", State.OK, f"{shown} readable, {_RPC} loads")
 
 
@@ -203,17 +236,17 @@ def _loads(name: str) -> bool:
 def _driver(machine: Machine) -> Check:
     """No system tells which QAIRT its DSP firmware fits; its name at least helps others."""
     try:
-        lines = (
-            (machine.root / "sys/devices/soc0/images")
-            .read_text(errors="replace", encoding="utf-8")
-            .splitlines()
-        )
+        lines = (machine.root / "sys/devices/soc0/images").read_text(errors="replace", encoding="utf-8").splitlines()
     except OSError:
         lines = []
     image = next((line.strip() for line in lines if "CDSP" in line.upper()), "")
     found = f"DSP firmware {image}" if image else "the system does not name its DSP firmware"
-    return Check("driver version", State.UNKNOWN, f"{found}; which QAIRT it fits is not told",
-                 "if it does not open: update the system, or take an older onnxruntime-qnn and convert with it")  # fmt: skip
+    return Check(
+        "driver version",
+        State.UNKNOWN,
+        f"{found}; which QAIRT it fits is not told",
+        "if it does not open: update the system, or take an older onnxruntime-qnn and convert with it",
+    )
 
 
 def app(package: Package, asked: bool) -> list[Check]:
@@ -228,7 +261,11 @@ def app(package: Package, asked: bool) -> list[Check]:
     needs = f"com.qualcomm.qti:qnn-runtime {made} or later" if made else "com.qualcomm.qti:qnn-runtime"
     runtime = package.manifest.engine.libraries.get("onnxruntime", "")
     needs += f", onnxruntime-android {runtime}" if runtime else ""
-    return [Check(
-        "Android app", State.UNKNOWN, found,
-        f"it needs {needs}, extracted native libraries, libcdsprpc.so declared, ADSP_LIBRARY_PATH: {ANDROID}",
-    )]  # fmt: skip
+    return [
+        Check(
+            "Android app",
+            State.UNKNOWN,
+            found,
+            f"it needs {needs}, extracted native libraries, libcdsprpc.so declared, ADSP_LIBRARY_PATH: {ANDROID}",
+        )
+    ]

@@ -27,9 +27,7 @@ def main(path: str, simulate: bool) -> dict[str, Any]:
     files = {file: chip for chip, file in reversed(engine.chips.items())}
     told: dict[str, Any] = {"finite": True, "outputs": "", "simulator": ""}
     for chip in list(files.values()) if simulate else [""]:  # each chip has a context of its own
-        image = np.random.default_rng(0).integers(
-            0, 256, (spec.image.height, spec.image.width, 3), np.uint8
-        )
+        image = np.random.default_rng(0).integers(0, 256, (spec.image.height, spec.image.width, 3), np.uint8)
         with Detector(spec, open_session(package, EngineOptions(None, simulate, chip))) as detector:
             detector(image)
             told["finite"] &= all(bool(np.isfinite(a).all()) for a in detector.outputs.values())
@@ -44,11 +42,7 @@ def _write(package: Package, simulate: bool) -> dict[str, Any]:
         llm.session.start([llm.spec.bos or 0])
         logits = llm.session.logits()
         simulator = getattr(llm.session, "simulator", "")
-    return {
-        "finite": bool(np.isfinite(logits).all()),
-        "outputs": f"{len(logits)} logits",
-        "simulator": simulator,
-    }
+    return {"finite": bool(np.isfinite(logits).all()), "outputs": f"{len(logits)} logits", "simulator": simulator}
 
 
 if __name__ == "__main__":

@@ -16,9 +16,13 @@ ROUTES = Routes()
 _PAGE = 50
 _PARTS = 10_000  # as many as S3 takes
 _FILES = {  # what a download is called
-    "TFLITE": "tflite", "QNN_DLC": "dlc", "QNN_CONTEXT_BINARY": "bin", "ONNX": "onnx",
-    "TORCH_EXPORTED_PROGRAM": "pt2", "TORCHSCRIPT": "pt",
-}  # fmt: skip
+    "TFLITE": "tflite",
+    "QNN_DLC": "dlc",
+    "QNN_CONTEXT_BINARY": "bin",
+    "ONNX": "onnx",
+    "TORCH_EXPORTED_PROGRAM": "pt2",
+    "TORCHSCRIPT": "pt",
+}
 
 R = TypeVar("R", bound=Record)
 
@@ -35,9 +39,11 @@ class Api:
     @ROUTES.add("GET", "devices", "devices")
     def devices(self, request: Request) -> Answer:
         found = select(
-            request.parameter("name"), request.parameter("os"), request.parameters("attributes"),
+            request.parameter("name"),
+            request.parameter("os"),
+            request.parameters("attributes"),
             request.parameter("select").lower() == "true",
-        )  # fmt: skip
+        )
         return Answer.message(messages.devices(found))
 
     @ROUTES.add("GET", "frameworks", "frameworks")
@@ -46,7 +52,7 @@ class Api:
         if not version:
             return Answer.message(pb.FrameworkList())
         short = ".".join(version.split(".")[:2])
-        listed = [pb.Framework(name="QAIRT", api_version=short, full_version=version, api_tags=["default", "latest"])]  # fmt: skip
+        listed = [pb.Framework(name="QAIRT", api_version=short, full_version=version, api_tags=["default", "latest"])]
         return Answer.message(pb.FrameworkList(frameworks=listed, total_query_count=1))
 
     # models
@@ -78,9 +84,7 @@ class Api:
         if parts > _PARTS:
             raise RefusalError(400, "This file is too large.")
         urls = [f"{self.storage}/models/{id}/{n}?signature={model.secret}" for n in range(parts)]
-        made = pb.FileMultipartUploadURL(
-            urls=urls, upload_id=model.secret, max_part_size=self.part_size
-        )
+        made = pb.FileMultipartUploadURL(urls=urls, upload_id=model.secret, max_part_size=self.part_size)
         return self._transfer(request, pb.FileUploadResponse, multipart_url=made)
 
     @ROUTES.add("POST", "models/{id}/multipart_upload", "model-complete")
@@ -107,9 +111,7 @@ class Api:
         name = name if name.endswith(f".{ending}") else f"{name}.{ending}"
         name = f"{name.removesuffix('.zip')}.zip" if model.directory else name
         url = f"{self.storage}/models/{id}?signature={model.secret}"
-        return self._transfer(
-            request, pb.FileDownloadResponse, url=pb.FileDownloadURL(url=url, filename=name)
-        )
+        return self._transfer(request, pb.FileDownloadResponse, url=pb.FileDownloadURL(url=url, filename=name))
 
     # datasets
 
@@ -133,9 +135,7 @@ class Api:
     def dataset_upload(self, request: Request, id: str) -> Answer:
         data = self._find(DatasetRecord, id)
         fields = {"key": f"datasets/{id}.h5", "signature": data.secret}
-        made = pb.FileUploadURL(
-            url=f"{self.storage}/datasets/{id}", file_field_name="file", fields=fields
-        )
+        made = pb.FileUploadURL(url=f"{self.storage}/datasets/{id}", file_field_name="file", fields=fields)
         return self._transfer(request, pb.FileUploadResponse, url=made)
 
     @ROUTES.add("PATCH", "datasets/{id}", "dataset-complete")
@@ -206,9 +206,7 @@ class Api:
                 runtime = ""  # the job itself will say so
         kind = RUNTIMES.get(runtime, "UNSPECIFIED")
         name = f"job_{job.id}_{'quantized' if job.kind == 'quantize' else 'optimized'}_{_FILES.get(kind, 'model')}"
-        return self.store.create(
-            ModelRecord(name, type=kind, directory=kind == "ONNX", producer=job.id)
-        )
+        return self.store.create(ModelRecord(name, type=kind, directory=kind == "ONNX", producer=job.id))
 
     @ROUTES.add("GET", "job_summaries", "job-list")
     def list_summaries(self, request: Request) -> Answer:
@@ -220,9 +218,10 @@ class Api:
         kind = request.parameter("type")
         states = [s for s in request.parameter("state").split(",") if s]
         return [
-            j for j in self.store.every(JobRecord)
+            j
+            for j in self.store.every(JobRecord)
             if kind in ("", j.kind) and (not states or str(pb.JobState.Value(f"JOB_STATE_{j.state}")) in states)
-        ]  # fmt: skip
+        ]
 
     @ROUTES.add("GET", "jobs/{id}", "job-get")
     def get_job(self, request: Request, id: str) -> Answer:
@@ -270,9 +269,7 @@ class Api:
         """What the body of a request names."""
         found = self.store.find(kind, id)
         if found is None:
-            raise RefusalError(
-                400, f"{kind.folder.removesuffix('s').capitalize()} {id!r} does not exist."
-            )
+            raise RefusalError(400, f"{kind.folder.removesuffix('s').capitalize()} {id!r} does not exist.")
         return found
 
     def _device(self, asked: Any) -> EmulatedDevice:

@@ -15,10 +15,16 @@ from edgekit.emulator.failure import JobError
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _DTYPES = {
-    TensorProto.FLOAT: "float32", TensorProto.FLOAT16: "float16", TensorProto.INT32: "int32",
-    TensorProto.INT64: "int64", TensorProto.INT8: "int8", TensorProto.UINT8: "uint8",
-    TensorProto.INT16: "int16", TensorProto.UINT16: "uint16", TensorProto.BOOL: "bool",
-}  # fmt: skip
+    TensorProto.FLOAT: "float32",
+    TensorProto.FLOAT16: "float16",
+    TensorProto.INT32: "int32",
+    TensorProto.INT64: "int64",
+    TensorProto.INT8: "int8",
+    TensorProto.UINT8: "uint8",
+    TensorProto.INT16: "int16",
+    TensorProto.UINT16: "uint16",
+    TensorProto.BOOL: "bool",
+}
 
 Specs = list[dict[str, Any]]
 
@@ -33,13 +39,9 @@ def onnx_path(model: Mapping[str, Any], folder: Path) -> Path:
         with zipfile.ZipFile(source) as archive:
             archive.extractall(unpacked)  # leaves out .. and absolute paths
     except Exception as error:  # zipfile's, zlib's, those of encrypted files
-        raise JobError(
-            f"Model {model['id']} is not a valid .zip file: {error}.", "MODEL_CORRUPT"
-        ) from error
+        raise JobError(f"Model {model['id']} is not a valid .zip file: {error}.", "MODEL_CORRUPT") from error
     if list(unpacked.rglob("*.encodings")):
-        raise JobError(
-            "The emulator does not take AIMET encodings. Upload ONNX with QuantizeLinear nodes."
-        )
+        raise JobError("The emulator does not take AIMET encodings. Upload ONNX with QuantizeLinear nodes.")
     found = list(unpacked.rglob("*.onnx"))
     files = [p for p in found if p.is_file()]
     if len(files) != 1:
@@ -114,17 +116,16 @@ def binary_of(wrapper: onnx.ModelProto) -> bytes:
     return bytes(next(a.s for a in context_node(wrapper).attribute if a.name == "ep_cache_context"))
 
 
-def specs(
-    values: Any, quantised: Mapping[str, tuple[float, int]] | None = None, graph: str = ""
-) -> Specs:
+def specs(values: Any, quantised: Mapping[str, tuple[float, int]] | None = None, graph: str = "") -> Specs:
     """Inputs or outputs of a graph. `quantised`: scales and zero points of those that are integers."""
     found = []
     for value in values:
         kind = value.type.tensor_type
         spec: dict[str, Any] = {
-            "name": value.name, "dtype": dtype(kind.elem_type),
+            "name": value.name,
+            "dtype": dtype(kind.elem_type),
             "shape": [d.dim_value for d in kind.shape.dim],
-        }  # fmt: skip
+        }
         if quantised and value.name in quantised:
             spec["scale"], spec["zero_point"] = quantised[value.name]
         if graph:

@@ -71,12 +71,10 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     log(f"compiling for {runtime} on {device['name']}")
     made = _MAKERS[runtime](graph, request)
     (folder / ABOUT).write_text(
-        json.dumps({"quantised": quantised, "device": dict(device), "graph_name": request.graph_name}),
-        encoding="utf-8",
+        json.dumps({"quantised": quantised, "device": dict(device), "graph_name": request.graph_name}), encoding="utf-8"
     )
     inputs, outputs = ends(graph, quantised)
-    return {"file": str(made.file.relative_to(folder)), "metadata": made.metadata,
-            "inputs": inputs, "outputs": outputs}  # fmt: skip
+    return {"file": str(made.file.relative_to(folder)), "metadata": made.metadata, "inputs": inputs, "outputs": outputs}
 
 
 def embed(job: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -89,12 +87,7 @@ def embed(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     device = about["device"]
     file = pack_context(loaded, job["target"], folder)
     inputs, outputs = ends(loaded, about["quantised"])
-    return {
-        "file": file.name,
-        "metadata": _metadata(device, about["graph_name"]),
-        "inputs": inputs,
-        "outputs": outputs,
-    }
+    return {"file": file.name, "metadata": _metadata(device, about["graph_name"]), "inputs": inputs, "outputs": outputs}
 
 
 def made_here(model: Mapping[str, Any], name: str) -> Path:
@@ -108,9 +101,7 @@ def made_here(model: Mapping[str, Any], name: str) -> Path:
     return path
 
 
-def _check(
-    options: Options, runtime: str, name: str, folder: Path, device: Mapping[str, Any]
-) -> Request:
+def _check(options: Options, runtime: str, name: str, folder: Path, device: Mapping[str, Any]) -> Request:
     """Raises JobError for what cannot be honoured, before anything is done."""
     qairt = versions().get("QAIRT", "")
     asked = options.text("qairt_version", "default")
@@ -140,9 +131,7 @@ def folded(model: onnx.ModelProto) -> onnx.ModelProto:
     return onnx_ir.to_proto(ir)
 
 
-def _quantised(
-    graph: onnx.ModelProto, full: str, runtime: str, job: dict[str, Any], folder: Path
-) -> onnx.ModelProto:
+def _quantised(graph: onnx.ModelProto, full: str, runtime: str, job: dict[str, Any], folder: Path) -> onnx.ModelProto:
     from edgekit.emulator.quantising import quantise
 
     if runtime == "tflite":
@@ -220,12 +209,13 @@ def _dlc(graph: onnx.ModelProto, request: Request) -> Compiled:
     from edgekit.emulator.qualcomm import dump_dlc
 
     _context(graph, request)  # says what does not fit on the NPU; the dump would not
-    return Compiled(
-        dump_dlc(graph, request.device, request.folder), _metadata(request.device, request.graph_name)
-    )
+    return Compiled(dump_dlc(graph, request.device, request.folder), _metadata(request.device, request.graph_name))
 
 
 _MAKERS: dict[str, Callable[[onnx.ModelProto, Request], Compiled]] = {
-    "onnx": _onnx, "tflite": _tflite, "precompiled_qnn_onnx": _precompiled,
-    "qnn_context_binary": _binary, "qnn_dlc": _dlc,
-}  # fmt: skip
+    "onnx": _onnx,
+    "tflite": _tflite,
+    "precompiled_qnn_onnx": _precompiled,
+    "qnn_context_binary": _binary,
+    "qnn_dlc": _dlc,
+}

@@ -43,8 +43,6 @@ def read_npz(source: Path) -> dict[str, list[np.ndarray[Any, Any]]]:
     with np.load(source, allow_pickle=False) as file:
         found: dict[str, list[np.ndarray[Any, Any]]] = {}
         for index, name in enumerate(file["names"]):
-            mine = sorted(
-                (k for k in file.files if k.startswith(f"{index}.")), key=lambda k: int(k.split(".")[1])
-            )
+            mine = sorted((k for k in file.files if k.startswith(f"{index}.")), key=lambda k: int(k.split(".")[1]))
             found[str(name)] = [file[k] for k in mine]
     return found

@@ -32,11 +32,19 @@ class EmulatedDevice:
     @property
     def attributes(self) -> list[str]:
         return [
-            MARK, f"format:{self.form}", "framework:tflite", "framework:qnn", "framework:onnx",
-            f"vendor:{self.vendor}", f"os:{self.system}", f"chipset:{self.chipset}",
-            f"chipset:{self.chip.soc.lower()}", f"hexagon:v{self.chip.htp}", f"soc-model:{self.chip.soc_id}",
+            MARK,
+            f"format:{self.form}",
+            "framework:tflite",
+            "framework:qnn",
+            "framework:onnx",
+            f"vendor:{self.vendor}",
+            f"os:{self.system}",
+            f"chipset:{self.chipset}",
+            f"chipset:{self.chip.soc.lower()}",
+            f"hexagon:v{self.chip.htp}",
+            f"soc-model:{self.chip.soc_id}",
             f"htp-supports-fp16:{str(self.chip.fp16).lower()}",
-        ]  # fmt: skip
+        ]
 
 
 _LOOKS = {  # by how a part's number begins; the first that fits
@@ -67,9 +75,7 @@ def devices() -> tuple[EmulatedDevice, ...]:
             for name in chip.aihub:
                 maker = name.split()[0].lower()
                 vendor = maker if maker in _MAKERS else "qualcomm"
-                found.setdefault(
-                    name, EmulatedDevice(name, chip, system, version, form, vendor, chipset)
-                )
+                found.setdefault(name, EmulatedDevice(name, chip, system, version, form, vendor, chipset))
     return tuple(found.values())
 
 
@@ -79,9 +85,10 @@ def select(
     """Devices as AI Hub filters them; a name is taken with the suffix and without it."""
     wanted = set(attributes)
     found = [
-        d for d in devices()
+        d
+        for d in devices()
         if name in ("", d.name, d.model) and wanted <= set(d.attributes) and _fits(d.version, version)
-    ]  # fmt: skip
+    ]
     if not one or not found:
         return found
     newest = max(_number(d.version) for d in found)

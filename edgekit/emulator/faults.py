@@ -16,13 +16,31 @@ from typing import Any
 
 ALWAYS = 0
 OPERATIONS = (  # what requests ask for; `api.py` and `storage.py` answer them
-    "user", "devices", "frameworks",
-    "model-create", "model-list", "model-get", "model-upload-url", "model-complete", "model-download-url",
-    "dataset-create", "dataset-list", "dataset-get", "dataset-upload-url", "dataset-complete",
+    "user",
+    "devices",
+    "frameworks",
+    "model-create",
+    "model-list",
+    "model-get",
+    "model-upload-url",
+    "model-complete",
+    "model-download-url",
+    "dataset-create",
+    "dataset-list",
+    "dataset-get",
+    "dataset-upload-url",
+    "dataset-complete",
     "dataset-download-url",
-    "job-create", "job-list", "job-get", "job-update", "job-result", "job-artifacts",
-    "storage-put", "storage-post", "storage-get",
-)  # fmt: skip
+    "job-create",
+    "job-list",
+    "job-get",
+    "job-update",
+    "job-result",
+    "job-artifacts",
+    "storage-put",
+    "storage-post",
+    "storage-get",
+)
 JOBS = ("compile", "quantize", "link", "inference")
 STATUSES = ("429", "500", "502", "503", "504")
 KINDS = {  # and what they meet when nothing is said
@@ -41,9 +59,7 @@ OF_JOBS = ("fail-job", "slow-job")
 UPLOAD = ("truncated-upload", "incomplete-upload")
 DOWNLOAD = ("truncated-download", "corrupt-download")
 ANSWER = (*STATUSES, "expired-token", "drop-connection", "slow-response")
-_SHAPE = re.compile(
-    r"([\w-]+)(?:=(.*?))?(?::(?!always$)([a-z*?\[\]!-]+)(?:\+(\d+))?)?(?::(\d+|always))?"
-)
+_SHAPE = re.compile(r"([\w-]+)(?:=(.*?))?(?::(?!always$)([a-z*?\[\]!-]+)(?:\+(\d+))?)?(?::(\d+|always))?")
 
 
 @dataclass

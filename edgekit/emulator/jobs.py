@@ -35,9 +35,11 @@ class Runner:
         self.store, self.faults, self.python = store, faults, python
         kept = os.environ.get("PYTHONPATH", "")
         self._environment = {
-            **os.environ, "PYTHONPATH": os.pathsep.join(p for p in (path, kept) if p),
-            "ORT_DISABLE_TELEMETRY": "1", "EDGEKIT_QUIET": "1",
-        }  # fmt: skip
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(p for p in (path, kept) if p),
+            "ORT_DISABLE_TELEMETRY": "1",
+            "EDGEKIT_QUIET": "1",
+        }
         self._wake, self._stopped = threading.Event(), threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._loop, daemon=True)
@@ -67,8 +69,13 @@ class Runner:
         """Versions of what compiles and runs models; empty when edgekit's environment is broken."""
         ran = subprocess.run(
             [self.python, "-P", "-m", _MODULE, "--versions"],
-            env=self._environment, capture_output=True, text=True, check=False, encoding="utf-8", errors="replace",
-        )  # fmt: skip
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            encoding="utf-8",
+            errors="replace",
+        )
         return dict(json.loads(ran.stdout)) if ran.returncode == 0 else {}
 
     def _loop(self) -> None:
@@ -85,9 +92,7 @@ class Runner:
         folder = self.store.attempt(job)
         try:
             folder.mkdir()
-            (folder / LOG).write_text(
-                f"{MARK}: a job of edgekit's emulator of AI Hub\n", encoding="utf-8"
-            )
+            (folder / LOG).write_text(f"{MARK}: a job of edgekit's emulator of AI Hub\n", encoding="utf-8")
             self._update(job, state=_RUNNING.get(job.kind, "PROVISIONING_DEVICE"))
             self._strike(job)
             self._prepare(job, folder)
@@ -105,8 +110,14 @@ class Runner:
 
     def _fail(self, job: JobRecord, error: JobError) -> None:
         if not self._stopped.is_set():  # else it is started again by the next emulator
-            self._update(job, state="FAILED", reason=error.reason, failure=error.kind,
-                         details=error.details, completed=time.time())  # fmt: skip
+            self._update(
+                job,
+                state="FAILED",
+                reason=error.reason,
+                failure=error.kind,
+                details=error.details,
+                completed=time.time(),
+            )
 
     def _strike(self, job: JobRecord) -> None:
         slow = self.faults.take(("slow-job",), job.kind)
@@ -119,11 +130,17 @@ class Runner:
     def _prepare(self, job: JobRecord, folder: Path) -> None:
         """Everything the worker needs, in `job.json`."""
         given: dict[str, Any] = {
-            "kind": job.kind, "options": job.options, "specs": job.specs, "profile": job.profile,
-            "weights": job.weights, "activations": job.activations, "target": "",
-            "models": [self._model(i) for i in job.models], "dataset": "",
+            "kind": job.kind,
+            "options": job.options,
+            "specs": job.specs,
+            "profile": job.profile,
+            "weights": job.weights,
+            "activations": job.activations,
+            "target": "",
+            "models": [self._model(i) for i in job.models],
+            "dataset": "",
             "devices": [self._device(n) for n in job.devices],
-        }  # fmt: skip
+        }
         target = self.store.find(ModelRecord, job.target)
         if target:
             given["target"] = target.name
@@ -134,9 +151,7 @@ class Runner:
             try:
                 datasets.to_npz(self.store.blob(data), folder / "dataset.npz")
             except ValueError as error:
-                raise JobError(
-                    f"Dataset {data.id} cannot be read: {error}", "INVALID_INPUTS"
-                ) from error
+                raise JobError(f"Dataset {data.id} cannot be read: {error}", "INVALID_INPUTS") from error
             given["dataset"] = "dataset.npz"
         write_json(folder / "job.json", given)
 
@@ -151,16 +166,28 @@ class Runner:
         if not model.uploaded:
             raise JobError(f"Model {wanted} was never uploaded.", "CLOUD_RESOURCE_MISSING")
         made_in = str(self.store.attempt(producer)) if producer else ""
-        return {"id": model.id, "name": model.name, "type": model.type, "directory": model.directory,
-                "path": str(self.store.blob(model)), "producer": made_in}  # fmt: skip
+        return {
+            "id": model.id,
+            "name": model.name,
+            "type": model.type,
+            "directory": model.directory,
+            "path": str(self.store.blob(model)),
+            "producer": made_in,
+        }
 
     def _device(self, name: str) -> dict[str, Any]:
         found = select(name)
         if not found:
             raise JobError(f"Device {name} is gone.", "CLOUD_RESOURCE_MISSING")
         chip = found[0].chip
-        return {"name": name, "soc": chip.soc, "soc_id": chip.soc_id, "htp": chip.htp,
-                "fp16": chip.fp16, "system": found[0].system}  # fmt: skip
+        return {
+            "name": name,
+            "soc": chip.soc,
+            "soc_id": chip.soc_id,
+            "htp": chip.htp,
+            "fp16": chip.fp16,
+            "system": found[0].system,
+        }
 
     def _work(self, folder: Path) -> dict[str, Any]:
         """Raises JobError with what the worker said, or with how it died."""
@@ -168,12 +195,7 @@ class Runner:
         with (folder / LOG).open("ab") as log:
             # Its stdin is how it sees that this process is gone.
             self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                cwd=folder,
-                env=self._environment,
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=folder, env=self._environment
             )
             self._process.wait()
         code = self._process.returncode
@@ -205,8 +227,14 @@ class Runner:
             data.uploaded = True
             self.store.save(data)
             output = data.id
-        self._update(job, state="DONE", completed=time.time(), output=output,
-                     found_specs=found.get("inputs", []), detail=found.get("detail", {}))  # fmt: skip
+        self._update(
+            job,
+            state="DONE",
+            completed=time.time(),
+            output=output,
+            found_specs=found.get("inputs", []),
+            detail=found.get("detail", {}),
+        )
 
     def _update(self, job: JobRecord, **values: Any) -> JobRecord:
         with self.store.lock:

@@ -38,8 +38,7 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
             )
         graphs[name] = onnx.load(made_here(model, GRAPH))
         (folder / "graphs" / f"{len(graphs)}.json").write_text(
-            json.dumps({**about, "from": model["producer"]}),
-            encoding="utf-8",
+            json.dumps({**about, "from": model["producer"]}), encoding="utf-8"
         )
         label = name if len(job["models"]) > 1 else ""
         taken, given = ends(graphs[name], about["quantised"], label)

@@ -12,8 +12,7 @@ from edgekit.emulator.store import DatasetRecord, JobRecord, ModelRecord, Store
 
 pb: Any = importlib.import_module("qai_hub.public_api_pb2")
 
-_KINDS = {"compile": pb.CompileJob, "quantize": pb.QuantizeJob, "link": pb.LinkJob,
-          "inference": pb.InferenceJob}  # fmt: skip
+_KINDS = {"compile": pb.CompileJob, "quantize": pb.QuantizeJob, "link": pb.LinkJob, "inference": pb.InferenceJob}
 _METADATA = {
     "QNN_SDK_VARIANT": pb.MODEL_METADATA_KEY_QNN_SDK_VARIANT,
     "QAIRT_SDK_VERSION": pb.MODEL_METADATA_KEY_QAIRT_SDK_VERSION,
@@ -36,16 +35,22 @@ def devices(found: Iterable[EmulatedDevice]) -> Any:
 
 
 def device(found: EmulatedDevice) -> Any:
-    return pb.Device(name=found.name, os=found.version, attributes=found.attributes,
-                     soc_description=f"{found.chip.soc}, emulated")  # fmt: skip
+    return pb.Device(
+        name=found.name, os=found.version, attributes=found.attributes, soc_description=f"{found.chip.soc}, emulated"
+    )
 
 
 def model(record: ModelRecord) -> Any:
     message = pb.Model(
-        model_id=record.id, owner=user(), name=record.name, model_type=model_type(record.type),
-        file_upload_complete=record.uploaded, is_directory=record.directory,
-        input_spec=specs(record.inputs), output_spec=specs(record.outputs),
-    )  # fmt: skip
+        model_id=record.id,
+        owner=user(),
+        name=record.name,
+        model_type=model_type(record.type),
+        file_upload_complete=record.uploaded,
+        is_directory=record.directory,
+        input_spec=specs(record.inputs),
+        output_spec=specs(record.outputs),
+    )
     stamp(message.creation_time, record.created)
     if record.producer:
         message.producer_id = record.producer
@@ -56,9 +61,12 @@ def model(record: ModelRecord) -> Any:
 
 def dataset(record: DatasetRecord) -> Any:
     message = pb.Dataset(
-        dataset_id=record.id, owner=user(), name=record.name,
-        file_upload_complete=record.uploaded, permanent=record.permanent,
-    )  # fmt: skip
+        dataset_id=record.id,
+        owner=user(),
+        name=record.name,
+        file_upload_complete=record.uploaded,
+        permanent=record.permanent,
+    )
     stamp(message.creation_time, record.created)
     if not record.permanent:
         stamp(message.expiration_time, record.expires)
@@ -77,14 +85,20 @@ def created(record: ModelRecord | DatasetRecord | JobRecord) -> Any:
 def job(record: JobRecord, store: Store) -> Any:
     """Raises KeyError when a model of it is gone."""
     message = _KINDS[record.kind](
-        user=user(), user_id=1, name=record.name, options=record.options,
+        user=user(),
+        user_id=1,
+        name=record.name,
+        options=record.options,
         job_state=pb.JobState.Value(f"JOB_STATE_{record.state}"),
-    )  # fmt: skip
+    )
     setattr(message, f"{record.kind}_job_id", record.id)
     for name, moment in (
-        ("creation_time", record.created), ("queued_time", record.created), ("start_time", record.started),
-        ("completion_time", record.completed), ("last_updated_time", record.completed or record.started or record.created),
-    ):  # fmt: skip
+        ("creation_time", record.created),
+        ("queued_time", record.created),
+        ("start_time", record.started),
+        ("completion_time", record.completed),
+        ("last_updated_time", record.completed or record.started or record.created),
+    ):
         if moment:
             stamp(getattr(message, name), moment)
     models = [model(m) for m in (store.find(ModelRecord, i) for i in record.models) if m]
@@ -101,9 +115,7 @@ def job(record: JobRecord, store: Store) -> Any:
         message.target_tensor_type_list.CopyFrom(specs(record.found_specs))
     data = store.find(DatasetRecord, record.dataset)
     if data:
-        (message.dataset if record.kind == "inference" else message.calibration_dataset).CopyFrom(
-            dataset(data)
-        )
+        (message.dataset if record.kind == "inference" else message.calibration_dataset).CopyFrom(dataset(data))
     target = store.find(ModelRecord, record.target)
     if target:
         message.target_model.CopyFrom(model(target))
@@ -122,11 +134,12 @@ def job(record: JobRecord, store: Store) -> Any:
         message.error_details = record.details
     failure = record.failure or ("SUCCESS" if record.state == "DONE" else "UNSPECIFIED")
     return pb.Job(
-        **{f"{record.kind}_job": message}, hub_version=MARK,
+        **{f"{record.kind}_job": message},
+        hub_version=MARK,
         notices=[pb.Notice(context=pb.Notice.DEVICE, severity=pb.Notice.INFO, message=f"{MARK}: {_NOTICE}")],
         failure_type=pb.JobFailureType.Value(f"JOB_FAILURE_TYPE_{failure}"),
         available_artifacts=[_HUB_LOG] if record.finished else [],
-    )  # fmt: skip
+    )
 
 
 def summary(record: JobRecord, store: Store) -> Any:
@@ -140,13 +153,7 @@ def summary(record: JobRecord, store: Store) -> Any:
     message.user.CopyFrom(user())
     if record.kind != "quantize":
         message.device_name, message.device_os_version = inner.device.name, inner.device.os
-    for moment in (
-        "creation_time",
-        "start_time",
-        "completion_time",
-        "last_updated_time",
-        "queued_time",
-    ):
+    for moment in ("creation_time", "start_time", "completion_time", "last_updated_time", "queued_time"):
         getattr(message, moment).CopyFrom(getattr(inner, moment))
     if record.kind == "inference":
         message.is_profiling_on = record.profile
@@ -164,9 +171,7 @@ def result(record: JobRecord) -> Any:
         if record.profile:
             inner["detail"] = _profile(record.detail, tools)
     elif record.kind == "quantize":
-        inner["quantize_detail"] = pb.QuantizeDetail(
-            tool_versions=tools, psnr=record.detail.get("psnr", {})
-        )
+        inner["quantize_detail"] = pb.QuantizeDetail(tool_versions=tools, psnr=record.detail.get("psnr", {}))
     else:
         detail = {"compile": pb.CompileDetail, "link": pb.LinkDetail}[record.kind]
         inner[f"{record.kind}_detail"] = detail(tool_versions=tools)
@@ -177,10 +182,14 @@ def result(record: JobRecord) -> Any:
 def _profile(found: dict[str, Any], tools: list[Any]) -> Any:
     """Every layer says in its type that it was emulated: `qai_hub` hands on little else as text."""
     detail = pb.ProfileDetail(
-        major_version=1, minor_version=2, tool_versions=tools,
-        runtime_config=[pb.RuntimeConfig(name=MARK, properties=[pb.RuntimeConfigProperty(key="emulated", value="true")])],
+        major_version=1,
+        minor_version=2,
+        tool_versions=tools,
+        runtime_config=[
+            pb.RuntimeConfig(name=MARK, properties=[pb.RuntimeConfigProperty(key="emulated", value="true")])
+        ],
         **{k: v for k, v in found.items() if k in pb.ProfileDetail.DESCRIPTOR.fields_by_name},
-    )  # fmt: skip
+    )
     for stage, (low, high) in found.get("memory", {}).items():
         usage = getattr(detail, f"{stage}_memory")
         usage.peak.lower, usage.peak.upper = low, high
@@ -188,10 +197,12 @@ def _profile(found: dict[str, Any], tools: list[Any]) -> Any:
     for index, layer in enumerate(found.get("layers", [])):
         kind = " ".join(w for w in (layer.get("type", ""), f"({MARK})") if w)
         detail.layer_details.add(
-            name=layer["name"], id=str(index), layer_type_name=kind,
+            name=layer["name"],
+            id=str(index),
+            layer_type_name=kind,
             compute_unit=pb.ComputeUnit.Value(f"COMPUTE_UNIT_{layer['unit']}"),
             **{k: v for k, v in layer.items() if k in ("execution_time", "execution_cycles")},
-        )  # fmt: skip
+        )
     return detail
 
 
@@ -211,10 +222,13 @@ def specs(listed: list[dict[str, Any]]) -> Any:
 def read_specs(message: Any) -> list[dict[str, Any]]:
     name = pb.TensorDtype.Name
     return [
-        {"name": t.name, "shape": list(t.tensor_type.shape),
-         "dtype": name(t.tensor_type.dtype).removeprefix("TENSOR_DTYPE_").lower()}
+        {
+            "name": t.name,
+            "shape": list(t.tensor_type.shape),
+            "dtype": name(t.tensor_type.dtype).removeprefix("TENSOR_DTYPE_").lower(),
+        }
         for t in message.types
-    ]  # fmt: skip
+    ]
 
 
 def model_type(name: str) -> int:

@@ -18,9 +18,7 @@ def chip_of(device: Mapping[str, Any]) -> Chip:
     return Chip(device["soc"], device["soc_id"], device["htp"], device["fp16"])
 
 
-def compile_graph(
-    graph: onnx.ModelProto, device: Mapping[str, Any], options: Mapping[str, str]
-) -> onnx.ModelProto:
+def compile_graph(graph: onnx.ModelProto, device: Mapping[str, Any], options: Mapping[str, str]) -> onnx.ModelProto:
     """The .onnx that holds the context. The one place that knows how edgekit compiles."""
     from edgekit.qnn.context import compile_context
 
@@ -45,8 +43,12 @@ def dump_dlc(graph: onnx.ModelProto, device: Mapping[str, Any], folder: Path) ->
     place = folder / "dlc"
     place.mkdir()
     settings = {"ep.context_enable": "1", "ep.context_file_path": str(place / "unused.onnx")}
-    options = {"soc_model": str(device["soc_id"]), "htp_arch": str(device["htp"]),
-               "dump_qnn_ir_dlc": "1", "dump_qnn_ir_dlc_dir": str(place)}  # fmt: skip
+    options = {
+        "soc_model": str(device["soc_id"]),
+        "htp_arch": str(device["htp"]),
+        "dump_qnn_ir_dlc": "1",
+        "dump_qnn_ir_dlc_dir": str(place),
+    }
     why = ""
     try:
         session(graph.SerializeToString(), settings, options)
@@ -54,9 +56,7 @@ def dump_dlc(graph: onnx.ModelProto, device: Mapping[str, Any], folder: Path) ->
         why = str(error).splitlines()[0][-300:]
     found = sorted(place.glob("*.dlc"))
     if len(found) != 1:
-        raise JobError(
-            f"Qualcomm's converter wrote {len(found)} DLCs, not one. {why}".strip(), "QNN_TOOL_ERROR"
-        )
+        raise JobError(f"Qualcomm's converter wrote {len(found)} DLCs, not one. {why}".strip(), "QNN_TOOL_ERROR")
     return found[0]
 
 
@@ -68,10 +68,12 @@ def link(graphs: Sequence[onnx.ModelProto], device: Mapping[str, Any], folder: P
     kept = []  # until the last is compiled, which writes the binary
     for index, graph in enumerate(graphs):
         settings = {
-            "ep.context_enable": "1", "ep.context_embed_mode": "0", "ep.share_ep_contexts": "1",
+            "ep.context_enable": "1",
+            "ep.context_embed_mode": "0",
+            "ep.share_ep_contexts": "1",
             "ep.context_file_path": str(place / f"{index}.onnx"),
             **({"ep.stop_share_ep_contexts": "1"} if index == len(graphs) - 1 else {}),
-        }  # fmt: skip
+        }
         try:
             kept.append(session(graph.SerializeToString(), settings, options))
         except Exception as error:  # onnxruntime's exceptions share no base class
@@ -96,10 +98,12 @@ def architecture(wrapper: onnx.ModelProto) -> int:
 
 def metadata(device: Mapping[str, Any], names: Sequence[str], qairt: str) -> dict[str, str]:
     return {
-        "QAIRT_SDK_VERSION": qairt, "QNN_MODEL_GRAPH_NAMES": ",".join(names), "QNN_CONTEXT_BIN_BACKEND": "HTP",
+        "QAIRT_SDK_VERSION": qairt,
+        "QNN_MODEL_GRAPH_NAMES": ",".join(names),
+        "QNN_CONTEXT_BIN_BACKEND": "HTP",
         "QNN_CONTEXT_BIN_HEXAGON_VERSION": f"v{device['htp']}",
         "QNN_CONTEXT_BIN_SOC_MODEL": str(device["soc_id"]),
-    }  # fmt: skip
+    }
 
 
 def renamed(graph: onnx.ModelProto, prefix: str) -> onnx.ModelProto:

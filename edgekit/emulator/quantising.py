@@ -26,9 +26,7 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     if scheme not in ("auto", "min_max"):
         raise JobError(f"The emulator calibrates by extremes (min_max) only, not by {scheme}.")
     if job["weights"] != "int8" or job["activations"] not in ("int8", "int16"):
-        raise JobError(
-            "Weights must be INT8 and activations must be INT8 or INT16.", "INVALID_ARGUMENT"
-        )
+        raise JobError("Weights must be INT8 and activations must be INT8 or INT16.", "INVALID_ARGUMENT")
     if options.rest():
         raise JobError(f"The emulator cannot honour --{options.rest()[0]}.", "INVALID_ARGUMENT")
     graph = folded(load_onnx(job["models"][0], folder))
@@ -39,9 +37,11 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     file = pack_onnx(result, job["target"], folder)
     weights = {t.name for t in result.graph.initializer}
     return {
-        "file": file.name, "inputs": specs(v for v in result.graph.input if v.name not in weights),
-        "outputs": specs(result.graph.output), "detail": {"psnr": _compare(graph, result, data)},
-    }  # fmt: skip
+        "file": file.name,
+        "inputs": specs(v for v in result.graph.input if v.name not in weights),
+        "outputs": specs(result.graph.output),
+        "detail": {"psnr": _compare(graph, result, data)},
+    }
 
 
 def quantise(graph: onnx.ModelProto, data: Path, activations: str) -> onnx.ModelProto:
@@ -61,9 +61,7 @@ def quantise(graph: onnx.ModelProto, data: Path, activations: str) -> onnx.Model
     kind = {"int8": QuantType.QUInt8, "int16": QuantType.QUInt16}[activations]
     copy = onnx.ModelProto()
     copy.CopyFrom(graph)  # calibrating moves the weights of what it is given into files
-    config = get_qnn_qdq_config(
-        copy, Reader(), activation_type=kind, weight_type=QuantType.QInt8, per_channel=True
-    )
+    config = get_qnn_qdq_config(copy, Reader(), activation_type=kind, weight_type=QuantType.QInt8, per_channel=True)
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
         path = Path(folder) / "quantised.onnx"
         quantize(copy, str(path), config)
@@ -87,10 +85,7 @@ def check(entries: dict[str, list[Any]], wanted: list[dict[str, Any]]) -> None:
     if len({len(samples) for samples in entries.values()}) > 1:
         raise JobError("The dataset has not as many samples of each input.", "INVALID_INPUTS")
     if list(entries) != names:
-        raise JobError(
-            f"The dataset has {', '.join(entries)}; the model takes {', '.join(names)}.",
-            "INVALID_INPUTS",
-        )
+        raise JobError(f"The dataset has {', '.join(entries)}; the model takes {', '.join(names)}.", "INVALID_INPUTS")
     for spec in wanted:
         for sample in entries[spec["name"]]:
             fits = len(sample.shape) == len(spec["shape"]) and all(
@@ -99,8 +94,9 @@ def check(entries: dict[str, list[Any]], wanted: list[dict[str, Any]]) -> None:
             if not fits or str(sample.dtype) != spec["dtype"]:
                 raise JobError(
                     f"Input '{spec['name']}' takes {spec['dtype']}{spec['shape']}; the dataset has "
-                    f"{sample.dtype}{list(sample.shape)}.", "INVALID_INPUTS",
-                )  # fmt: skip
+                    f"{sample.dtype}{list(sample.shape)}.",
+                    "INVALID_INPUTS",
+                )
 
 
 def _compare(graph: onnx.ModelProto, quantised: onnx.ModelProto, data: Path) -> dict[str, float]:
@@ -111,14 +107,7 @@ def _compare(graph: onnx.ModelProto, quantised: onnx.ModelProto, data: Path) -> 
     mine, theirs = run_onnx(graph, samples), run_onnx(quantised, samples)
     found = {}
     for name in mine[0]:
-        a, b = (
-            np.concatenate([np.ravel(o[name]) for o in side]).astype(np.float64)
-            for side in (mine, theirs)
-        )
+        a, b = (np.concatenate([np.ravel(o[name]) for o in side]).astype(np.float64) for side in (mine, theirs))
         noise = float(np.mean((a - b) ** 2))
-        found[name] = (
-            200.0
-            if not noise
-            else float(20 * np.log10(max(np.abs(a).max(), 1e-12)) - 10 * np.log10(noise))
-        )
+        found[name] = 200.0 if not noise else float(20 * np.log10(max(np.abs(a).max(), 1e-12)) - 10 * np.log10(noise))
     return found

@@ -23,9 +23,7 @@ def specify(model: onnx.ModelProto, specs: Sequence[dict[str, Any]]) -> None:
     for value in inputs:
         shape = value.type.tensor_type.shape
         if not value.type.tensor_type.HasField("shape") or any(d.dim_value < 1 for d in shape.dim):
-            raise JobError(
-                f"Input '{value.name}' has no fixed shape. Give it in input_specs.", "INVALID_INPUTS"
-            )
+            raise JobError(f"Input '{value.name}' has no fixed shape. Give it in input_specs.", "INVALID_INPUTS")
 
 
 def reshape(model: onnx.ModelProto, options: Options, npu: bool) -> Quantised:
@@ -58,25 +56,20 @@ def _inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     return [v for v in graph.input if v.name not in weights]
 
 
-def _take_specs(
-    graph: onnx.GraphProto, inputs: Sequence[onnx.ValueInfoProto], specs: Sequence[dict[str, Any]]
-) -> None:
+def _take_specs(graph: onnx.GraphProto, inputs: Sequence[onnx.ValueInfoProto], specs: Sequence[dict[str, Any]]) -> None:
     """By position: names may differ from the model's."""
     if specs and len(specs) != len(inputs):
-        raise JobError(
-            f"input_specs has {len(specs)} inputs, and the model has {len(inputs)}.", "INVALID_INPUTS"
-        )
+        raise JobError(f"input_specs has {len(specs)} inputs, and the model has {len(inputs)}.", "INVALID_INPUTS")
     for value, spec in zip(inputs, specs):
         dims = value.type.tensor_type.shape.dim
         fixed = [d.dim_value or None for d in dims]
-        fits = len(fixed) == len(spec["shape"]) and all(
-            a in (None, b) for a, b in zip(fixed, spec["shape"])
-        )
+        fits = len(fixed) == len(spec["shape"]) and all(a in (None, b) for a, b in zip(fixed, spec["shape"]))
         if not fits or dtype(value.type.tensor_type.elem_type) != spec["dtype"]:
             raise JobError(
                 f"input_specs says {spec['dtype']}{spec['shape']} for '{spec['name']}', which does not fit "
-                f"the model's input '{value.name}'.", "INVALID_INPUTS",
-            )  # fmt: skip
+                f"the model's input '{value.name}'.",
+                "INVALID_INPUTS",
+            )
         for dim, size in zip(dims, spec["shape"]):
             dim.dim_value = size
         _rename(graph, value.name, spec["name"])
@@ -93,9 +86,7 @@ def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
             value.name = new
 
 
-def _truncate(
-    graph: onnx.GraphProto, inputs: Sequence[onnx.ValueInfoProto], asked: bool, needed: bool
-) -> None:
+def _truncate(graph: onnx.GraphProto, inputs: Sequence[onnx.ValueInfoProto], asked: bool, needed: bool) -> None:
     """64-bit integers outside become those of 32 bits."""
     for place, values in (("input", inputs), ("output", list(graph.output))):
         for value in values:
@@ -104,15 +95,12 @@ def _truncate(
                 continue
             if not asked:
                 raise JobError(
-                    f"Must use --truncate_64bit_io when {place} tensors have type int64.",
-                    "INVALID_ARGUMENT",
+                    f"Must use --truncate_64bit_io when {place} tensors have type int64.", "INVALID_ARGUMENT"
                 )
             inner = f"{value.name}_64"
             if place == "input":
                 _read_instead(graph, value.name, inner)
-                graph.node.insert(
-                    0, helper.make_node("Cast", [value.name], [inner], to=TensorProto.INT64)
-                )
+                graph.node.insert(0, helper.make_node("Cast", [value.name], [inner], to=TensorProto.INT64))
             else:
                 _rename_made(graph, value.name, inner)
                 graph.node.append(helper.make_node("Cast", [inner], [value.name], to=TensorProto.INT32))
@@ -126,9 +114,7 @@ def _chosen(values: Sequence[onnx.ValueInfoProto], names: Collection[str]) -> li
         raise JobError(f"There is no tensor '{min(missing)}' to make channel-last.", "INVALID_ARGUMENT")
     wrong = [v.name for v in found if len(v.type.tensor_type.shape.dim) != 4]
     if wrong:
-        raise JobError(
-            f"'{wrong[0]}' has not four dimensions, so it has no channel-last form.", "INVALID_ARGUMENT"
-        )
+        raise JobError(f"'{wrong[0]}' has not four dimensions, so it has no channel-last form.", "INVALID_ARGUMENT")
     return found
 
 
@@ -183,9 +169,7 @@ def _rename_made(graph: onnx.GraphProto, old: str, new: str) -> None:
             names[:] = [new if n == old else n for n in names]
 
 
-def _integers(
-    graph: onnx.GraphProto, inputs: Sequence[onnx.ValueInfoProto], options: Options
-) -> Quantised:
+def _integers(graph: onnx.GraphProto, inputs: Sequence[onnx.ValueInfoProto], options: Options) -> Quantised:
     """Quantised inputs and outputs are handed over as integers; what is in float stays so."""
     constants = {t.name: t for t in graph.initializer}
     wanted = options.text("quantize_io_type")
@@ -213,12 +197,8 @@ def _retype(
     scale = constants.get(node.input[1])
     zero = constants.get(node.input[2]) if len(node.input) > 2 else None
     if scale is None or zero is None or numpy_helper.to_array(scale).size != 1:
-        raise JobError(
-            f"'{value.name}' is not quantised as a whole, so --quantize_io cannot be honoured."
-        )
+        raise JobError(f"'{value.name}' is not quantised as a whole, so --quantize_io cannot be honoured.")
     if wanted and wanted != dtype(zero.data_type):
-        raise JobError(
-            f"'{value.name}' is quantised to {dtype(zero.data_type)}, not {wanted}.", "INVALID_ARGUMENT"
-        )
+        raise JobError(f"'{value.name}' is quantised to {dtype(zero.data_type)}, not {wanted}.", "INVALID_ARGUMENT")
     value.type.tensor_type.elem_type = zero.data_type
     return float(numpy_helper.to_array(scale)), int(numpy_helper.to_array(zero))

@@ -69,9 +69,7 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     return result
 
 
-def _opener(
-    job: dict[str, Any], folder: Path, graph_name: str, on_npu: bool, units: list[str]
-) -> Callable[[], Loaded]:
+def _opener(job: dict[str, Any], folder: Path, graph_name: str, on_npu: bool, units: list[str]) -> Callable[[], Loaded]:
     """How the model is opened; a model that is not for the device raises JobError here."""
     model, device = job["models"][0], job["devices"][0]
     if model["type"] == "TFLITE":
@@ -82,9 +80,7 @@ def _opener(
         if any(n.op_type == "EPContext" for n in shown.graph.node):
             _needs_npu(units)
             made_by = Path(model["producer"]) / ABOUT if model["producer"] else None
-            told = (
-                json.loads(made_by.read_text(encoding="utf-8")) if made_by and made_by.exists() else {}
-            )
+            told = json.loads(made_by.read_text(encoding="utf-8")) if made_by and made_by.exists() else {}
             quantised = told.get("quantised", {})
             return lambda: QnnModel(path, device, folder, quantised)
         if on_npu:
@@ -123,14 +119,10 @@ def _linked(folder: Path, graph_name: str) -> dict[str, Any]:
         if about["graph_name"] == graph_name:
             return dict(about)
     names = ", ".join(a["graph_name"] for a in found)
-    raise JobError(
-        f"Choose a graph with --qnn_options context_enable_graphs=NAME, of {names}.", "INVALID_ARGUMENT"
-    )
+    raise JobError(f"Choose a graph with --qnn_options context_enable_graphs=NAME, of {names}.", "INVALID_ARGUMENT")
 
 
-def _compiled(
-    graph: onnx.ModelProto, device: Any, folder: Path, quantised: Any
-) -> Callable[[], Loaded]:
+def _compiled(graph: onnx.ModelProto, device: Any, folder: Path, quantised: Any) -> Callable[[], Loaded]:
     def opened() -> Loaded:
         from edgekit.emulator.qualcomm import compile_graph
 
@@ -160,9 +152,7 @@ def _feeds(model: Loaded, entries: dict[str, list[Any]] | None) -> list[dict[str
         if spec.get("scale") and samples and samples[0].dtype == np.float32:
             limits = np.iinfo(spec["dtype"])
             entries[spec["name"]] = [
-                np.clip(np.rint(s / spec["scale"]) + spec["zero_point"], limits.min, limits.max).astype(
-                    spec["dtype"]
-                )
+                np.clip(np.rint(s / spec["scale"]) + spec["zero_point"], limits.min, limits.max).astype(spec["dtype"])
                 for s in samples
             ]
     check(entries, model.inputs)
@@ -189,9 +179,7 @@ def _given(found: dict[str, Any], model: Loaded, dequantise: bool) -> dict[str, 
     for spec in model.outputs:
         value = np.array(found[spec["name"]])
         if dequantise and spec.get("scale"):
-            value = (
-                (value.astype(np.float32) - spec["zero_point"]) * np.float32(spec["scale"])
-            ).astype(np.float32)
+            value = ((value.astype(np.float32) - spec["zero_point"]) * np.float32(spec["scale"])).astype(np.float32)
         result[spec["name"]] = value
     return result
 
@@ -206,12 +194,20 @@ def _profile(model: Loaded, loads: list[float], times: list[float], before: int)
     if not layers:
         layers = [{"name": model.kind, "type": "Model", "unit": model.unit}]
     return {
-        "execution_time": round(median(micro)), "all_execution_times": micro,
-        "cold_load_time": cold, "all_cold_load_times": [cold], "warm_load_time": warm,
-        "all_warm_load_times": [warm], "load_time": warm, "compile_time": compile_time,
-        "all_compile_times": [compile_time] if compile_time else [], "peak_memory_usage": peak,
-        "after_execution_peak_memory": peak, "after_cold_load_peak_memory": peak,
-        "after_warm_load_peak_memory": peak, "after_compile_peak_memory": peak if compile_time else 0,
+        "execution_time": round(median(micro)),
+        "all_execution_times": micro,
+        "cold_load_time": cold,
+        "all_cold_load_times": [cold],
+        "warm_load_time": warm,
+        "all_warm_load_times": [warm],
+        "load_time": warm,
+        "compile_time": compile_time,
+        "all_compile_times": [compile_time] if compile_time else [],
+        "peak_memory_usage": peak,
+        "after_execution_peak_memory": peak,
+        "after_cold_load_peak_memory": peak,
+        "after_warm_load_peak_memory": peak,
+        "after_compile_peak_memory": peak if compile_time else 0,
         "memory": {stage: [min(before, peak), peak] for stage in ("cold_load", "warm_load", "execution")},
         "layers": layers,
-    }  # fmt: skip
+    }

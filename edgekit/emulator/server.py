@@ -38,17 +38,13 @@ class Emulator(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(
-        self, state: Path, port: int, token: str, faults: Faults, python: str, path: str, part: int
-    ) -> None:
+    def __init__(self, state: Path, port: int, token: str, faults: Faults, python: str, path: str, part: int) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.token, self.faults = token, faults
         self.store = Store(state)
         self.runner = Runner(self.store, faults, python, path)
         self.url = f"http://127.0.0.1:{self.server_port}"
-        self.api = api.Api(
-            self.store, self.runner, f"http://localhost:{self.server_port}{_STORAGE[:-1]}", part
-        )
+        self.api = api.Api(self.store, self.runner, f"http://localhost:{self.server_port}{_STORAGE[:-1]}", part)
         self.storage = storage.Storage(self.store, faults)
         self._log = state / "log.jsonl"
         self._writing = threading.Lock()
@@ -106,8 +102,14 @@ class Handler(BaseHTTPRequestHandler):
         finally:
             body.unlink(missing_ok=True)
         if not met.path.startswith(_CONTROL):
-            self.server.note(method=self.command, path=met.path, operation=met.operation, bytes=met.bytes,
-                             status=met.answer.status if met.answer else 0, fault=met.fault.kind if met.fault else "")  # fmt: skip
+            self.server.note(
+                method=self.command,
+                path=met.path,
+                operation=met.operation,
+                bytes=met.bytes,
+                status=met.answer.status if met.answer else 0,
+                fault=met.fault.kind if met.fault else "",
+            )
         if met.answer:
             self._send(met.answer, met.fault)
         else:
@@ -258,13 +260,9 @@ def _struck(fault: Fault, storage_answers: bool) -> Answer:
         return Answer.refusal(401, "Token has expired.")
     status = int(fault.kind)
     if storage_answers:
-        answer = Answer.storage_error(
-            status, "SlowDown" if status == 503 else "InternalError", "Please try again."
-        )
+        answer = Answer.storage_error(status, "SlowDown" if status == 503 else "InternalError", "Please try again.")
     else:
-        answer = Answer.refusal(
-            status, "Request was throttled." if status == 429 else "Emulated failure."
-        )
+        answer = Answer.refusal(status, "Request was throttled." if status == 429 else "Emulated failure.")
     if fault.value:
         answer.headers["Retry-After"] = fault.value
     return answer

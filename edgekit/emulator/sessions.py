@@ -43,9 +43,7 @@ class OnnxModel:
         settings.enable_profiling = True
         settings.profile_file_prefix = str(folder / f"profile-{time.monotonic_ns()}")
         try:
-            self._session = ort.InferenceSession(
-                str(path), settings, providers=["CPUExecutionProvider"]
-            )
+            self._session = ort.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise JobError(f"The model cannot be loaded: {_first(error)}", "MODEL_INVALID") from error
         self.inputs, self.outputs = _specs(self._session, {})
@@ -60,12 +58,7 @@ class OnnxModel:
 
         events = json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
         return [
-            {
-                "name": o.name,
-                "type": o.kind,
-                "unit": "CPU",
-                "execution_time": round((o.milliseconds or 0) * 1e3),
-            }
+            {"name": o.name, "type": o.kind, "unit": "CPU", "execution_time": round((o.milliseconds or 0) * 1e3)}
             for o in read(events, self._runs, "").operators
         ]
 
@@ -90,9 +83,7 @@ class QnnModel:
         try:
             self._session: Any = session(path, {}, options)
         except Exception as error:  # onnxruntime's exceptions share no base class
-            raise JobError(
-                f"The context cannot be loaded: {_first(error)}", "QNN_TOOL_ERROR"
-            ) from error
+            raise JobError(f"The context cannot be loaded: {_first(error)}", "QNN_TOOL_ERROR") from error
         self.inputs, self.outputs = _specs(self._session, quantised)
 
     def run(self, feed: dict[str, Any]) -> dict[str, Any]:
@@ -110,12 +101,7 @@ class QnnModel:
                 if row["Message"] == "NODE" and match:
                     name = match[1]
                     kind = "" if name.startswith(("Input ", "Output ")) else "QnnOp"
-                    found[name] = {
-                        "name": name,
-                        "type": kind,
-                        "unit": "NPU",
-                        "execution_cycles": int(row["Time"]),
-                    }
+                    found[name] = {"name": name, "type": kind, "unit": "NPU", "execution_cycles": int(row["Time"])}
         return list(found.values())
 
 
@@ -150,9 +136,7 @@ class TfliteModel:
         from edgekit.runtime.engines.litert_operators import arrange
 
         found = arrange(self._library, self._data, 1)
-        return (
-            [{"name": o.name, "type": o.kind, "unit": "CPU"} for o in found.operators] if found else []
-        )
+        return [{"name": o.name, "type": o.kind, "unit": "CPU"} for o in found.operators] if found else []
 
 
 def _specs(session: Any, quantised: dict[str, Any]) -> tuple[Specs, Specs]:
@@ -161,9 +145,10 @@ def _specs(session: Any, quantised: dict[str, Any]) -> tuple[Specs, Specs]:
         for value in values:
             kind = value.type.removeprefix("tensor(").removesuffix(")")
             spec = {
-                "name": value.name, "dtype": _TYPES.get(kind, kind),
+                "name": value.name,
+                "dtype": _TYPES.get(kind, kind),
                 "shape": [d if isinstance(d, int) else 0 for d in value.shape],
-            }  # fmt: skip
+            }
             if value.name in quantised:
                 spec["scale"], spec["zero_point"] = quantised[value.name]
             found.append(spec)
@@ -182,8 +167,10 @@ def _run(session: Any, outputs: Specs, feed: dict[str, Any]) -> dict[str, Any]:
 
 def _tensor(name: str, detail: Any) -> dict[str, Any]:
     spec: dict[str, Any] = {
-        "name": name, "dtype": np.dtype(detail["dtype"]).name, "shape": [int(d) for d in detail["shape"]]
-    }  # fmt: skip
+        "name": name,
+        "dtype": np.dtype(detail["dtype"]).name,
+        "shape": [int(d) for d in detail["shape"]],
+    }
     scale, zero = detail["quantization"]
     if scale:
         spec["scale"], spec["zero_point"] = float(scale), int(zero)

@@ -33,9 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _options(arguments)
     state: Path = options.state.resolve()
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    kept = (state / "lock").open(
-        "w", encoding="utf-8"
-    )  # locked until this process ends, however it does
+    kept = (state / "lock").open("w", encoding="utf-8")  # locked until this process ends, however it does
     try:
         fcntl.flock(kept, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -60,8 +58,14 @@ def main(arguments: Sequence[str]) -> int:
         threading.Thread(target=_end_with_parent, args=(emulator,), daemon=True).start()
     _forget_attempts(emulator.store)
     emulator.runner.start()
-    ready = {"schema": "edgekit.hub-emulator/1", "url": emulator.url, "client_ini": str(ini),
-             "state": str(state), "pid": os.getpid(), "devices": len(devices())}  # fmt: skip
+    ready = {
+        "schema": "edgekit.hub-emulator/1",
+        "url": emulator.url,
+        "client_ini": str(ini),
+        "state": str(state),
+        "pid": os.getpid(),
+        "devices": len(devices()),
+    }
     print(json.dumps(ready), flush=True)
     try:
         emulator.serve_forever(poll_interval=0.1)

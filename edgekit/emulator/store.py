@@ -117,9 +117,7 @@ class Store:
         if not _ID.fullmatch(wanted):
             return None
         try:
-            data = json.loads(
-                (self.root / kind.folder / wanted / "record.json").read_text(encoding="utf-8")
-            )
+            data = json.loads((self.root / kind.folder / wanted / "record.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         known = {f.name for f in fields(kind)}
@@ -156,8 +154,6 @@ class Store:
 
 
 def write_json(path: Path, data: Any) -> None:
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, suffix=".tmp", delete=False
-    ) as file:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".tmp", delete=False) as file:
         json.dump(data, file, indent=1)
     os.replace(file.name, path)

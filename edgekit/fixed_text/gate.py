@@ -60,10 +60,18 @@ def equal(exact: Path, ours: Decoder, vocabulary: int, head: int, step: int, wha
     if not differ <= limit:
         raise ConversionError(
             f"Graphs of fixed sizes changed this network's predictions: {name} {differ:.3g}",
-            "a rule of the lowering is wrong for it", "please report it, with config.json if you can",
-        )  # fmt: skip
-    return Measurement("gate", f"{what}: {name}", differ, unit, Provenance.MEASURED, len(found),
-                       note=f"against the builder's graph, logits up to {largest:.1f}")  # fmt: skip
+            "a rule of the lowering is wrong for it",
+            "please report it, with config.json if you can",
+        )
+    return Measurement(
+        "gate",
+        f"{what}: {name}",
+        differ,
+        unit,
+        Provenance.MEASURED,
+        len(found),
+        note=f"against the builder's graph, logits up to {largest:.1f}",
+    )
 
 
 def _rounds(path: Path) -> bool:
@@ -87,10 +95,14 @@ def open_on_cpu(path: Path) -> Any:
 def _feeds(session: Any, tokens: list[int], head: int) -> dict[str, np.ndarray[Any, Any]]:
     """A whole text, with nothing before it."""
     count = len(tokens)
-    given = {"input_ids": np.array([tokens]), "attention_mask": np.ones((1, count), np.int64),
-             "position_ids": np.arange(count)[None]}  # fmt: skip
+    given = {
+        "input_ids": np.array([tokens]),
+        "attention_mask": np.ones((1, count), np.int64),
+        "position_ids": np.arange(count)[None],
+    }
     past = {
         i.name: np.zeros((1, i.shape[1], 0, head), np.float32)
-        for i in session.get_inputs() if i.name.startswith("past_")
-    }  # fmt: skip
+        for i in session.get_inputs()
+        if i.name.startswith("past_")
+    }
     return {i.name: {**given, **past}[i.name] for i in session.get_inputs()}

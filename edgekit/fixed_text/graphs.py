@@ -113,9 +113,10 @@ def decoder(source: onnx.ModelProto, head: int, step: int, context: int) -> Deco
     foreign = sorted({i for n in nodes for i in n.input} - known)
     if foreign:
         raise ConversionError(
-            "This network needs more than its tokens", f"a layer reads {', '.join(foreign[:3])}",
+            "This network needs more than its tokens",
+            f"a layer reads {', '.join(foreign[:3])}",
             "convert it for -t cpu",
-        )  # fmt: skip
+        )
     return Decoder(tuple(nodes), constants, shapes, tuple(low.residuals), low.tables)
 
 
@@ -156,9 +157,7 @@ def _lookups(
         for table, name in zip(pair, names):
             rows = numpy_helper.to_array(constants[table])[:context]
             constants[table] = numpy_helper.from_array(np.ascontiguousarray(rows, np.float32), table)
-            nodes.append(
-                helper.make_node("Gather", [table, "position_ids"], [f"{name}/rows"], f"{name}/rows")
-            )
+            nodes.append(helper.make_node("Gather", [table, "position_ids"], [f"{name}/rows"], f"{name}/rows"))
             nodes.append(helper.make_node("Unsqueeze", [f"{name}/rows", "axis"], [name], name))
             shapes[name] = (1, 1, "step", rows.shape[1])
     return nodes, shapes, constants
@@ -176,9 +175,10 @@ def _embedded(graph: onnx.GraphProto) -> tuple[str, int]:
             return node.input[0], int(dims[node.input[1]][0])
         inside |= set(node.output)
     raise ConversionError(
-        "This network does not begin with an embedding and a normalisation", "so it cannot be cut between them",
+        "This network does not begin with an embedding and a normalisation",
+        "so it cannot be cut between them",
         "convert it for -t cpu",
-    )  # fmt: skip
+    )
 
 
 def _constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
@@ -213,9 +213,7 @@ def _renamed(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:
     return made
 
 
-def _folded(
-    nodes: Sequence[onnx.NodeProto], constants: dict[str, onnx.TensorProto]
-) -> list[onnx.NodeProto]:
+def _folded(nodes: Sequence[onnx.NodeProto], constants: dict[str, onnx.TensorProto]) -> list[onnx.NodeProto]:
     """A table that the head has the other way round is turned once, here."""
     left = []
     for node in nodes:
@@ -227,9 +225,7 @@ def _folded(
     return left
 
 
-def _halved(
-    nodes: Iterable[onnx.NodeProto], constants: dict[str, onnx.TensorProto]
-) -> Iterator[onnx.NodeProto]:
+def _halved(nodes: Iterable[onnx.NodeProto], constants: dict[str, onnx.TensorProto]) -> Iterator[onnx.NodeProto]:
     """Tables in float16, as an NPU has its numbers anyway; what is read from them becomes float32."""
     for node in nodes:
         table = constants.get(node.input[0])
@@ -243,9 +239,7 @@ def _halved(
         yield helper.make_node("Cast", [read], [node.output[0]], node.output[0], to=TensorProto.FLOAT)
 
 
-def _model(
-    nodes: Sequence[onnx.NodeProto], shapes: Shapes, constants: dict[str, onnx.TensorProto]
-) -> onnx.ModelProto:
+def _model(nodes: Sequence[onnx.NodeProto], shapes: Shapes, constants: dict[str, onnx.TensorProto]) -> onnx.ModelProto:
     """A model of `nodes`, whose inputs and outputs are those of `shapes` that they read and make."""
     made = {o for n in nodes for o in n.output}
     read = {i for n in nodes for i in n.input} - made

@@ -24,10 +24,40 @@ from edgekit.errors import ConversionError
 from edgekit.graph.view import Editor, attribute
 
 _PLAIN = {
-    "Abs", "Add", "Cast", "Clip", "Concat", "Cos", "Div", "Exp", "Gelu", "LayerNormalization", "MatMul", "Max",
-    "Min", "Mul", "Neg", "Pow", "ReduceMax", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Round", "Sigmoid", "Sin",
-    "Slice", "Softmax", "Split", "Sqrt", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
-}  # fmt: skip
+    "Abs",
+    "Add",
+    "Cast",
+    "Clip",
+    "Concat",
+    "Cos",
+    "Div",
+    "Exp",
+    "Gelu",
+    "LayerNormalization",
+    "MatMul",
+    "Max",
+    "Min",
+    "Mul",
+    "Neg",
+    "Pow",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceSum",
+    "Relu",
+    "Reshape",
+    "Round",
+    "Sigmoid",
+    "Sin",
+    "Slice",
+    "Softmax",
+    "Split",
+    "Sqrt",
+    "Sub",
+    "Tanh",
+    "Transpose",
+    "Unsqueeze",
+    "Where",
+}
 
 
 @dataclass(frozen=True)
@@ -67,9 +97,7 @@ class Lowering(Editor):
 
     def named(self, kind: str, output: str, *inputs: str, **attributes: Any) -> None:
         """A node that gives a tensor of the source."""
-        self.model.graph.node.append(
-            helper.make_node(kind, list(inputs), [output], output, **attributes)
-        )
+        self.model.graph.node.append(helper.make_node(kind, list(inputs), [output], output, **attributes))
 
     def array(self, name: str) -> np.ndarray[Any, Any] | None:
         """The value of a constant of the source."""
@@ -90,9 +118,10 @@ class Lowering(Editor):
 
 def refused(node: onnx.NodeProto, why: str) -> ConversionError:
     return ConversionError(
-        f"{node.name or node.op_type} ({node.op_type}) cannot be written for fixed sizes", why,
+        f"{node.name or node.op_type} ({node.op_type}) cannot be written for fixed sizes",
+        why,
         "convert the model for -t cpu",
-    )  # fmt: skip
+    )
 
 
 def _normalise(low: Lowering, node: onnx.NodeProto) -> None:
@@ -117,8 +146,15 @@ def _skip_normalise(low: Lowering, node: onnx.NodeProto) -> None:
         _root_mean_square(low, node, total, inputs[2])
     else:
         beta = [inputs[3]] if inputs[3] else []
-        low.named("LayerNormalization", node.output[0], total, inputs[2], *beta, axis=-1,
-                  epsilon=attribute(node, "epsilon", 1e-12))  # fmt: skip
+        low.named(
+            "LayerNormalization",
+            node.output[0],
+            total,
+            inputs[2],
+            *beta,
+            axis=-1,
+            epsilon=attribute(node, "epsilon", 1e-12),
+        )
 
 
 def _matmul(low: Lowering, node: onnx.NodeProto) -> None:
@@ -143,8 +179,16 @@ def _matmul_nbits(low: Lowering, node: onnx.NodeProto) -> None:
     given = [x, *inputs[1:3], *([inputs[3]] if inputs[3] else [])]
     bias = inputs[5]
     product = f"{node.output[0]}/product" if bias else node.output[0]
-    low.named("MatMulNBits", product, *given, domain="com.microsoft", K=columns + short,
-              N=attribute(node, "N"), bits=attribute(node, "bits", 4), block_size=block)  # fmt: skip
+    low.named(
+        "MatMulNBits",
+        product,
+        *given,
+        domain="com.microsoft",
+        K=columns + short,
+        N=attribute(node, "N"),
+        bits=attribute(node, "bits", 4),
+        block_size=block,
+    )
     if bias:
         low.named("Add", node.output[0], product, bias)
 
@@ -188,18 +232,15 @@ def _attention(low: Lowering, node: onnx.NodeProto) -> None:
     heads, groups = attribute(node, "num_heads"), attribute(node, "kv_num_heads")
     size, step = low.head, low.step
     inputs = [*node.input, *[""] * 9]
-    if (
-        any(inputs[10:])
-        or attribute(node, "smooth_softmax", 0)
-        or attribute(node, "rotary_interleaved", 0)
-    ):
+    if any(inputs[10:]) or attribute(node, "smooth_softmax", 0) or attribute(node, "rotary_interleaved", 0):
         raise refused(node, "it has a bias, a sink, quantised keys or interleaved rotation")
     q, k, v = inputs[:3]
     if not k:
         widths = low.ints(heads * size, groups * size, groups * size)
         q, k, v = low.ops("Split", q, widths, outputs=3, axis=-1)
-    turn = [Rotation(x, inputs[7], inputs[8]) if attribute(node, "do_rotary", 0) else low.rotated.get(x)
-            for x in (q, k)]  # fmt: skip
+    turn = [
+        Rotation(x, inputs[7], inputs[8]) if attribute(node, "do_rotary", 0) else low.rotated.get(x) for x in (q, k)
+    ]
     queries, keys = (
         _turned(low, node, _heads(low, t.tensor if t else x, groups, n), t)
         for x, t, n in ((q, turn[0], heads // groups), (k, turn[1], 1))
@@ -222,9 +263,7 @@ def _attention(low: Lowering, node: onnx.NodeProto) -> None:
     scores = low.op("Add", scores, low.mask(attribute(node, "local_window_size", -1)))
     weights = low.reshape(low.op("Softmax", scores, axis=-1), *rows, low.context)
     seen = low.reshape(low.op("MatMul", weights, values), groups, heads // groups, step, size)
-    low.named(
-        "Reshape", node.output[0], low.transpose(seen, 2, 0, 1, 3), low.ints(1, step, heads * size)
-    )
+    low.named("Reshape", node.output[0], low.transpose(seen, 2, 0, 1, 3), low.ints(1, step, heads * size))
 
 
 def _layer(node: onnx.NodeProto) -> int:
@@ -253,8 +292,16 @@ def _turned(low: Lowering, node: onnx.NodeProto, x: str, turn: Rotation | None) 
 
 
 _RULES: dict[str, Callable[[Lowering, onnx.NodeProto], None]] = {
-    "FastGelu": _gelu, "Gather": _gather, "Gelu": _gelu, "GroupQueryAttention": _attention,
-    "MatMul": _matmul, "MatMulNBits": _matmul_nbits, "QuickGelu": _quick_gelu, "Reshape": _reshape,
-    "RotaryEmbedding": _rotary, "SimplifiedLayerNormalization": _normalise,
-    "SkipLayerNormalization": _skip_normalise, "SkipSimplifiedLayerNormalization": _skip_normalise,
-}  # fmt: skip
+    "FastGelu": _gelu,
+    "Gather": _gather,
+    "Gelu": _gelu,
+    "GroupQueryAttention": _attention,
+    "MatMul": _matmul,
+    "MatMulNBits": _matmul_nbits,
+    "QuickGelu": _quick_gelu,
+    "Reshape": _reshape,
+    "RotaryEmbedding": _rotary,
+    "SimplifiedLayerNormalization": _normalise,
+    "SkipLayerNormalization": _skip_normalise,
+    "SkipSimplifiedLayerNormalization": _skip_normalise,
+}

@@ -16,11 +16,27 @@ from edgekit.runtime.sampling import log_softmax
 from edgekit.spec import TextSpec
 
 TEXTS = (
-    "Hello, world!", "  two leading spaces", "trailing space ", "a\n\nb\tc\r\n", "1234567890 3.14e-10",
-    "naïve café — ‘quotes’ “double”", "日本語のテキスト、中文文本", "Привет, мир", "مرحبا بالعالم", "हिन्दी पाठ",
-    "👍🏽 👩‍👩‍👧‍👦 🇩🇪", "def f(x):\n    return x ** 2  # code", "https://example.org/a?b=c&d=%20", "ALL CAPS and MiXeD",
-    "I'm, you're, they'll; don't", "x" * 200, "\u00a0\u200b\ufeff", "e\u0301 vs \u00e9", "a  b   c    d", "∑∫√ ≤ ≥ ≠",
-)  # fmt: skip
+    "Hello, world!",
+    "  two leading spaces",
+    "trailing space ",
+    "a\n\nb\tc\r\n",
+    "1234567890 3.14e-10",
+    "naïve café — ‘quotes’ “double”",
+    "日本語のテキスト、中文文本",
+    "Привет, мир",
+    "مرحبا بالعالم",
+    "हिन्दी पाठ",
+    "👍🏽 👩‍👩‍👧‍👦 🇩🇪",
+    "def f(x):\n    return x ** 2  # code",
+    "https://example.org/a?b=c&d=%20",
+    "ALL CAPS and MiXeD",
+    "I'm, you're, they'll; don't",
+    "x" * 200,
+    "\u00a0\u200b\ufeff",
+    "e\u0301 vs \u00e9",
+    "a  b   c    d",
+    "∑∫√ ≤ ≥ ≠",
+)
 _RANDOM = 300
 _TOKENS = 32
 _FARTHEST = 1e-3  # nats, of float weights; what float32 and storing 16 bits cost is far below
@@ -58,7 +74,7 @@ class Probe:
                 f"its predictions differ by {farthest:.2g} nats on random tokens: this model has something that "
                 "onnxruntime-genai's builder leaves out",
                 "pass another model of this family, and report this one with its config.json",
-            )  # fmt: skip
+            )
 
 
 def disagreements(
@@ -72,9 +88,7 @@ def disagreements(
     random, count = np.random.default_rng(0), backend.get_vocab_size()
     drawn = (backend.decode([int(i) for i in random.integers(0, count, 24)]) for _ in range(_RANDOM))
     tried = [*TEXTS, *drawn, *(p for t in texts for p in _paragraphs(t))]
-    return len(tried), [
-        t for t in tried if encode(t) != backend.encode(t, add_special_tokens=False).ids
-    ]
+    return len(tried), [t for t in tried if encode(t) != backend.encode(t, add_special_tokens=False).ids]
 
 
 def _paragraphs(text: str) -> list[str]:

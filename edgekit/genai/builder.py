@@ -30,9 +30,15 @@ ONNX = "model.onnx"
 
 
 def build(
-    network: Any, files: Path, out: Path, context: int, accuracy: int = _ACCURACY, mode: Mode = "exact",
-    cache: CacheScales | None = None, store_half: bool = False,
-) -> None:  # fmt: skip
+    network: Any,
+    files: Path,
+    out: Path,
+    context: int,
+    accuracy: int = _ACCURACY,
+    mode: Mode = "exact",
+    cache: CacheScales | None = None,
+    store_half: bool = False,
+) -> None:
     """Write model.onnx, model.onnx.data, genai_config.json and the tokenizer's files to `out`.
 
     network: a transformers model whose linear layers may be PackedLinear. files: its config.json and
@@ -56,25 +62,26 @@ def build(
             if store_half:
                 half.store_half(builder.Model)
             # A cache as short as its window cannot be rewound past it, and Mistral's cannot be read past it.
-            asked = ["windowed_kv_cache=false", "prune_lm_head=true", f"int4_accuracy_level={accuracy}",
-                     f"fuse_qkv={_word(_can_fuse(network))}", f"shared_embeddings={_word(_is_tied(network))}",
-                     *of_cache]  # fmt: skip
-            options = builder.parse_extra_options(
-                None, str(files), str(out), "fp32", "cpu", str(out / ".cache"), asked
-            )
+            asked = [
+                "windowed_kv_cache=false",
+                "prune_lm_head=true",
+                f"int4_accuracy_level={accuracy}",
+                f"fuse_qkv={_word(_can_fuse(network))}",
+                f"shared_embeddings={_word(_is_tied(network))}",
+                *of_cache,
+            ]
+            options = builder.parse_extra_options(None, str(files), str(out), "fp32", "cpu", str(out / ".cache"), asked)
             families.settle_config(options["hf_details"]["hf_config"], network, context)
-            builder.create_model(
-                None, str(files), str(out), "fp32", "cpu", str(out / ".cache"), **options
-            )
+            builder.create_model(None, str(files), str(out), "fp32", "cpu", str(out / ".cache"), **options)
     except NotImplementedError as error:
         family = (getattr(network.config, "architectures", None) or ["?"])[0]
         raise SourceError(
             f"onnxruntime-genai cannot build {family}", str(error), "edgekit convert --help names the families it can"
-        ) from error  # fmt: skip
+        ) from error
     except Exception as error:  # the library raises whatever its code does
         raise ConversionError(
             "onnxruntime-genai's model builder failed on this model", f"{type(error).__name__}: {error}"[:300]
-        ) from error  # fmt: skip
+        ) from error
     _settle_config(out / "genai_config.json", context, cache is not None)
 
 
@@ -104,22 +111,16 @@ def _replace_loading(network: Any, mode: Mode) -> None:
             return self.make_matmul_nbits(Nbits([layer.packed]), basename, root_input, **given)
         return self.make_matmul_float(layer, basename, root_input, **given)
 
-    def packed_matmul(
-        self: Any, q: Any, k: Any, v: Any, basename: str, root_input: str, **given: Any
-    ) -> str:
+    def packed_matmul(self: Any, q: Any, k: Any, v: Any, basename: str, root_input: str, **given: Any) -> str:
         if isinstance(q, TernaryLinear):
             return ternary.make(self, [q, k, v], basename, root_input, mode)
         if isinstance(q, PackedLinear):
-            return self.make_matmul_nbits(
-                Nbits([x.packed for x in (q, k, v)]), basename, root_input, **given
-            )
+            return self.make_matmul_nbits(Nbits([x.packed for x in (q, k, v)]), basename, root_input, **given)
         return self.make_packed_matmul_float(q, k, v, basename, root_input, **given)
 
     def packable(self: Any, layer_id: int, attention: Any) -> bool:
         layers = (attention.q_proj, attention.k_proj, attention.v_proj)
-        kinds = {
-            (x.packed.bits, x.packed.block) if isinstance(x, PackedLinear) else type(x) for x in layers
-        }
+        kinds = {(x.packed.bits, x.packed.block) if isinstance(x, PackedLinear) else type(x) for x in layers}
         return len(kinds) == 1
 
     def lookup(self: Any, embedding: Any, basename: str, lm_head: Any) -> str:
@@ -128,9 +129,7 @@ def _replace_loading(network: Any, mode: Mode) -> None:
             return _gather_packed(self, table.packed, basename)
         return original_lookup(self, embedding, basename, lm_head)
 
-    def unpack_attention(
-        self: Any, layer_id: int, attention: Any, fused: Any, root: str, **given: Any
-    ) -> None:
+    def unpack_attention(self: Any, layer_id: int, attention: Any, fused: Any, root: str, **given: Any) -> None:
         if not isinstance(fused, PackedLinear):
             return original_attention(self, layer_id, attention, fused, root, **given)
         ends = (0, self.q_size, self.q_size + self.kv_size, fused.out_features)
@@ -198,24 +197,33 @@ def _gather_packed(model: Any, packed: Any, basename: str) -> str:
 
     head = model.weights.get_output_embeddings()
     shared = isinstance(head, PackedLinear) and head.packed is packed
-    name, node = (
-        "lm_head.MatMulNBits" if shared else "model.embed_tokens",
-        f"{basename}/GatherBlockQuantized",
-    )
+    name, node = ("lm_head.MatMulNBits" if shared else "model.embed_tokens", f"{basename}/GatherBlockQuantized")
     if not shared:
         model.make_initializer(packed.weight, f"{name}.qweight")
         model.make_initializer(packed.scales, f"{name}.scales", to=ir.DataType.FLOAT)
     flat = [packed.rows, packed.weight.shape[1] * packed.weight.shape[2]]
-    model.make_reshape(f"{basename}/Reshape", [f"{name}.qweight", f"/model/constants/INT64/{flat}"],
-                       dtype=ir.DataType.UINT8, shape=flat)  # fmt: skip
+    model.make_reshape(
+        f"{basename}/Reshape",
+        [f"{name}.qweight", f"/model/constants/INT64/{flat}"],
+        dtype=ir.DataType.UINT8,
+        shape=flat,
+    )
     inputs = [f"{basename}/Reshape/output_0", model.input_names["input_ids"], f"{name}.scales"]
     if packed.zeros is not None:
         if not shared:
             model.make_initializer(packed.zeros, f"{name}.qzeros")
         inputs.append(f"{name}.qzeros")
-    model.make_node("GatherBlockQuantized", inputs=inputs, outputs=[f"{node}/output_0"], name=node,
-                    domain="com.microsoft", bits=packed.bits, block_size=packed.block, gather_axis=0,
-                    quantize_axis=1)  # fmt: skip
+    model.make_node(
+        "GatherBlockQuantized",
+        inputs=inputs,
+        outputs=[f"{node}/output_0"],
+        name=node,
+        domain="com.microsoft",
+        bits=packed.bits,
+        block_size=packed.block,
+        gather_axis=0,
+        quantize_axis=1,
+    )
     return f"{node}/output_0"
 
 

@@ -26,9 +26,7 @@ def store_half(model_class: Any) -> None:
             return plain(self, tensor, name, **given)
         stored = f"{name}.fp16"
         plain(self, tensor, stored, to=ir.DataType.FLOAT16)
-        self.make_node(
-            "Cast", inputs=[stored], outputs=[name], name=f"/{name}/Cast", to=ir.DataType.FLOAT
-        )
+        self.make_node("Cast", inputs=[stored], outputs=[name], name=f"/{name}/Cast", to=ir.DataType.FLOAT)
         self.make_value(name, ir.DataType.FLOAT, shape=list(tensor.shape))
 
     model_class.make_initializer = initializer

@@ -19,9 +19,6 @@ def asked(cache: CacheScales | None) -> Iterator[list[str]]:
         return
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
         file = Path(folder) / "scales.json"
-        found = {
-            "k_scales": [x.tolist() for x in cache.keys],
-            "v_scales": [x.tolist() for x in cache.values],
-        }
+        found = {"k_scales": [x.tolist() for x in cache.keys], "v_scales": [x.tolist() for x in cache.values]}
         file.write_text(json.dumps({"scales": found}), encoding="utf-8")
         yield ["kv_cache_quant_scheme=int8_per_channel", f"kv_cache_scale_file={file}"]

@@ -29,18 +29,14 @@ def make(model: Any, layers: list[TernaryLinear], basename: str, root: str, mode
         name = _matmul_float(model, layers, basename, rounded, last)
     else:
         inputs = _guarded_inputs(model, rounded, layers[0].in_features)
-        name = _matmul_nbits(
-            model, [guarded(x, _EXACT_BLOCK) for x in layers], f"{basename}NBits", inputs, last
-        )
+        name = _matmul_nbits(model, [guarded(x, _EXACT_BLOCK) for x in layers], f"{basename}NBits", inputs, last)
     scale = np.concatenate([np.full(x.out_features, x.scale, np.float32) for x in layers])
     if len({x.scale for x in layers}) == 1:
         scale = scale[:1]
     weight = f"{basename[1:].replace('/', '.')}.ternary_scale"
     model.make_initializer(scale, weight)
     _node(model, "Mul", [size, weight], f"{basename}/Scale", [len(scale)])
-    return _node(
-        model, "Mul", [f"{name}/output_0", f"{basename}/Scale/output_0"], f"{basename}/Scaled", [last]
-    )
+    return _node(model, "Mul", [f"{name}/output_0", f"{basename}/Scale/output_0"], f"{basename}/Scaled", [last])
 
 
 def _normalised(model: Any, layer: TernaryLinear, basename: str, root: str) -> str:
@@ -50,8 +46,16 @@ def _normalised(model: Any, layer: TernaryLinear, basename: str, root: str) -> s
     model.make_initializer(layer.norm.weight.detach(), weight, to=model.io_dtype)
     norm: Any = layer.norm
     epsilon = float(getattr(norm, "variance_epsilon", None) or norm.eps)
-    name = _node(model, "SimplifiedLayerNormalization", [root, weight], f"{basename}/SubNorm",
-                 [layer.in_features], axis=-1, epsilon=epsilon, stash_type=1)  # fmt: skip
+    name = _node(
+        model,
+        "SimplifiedLayerNormalization",
+        [root, weight],
+        f"{basename}/SubNorm",
+        [layer.in_features],
+        axis=-1,
+        epsilon=epsilon,
+        stash_type=1,
+    )
     return f"{name}/output_0"
 
 
@@ -86,17 +90,9 @@ def _guarded_inputs(model: Any, rounded: str, width: int) -> str:
     shape = f"/model/constants/INT64/[0, 0, {blocks}, {own}]"
     _node(model, "Reshape", [rounded, shape], f"{base}/Blocks", [blocks, own])
     end = "/model/constants/INT64/[0, 0, 0, 0, 0, 0, 0, 1]"
-    _node(
-        model,
-        "Pad",
-        [f"{base}/Blocks/output_0", end, "edgekit.steps"],
-        f"{base}/Guard",
-        [blocks, own + 1],
-    )
+    _node(model, "Pad", [f"{base}/Blocks/output_0", end, "edgekit.steps"], f"{base}/Guard", [blocks, own + 1])
     flat = f"/model/constants/INT64/[0, 0, {blocks * _EXACT_BLOCK}]"
-    name = _node(
-        model, "Reshape", [f"{base}/Guard/output_0", flat], f"{base}/Guarded", [blocks * _EXACT_BLOCK]
-    )
+    name = _node(model, "Reshape", [f"{base}/Guard/output_0", flat], f"{base}/Guarded", [blocks * _EXACT_BLOCK])
     return f"{name}/output_0"
 
 
@@ -115,9 +111,7 @@ def _matmul_float(model: Any, layers: list[TernaryLinear], name: str, root: str,
     return _node(model, "MatMul", [root, weight], name, [last])
 
 
-def _node(
-    model: Any, kind: str, inputs: list[str], name: str, last: list[int], **attributes: Any
-) -> str:
+def _node(model: Any, kind: str, inputs: list[str], name: str, last: list[int], **attributes: Any) -> str:
     """A node with one float output (batch, sequence, *last); nothing where one of the name is there."""
     output = f"{name}/output_0"
     if name not in model.node_names:

@@ -33,9 +33,7 @@ def canonicalise(model: Model, options: SourceOptions) -> Model:
         graph, notes = fold_sizes(graph, options.image_size, name)
         graph = simplify(fix_shapes(graph, options.image_size, name), name)
         labels = options.labels or labels_in(model.metadata)
-        graph, spec, more = recognised(
-            graph, name, options.decoder, labels, options.image, model.metadata
-        )
+        graph, spec, more = recognised(graph, name, options.decoder, labels, options.image, model.metadata)
         notes = (*half, *quantised, *notes, *more)
     graph = softmax_on_last_axis(fold_gather(merge_convs(simplify(graph, name))))
     graph, names = clean_names(drop_casts(simplify(graph, name)))
@@ -47,7 +45,5 @@ def canonicalise(model: Model, options: SourceOptions) -> Model:
             parameters=source.parameters or count.parameters(graph if quantised else model.graph),
         )
     # `clean` may have renamed the image input
-    spec = dataclasses.replace(
-        spec, input=dataclasses.replace(spec.input, name=graph.graph.input[0].name)
-    )
+    spec = dataclasses.replace(spec, input=dataclasses.replace(spec.input, name=graph.graph.input[0].name))
     return Model(model.name, graph, spec, source, names=names)

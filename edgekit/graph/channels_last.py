@@ -34,6 +34,4 @@ def channels_last(model: onnx.ModelProto, spec: DetectionSpec) -> tuple[onnx.Mod
         if value.name == tensor.name:
             value.CopyFrom(helper.make_tensor_value_info(tensor.name, onnx.TensorProto.FLOAT, shape))
     layout = tensor.layout.replace("CHW", "HWC")
-    return result, dataclasses.replace(
-        spec, input=dataclasses.replace(tensor, shape=shape, layout=layout)
-    )
+    return result, dataclasses.replace(spec, input=dataclasses.replace(tensor, shape=shape, layout=layout))

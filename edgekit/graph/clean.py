@@ -16,11 +16,7 @@ def clean(model: onnx.ModelProto) -> onnx.ModelProto:
 def clean_names(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:
     """The cleaned graph, and what each of its nodes was called before."""
     import onnx_ir
-    from onnx_ir.passes.common import (
-        ClearMetadataAndDocStringPass,
-        RemoveUnusedNodesPass,
-        RemoveUnusedOpsetsPass,
-    )
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)  # the passes below rename tensors where they lie

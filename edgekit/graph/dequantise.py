@@ -24,9 +24,16 @@ Array = np.ndarray[Any, Any]
 
 _DYNAMIC = ("DynamicQuantizeLinear", "ConvInteger", "MatMulInteger")
 _QDQ = ("QuantizeLinear", "DequantizeLinear")
-_PLAIN = {"QLinearAdd": "Add", "QLinearMul": "Mul", "QLinearSigmoid": "Sigmoid", "QLinearLeakyRelu": "LeakyRelu",
-          "QLinearGlobalAveragePool": "GlobalAveragePool", "QLinearAveragePool": "AveragePool",
-          "QLinearConcat": "Concat", "QLinearSoftmax": "Softmax"}  # fmt: skip
+_PLAIN = {
+    "QLinearAdd": "Add",
+    "QLinearMul": "Mul",
+    "QLinearSigmoid": "Sigmoid",
+    "QLinearLeakyRelu": "LeakyRelu",
+    "QLinearGlobalAveragePool": "GlobalAveragePool",
+    "QLinearAveragePool": "AveragePool",
+    "QLinearConcat": "Concat",
+    "QLinearSoftmax": "Softmax",
+}
 _WEIGHTED = {"QLinearConv": "Conv", "QLinearMatMul": "MatMul"}
 WAS_QUANTISED = "the source was already quantised"  # how the note begins
 _NEXT = "convert the float model that it was made from"
@@ -97,10 +104,14 @@ class _Back:
     def _one(self, node: onnx.NodeProto) -> None:
         kind = node.op_type
         steps: dict[str, Callable[[onnx.NodeProto], None]] = {
-            "DequantizeLinear": self._dequantize, "QuantizeLinear": self._quantize,
-            "DynamicQuantizeLinear": self._dynamic, "ConvInteger": self._integer, "MatMulInteger": self._integer,
-            **dict.fromkeys(_WEIGHTED, self._weighted), **dict.fromkeys(_PLAIN, self._plain),
-        }  # fmt: skip
+            "DequantizeLinear": self._dequantize,
+            "QuantizeLinear": self._quantize,
+            "DynamicQuantizeLinear": self._dynamic,
+            "ConvInteger": self._integer,
+            "MatMulInteger": self._integer,
+            **dict.fromkeys(_WEIGHTED, self._weighted),
+            **dict.fromkeys(_PLAIN, self._plain),
+        }
         if kind in steps:
             steps[kind](node)
         elif kind.startswith(("QLinear", "QGemm", "QAttention", "MatMulNBits")):
@@ -111,9 +122,7 @@ class _Back:
     def _dequantize(self, node: onnx.NodeProto) -> None:
         value, (scale, zero) = node.input[0], self._scale(node, 1)
         if value in self.given:
-            self._constant(
-                node.output[0], self._real(self.given[value], scale, zero, attribute(node, "axis", 1))
-            )
+            self._constant(node.output[0], self._real(self.given[value], scale, zero, attribute(node, "axis", 1)))
         else:  # what quantised it ended its range already
             self._add("Identity", [value], node.output[0])
 
@@ -144,8 +153,12 @@ class _Back:
             self._refuse(f"the weights of {node.name or node.op_type} are computed")
         (scale, zero), conv = self._scale(node, 4), node.op_type == "QLinearConv"
         weights = self.given[node.input[3]]
-        inputs = [node.input[0], self._constant(
-            f"{node.input[3]}/{node.input[4]}", self._real(weights, scale, zero, 0 if conv else weights.ndim - 1))]  # fmt: skip
+        inputs = [
+            node.input[0],
+            self._constant(
+                f"{node.input[3]}/{node.input[4]}", self._real(weights, scale, zero, 0 if conv else weights.ndim - 1)
+            ),
+        ]
         if conv and len(node.input) > 8 and node.input[8]:
             before, _ = self._scale(node, 1)
             bias = self.given[node.input[8]].astype(np.float64) * before * scale
@@ -192,13 +205,8 @@ class _Back:
         if scale.size != 1 or zero.dtype.kind not in "iu":
             self._refuse(f"{value} has a scale for each channel, or eight-bit floats")
         ends = np.iinfo(zero.dtype)
-        low, high = (
-            (end - float(zero.ravel()[0])) * float(scale.ravel()[0]) for end in (ends.min, ends.max)
-        )
-        names = [
-            self._constant(f"{output}/{n}", np.array(v, np.float32))
-            for n, v in (("low", low), ("high", high))
-        ]
+        low, high = ((end - float(zero.ravel()[0])) * float(scale.ravel()[0]) for end in (ends.min, ends.max))
+        names = [self._constant(f"{output}/{n}", np.array(v, np.float32)) for n, v in (("low", low), ("high", high))]
         self._add("Clip", [value, *names], output)
 
     def _constant(self, name: str, array: Array) -> str:
@@ -217,9 +225,7 @@ class _Back:
         self.nodes.append(made)
 
     def _refuse(self, why: str) -> None:
-        raise SourceError(
-            f"{self.name} was already quantised, and cannot be taken back to float", why, _NEXT
-        )
+        raise SourceError(f"{self.name} was already quantised, and cannot be taken back to float", why, _NEXT)
 
 
 def _along(values: Array, like: Array, axis: int) -> Array:

@@ -28,15 +28,15 @@ def flat_matmul(model: onnx.ModelProto) -> onnx.ModelProto:
         if weight is None or len(shape) < 3 or weight.ndim > 2 or min(shape) < 1:
             result.graph.node.append(node)
             continue
-        result.graph.node.extend(_flat(result.graph, node, weight.reshape(len(weight), -1), shape,
-                                       view.shape(node.output[0])))  # fmt: skip
+        result.graph.node.extend(
+            _flat(result.graph, node, weight.reshape(len(weight), -1), shape, view.shape(node.output[0]))
+        )
     return result
 
 
 def _flat(
-    graph: onnx.GraphProto, node: onnx.NodeProto, weight: np.ndarray, shape: tuple[int, ...],
-    final: tuple[int, ...],
-) -> list[onnx.NodeProto]:  # fmt: skip
+    graph: onnx.GraphProto, node: onnx.NodeProto, weight: np.ndarray, shape: tuple[int, ...], final: tuple[int, ...]
+) -> list[onnx.NodeProto]:
     def constant(name: str, value: np.ndarray) -> str:
         graph.initializer.append(numpy_helper.from_array(value, f"{node.name}_{name}"))
         return f"{node.name}_{name}"

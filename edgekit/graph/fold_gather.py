@@ -22,10 +22,15 @@ def fold_gather(model: onnx.ModelProto) -> onnx.ModelProto:
         shape, picks = view.shape(gather.input[0]), view.array(gather.input[1])
         readers = view.consumers.get(gather.output[0], [])
         if (
-            picks is None or picks.ndim != 1 or len(shape) != 4 or attribute(gather, "axis", 0) % 4 != 1
-            or sorted(picks % shape[1]) != list(range(shape[1])) or gather.output[0] in view.outputs
-            or not readers or not all(_reorderable(view, r, gather.output[0]) for r in readers)
-        ):  # fmt: skip
+            picks is None
+            or picks.ndim != 1
+            or len(shape) != 4
+            or attribute(gather, "axis", 0) % 4 != 1
+            or sorted(picks % shape[1]) != list(range(shape[1]))
+            or gather.output[0] in view.outputs
+            or not readers
+            or not all(_reorderable(view, r, gather.output[0]) for r in readers)
+        ):
             continue
         for conv in readers:
             weight = view.array(conv.input[1])
@@ -40,6 +45,8 @@ def fold_gather(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _reorderable(view: GraphView, node: onnx.NodeProto, channels: str) -> bool:
     return (
-        node.op_type == "Conv" and attribute(node, "group", 1) == 1 and node.input[0] == channels
+        node.op_type == "Conv"
+        and attribute(node, "group", 1) == 1
+        and node.input[0] == channels
         and node.input[1] in view.constants
-    )  # fmt: skip
+    )

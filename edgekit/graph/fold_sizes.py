@@ -34,9 +34,10 @@ def fold_sizes(
         height, width = (s if d == -1 else d for s, d in zip(size, (height, width)))
     if height == -1 or width == -1:
         raise UsageError(
-            f"The image size of {name} is open", f"its input {images[0]} is {shape}",
+            f"The image size of {name} is open",
+            f"its input {images[0]} is {shape}",
             "say which one: --image-size 640, or --image-size HEIGHTxWIDTH",
-        )  # fmt: skip
+        )
     result = onnx.ModelProto()
     result.CopyFrom(model)
     kept = [v for v in result.graph.input if v.name not in folded]
@@ -55,11 +56,7 @@ def fold_sizes(
 
 
 def _is_size(name: str, shape: tuple[int, ...]) -> bool:
-    if (
-        not 1 <= len(shape) <= 2
-        or shape[-1] not in (2, 3)
-        or (len(shape) == 2 and shape[0] not in (1, -1))
-    ):
+    if not 1 <= len(shape) <= 2 or shape[-1] not in (2, 3) or (len(shape) == 2 and shape[0] not in (1, -1)):
         return False
     words = name.lower()
     return any(w in words for w in (*_FACTORS, *_PADDLE, "size", "shape", "dims"))

@@ -21,9 +21,7 @@ def merge_convs(model: onnx.ModelProto) -> onnx.ModelProto:
         pair = [view.producers.get(i) for i in add.input]
         if any(n is None or n.op_type != "Conv" for n in pair):
             continue
-        wide, narrow = sorted(
-            (n for n in pair if n is not None), key=lambda n: -sum(view.shape(n.input[1])[2:])
-        )
+        wide, narrow = sorted((n for n in pair if n is not None), key=lambda n: -sum(view.shape(n.input[1])[2:]))
         if not _compatible(view, wide, narrow):
             continue
         weights = [view.array(n.input[1]) for n in (wide, narrow)]
@@ -53,14 +51,19 @@ def merge_convs(model: onnx.ModelProto) -> onnx.ModelProto:
 def _compatible(view: GraphView, wide: onnx.NodeProto, narrow: onnx.NodeProto) -> bool:
     a, b = view.shape(wide.input[1]), view.shape(narrow.input[1])
     constants = all(i in view.constants for n in (wide, narrow) for i in n.input[1:])
-    same = all(
-        attribute(wide, k, d) == attribute(narrow, k, d) for k, d in (("group", 1), ("strides", [1, 1]))
-    )
+    same = all(attribute(wide, k, d) == attribute(narrow, k, d) for k, d in (("group", 1), ("strides", [1, 1])))
     alone = all(len(view.consumers.get(n.output[0], [])) == 1 for n in (wide, narrow))
     centred = len(a) == 4 and attribute(wide, "pads") == [a[2] // 2, a[3] // 2] * 2
     return (
-        constants and same and alone and centred and wide.input[0] == narrow.input[0]
-        and b[2:] == (1, 1) and a[:2] == b[:2] and not any(attribute(narrow, "pads", [0]))
-        and a[2] % 2 == 1 and a[3] % 2 == 1
+        constants
+        and same
+        and alone
+        and centred
+        and wide.input[0] == narrow.input[0]
+        and b[2:] == (1, 1)
+        and a[:2] == b[:2]
+        and not any(attribute(narrow, "pads", [0]))
+        and a[2] % 2 == 1
+        and a[3] % 2 == 1
         and all(attribute(n, "dilations", [1, 1]) == [1, 1] for n in (wide, narrow))
-    )  # fmt: skip
+    )

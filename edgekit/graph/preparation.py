@@ -55,11 +55,7 @@ def _first_steps(view: GraphView, name: str) -> Iterator[tuple[onnx.NodeProto, A
         elif node.op_type == "Split":
             after = {n.name or n.output[0]: n for o in node.output for n in view.consumers.get(o, [])}
             joined = next(iter(after.values()), node)
-            if (
-                len(after) != 1
-                or list(joined.input) != list(node.output)[::-1]
-                or len(joined.input) != 3
-            ):
+            if len(after) != 1 or list(joined.input) != list(node.output)[::-1] or len(joined.input) != 3:
                 return
             node = joined
             yield node, None
@@ -79,9 +75,7 @@ def _turns_colours(view: GraphView, node: onnx.NodeProto) -> bool:
     return parts[3].tolist() == [-1] and bool(shape) and shape[int(parts[2][0])] == 3
 
 
-def prepared(
-    view: GraphView, chosen: Decoder, image: ImageSpec, given: Mapping[str, Any]
-) -> tuple[str, ...]:
+def prepared(view: GraphView, chosen: Decoder, image: ImageSpec, given: Mapping[str, Any]) -> tuple[str, ...]:
     """A note on what no graph says and nobody said: how its authors prepare images was taken."""
     kept = {n: getattr(image, n) for n in ("resize", "color", "mean", "std") if n not in given}
     if not kept or not chosen.image:

@@ -30,9 +30,10 @@ def fix_shapes(model: onnx.ModelProto, size: tuple[int, int] | None, name: str) 
     for axis, wanted in zip(axes, size or (-1, -1)):
         if shape[axis] == -1 and wanted == -1:
             raise UsageError(
-                f"The image size of {name} is open", f"its input {image} is {shape}",
+                f"The image size of {name} is open",
+                f"its input {image} is {shape}",
                 "say which one: --image-size 640, or --image-size HEIGHTxWIDTH",
-            )  # fmt: skip
+            )
         if shape[axis] not in (-1, wanted) and wanted != -1:
             raise UsageError(
                 f"{name} cannot run at {size[0]}x{size[1]}" if size else name,
@@ -61,9 +62,10 @@ def image_input(view: GraphView, name: str) -> str:
     if len(images) != 1 or len(view.inputs) != 1:
         found = ", ".join(f"{i} {view.shape(i)}" for i in view.inputs) or "none"
         raise SourceError(
-            f"{name} is not a detector with a single image input", f"its inputs: {found}",
+            f"{name} is not a detector with a single image input",
+            f"its inputs: {found}",
             "export the detector so that the image is its only input",
-        )  # fmt: skip
+        )
     return images[0]
 
 

@@ -27,9 +27,11 @@ def softmax_on_last_axis(model: onnx.ModelProto) -> onnx.ModelProto:
         swap = list(range(rank))
         swap[axis], swap[-1] = swap[-1], swap[axis]
         before, after = f"{node.output[0]}_moved", f"{node.output[0]}_softmax"
-        result.graph.node.extend([
-            helper.make_node("Transpose", [node.input[0]], [before], f"{node.name}_move", perm=swap),
-            helper.make_node("Softmax", [before], [after], node.name, axis=-1),
-            helper.make_node("Transpose", [after], [node.output[0]], f"{node.name}_back", perm=swap),
-        ])  # fmt: skip
+        result.graph.node.extend(
+            [
+                helper.make_node("Transpose", [node.input[0]], [before], f"{node.name}_move", perm=swap),
+                helper.make_node("Softmax", [before], [after], node.name, axis=-1),
+                helper.make_node("Transpose", [after], [node.output[0]], f"{node.name}_back", perm=swap),
+            ]
+        )
     return result

@@ -16,7 +16,7 @@ _HALF = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 _NOTE = (
     "the source is in half precision: its weights were taken to float32 as they are, and nothing is rounded to half in "
     "between; everything is compared with that"
-)  # fmt: skip
+)
 
 
 def widen(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ...]]:

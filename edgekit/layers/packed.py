@@ -32,7 +32,7 @@ class Packed:
     @classmethod
     def of(
         cls, integers: Tensor, scales: Tensor, zeros: Tensor | None, bits: int, columns: int, exact: bool = False
-    ) -> Packed:  # fmt: skip
+    ) -> Packed:
         """From integers (N, blocks, block), scales (N, blocks) and zero points (N, blocks)."""
         default = 2 ** (bits - 1)
         if zeros is not None and bool((zeros == default).all()):

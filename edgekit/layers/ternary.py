@@ -21,7 +21,7 @@ SMALLEST = 1e-5  # a token whose largest input is smaller is divided by this
 class TernaryLinear(nn.Module):
     """`weight` int8 (N, K) of -1, 0, 1; `scale` float32; `norm`: applied to the input first, or None."""
 
-    def __init__(self, weight: Tensor, scale: float, bias: Tensor | None = None, norm: Any = None) -> None:  # fmt: skip
+    def __init__(self, weight: Tensor, scale: float, bias: Tensor | None = None, norm: Any = None) -> None:
         super().__init__()
         self.ternary, self.scale, self.bias = weight, scale, bias
         self.norm: Any = norm

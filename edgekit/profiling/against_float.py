@@ -24,7 +24,7 @@ class Speed:
 
 def against_float(
     staged: Package, parent: Package, launches: int, plan: Plan, limit: float, command: str, each: str = ""
-) -> Speed:  # fmt: skip
+) -> Speed:
     """`each`: of what a run is one, as " a token"."""
     store = Store(Path(":memory:"))
     mine, floats = sampler.profile([staged, parent], "local", launches, plan, store, record=False)
@@ -34,10 +34,19 @@ def against_float(
     busy = "".join(f"; {w}" for w in mine.warnings)
     measured = (
         *sampler.measurements(mine, command),
-        Measurement("latency", "ratio to float", ratio.value, "1", Provenance.MEASURED, ratio.launches,
-                    ratio.interval, sampler.label(mine), command,
-                    f"interleaved, {ratio.launches} launches each{busy}"),
-    )  # fmt: skip
+        Measurement(
+            "latency",
+            "ratio to float",
+            ratio.value,
+            "1",
+            Provenance.MEASURED,
+            ratio.launches,
+            ratio.interval,
+            sampler.label(mine),
+            command,
+            f"interleaved, {ratio.launches} launches each{busy}",
+        ),
+    )
     if high <= limit:
         return Speed(measured)
     tolerated = f"; {limit:g} times are tolerated" if limit != 1 else ""

@@ -45,9 +45,13 @@ class Result:
 
 
 def profile(
-    packages: Sequence[str | Path | Package] | str | Path | Package, device: str | Device = "local", launches: int = 5,
-    plan: Plan | None = None, store: Store | None = None, record: bool = True,
-) -> list[Result]:  # fmt: skip
+    packages: Sequence[str | Path | Package] | str | Path | Package,
+    device: str | Device = "local",
+    launches: int = 5,
+    plan: Plan | None = None,
+    store: Store | None = None,
+    record: bool = True,
+) -> list[Result]:
     """Measure packages on a device: `launches` rounds, each package once a round, in an order
     that alternates, so that a slow drift of the machine falls on all of them alike.
 
@@ -65,10 +69,7 @@ def profile(
     try:
         info, session = where.info(), uuid.uuid4().hex
         command = _command(opened, device if isinstance(device, str) else info.name, launches, plan)
-        ids = [
-            store.begin(session, p.manifest.name, p.manifest_sha256, info, plan, command)
-            for p in opened
-        ]
+        ids = [store.begin(session, p.manifest.name, p.manifest_sha256, info, plan, command) for p in opened]
         seen: list[list[Launch]] = [[] for _ in opened]
         order = [(n, i) for n in range(launches) for i in _alternating(len(opened), n)]
         what = f"profiling on {info.name}"
@@ -101,9 +102,7 @@ def _command(packages: Sequence[Package], device: str, launches: int, plan: Plan
 def compare(a: Result, b: Result) -> dict[str, Ratio]:
     """Ratios a/b of two results measured in one interleaved session."""
     return {
-        "run": ratio(
-            [x.samples_s["run"] for x in a.launches], [x.samples_s["run"] for x in b.launches], True
-        ),
+        "run": ratio([x.samples_s["run"] for x in a.launches], [x.samples_s["run"] for x in b.launches], True),
         "total": ratio([x.totals() for x in a.launches], [x.totals() for x in b.launches], True),
     }
 
@@ -142,20 +141,16 @@ def measurements(result: Result, command: str) -> list[Measurement]:
     count = len(result.launches)
 
     def one(
-        group: str, name: str, value: float, unit: str, note: str, samples: int = count,
+        group: str,
+        name: str,
+        value: float,
+        unit: str,
+        note: str,
+        samples: int = count,
         interval: tuple[float, float] | None = None,
-    ) -> Measurement:  # fmt: skip
+    ) -> Measurement:
         return Measurement(
-            group,
-            name,
-            value,
-            unit,
-            result.device.provenance,
-            samples,
-            interval,
-            label(result),
-            command,
-            note,
+            group, name, value, unit, result.device.provenance, samples, interval, label(result), command, note
         )
 
     found = []
@@ -170,9 +165,7 @@ def measurements(result: Result, command: str) -> list[Measurement]:
         note = f"{stage.replace('_', ' ')}; at least {low} bytes"
         found.append(one("memory", f"{stage.replace('_', ' ')} peak", high, "bytes", note))
     if result.peak_memory_bytes and "memory" not in host:  # 0 where the system does not say
-        found.append(
-            one("memory", "peak", result.peak_memory_bytes, "bytes", "resident, whole process")
-        )
+        found.append(one("memory", "peak", result.peak_memory_bytes, "bytes", "resident, whole process"))
     return found
 
 
@@ -183,11 +176,7 @@ def text_speeds(result: Result) -> list[tuple[str, float, str]]:
         return []
     length, depth = texts[0]["prompt_tokens"], texts[0]["depth"]
     found = [
-        (
-            "prompt",
-            length / median(min(t["prompt_s"]) for t in texts),
-            f"{length} tokens, the best of 3 a launch",
-        ),
+        ("prompt", length / median(min(t["prompt_s"]) for t in texts), f"{length} tokens, the best of 3 a launch"),
         ("decode", 1 / result.run.median, "with an empty context"),
     ]
     deep = [median(t["deep_s"]) for t in texts if t["deep_s"]]

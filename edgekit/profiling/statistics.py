@@ -49,9 +49,16 @@ def summarise(launches: Sequence[Sequence[float]]) -> Summary:
         raise ValueError("no samples")
     p90, p99 = np.percentile(values, [90, 99])
     return Summary(
-        float(np.median(values)), float(p90), float(p99), float(values.mean()), float(values.min()),
-        float(values.max()), _percentiles(bootstrap_medians(launches)), len(launches), values.size,
-    )  # fmt: skip
+        float(np.median(values)),
+        float(p90),
+        float(p99),
+        float(values.mean()),
+        float(values.min()),
+        float(values.max()),
+        _percentiles(bootstrap_medians(launches)),
+        len(launches),
+        values.size,
+    )
 
 
 def ratio(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]], paired: bool) -> Ratio:

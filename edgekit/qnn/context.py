@@ -23,7 +23,7 @@ from edgekit.target import Chip
 _COMPATIBILITY = "ep_compatibility_info.QNNExecutionProvider"
 _UNSAID = "0"  # architectures newer than what the provider has names for
 _VERBOSE, _QUIET = 0, 4  # ONNX Runtime's log levels
-_UNIT = re.compile(r"Validation FAILED for \d+ nodes in OrtNodeUnit \((\w+)\) :\n(.*?)REASON : ([^\n]*)", re.S)  # fmt: skip
+_UNIT = re.compile(r"Validation FAILED for \d+ nodes in OrtNodeUnit \((\w+)\) :\n(.*?)REASON : ([^\n]*)", re.S)
 _NODE = re.compile(r"Operator type: (\S+) Node name: (.*?) Node index:")
 
 
@@ -45,9 +45,8 @@ class PlacementError(ConversionError):
 
 
 def compile_context(
-    graph: onnx.ModelProto, chip: Chip, names: Mapping[str, str] | None = None,
-    options: Mapping[str, str] | None = None,
-) -> bytes:  # fmt: skip
+    graph: onnx.ModelProto, chip: Chip, names: Mapping[str, str] | None = None, options: Mapping[str, str] | None = None
+) -> bytes:
     """The .onnx that holds the context of `graph` for `chip`, inputs and outputs as in `graph`.
 
     `names`: what the user calls the graph's nodes. `options`: more of the execution provider's.
@@ -86,14 +85,22 @@ def _session(data: bytes, chip: Chip, path: Path, more: dict[str, str], log: int
     settings = ort.SessionOptions()
     settings.log_severity_level = log
     for key, value in (
-        ("session.disable_cpu_ep_fallback", "1"), ("ep.context_enable", "1"),
-        ("ep.context_file_path", str(path)), ("ep.context_embed_mode", "1"),
-    ):  # fmt: skip
+        ("session.disable_cpu_ep_fallback", "1"),
+        ("ep.context_enable", "1"),
+        ("ep.context_file_path", str(path)),
+        ("ep.context_embed_mode", "1"),
+    ):
         settings.add_session_config_entry(key, value)
-    settings.add_provider_for_devices([provider()], {
-        "backend_type": "htp", "soc_model": str(chip.soc_id), "htp_arch": str(chip.htp),
-        "htp_graph_finalization_optimization_mode": "3", **more,
-    })  # fmt: skip
+    settings.add_provider_for_devices(
+        [provider()],
+        {
+            "backend_type": "htp",
+            "soc_model": str(chip.soc_id),
+            "htp_arch": str(chip.htp),
+            "htp_graph_finalization_optimization_mode": "3",
+            **more,
+        },
+    )
     ort.InferenceSession(data, settings)
 
 
@@ -108,22 +115,26 @@ def _explained(
         text = log.read_text(errors="replace", encoding="utf-8")
     if "QNN_DEVICE_ERROR_INVALID_CONFIG" in text:
         return ConversionError(
-            f"{compiler()} does not know {chip.soc}", f"there is no chip {chip.soc_id} in its tables",
+            f"{compiler()} does not know {chip.soc}",
+            f"there is no chip {chip.soc_id} in its tables",
             "check soc_id of the target's [chip]: edgekit targets lists those it knows",
-        )  # fmt: skip
+        )
     nodes = tuple(dict.fromkeys(_unplaced(text)))
     if nodes:
         listed = "; ".join(f"{names.get(n.node) or n.node} ({n.kind}): {n.why}" for n in nodes[:8])
         more = f"; and {len(nodes) - 8} more" if len(nodes) > 8 else ""
         kinds = ", ".join(sorted({n.kind for n in nodes}))
         return PlacementError(
-            nodes, f"{len(nodes)} nodes do not fit on the NPU of {chip.soc}: {kinds}", listed + more,
+            nodes,
+            f"{len(nodes)} nodes do not fit on the NPU of {chip.soc}: {kinds}",
+            listed + more,
             "export the model without them, try another precision, or convert it for -t android-cpu",
-        )  # fmt: skip
+        )
     return ConversionError(
-        f"{compiler()} cannot compile this for {chip.soc}", str(error).splitlines()[0][-300:],
+        f"{compiler()} cannot compile this for {chip.soc}",
+        str(error).splitlines()[0][-300:],
         "try another precision" + ("" if chip.fp16 else f" (the NPU of {chip.soc} has no floating point)"),
-    )  # fmt: skip
+    )
 
 
 def _unplaced(log: str) -> Iterator[Unplaced]:

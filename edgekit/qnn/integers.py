@@ -17,9 +17,7 @@ from edgekit.spec import DetectionSpec, TensorSpec
 _DTYPES = {TensorProto.UINT8: "uint8", TensorProto.UINT16: "uint16"}
 
 
-def integers_in_and_out(
-    model: onnx.ModelProto, spec: DetectionSpec
-) -> tuple[onnx.ModelProto, DetectionSpec]:
+def integers_in_and_out(model: onnx.ModelProto, spec: DetectionSpec) -> tuple[onnx.ModelProto, DetectionSpec]:
     """What is in float on either side stays so."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
@@ -30,9 +28,7 @@ def integers_in_and_out(
     return result, dataclasses.replace(spec, input=given, outputs=taken)
 
 
-def _strip_input(
-    graph: onnx.GraphProto, constants: dict[str, TensorProto], tensor: TensorSpec
-) -> TensorSpec:
+def _strip_input(graph: onnx.GraphProto, constants: dict[str, TensorProto], tensor: TensorSpec) -> TensorSpec:
     readers = [n for n in graph.node if tensor.name in n.input]
     if len(readers) != 1 or readers[0].op_type != "QuantizeLinear":
         return tensor
@@ -46,9 +42,7 @@ def _strip_input(
     return stored
 
 
-def _strip_output(
-    graph: onnx.GraphProto, constants: dict[str, TensorProto], tensor: TensorSpec
-) -> TensorSpec:
+def _strip_output(graph: onnx.GraphProto, constants: dict[str, TensorProto], tensor: TensorSpec) -> TensorSpec:
     made = next(n for n in graph.node if tensor.name in n.output)
     if made.op_type != "DequantizeLinear":
         return tensor

@@ -50,9 +50,14 @@ class Prepared:
 
 
 def prepare(
-    model: Model, precision: Precision, images: Dataset | None, wide_layers: int | None,
-    floats: Collection[str], progress: Progress, elsewhere: bool = False,
-) -> Prepared:  # fmt: skip
+    model: Model,
+    precision: Precision,
+    images: Dataset | None,
+    wide_layers: int | None,
+    floats: Collection[str],
+    progress: Progress,
+    elsewhere: bool = False,
+) -> Prepared:
     """Kept by content, since every chip gets the same. `elsewhere`: it is quantised by somebody else,
     and leaves here in float.
 
@@ -67,10 +72,15 @@ def prepare(
         )
     key = cache.key(
         graph=hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest(),
-        spec=to_json(model.spec), names=model.names, precision=precision.value,
-        images=images.fingerprint() if images else "", wide_layers=wide_layers, floats=sorted(floats), elsewhere=elsewhere,
+        spec=to_json(model.spec),
+        names=model.names,
+        precision=precision.value,
+        images=images.fingerprint() if images else "",
+        wide_layers=wide_layers,
+        floats=sorted(floats),
+        elsewhere=elsewhere,
         onnxruntime=version("onnxruntime"),
-    )  # fmt: skip
+    )
 
     def make(folder: Path) -> None:
         rest = to_json(_prepared(model, precision, images, wide_layers, floats, progress, elsewhere))
@@ -84,9 +94,14 @@ def prepare(
 
 
 def _prepared(
-    model: Model, precision: Precision, images: Dataset | None, wide_layers: int | None,
-    floats: Collection[str], progress: Progress, elsewhere: bool,
-) -> Prepared:  # fmt: skip
+    model: Model,
+    precision: Precision,
+    images: Dataset | None,
+    wide_layers: int | None,
+    floats: Collection[str],
+    progress: Progress,
+    elsewhere: bool,
+) -> Prepared:
     assert model.spec is not None
     graph = model.graph if precision.is_float else clean(pool_to_conv(model.graph))
     prepared, spec = channels_last(flat_matmul(graph), model.spec)
@@ -95,8 +110,15 @@ def _prepared(
         return Prepared(prepared, spec, model.names, gates, {"input": spec.input.layout})
     assert images is not None
     done = quantise(model, precision, images, wide_layers, floats, progress)
-    error = Measurement("gate", "QDQ on the CPU: detection error", done.error, "1",
-                        Provenance.MEASURED, done.images, note=f"{done.images} calibration images")  # fmt: skip
+    error = Measurement(
+        "gate",
+        "QDQ on the CPU: detection error",
+        done.error,
+        "1",
+        Provenance.MEASURED,
+        done.images,
+        note=f"{done.images} calibration images",
+    )
     graph, spec = integers_in_and_out(done.graph, done.spec)
     return Prepared(graph, spec, done.names, (*gates, error), done.settings, done.search)
 
@@ -116,11 +138,21 @@ def _equal_to_source(
         if not worst <= _EQUAL[output.name]:
             raise ConversionError(
                 f"Preparing {model.name} for the NPU changed its {output.name} by {worst:.3g}",
-                "a pass is wrong for this graph", "please report it, with the model if you can",
-            )  # fmt: skip
+                "a pass is wrong for this graph",
+                "please report it, with the model if you can",
+            )
         unit = "px" if output.name == "boxes" else "1"
-        rows.append(Measurement("gate", f"float graph on the CPU: {output.name} max error", worst, unit,
-                                Provenance.MEASURED, len(probes), note=f"CPU, {len(probes)} {note}"))  # fmt: skip
+        rows.append(
+            Measurement(
+                "gate",
+                f"float graph on the CPU: {output.name} max error",
+                worst,
+                unit,
+                Provenance.MEASURED,
+                len(probes),
+                note=f"CPU, {len(probes)} {note}",
+            )
+        )
     return tuple(rows)
 
 

@@ -16,20 +16,16 @@ from onnx import numpy_helper
 from edgekit.quantize.ranges import Range
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
-_DATA_ONLY = (
-    "Resize",
-    "Clip",
-    "Pad",
-    "Slice",
-    "Reshape",
-    "Gather",
-)  # the rest of their inputs is shapes
+_DATA_ONLY = ("Resize", "Clip", "Pad", "Slice", "Reshape", "Gather")  # the rest of their inputs is shapes
 
 
 def write(
-    graph: onnx.ModelProto, narrow: Mapping[str, Range], full: Mapping[str, Range],
-    wide: Collection[str], floats: Collection[str],
-) -> onnx.ModelProto:  # fmt: skip
+    graph: onnx.ModelProto,
+    narrow: Mapping[str, Range],
+    full: Mapping[str, Range],
+    wide: Collection[str],
+    floats: Collection[str],
+) -> onnx.ModelProto:
     """A copy whose nodes compute on 8 bits, those named in `wide` on 16, in `floats` as before.
 
     `narrow`: ranges of tensors of 8 bits; `full`: extremes, for those of 16.
@@ -46,24 +42,32 @@ def write(
     activations = QuantType.QUInt16 if all_wide else QuantType.QUInt8
     outputs = {o for n in nodes for o in n.output}
     config = get_qnn_qdq_config(
-        copy, None, activation_type=activations, weight_type=QuantType.QInt8, per_channel=True,
+        copy,
+        None,
+        activation_type=activations,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
         init_overrides=_overrides(copy, nodes, set() if all_wide else outputs) or None,
         nodes_to_exclude=sorted(floats) or None,
-    )  # fmt: skip
+    )
     ranges = {n: full[n] if n in outputs else r for n, r in {**full, **narrow}.items()}
     writer = QDQQuantizer(
-        copy, per_channel=True, reduce_range=False, weight_qType=QuantType.QInt8,
+        copy,
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
         activation_qType=activations,
         tensors_range=TensorsData(
             CalibrationMethod.MinMax, {n: (np.float32(a), np.float32(b)) for n, (a, b) in ranges.items()}
         ),
-        nodes_to_quantize=[], nodes_to_exclude=sorted(floats),
+        nodes_to_quantize=[],
+        nodes_to_exclude=sorted(floats),
         op_types_to_quantize=sorted(config.op_types_to_quantize),
         extra_options={
             **{k: v for k, v in config.extra_options.items() if v is not None},
             "ForceQuantizeNoInputCheck": True,  # or the image that a Transpose reads stays in float
         },
-    )  # fmt: skip
+    )
     writer.quantize_model()
     writer.model.topological_sort()  # the writer appends; ONNX wants makers before readers
     result: onnx.ModelProto = writer.model.model

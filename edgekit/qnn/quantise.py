@@ -27,10 +27,24 @@ from edgekit.quantize.search import measure, readable, run_onnx, search
 from edgekit.quantize.sensitivity import Outputs, detection_error
 from edgekit.spec import DetectionSpec, Precision
 
-_MOVING = frozenset({
-    "Concat", "Gather", "MaxPool", "Pad", "Reshape", "Resize", "Slice", "Split", "Transpose",
-    "DepthToSpace", "SpaceToDepth", "Squeeze", "Unsqueeze", "Flatten",
-})  # fmt: skip
+_MOVING = frozenset(
+    {
+        "Concat",
+        "Gather",
+        "MaxPool",
+        "Pad",
+        "Reshape",
+        "Resize",
+        "Slice",
+        "Split",
+        "Transpose",
+        "DepthToSpace",
+        "SpaceToDepth",
+        "Squeeze",
+        "Unsqueeze",
+        "Flatten",
+    }
+)
 _BOUNDED = frozenset({"Sigmoid", "HardSigmoid", "Softmax"})  # to 0..1, whatever comes in
 _ROOM = 0.25  # of its span that a range of 16 bits has beyond what was seen, on either side
 _CHOSEN, _SEEN = "chosen for 8 bits", "as seen"
@@ -51,9 +65,13 @@ class Quantised:
 
 
 def quantise(
-    model: Model, precision: Precision, dataset: Dataset, wide_layers: int | None,
-    floats: Collection[str], progress: Progress,
-) -> Quantised:  # fmt: skip
+    model: Model,
+    precision: Precision,
+    dataset: Dataset,
+    wide_layers: int | None,
+    floats: Collection[str],
+    progress: Progress,
+) -> Quantised:
     """`wide_layers`: how many sensitive layers compute on 16 bits; None: as many as pay.
     `floats`: nodes left in float, by their names in the quantised graph.
 
@@ -63,7 +81,7 @@ def quantise(
     wide_only = precision is Precision.W8A16
     found = measure(model, dataset, progress, sensitivity=not wide_only)
     graph, spec = channels_last(flat_matmul(found.graph), model.spec)
-    names = {n.name: model.names.get(o.name, "") for n, o in zip(found.graph.graph.node, model.graph.graph.node)}  # fmt: skip
+    names = {n.name: model.names.get(o.name, "") for n, o in zip(found.graph.graph.node, model.graph.graph.node)}
     image = spec.input.name
     tight, seen = (_completed(graph, r) for r in (found.ranges, found.extremes))
     full = _with_room(graph, seen)
@@ -81,17 +99,20 @@ def quantise(
             return run_onnx(candidate, given, fused=False)
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise ConversionError(
-                f"{model.name}, quantised, does not run on the CPU", str(error).splitlines()[0][-300:],
+                f"{model.name}, quantised, does not run on the CPU",
+                str(error).splitlines()[0][-300:],
                 "please report it, with the model if you can; or take fp16",
-            ) from error  # fmt: skip
+            ) from error
 
     def error_of(candidate: onnx.ModelProto) -> float:
         return detection_error(found.reference, run(candidate, found.inputs))
 
     settings: dict[str, Any] = {
-        "format": "QDQ", "weights": "int8 a channel", "left_in_float": sorted(left),
+        "format": "QDQ",
+        "weights": "int8 a channel",
+        "left_in_float": sorted(left),
         "calibration": {"images": len(dataset.images), "sha256": dataset.fingerprint()},
-    }  # fmt: skip
+    }
     judges = len(found.inputs)
     if wide_only:
         result = make(set(), full)
@@ -105,9 +126,12 @@ def quantise(
     )
     labels = readable(found.graph)
     settings |= {
-        "activations": "uint8", "ranges": best, "float_layers": chosen, "kept": "on 16 bits",
+        "activations": "uint8",
+        "ranges": best,
+        "float_layers": chosen,
+        "kept": "on 16 bits",
         "float_boundary": sorted(labels[n] for n in found.regions.boundary),
-    }  # fmt: skip
+    }
     rows = tuple(
         {"kind": "ranges", "name": f"weights a channel, ranges {k}", "error": e, "chosen": k == best}
         for k, e in errors.items()
@@ -147,10 +171,11 @@ def _with_room(graph: onnx.ModelProto, ranges: Mapping[str, Range]) -> dict[str,
     bounded = {o for n in graph.graph.node if n.op_type in _BOUNDED for o in n.output}
     bounded |= {v.name for v in graph.graph.input}
     return {
-        name: (low, high) if name in bounded
+        name: (low, high)
+        if name in bounded
         else (low - _ROOM * (high - low) if low < 0 else low, high + _ROOM * (high - low))
         for name, (low, high) in ranges.items()
-    }  # fmt: skip
+    }
 
 
 def laid_out(image: np.ndarray[Any, Any], spec: DetectionSpec) -> np.ndarray[Any, Any]:

@@ -24,9 +24,7 @@ from edgekit.graph.view import GraphView
 _WRONG = range(9, 13)  # heights
 
 
-def keep_silu_apart(
-    model: onnx.ModelProto, wide: Collection[str]
-) -> tuple[onnx.ModelProto, dict[str, str]]:
+def keep_silu_apart(model: onnx.ModelProto, wide: Collection[str]) -> tuple[onnx.ModelProto, dict[str, str]]:
     """The graph, and for each tensor added (its node has the same name) the one it equals."""
     result = onnx.ModelProto()
     result.CopyFrom(model)

@@ -33,14 +33,12 @@ class TextGraphs:
 
 def prepare_text(
     built: Path, into: Path, context: int, step: int, limit: float, half: bool, progress: Progress
-) -> TextGraphs:  # fmt: skip
+) -> TextGraphs:
     """`built`: what onnxruntime-genai's builder wrote. `limit`: bytes of weights in a part. `half`: keep
     the embedding in 16 bits. Raises ConversionError when the graphs compute something else."""
     exact = write_exact(built)  # the NPU does not round inputs either
     source = onnx.load(str(exact))
-    head = json.loads((built / "genai_config.json").read_text(encoding="utf-8"))["model"]["decoder"][
-        "head_size"
-    ]
+    head = json.loads((built / "genai_config.json").read_text(encoding="utf-8"))["model"]["decoder"]["head_size"]
     files: dict[str, tuple[Path, ...]] = {}
     for index, (kind, width) in enumerate((("prompt", step), ("token", 1))):
         progress("preparing for the NPU", index, 2)

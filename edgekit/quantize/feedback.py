@@ -79,8 +79,9 @@ def _lower(moments: Tensor) -> Tensor:
         damping = damping * 10
     raise ConversionError(
         "The inputs of a layer cannot be weighed: they are no finite numbers",
-        "the network overflows on the text that is decided on", "pass other text with --calibration, or use -p w8",
-    )  # fmt: skip
+        "the network overflows on the text that is decided on",
+        "pass other text with --calibration, or use -p w8",
+    )
 
 
 class Compensation:

@@ -49,9 +49,7 @@ def scales(network: Any, windows: Sequence[Tensor], context: int, progress: Prog
                 _widen(keys, index, layer.keys)
                 _widen(values, index, layer.values)
             progress("measuring keys and values", done + 1, len(windows))
-    return CacheScales(
-        *([_ROOM * v.clamp_min(_SMALLEST) / _LARGEST for v in x] for x in (keys, values))
-    )
+    return CacheScales(*([_ROOM * v.clamp_min(_SMALLEST) / _LARGEST for v in x] for x in (keys, values)))
 
 
 def in_int8(spec: TextSpec) -> TextSpec:
@@ -64,8 +62,9 @@ def _layers(kept: Any) -> list[Any]:
     if not layers or any(getattr(x, "keys", None) is None for x in layers):
         raise SourceError(
             "An int8 KV cache is for models that keep keys and values in every layer",
-            "this one keeps something else as well", "leave --kv-cache out",
-        )  # fmt: skip
+            "this one keeps something else as well",
+            "leave --kv-cache out",
+        )
     return layers
 
 

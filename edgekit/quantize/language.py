@@ -59,8 +59,14 @@ class Trial:
 
     def row(self) -> dict[str, Any]:
         eight = sorted(n for n, p in self.packed.items() if p.bits == 8)
-        return {"kind": "blocks", "block": self.block, "compensated": self.compensated, "kl": self.kl,
-                "bits": _bits(self.packed.values()), "eight_bit_layers": eight}  # fmt: skip
+        return {
+            "kind": "blocks",
+            "block": self.block,
+            "compensated": self.compensated,
+            "kl": self.kl,
+            "bits": _bits(self.packed.values()),
+            "eight_bit_layers": eight,
+        }
 
 
 def linears(network: nn.Module) -> dict[str, nn.Linear]:
@@ -69,9 +75,13 @@ def linears(network: nn.Module) -> dict[str, nn.Linear]:
 
 
 def choose(
-    network: Any, windows: Sequence[Tensor], progress: Progress, budget: float = BUDGET,
-    blocks: Sequence[int] = (), fixed: Mapping[str, int] = {},
-) -> Choice:  # fmt: skip
+    network: Any,
+    windows: Sequence[Tensor],
+    progress: Progress,
+    budget: float = BUDGET,
+    blocks: Sequence[int] = (),
+    fixed: Mapping[str, int] = {},
+) -> Choice:
     """Round every linear layer of a float32 network to 4 bits, some to 8. `windows`: texts to decide on,
     int64 (T,) each; of four or more, a quarter is kept to measure on. `fixed`: bits of layers about which
     nothing is decided, 32 for float ones; they are not in the budget. The network is left as it was.
@@ -86,21 +96,28 @@ def choose(
         packed = _spend(made, eight, budget, fixed)
         return Trial(block, packed, divergence(network, packed, reference, held), compensated)
 
-    trials = [tried(made, block, True) for block, made in four.items()
-              if blocks or _bits(r.packed for n, r in made.items() if n not in fixed) <= budget * _SPARE]  # fmt: skip
+    trials = [
+        tried(made, block, True)
+        for block, made in four.items()
+        if blocks or _bits(r.packed for n, r in made.items() if n not in fixed) <= budget * _SPARE
+    ]
     if not trials:
         raise UsageError(
-            f"No way to 4 bits stays within {budget:g} bits a weight", "scales and 8-bit layers count as well",
+            f"No way to 4 bits stays within {budget:g} bits a weight",
+            "scales and 8-bit layers count as well",
             "use --bits 5",
-        )  # fmt: skip
+        )
     block = min(trials, key=lambda t: t.kl).block
     trials.append(tried(plain[block], block, False))
     best = min(trials, key=lambda t: t.kl)
     settings = {
-        "block_size": best.block, "rounding": "compensated" if best.compensated else "each weight by itself",
-        "kl": round(best.kl, 6), "bits_per_weight": round(_bits(best.packed.values()), 3),
-        "eight_bit_layers": sum(p.bits == 8 for p in best.packed.values()), "layers": len(best.packed),
-    }  # fmt: skip
+        "block_size": best.block,
+        "rounding": "compensated" if best.compensated else "each weight by itself",
+        "kl": round(best.kl, 6),
+        "bits_per_weight": round(_bits(best.packed.values()), 3),
+        "eight_bit_layers": sum(p.bits == 8 for p in best.packed.values()),
+        "layers": len(best.packed),
+    }
     return Choice(best.packed, settings, [{**t.row(), "chosen": t is best} for t in trials])
 
 
@@ -144,9 +161,13 @@ def _add_squares(total: Tensor, gradient: Tensor) -> None:
 
 
 def _rounded(
-    network: Any, windows: Sequence[Tensor], fisher: dict[str, Tensor], blocks: Sequence[int],
-    fixed: Mapping[str, int], progress: Progress,
-) -> tuple[dict[int, dict[str, Rounded]], dict[int, dict[str, Rounded]], dict[str, Rounded]]:  # fmt: skip
+    network: Any,
+    windows: Sequence[Tensor],
+    fisher: dict[str, Tensor],
+    blocks: Sequence[int],
+    fixed: Mapping[str, int],
+    progress: Progress,
+) -> tuple[dict[int, dict[str, Rounded]], dict[int, dict[str, Rounded]], dict[str, Rounded]]:
     """Every layer in 4 bits by block size, with compensation and without, and in 8 bits."""
     layers = {n: m for n, m in linears(network).items() if fixed.get(n) != 32}
     table = network.get_input_embeddings()
@@ -167,9 +188,7 @@ def _rounded(
     return four, plain, eight
 
 
-def _costed(
-    weight: Tensor, moment: Tensor, fisher: Tensor, looked_up: Tensor | None, packed: Packed
-) -> Rounded:  # fmt: skip
+def _costed(weight: Tensor, moment: Tensor, fisher: Tensor, looked_up: Tensor | None, packed: Packed) -> Rounded:
     """`looked_up`: the mean square of the gradient where the rows are the embedding's as well."""
     error = packed.dequantised() - weight
     cost = 0.5 * (fisher * ((error @ moment) * error).sum(-1)).sum()
@@ -180,7 +199,7 @@ def _costed(
 
 def round_all(
     network: nn.Module, bits: int, block: int, progress: Progress, fixed: Mapping[str, int] = {}
-) -> dict[str, Packed]:  # fmt: skip
+) -> dict[str, Packed]:
     """Every linear layer rounded alike, without texts, but those that `fixed` gives bits of their own, 32
     for none."""
     layers, packed = linears(network), {}
@@ -202,12 +221,10 @@ def _fitting(block: int, columns: int) -> int:
 
 def _spend(
     four: dict[str, Rounded], eight: dict[str, Rounded], budget: float, fixed: Mapping[str, int]
-) -> dict[str, Packed]:  # fmt: skip
+) -> dict[str, Packed]:
     """8 bits where they buy most for a byte, within the budget, and what is `fixed`."""
     free = {n: r.packed for n, r in four.items() if n not in fixed}
-    left = budget * sum(p.rows * p.columns for p in free.values()) / 8 - sum(
-        p.bytes for p in free.values()
-    )
+    left = budget * sum(p.rows * p.columns for p in free.values()) / 8 - sum(p.bytes for p in free.values())
     offers = []
     for unit in _units(free):
         gain = sum(four[n].cost - eight[n].cost for n in unit)
@@ -241,9 +258,7 @@ def reference_logits(network: nn.Module, windows: Sequence[Tensor]) -> list[Tens
 
 
 @torch.no_grad()
-def divergence(
-    network: Any, packed: dict[str, Packed], reference: list[Tensor], windows: Sequence[Tensor]
-) -> float:
+def divergence(network: Any, packed: dict[str, Packed], reference: list[Tensor], windows: Sequence[Tensor]) -> float:
     """Mean KL(reference ‖ network with packed weights) in nats a token; the network is restored."""
     layers = {n: m for n, m in linears(network).items() if n in packed}
     originals = {n: m.weight for n, m in layers.items()}
@@ -284,9 +299,7 @@ def apply(network: Any, packed: dict[str, Packed]) -> None:
 def unpack(network: Any) -> None:
     """Packed layers become float ones again, of the same values."""
     for name, layer in [(n, m) for n, m in network.named_modules() if isinstance(m, PackedLinear)]:
-        made = nn.Linear(
-            layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta"
-        )
+        made = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
         made.weight = nn.Parameter(layer.weight, requires_grad=False)
         if layer.bias is not None:
             made.bias = nn.Parameter(layer.bias, requires_grad=False)

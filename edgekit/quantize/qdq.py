@@ -24,10 +24,16 @@ def write(
     copy.CopyFrom(graph)  # the writer changes what it is given
     floats = {n: (np.float32(low), np.float32(high)) for n, (low, high) in ranges.items()}
     writer = QDQQuantizer(
-        copy, per_channel=True, reduce_range=weight_bits() == 7, weight_qType=QuantType.QInt8,
-        activation_qType=QuantType.QUInt8, tensors_range=TensorsData(CalibrationMethod.MinMax, floats),
-        nodes_to_quantize=[n for n in regions.body if n in nodes], nodes_to_exclude=[],
-        op_types_to_quantize=sorted(QUANTISABLE), extra_options={},
-    )  # fmt: skip
+        copy,
+        per_channel=True,
+        reduce_range=weight_bits() == 7,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=TensorsData(CalibrationMethod.MinMax, floats),
+        nodes_to_quantize=[n for n in regions.body if n in nodes],
+        nodes_to_exclude=[],
+        op_types_to_quantize=sorted(QUANTISABLE),
+        extra_options={},
+    )
     result: onnx.ModelProto = writer.quantize_model()
     return result

@@ -29,9 +29,8 @@ class Statistics:
 
 
 def collect(
-    model: onnx.ModelProto, tensors: Iterable[str], feeds: Iterable[dict[str, Array]],
-    done: Callable[[], None],
-) -> dict[str, Statistics]:  # fmt: skip
+    model: onnx.ModelProto, tensors: Iterable[str], feeds: Iterable[dict[str, Array]], done: Callable[[], None]
+) -> dict[str, Statistics]:
     """Statistics of `tensors` over all `feeds`; `done` is called after each."""
     import onnxruntime as ort
 
@@ -47,9 +46,7 @@ def collect(
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.log_severity_level = 3
-        sessions.append(
-            ort.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        )
+        sessions.append(ort.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"]))
     generator = np.random.default_rng(0)
     picks: dict[int, Array] = {}
     found: dict[str, Statistics] = {}

@@ -13,14 +13,30 @@ import onnx
 
 from edgekit.graph.view import GraphView
 
-QUANTISABLE = frozenset({
-    "Conv", "ConvTranspose", "Sigmoid", "Mul", "Add", "Concat", "AveragePool",
-    "GlobalAveragePool", "Resize", "Split", "Slice", "Relu", "LeakyRelu", "Clip", "HardSigmoid",
-    "Reshape", "Transpose", "Gather", "Pad",
-})  # fmt: skip
-_ONE_INPUT = frozenset(
-    {"Resize", "Slice", "Split", "Reshape", "Clip", "Gather", "Pad"}
-)  # the rest is shapes
+QUANTISABLE = frozenset(
+    {
+        "Conv",
+        "ConvTranspose",
+        "Sigmoid",
+        "Mul",
+        "Add",
+        "Concat",
+        "AveragePool",
+        "GlobalAveragePool",
+        "Resize",
+        "Split",
+        "Slice",
+        "Relu",
+        "LeakyRelu",
+        "Clip",
+        "HardSigmoid",
+        "Reshape",
+        "Transpose",
+        "Gather",
+        "Pad",
+    }
+)
+_ONE_INPUT = frozenset({"Resize", "Slice", "Split", "Reshape", "Clip", "Gather", "Pad"})  # the rest is shapes
 _ACTIVATIONS = frozenset({"Sigmoid", "Mul", "Relu", "LeakyRelu", "Clip", "HardSigmoid", "HardSwish"})
 
 
@@ -40,11 +56,7 @@ def find_regions(model: onnx.ModelProto) -> Regions:
     body = [n for n in model.graph.node if n.name in leads]  # in topological order
     names = {n.name for n in body}
     boundary = _boundary(view, body, names)
-    units = [
-        _unit(view, node, names)
-        for node in body
-        if node.op_type == "Conv" and node.name not in boundary
-    ]
+    units = [_unit(view, node, names) for node in body if node.op_type == "Conv" and node.name not in boundary]
     return Regions(tuple(n.name for n in body), boundary, tuple(units))
 
 
@@ -80,9 +92,7 @@ def _up_to_last_conv(view: GraphView, found: set[str]) -> set[str]:
     for name in found:
         node = next(n for n in view.model.graph.node if n.name == name)
         readers = [c for o in node.output for c in view.consumers.get(o, [])]
-        if node.op_type == "Concat" or not any(
-            r.op_type == "Conv" and r.name in found for r in readers
-        ):
+        if node.op_type == "Concat" or not any(r.op_type == "Conv" and r.name in found for r in readers):
             kept.add(name)
     return kept
 

@@ -74,16 +74,19 @@ def measure(model: Model, dataset: Dataset, progress: Progress, sensitivity: boo
     regions = find_regions(graph)
     if not regions.units:
         raise ConversionError(
-            f"{model.name} has nothing that can be quantised so", "it has no convolutions on feature maps",
+            f"{model.name} has nothing that can be quantised so",
+            "it has no convolutions on feature maps",
             "use fp32, or w8 where the target has it",
-        )  # fmt: skip
+        )
     inputs = list(feeds(dataset.first(_JUDGES), model.spec))
     reference = run_onnx(graph, inputs)
     key = cache.key(
         graph=hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest(),
-        spec=to_json(model.spec), images=dataset.fingerprint(), bits=weight_bits(),
+        spec=to_json(model.spec),
+        images=dataset.fingerprint(),
+        bits=weight_bits(),
         onnxruntime=version("onnxruntime"),
-    )  # fmt: skip
+    )
 
     def calibrate() -> Any:
         return _calibrate(graph, model, dataset, progress)
@@ -91,9 +94,7 @@ def measure(model: Model, dataset: Dataset, progress: Progress, sensitivity: boo
     def weigh() -> Any:
         return _costs(graph, regions, ranges, inputs, reference, progress)
 
-    ranges, extremes = (
-        {n: (low, high) for n, (low, high) in part.items()} for part in _kept("ranges", key, calibrate)
-    )
+    ranges, extremes = ({n: (low, high) for n, (low, high) in part.items()} for part in _kept("ranges", key, calibrate))
     costs = _kept("sensitivity", key, weigh) if sensitivity else {}
     return Measured(graph, regions, ranges, extremes, costs, inputs, reference)
 
@@ -108,10 +109,13 @@ def _kept(name: str, key: str, make: Callable[[], Any]) -> Any:
 
 
 def search(
-    found: Measured, float_layers: int | None, make: Callable[[set[str]], Candidate],
-    run: Callable[[Candidate, list[dict[str, Any]]], list[Outputs]], progress: Progress,
+    found: Measured,
+    float_layers: int | None,
+    make: Callable[[set[str]], Candidate],
+    run: Callable[[Candidate, list[dict[str, Any]]], list[Outputs]],
+    progress: Progress,
     kept: str = "in float",
-) -> tuple[Candidate, int, tuple[dict[str, Any], ...]]:  # fmt: skip
+) -> tuple[Candidate, int, tuple[dict[str, Any], ...]]:
     """The candidate to take, how many units it leaves in float, and what was tried.
 
     `float_layers`: how many sensitive layers stay in float; None: as many as pay.
@@ -129,8 +133,7 @@ def search(
     limit = _NEARLY * min(error for _, error, _ in tried)
     chosen, _, result = next(t for t in tried if t[1] <= limit)
     rows: list[dict[str, Any]] = [
-        {"kind": "step", "float_layers": step, "error": error, "chosen": step == chosen}
-        for step, error, _ in tried
+        {"kind": "step", "float_layers": step, "error": error, "chosen": step == chosen} for step, error, _ in tried
     ]
     labels = readable(found.graph)
     for rank, unit in enumerate(worst):
@@ -139,9 +142,7 @@ def search(
     return result, chosen, tuple(rows)
 
 
-def run_onnx(
-    graph: onnx.ModelProto, inputs: Sequence[dict[str, Any]], fused: bool = True
-) -> list[Outputs]:
+def run_onnx(graph: onnx.ModelProto, inputs: Sequence[dict[str, Any]], fused: bool = True) -> list[Outputs]:
     """Outputs for each of `inputs`. `fused`: with this processor's integer kernels, which is how a
     CPU runs it; otherwise each operation in float between its roundings, the same on every machine
     (u8×s8 kernels saturate on x86 without VNNI)."""
@@ -153,9 +154,7 @@ def run_onnx(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not fused:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
-    session = ort.InferenceSession(
-        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [o.name for o in session.get_outputs()]
     return [dict(zip(names, session.run(names, feed))) for feed in inputs]
 
@@ -195,9 +194,13 @@ def _calibrate(
 
 
 def _costs(
-    graph: onnx.ModelProto, regions: Regions, ranges: dict[str, Range],
-    inputs: list[dict[str, Any]], reference: list[Outputs], progress: Progress,
-) -> dict[str, float]:  # fmt: skip
+    graph: onnx.ModelProto,
+    regions: Regions,
+    ranges: dict[str, Range],
+    inputs: list[dict[str, Any]],
+    reference: list[Outputs],
+    progress: Progress,
+) -> dict[str, float]:
     """For each unit, by its convolution's name: the error when only it is quantised."""
     costs = {}
     for index, unit in enumerate(regions.units):

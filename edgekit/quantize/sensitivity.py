@@ -47,11 +47,7 @@ def _suppressed(a: Outputs, b: Outputs) -> Iterator[tuple[float, list[float]]]:
     left = set(range(len(y["scores"])))
     for i in np.argsort(-x["scores"], kind="stable"):
         alike = [j for j in sorted(left) if y["classes"][j] == x["classes"][i]]
-        shared = (
-            _overlap(np.repeat(x["boxes"][i : i + 1], len(alike), 0), y["boxes"][alike])
-            if alike
-            else np.zeros(0)
-        )
+        shared = _overlap(np.repeat(x["boxes"][i : i + 1], len(alike), 0), y["boxes"][alike]) if alike else np.zeros(0)
         if not shared.size or shared.max() <= 0:
             yield float(x["scores"][i]), []
             continue

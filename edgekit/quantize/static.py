@@ -36,8 +36,11 @@ def quantize(model: Model, dataset: Dataset, float_layers: int | None, progress:
     result, chosen, tried = search(found, float_layers, make, run_onnx, progress)
     labels, boundary = readable(found.graph), found.regions.boundary
     settings = {
-        "format": "QDQ", "weights": f"int8 a channel, {weight_bits()} bits used", "activations": "uint8",
-        "float_layers": chosen, "float_boundary": sorted(labels[n] for n in boundary if n in labels),
+        "format": "QDQ",
+        "weights": f"int8 a channel, {weight_bits()} bits used",
+        "activations": "uint8",
+        "float_layers": chosen,
+        "float_boundary": sorted(labels[n] for n in boundary if n in labels),
         "calibration": {"images": len(dataset.images), "sha256": dataset.fingerprint()},
-    }  # fmt: skip
+    }
     return Quantised(clean(result), settings, tried)

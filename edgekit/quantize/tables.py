@@ -21,15 +21,13 @@ def head_bits(network: Any, asked: Mapping[str, str]) -> dict[str, int]:
     from edgekit.layers.packed import PackedLinear
 
     head, table = network.get_output_embeddings(), network.get_input_embeddings()
-    for name, stored in (
-        ("head", isinstance(head, PackedLinear)),
-        ("embedding", hasattr(table, "packed")),
-    ):
+    for name, stored in (("head", isinstance(head, PackedLinear)), ("embedding", hasattr(table, "packed"))):
         if asked.get(name) and stored:
             raise UsageError(
-                f"The {name} of this model is quantised already", "the integers of its source are kept",
+                f"The {name} of this model is quantised already",
+                "the integers of its source are kept",
                 f"leave --{name} out, or convert the float original",
-            )  # fmt: skip
+            )
     if not asked.get("head"):
         return {}
     return {name: KINDS[asked["head"]] for name, m in network.named_modules() if m is head}

@@ -39,9 +39,7 @@ class Evidence:
     @property
     def labels(self) -> list[str]:
         """The devices that any figure of this package was measured on."""
-        found = [
-            m.device for m in self.receipt.measurements if m.name in ("run median", "total median")
-        ]
+        found = [m.device for m in self.receipt.measurements if m.name in ("run median", "total median")]
         return sorted(set(found))
 
 
@@ -50,9 +48,7 @@ def collect(paths: Sequence[str | Path], store: Path | None = None) -> list[Evid
     `store` is named but not there."""
     where = store or default_path()
     if store is not None and not store.exists():
-        raise UsageError(
-            f"There is no results database at {store}", "", "check --store, or leave it out"
-        )
+        raise UsageError(f"There is no results database at {store}", "", "check --store, or leave it out")
     unique = {Path(p).resolve(): p for p in paths}.values()
     results = Store(where) if where.exists() else None  # a report must not create a database
     try:
@@ -69,9 +65,7 @@ def _evidence(given: str | Path, store: Store | None) -> Evidence:
     try:
         receipt = from_json(Receipt, {"measurements": [], **package.receipt()})
     except ValueError as error:
-        raise IntegrityError(
-            f"The receipt of {path.name} is malformed", str(error), "convert again"
-        ) from error
+        raise IntegrityError(f"The receipt of {path.name} is malformed", str(error), "convert again") from error
     measured = _measured(package, store) if store else ()
     for one in measured:
         receipt = receipt.with_measurements(sampler.measurements(one.result, one.profile.command))

@@ -17,9 +17,8 @@ _COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#
 
 
 def draw_boxes(
-    image: np.ndarray[Any, Any], found: Sequence[Detection], folder: Path, source: Path,
-    taken: Collection[Path] = (),
-) -> Path:  # fmt: skip
+    image: np.ndarray[Any, Any], found: Sequence[Detection], folder: Path, source: Path, taken: Collection[Path] = ()
+) -> Path:
     """Write `image` (HWC uint8 RGB) with its boxes as `folder`/NAME-boxes.jpg; returns that path.
 
     `taken`: files that stay: every source, and the pictures of others of the same name.
@@ -36,9 +35,7 @@ def draw_boxes(
         colour = _COLOURS[d.class_id % len(_COLOURS)]
         pen.rectangle(d.box, outline=colour, width=max(2, size // 6))
         text = f"{d.label} {d.score:.2f}"
-        left, top, right, bottom = pen.textbbox(
-            (d.box[0], max(d.box[1] - size - 4, 0)), text, font=font
-        )
+        left, top, right, bottom = pen.textbbox((d.box[0], max(d.box[1] - size - 4, 0)), text, font=font)
         pen.rectangle((left - 2, top - 2, right + 2, bottom + 2), fill=colour)
         pen.text((d.box[0], max(d.box[1] - size - 4, 0)), text, fill="black", font=font)
     target, number = folder / f"{source.stem}-boxes.jpg", 2
@@ -49,7 +46,5 @@ def draw_boxes(
         with staging.new_file(target) as temporary:
             picture.save(temporary, "JPEG", quality=92)
     except OSError as error:
-        raise ConversionError(
-            f"{target} cannot be written", str(error), "choose another --save"
-        ) from error
+        raise ConversionError(f"{target} cannot be written", str(error), "choose another --save") from error
     return target

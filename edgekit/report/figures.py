@@ -56,15 +56,24 @@ class _Quality:
 
 _ACCURACY = _Quality(
     "Accuracy", "mAP50-95", lambda e: _one(e, "accuracy", "mAP50-95"), "{:.4f} mAP50-95", "accuracy not measured"
-)  # fmt: skip
+)
 _PARITY = _Quality(
-    "Parity with float", "SNR, dB", lambda e: worst_snr(e.receipt.measurements), "{:.1f} dB", "parity not measured",
+    "Parity with float",
+    "SNR, dB",
+    lambda e: worst_snr(e.receipt.measurements),
+    "{:.1f} dB",
+    "parity not measured",
     ceiling=_SNR_CEILING,
-)  # fmt: skip
+)
 _DIVERGENCE = _Quality(
-    "Divergence from float", "KL, nats a token", lambda e: _one(e, "accuracy", "KL divergence"), "{:.4f} nats",
-    "divergence not measured", "Down and to the left is better.", "writing a token, median ms",
-)  # fmt: skip
+    "Divergence from float",
+    "KL, nats a token",
+    lambda e: _one(e, "accuracy", "KL divergence"),
+    "{:.4f} nats",
+    "divergence not measured",
+    "Down and to the left is better.",
+    "writing a token, median ms",
+)
 
 
 def quality_figures(rows: Sequence[Row], short: dict[str, str]) -> list[Figure]:
@@ -80,9 +89,7 @@ def quality_figures(rows: Sequence[Row], short: dict[str, str]) -> list[Figure]:
 
 def _nothing_measured(rows: Sequence[Row]) -> Figure:
     commands = tuple(profile_command(row.evidence) for row in rows)
-    return Figure(
-        "Quality against latency", (), "No package was measured on a device yet. To measure:", commands
-    )
+    return Figure("Quality against latency", (), "No package was measured on a device yet. To measure:", commands)
 
 
 def _kind(rows: Sequence[Row]) -> _Quality:
@@ -124,8 +131,13 @@ def _point(row: Row, time: Measurement, quality: Measurement, kind: _Quality) ->
     return Point(
         (stem, f"{manifest.target} {manifest.precision}"),
         f"{manifest.name}: {kind.shown.format(quality.value)}, {time.value:.2f} ms, {size / 1e6:.2f} MB",
-        time.value, min(quality.value, kind.ceiling), size, row.number, time.interval, quality.interval,
-    )  # fmt: skip
+        time.value,
+        min(quality.value, kind.ceiling),
+        size,
+        row.number,
+        time.interval,
+        quality.interval,
+    )
 
 
 def launch_figures(row: Row, short: dict[str, str]) -> list[Figure]:
@@ -139,8 +151,7 @@ def launch_figures(row: Row, short: dict[str, str]) -> list[Figure]:
 
 def _launches(row: Row, measured: Measured, device: str) -> Figure:
     found = [
-        Strip([1e3 * s for s in x.samples_s["run"]], str(x.host.get("warning", "")))
-        for x in measured.result.launches
+        Strip([1e3 * s for s in x.samples_s["run"]], str(x.host.get("warning", ""))) for x in measured.result.launches
     ]
     low, high = (1e3 * v for v in measured.result.run.interval)
     name = row.evidence.manifest.name
@@ -148,15 +159,14 @@ def _launches(row: Row, measured: Measured, device: str) -> Figure:
         f"Latency of {name} on {measured.label}, a row for each of {len(found)} launches; "
         f"95 % interval of the median {low:.2f} to {high:.2f} ms"
     )
-    drawn = tuple(
-        strips(found, (low, high), row.number, "engine alone, ms", label, w) for w in (HALF, NARROW)
-    )
+    drawn = tuple(strips(found, (low, high), row.number, "engine alone, ms", label, w) for w in (HALF, NARROW))
     return Figure(f"{name} on {device}", drawn)
 
 
 def _one(evidence: Evidence, group: str, name: str, device: str | None = None) -> Measurement | None:
-    return _first(m for m in evidence.receipt.measurements
-                  if (m.group, m.name) == (group, name) and device in (None, m.device))  # fmt: skip
+    return _first(
+        m for m in evidence.receipt.measurements if (m.group, m.name) == (group, name) and device in (None, m.device)
+    )
 
 
 def _first(found: Iterable[Measurement]) -> Measurement | None:

@@ -138,9 +138,7 @@ def _devices(found: Sequence[Evidence], short: dict[str, str]) -> list[DeviceCar
     stored: dict[str, list[Measured]] = {}
     for measured in (m for e in found for m in e.measured):
         stored.setdefault(measured.label, []).append(measured)
-    return [
-        DeviceCard(name, _device_facts(label, stored.get(label, []))) for label, name in short.items()
-    ]
+    return [DeviceCard(name, _device_facts(label, stored.get(label, []))) for label, name in short.items()]
 
 
 def _device_facts(label: str, found: Sequence[Measured]) -> list[Fact]:
@@ -228,11 +226,9 @@ def _detail(row: Row) -> Detail:
         Fact("backend", str(toolchain.get("backend", ""))),
         *[Fact(str(k), str(v)) for k, v in sorted(_mapping(toolchain.get("versions")).items())],
         *[Fact(str(k).replace("_", " "), _plain(v)) for k, v in sorted(_mapping(toolchain.get("settings")).items())],
-    ]  # fmt: skip
+    ]
     commands = list(dict.fromkeys(m.command for m in measured if m.command))
-    return Detail(
-        row, [f for f in known if f.value], tools, _search(evidence), list(measured), commands
-    )
+    return Detail(row, [f for f in known if f.value], tools, _search(evidence), list(measured), commands)
 
 
 def _search(evidence: Evidence) -> Search | None:
@@ -243,9 +239,7 @@ def _search(evidence: Evidence) -> Search | None:
         regions = [from_json(Region, s) for s in tried if s.get("kind") == "region"]
     except ValueError as error:
         name = evidence.manifest.name
-        raise IntegrityError(
-            f"The receipt of {name} is malformed", str(error), "convert again"
-        ) from error
+        raise IntegrityError(f"The receipt of {name} is malformed", str(error), "convert again") from error
     if not (ranges or steps or regions):  # jobs of AI Hub alone, say
         return None
     regions.sort(key=lambda r: -r.cost)

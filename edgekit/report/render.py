@@ -29,13 +29,10 @@ def render(page: Page) -> str:
     try:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
     except ImportError as error:
-        raise MissingError(
-            "HTML reports need jinja2", str(error), "pip install 'edgekit[report]'"
-        ) from error
+        raise MissingError("HTML reports need jinja2", str(error), "pip install 'edgekit[report]'") from error
     environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     script = (_HERE / "theme.js").read_text(encoding="utf-8")
     # Only this very script may run, and nothing may be fetched: a second wall behind autoescape.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

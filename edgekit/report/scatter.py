@@ -40,13 +40,19 @@ def scatter(points: Sequence[Point], x_title: str, y_title: str, label: str, wid
     y = Scale(y_low, y_high, height - _BOTTOM, _TOP + FONT)
     parts = [svg.text(0, FONT, y_title, "axis strong")]
     for value, name in zip(y_ticks, names):
-        parts += [svg.line(left, y(value), width - _RIGHT, y(value), "grid"),
-                  svg.text(left - 6, y(value) + 4, name, "axis", "end")]  # fmt: skip
+        parts += [
+            svg.line(left, y(value), width - _RIGHT, y(value), "grid"),
+            svg.text(left - 6, y(value) + 4, name, "axis", "end"),
+        ]
     for value in svg.ticks(0.0, x.high, 7 if width > 500 else 4):
-        parts += [svg.line(x(value), y.start, x(value), y.start + 5, "tick"),
-                  svg.text(x(value), y.start + 18, f"{value:g}", "axis", "middle")]  # fmt: skip
-    parts += [svg.line(left, y.start, width - _RIGHT, y.start, "tick"),
-              svg.text((left + width - _RIGHT) / 2, height - 8, x_title, "axis strong", "middle")]  # fmt: skip
+        parts += [
+            svg.line(x(value), y.start, x(value), y.start + 5, "tick"),
+            svg.text(x(value), y.start + 18, f"{value:g}", "axis", "middle"),
+        ]
+    parts += [
+        svg.line(left, y.start, width - _RIGHT, y.start, "tick"),
+        svg.text((left + width - _RIGHT) / 2, height - 8, x_title, "axis strong", "middle"),
+    ]
     largest = max(p.size for p in points) or 1.0
     radii = [max(math.sqrt(p.size / largest) * width * 0.035, 2.5) for p in points]
     labels = _place_labels(points, radii, x, y, width)
@@ -79,9 +85,7 @@ def _error_bar(x1: float, y1: float, x2: float, y2: float) -> str:
     )
 
 
-def _place_labels(
-    points: Sequence[Point], radii: Sequence[float], x: Scale, y: Scale, width: int
-) -> list[str]:
+def _place_labels(points: Sequence[Point], radii: Sequence[float], x: Scale, y: Scale, width: int) -> list[str]:
     """Each label where it covers least of the bubbles, the error bars and the labels before it."""
     taken: list[Box] = []
     for point, radius in zip(points, radii):
@@ -100,8 +104,10 @@ def _place_labels(
             key=lambda b: _cost(b, taken, width - 2, x.start + 2, y) + _gap(b, cx, cy, radius),
         )
         taken.append((box[0] - 4, box[1] - 2, box[2] + 4, box[3] + 4))
-        rows = [svg.text(box[0], box[1] + FONT + i * (FONT + 2) - 1, part, "label" if i else "label strong")
-                for i, part in enumerate(lines)]  # fmt: skip
+        rows = [
+            svg.text(box[0], box[1] + FONT + i * (FONT + 2) - 1, part, "label" if i else "label strong")
+            for i, part in enumerate(lines)
+        ]
         if _gap(box, cx, cy, radius) > 14:
             rows.append(_leader(box, cx, cy, radius))
         parts.append(svg.group(rows, point.title, f"c{point.colour % svg.COLOURS}"))
@@ -122,15 +128,9 @@ def _spots(cx: float, cy: float, radius: float, wide: float, high: float) -> lis
 
 
 def _cost(box: Box, taken: Sequence[Box], right: float, left: float, y: Scale) -> float:
-    outside = (
-        max(box[2] - right, 0)
-        + max(left - box[0], 0)
-        + max(y.end - box[1], 0)
-        + max(box[3] - y.start, 0)
-    )
+    outside = max(box[2] - right, 0) + max(left - box[0], 0) + max(y.end - box[1], 0) + max(box[3] - y.start, 0)
     covered = sum(
-        max(min(box[2], other[2]) - max(box[0], other[0]), 0)
-        * max(min(box[3], other[3]) - max(box[1], other[1]), 0)
+        max(min(box[2], other[2]) - max(box[0], other[0]), 0) * max(min(box[3], other[3]) - max(box[1], other[1]), 0)
         for other in taken
     )
     return outside * 1000 + covered * 3

@@ -24,12 +24,7 @@ class Strip:
 
 
 def strips(
-    launches: Sequence[Strip],
-    interval: tuple[float, float],
-    colour: int,
-    x_title: str,
-    label: str,
-    width: int,
+    launches: Sequence[Strip], interval: tuple[float, float], colour: int, x_title: str, label: str, width: int
 ) -> str:
     """A row a launch: dots are iterations, the box holds the middle half, its line is the median.
 
@@ -43,12 +38,12 @@ def strips(
     low, high = svg.padded([first, last, *interval], 0.06)
     x = Scale(max(low, 0.0), high, left, width - right)
     bottom = _TOP + _ROW * len(launches)
-    parts = [
-        svg.rect(x(interval[0]), _TOP, max(x(interval[1]) - x(interval[0]), 1), bottom - _TOP, "band")
-    ]
+    parts = [svg.rect(x(interval[0]), _TOP, max(x(interval[1]) - x(interval[0]), 1), bottom - _TOP, "band")]
     for value in svg.ticks(x.low, x.high, 8 if width > 500 else 4):
-        parts += [svg.line(x(value), _TOP, x(value), bottom + 5, "grid"),
-                  svg.text(x(value), bottom + 18, f"{value:g}", "axis", "middle")]  # fmt: skip
+        parts += [
+            svg.line(x(value), _TOP, x(value), bottom + 5, "grid"),
+            svg.text(x(value), bottom + 18, f"{value:g}", "axis", "middle"),
+        ]
     parts.append(svg.text((left + width - right) / 2, height - 6, x_title, "axis strong", "middle"))
     for number, strip in enumerate(launches):
         middle = _TOP + _ROW * (number + 0.5)

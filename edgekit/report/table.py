@@ -9,12 +9,7 @@ from typing import Literal
 from edgekit.receipt import Measurement, Provenance
 from edgekit.report.collect import Evidence
 
-TAGS = {
-    Provenance.MEASURED: "m",
-    Provenance.SIMULATED: "s",
-    Provenance.PUBLISHED: "p",
-    Provenance.ESTIMATED: "e",
-}
+TAGS = {Provenance.MEASURED: "m", Provenance.SIMULATED: "s", Provenance.PUBLISHED: "p", Provenance.ESTIMATED: "e"}
 _SAME = 200.0  # dB that parity writes when two runs agree to the last bit
 
 
@@ -64,60 +59,81 @@ class Row:
 _SIZES = (Column("size", "package", "Size", "MB", "all files of the package", "low", 1e-6),)
 _DETECTORS = (
     Column("size", "parameters", "Params", "M", "parameters in the package", "low", 1e-6),
-    Column("accuracy", "mAP50-95", "mAP50-95", "0–1", "COCO mean average precision, of the artefact itself",
-           "high", decimals=3),
-    Column("accuracy", "mAP50-95 drop", "Drop", "0–1", "mAP50-95 of the float original minus that of the package",
-           "low", decimals=4),
-    Column("parity", "SNR", "SNR", "dB", "signal to noise against the float original, of the worst output",
-           "high", decimals=1),
-)  # fmt: skip
+    Column(
+        "accuracy",
+        "mAP50-95",
+        "mAP50-95",
+        "0–1",
+        "COCO mean average precision, of the artefact itself",
+        "high",
+        decimals=3,
+    ),
+    Column(
+        "accuracy",
+        "mAP50-95 drop",
+        "Drop",
+        "0–1",
+        "mAP50-95 of the float original minus that of the package",
+        "low",
+        decimals=4,
+    ),
+    Column(
+        "parity",
+        "SNR",
+        "SNR",
+        "dB",
+        "signal to noise against the float original, of the worst output",
+        "high",
+        decimals=1,
+    ),
+)
 _TEXTS = (
-    Column("accuracy", "KL divergence", "KL", "nats", "divergence from the float original's predictions, a token",
-           "low", decimals=4),
+    Column(
+        "accuracy",
+        "KL divergence",
+        "KL",
+        "nats",
+        "divergence from the float original's predictions, a token",
+        "low",
+        decimals=4,
+    ),
     Column("accuracy", "perplexity", "Perplexity", "", "of the artefact itself on the text", "low", decimals=3),
-    Column("accuracy", "same top token", "Same top", "0–1", "how often float finds the same token likeliest",
-           "high", decimals=3),
-)  # fmt: skip
+    Column(
+        "accuracy",
+        "same top token",
+        "Same top",
+        "0–1",
+        "how often float finds the same token likeliest",
+        "high",
+        decimals=3,
+    ),
+)
 _LATENCIES = (
     Column("latency", "run median", "Median", "ms", "the engine alone, one image or token", "low"),
     Column("latency", "run p90", "p90", "ms", "nine of ten take less", "low"),
     Column("latency", "run p99", "p99", "ms", "99 of 100 take less", "low"),
 )
 _IMAGES = (
-    Column("latency", "total median", "Whole image", "ms",
-           "median with preparing the image and finishing the boxes", "low"),
-)  # fmt: skip
+    Column(
+        "latency", "total median", "Whole image", "ms", "median with preparing the image and finishing the boxes", "low"
+    ),
+)
 _SPEEDS = (
-    Column(
-        "speed",
-        "decode",
-        "Decode",
-        "tok/s",
-        "tokens written a second, with an empty context",
-        "high",
-        1.0,
-        1,
-    ),
-    Column(
-        "speed", "decode, full context", "Full", "tok/s", "the same with a full context", "high", 1.0, 1
-    ),
+    Column("speed", "decode", "Decode", "tok/s", "tokens written a second, with an empty context", "high", 1.0, 1),
+    Column("speed", "decode, full context", "Full", "tok/s", "the same with a full context", "high", 1.0, 1),
     Column("speed", "prompt", "Prompt", "tok/s", "tokens of a prompt read a second", "high", 1.0, 1),
 )
 _LOADS = (
     Column("latency", "cold load", "Cold", "ms", "opening the package, files not in the page cache", "low"),
     Column("latency", "warm load", "Warm", "ms", "opening the package again", "low"),
     Column("memory", "peak", "Memory", "MB", "peak resident memory of the whole process", "low", 1e-6, 1),
-)  # fmt: skip
+)
 
 
 def package_columns(found: Sequence[Evidence]) -> tuple[Column, ...]:
     """What is asked of packages: of detectors, language models, or both."""
     tasks = {e.manifest.task for e in found}
-    return (
-        *_SIZES,
-        *(_DETECTORS if "detection" in tasks else ()),
-        *(_TEXTS if "text-generation" in tasks else ()),
-    )
+    return (*_SIZES, *(_DETECTORS if "detection" in tasks else ()), *(_TEXTS if "text-generation" in tasks else ()))
 
 
 def device_columns(found: Sequence[Evidence]) -> tuple[Column, ...]:
@@ -158,10 +174,8 @@ def _find(measured: Sequence[Measurement], column: Column, device: str | None) -
     if column.group == "parity":
         return worst_snr(measured)
     return next(
-        (m for m in measured
-         if (m.group, m.name) == (column.group, column.name) and device in (None, m.device)),
-        None,
-    )  # fmt: skip
+        (m for m in measured if (m.group, m.name) == (column.group, column.name) and device in (None, m.device)), None
+    )
 
 
 def _cell(column: Column, found: Measurement | None) -> Cell:
@@ -185,10 +199,7 @@ def _number(value: float, column: Column) -> str:
 
 def _title(column: Column, found: Measurement) -> str:
     name = found.name if column.group == "parity" else column.explain
-    parts = [
-        f"{name}: {found.value:.6g} {found.unit if found.unit != '1' else ''}".strip(),
-        found.provenance,
-    ]
+    parts = [f"{name}: {found.value:.6g} {found.unit if found.unit != '1' else ''}".strip(), found.provenance]
     if found.samples > 1:
         parts.append(f"{found.samples} samples")
     return "; ".join([*parts, *filter(None, (found.device, found.note, found.command))])

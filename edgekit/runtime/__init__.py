@@ -26,14 +26,10 @@ from edgekit.runtime.generator import LanguageModel
 from edgekit.runtime.tokens import Tokens
 from edgekit.spec import TextSpec
 
-__all__ = [
-    "Detection", "Detector", "EngineOptions", "LanguageModel", "Session", "load", "load_text", "open_session",
-]  # fmt: skip
+__all__ = ["Detection", "Detector", "EngineOptions", "LanguageModel", "Session", "load", "load_text", "open_session"]
 
 
-def load(
-    path: str | os.PathLike[str] | Package, threads: int | None = None, simulate: bool = False
-) -> Any:
+def load(path: str | os.PathLike[str] | Package, threads: int | None = None, simulate: bool = False) -> Any:
     """A Detector or a LanguageModel from a package folder or `.edgepkg` file; every file is checked
     first.
 
@@ -69,9 +65,10 @@ def open_session(package: Package, options: EngineOptions | None = None) -> Any:
     options = options or EngineOptions()
     if options.simulate and not package.manifest.engine.chips:
         raise UsageError(
-            f"{package.path.name} is not for a Snapdragon", f"its engine {package.manifest.engine.name} runs it here",
+            f"{package.path.name} is not for a Snapdragon",
+            f"its engine {package.manifest.engine.name} runs it here",
             "leave the simulator out",
-        )  # fmt: skip
+        )
     package.receipt()  # the one written for this manifest, else somebody changed either
     name = package.manifest.engine.name
     for entry in entry_points(group="edgekit.engines", name=name):
@@ -79,5 +76,6 @@ def open_session(package: Package, options: EngineOptions | None = None) -> Any:
         return engine.open(package, options)
     raise MissingError(
         f"This package needs the engine {name}, which this edgekit does not have",
-        "", "install the extension that provides it, or convert for another target",
-    )  # fmt: skip
+        "",
+        "install the extension that provides it, or convert for another target",
+    )

@@ -17,13 +17,9 @@ def default_threads() -> int:
     big ones of a big.LITTLE chip, and no more than a container's CPU quota grants."""
     chosen = settings.get("threads").value
     if chosen:
-        if not (
-            chosen.isdecimal() and chosen.isascii() and len(chosen) < 6 and 0 < int(chosen) <= MOST
-        ):
+        if not (chosen.isdecimal() and chosen.isascii() and len(chosen) < 6 and 0 < int(chosen) <= MOST):
             raise UsageError(
-                f"The setting threads is {chosen:.40}",
-                "",
-                f"set EDGEKIT_THREADS to a number from 1 to {MOST}",
+                f"The setting threads is {chosen:.40}", "", f"set EDGEKIT_THREADS to a number from 1 to {MOST}"
             )
         return int(chosen)
     allowed = allowed_cores()

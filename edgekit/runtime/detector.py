@@ -51,17 +51,28 @@ class Detector:
         ]
 
     def arrays(
-        self, image: Image, score_threshold: float | None = None, iou_threshold: float | None = None,
-        max_detections: int | None = None, class_agnostic: bool = False, multi_label: bool = False,
-    ) -> tuple[Array, Array, Array]:  # fmt: skip
+        self,
+        image: Image,
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+        max_detections: int | None = None,
+        class_agnostic: bool = False,
+        multi_label: bool = False,
+    ) -> tuple[Array, Array, Array]:
         """As `__call__`, as arrays: boxes float32 (K, 4), scores float32 (K,), classes int (K,)."""
         pixels = image if isinstance(image, np.ndarray) else read_image(image)
         placement = self.prepare(pixels)
         self.outputs = self.run()
         return self.postprocess(
-            self.outputs, placement, (pixels.shape[0], pixels.shape[1]), score_threshold, iou_threshold,
-            max_detections, class_agnostic, multi_label,
-        )  # fmt: skip
+            self.outputs,
+            placement,
+            (pixels.shape[0], pixels.shape[1]),
+            score_threshold,
+            iou_threshold,
+            max_detections,
+            class_agnostic,
+            multi_label,
+        )
 
     def run(self) -> dict[str, Array]:
         """The graph's outputs for the prepared image, as float32 where it gives integers."""
@@ -75,10 +86,16 @@ class Detector:
         return {**outputs, **real}
 
     def postprocess(
-        self, outputs: dict[str, Array], placement: Placement, image_size: tuple[int, int],
-        score_threshold: float | None = None, iou_threshold: float | None = None,
-        max_detections: int | None = None, class_agnostic: bool = False, multi_label: bool = False,
-    ) -> tuple[Array, Array, Array]:  # fmt: skip
+        self,
+        outputs: dict[str, Array],
+        placement: Placement,
+        image_size: tuple[int, int],
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+        max_detections: int | None = None,
+        class_agnostic: bool = False,
+        multi_label: bool = False,
+    ) -> tuple[Array, Array, Array]:
         """From the graph's outputs to detections in pixels of the image (height, width)."""
         spec = self.spec
         threshold = spec.score_threshold if score_threshold is None else score_threshold

@@ -76,9 +76,7 @@ def request(spec: TextSpec, options: Mapping[str, Any]) -> Request:
     given = {k: v for k, v in options.items() if v is not None}
     named = {f.name: given.pop(f.name) for f in fields(Sampling) if f.name in given}
     own = spec.sampling
-    if (
-        named.get("temperature") == 0
-    ):  # who asks for greedy means the likeliest token, whatever the file adds
+    if named.get("temperature") == 0:  # who asks for greedy means the likeliest token, whatever the file adds
         own = Sampling()
     sampling = replace(own, **{k: _number(k, v) for k, v in named.items()})
     check_sampling(sampling)
@@ -88,9 +86,7 @@ def request(spec: TextSpec, options: Mapping[str, Any]) -> Request:
     given["schema"] = _compact(schema) if schema else ""
     unknown = given.keys() - {f.name for f in fields(Request)}
     if unknown:
-        raise UsageError(
-            f"There is no option {sorted(unknown)[0]}", "", "see help(LanguageModel.generate)"
-        )
+        raise UsageError(f"There is no option {sorted(unknown)[0]}", "", "see help(LanguageModel.generate)")
     for name, highest in (("max_tokens", _TOKENS), ("seed", _SEED), ("logprobs", _ALTERNATIVES)):
         if name in given:
             _check_whole(name, given[name], highest)
@@ -101,35 +97,26 @@ def request(spec: TextSpec, options: Mapping[str, Any]) -> Request:
         raise UsageError(f"There is no overflow {asked.overflow}", "", f"use {', '.join(_OVERFLOW)}")
     if asked.schema and asked.sampling.min_p:
         raise UsageError(
-            "min_p and a schema do not go together", "the engine samples where a schema constrains it",
-            "use top_p",
-        )  # fmt: skip
+            "min_p and a schema do not go together", "the engine samples where a schema constrains it", "use top_p"
+        )
     return asked
 
 
 def _check_whole(name: str, value: Any, highest: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= highest:
-        shown = (
-            f"{value!r:.60}" if not isinstance(value, int) or abs(value) < 2**200 else "of many digits"
-        )
-        raise UsageError(
-            f"{name} {shown} is no whole number from 0 to {highest}", "", "pass one, or leave it out"
-        )
+        shown = f"{value!r:.60}" if not isinstance(value, int) or abs(value) < 2**200 else "of many digits"
+        raise UsageError(f"{name} {shown} is no whole number from 0 to {highest}", "", "pass one, or leave it out")
 
 
 def _stops(stop: Any) -> tuple[str, ...]:
-    stops = (
-        (stop,)
-        if isinstance(stop, str)
-        else tuple(stop)
-        if isinstance(stop, (list, tuple))
-        else (stop,)
-    )
+    stops = (stop,) if isinstance(stop, str) else tuple(stop) if isinstance(stop, (list, tuple)) else (stop,)
     if not all(isinstance(s, str) for s in stops):
         raise UsageError(f"stop {stop!r:.60} is no text and no list of texts")
     if len(stops) > _STOPS or sum(map(len, stops)) > _STOP_LETTERS:
-        raise UsageError(f"stop has {len(stops)} texts of {sum(map(len, stops))} characters",
-                         f"each is looked for after every token: {_STOPS} texts of {_STOP_LETTERS} in all at most")  # fmt: skip
+        raise UsageError(
+            f"stop has {len(stops)} texts of {sum(map(len, stops))} characters",
+            f"each is looked for after every token: {_STOPS} texts of {_STOP_LETTERS} in all at most",
+        )
     return tuple(checked_text(s, "stop") for s in stops)
 
 
@@ -161,5 +148,6 @@ def scores(logits: Array, token: int, count: int, tokens: Tokens) -> TokenScore:
     def name(i: int) -> str:
         return tokens[i].decode("utf-8", "replace")
 
-    return TokenScore(token, name(token), float(values[token]),
-                      tuple((int(i), name(int(i)), float(values[i])) for i in best))  # fmt: skip
+    return TokenScore(
+        token, name(token), float(values[token]), tuple((int(i), name(int(i)), float(values[i])) for i in best)
+    )

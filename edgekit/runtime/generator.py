@@ -107,9 +107,10 @@ class LanguageModel:
         asked = request(self.spec, options)
         if not self.spec.chat:
             raise UsageError(
-                "This model has no chat template", "it continues text, it was not trained to answer",
+                "This model has no chat template",
+                "it continues text, it was not trained to answer",
                 "use generate or stream",
-            )  # fmt: skip
+            )
         return self._run(fit_messages(self.session.tokenizer, self.spec, messages, asked), asked)
 
     def count(self, text: str) -> int:
@@ -174,8 +175,13 @@ class LanguageModel:
         """The engine masks and samples here: it alone knows which tokens the schema allows."""
         run = self._begin(prompt, asked)
         s, start = asked.sampling, time.perf_counter()
-        search = {"do_sample": s.temperature > 0, "temperature": s.temperature or 1.0, "top_k": s.top_k,
-                  "top_p": s.top_p, "repetition_penalty": s.repetition_penalty}  # fmt: skip
+        search = {
+            "do_sample": s.temperature > 0,
+            "temperature": s.temperature or 1.0,
+            "top_k": s.top_k,
+            "top_p": s.top_p,
+            "repetition_penalty": s.repetition_penalty,
+        }
         if asked.seed is not None:
             search["random_seed"] = asked.seed
         generator = self.session.constrained(prompt, "json_schema", asked.schema, search)
@@ -200,9 +206,7 @@ class LanguageModel:
     def _batch(self, prompts: list[list[int]], asked: Request) -> list[Generation]:
         stop = set(self.spec.stop)
         shortest = min((len(p) for p in prompts), default=0)
-        alone = (
-            asked.schema or asked.overflow == "shift" or len(prompts) < 2 or not self.session.batches
-        )
+        alone = asked.schema or asked.overflow == "shift" or len(prompts) < 2 or not self.session.batches
         if alone or any(stop & set(p[shortest:]) for p in prompts):  # the engine ends at such a token
             return [self._alone(p, asked) for p in prompts]
         start = time.perf_counter()
@@ -218,9 +222,7 @@ class LanguageModel:
             for row, run in enumerate(runs):
                 token = 0
                 if not batch.reading(row) and not run.why:
-                    token = run.sampler(
-                        logits[row], (run.prompt + run.tokens) if asked.penalises else ()
-                    )
+                    token = run.sampler(logits[row], (run.prompt + run.tokens) if asked.penalises else ())
                     run.take(token, logits[row], self.spec.stop, self.tokens)
                 chosen.append(token)
             position += 1
@@ -247,9 +249,8 @@ class LanguageModel:
 
     def _ended(self, run: _Running, read: int, prompt_s: float, decode_s: float) -> Generation:
         return Generation(
-            "".join(run.text), tuple(run.tokens), run.why, len(run.prompt), read, prompt_s, decode_s,
-            tuple(run.scores),
-        )  # fmt: skip
+            "".join(run.text), tuple(run.tokens), run.why, len(run.prompt), read, prompt_s, decode_s, tuple(run.scores)
+        )
 
     def close(self) -> None:
         self.session.close()

@@ -52,9 +52,10 @@ def _check_size(file: Path, data: bytes) -> tuple[int, int]:
     size = size_of(data)
     if size is None:
         raise DataError(
-            f"{file.name} is not an image that can be read", "it is no JPEG, PNG, BMP, WebP, GIF or TIFF",
+            f"{file.name} is not an image that can be read",
+            "it is no JPEG, PNG, BMP, WebP, GIF or TIFF",
             "use JPEG or PNG",
-        )  # fmt: skip
+        )
     _check_pixels(file, size, len(data))
     return size
 
@@ -62,9 +63,10 @@ def _check_size(file: Path, data: bytes) -> tuple[int, int]:
 def _check_pixels(file: Path, size: tuple[int, int], length: int) -> None:
     if size[0] * size[1] > _PIXELS + _PIXELS_A_BYTE * length:
         raise DataError(
-            f"{file.name} unfolds to {size[0]} x {size[1]} pixels", f"from {length} bytes: no photograph does",
+            f"{file.name} unfolds to {size[0]} x {size[1]} pixels",
+            f"from {length} bytes: no photograph does",
             "make it smaller, or pass the pixels as an array",
-        )  # fmt: skip
+        )
 
 
 def _read_with_pillow(file: Path, data: bytes) -> Array:
@@ -72,9 +74,10 @@ def _read_with_pillow(file: Path, data: bytes) -> Array:
         from PIL import Image
     except ImportError as error:
         raise MissingError(
-            "Reading image files needs OpenCV or Pillow", "neither is installed",
+            "Reading image files needs OpenCV or Pillow",
+            "neither is installed",
             "pip install pillow, or pass an HWC uint8 RGB array",
-        ) from error  # fmt: skip
+        ) from error
     try:
         with Image.open(io.BytesIO(data)) as image:
             _check_pixels(file, image.size, len(data))  # what this reader takes for the size
@@ -84,9 +87,7 @@ def _read_with_pillow(file: Path, data: bytes) -> Array:
                 stored = Image.fromarray((np.asarray(stored) >> 8).astype(np.uint8))
             return upright(np.asarray(stored.convert("RGB")), data)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{file.name} is not an image that can be read", str(error), "use JPEG or PNG"
-        ) from error
+        raise DataError(f"{file.name} is not an image that can be read", str(error), "use JPEG or PNG") from error
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,7 @@ def place(image_size: tuple[int, int], spec: ImageSpec) -> Placement:
     offset = (0, 0)
     if spec.resize == "letterbox":
         # the same rounding as the letterbox these detectors were trained with
-        offset = (
-            round((spec.width - new_width) / 2 - 0.1),
-            round((spec.height - new_height) / 2 - 0.1),
-        )
+        offset = (round((spec.width - new_width) / 2 - 0.1), round((spec.height - new_height) / 2 - 0.1))
     return Placement((scale, scale), offset, (new_width, new_height))
 
 
@@ -178,8 +176,9 @@ class Preprocessor:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
             raise DataError(
                 f"An image must be HWC uint8 RGB, found {image.dtype} {image.shape}",
-                "", "convert it: np.asarray(image.convert('RGB'))",
-            )  # fmt: skip
+                "",
+                "convert it: np.asarray(image.convert('RGB'))",
+            )
         placement = place((image.shape[0], image.shape[1]), self.spec)
         resized = resize(image, placement.size)
         if placement != self._placement:  # the padding of the last image still stands

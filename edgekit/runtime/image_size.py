@@ -40,9 +40,7 @@ def _jpeg(data: bytes) -> tuple[int, int] | None:
             at += 1
             continue
         marker = data[at + 1]
-        if (
-            marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD8
-        ):  # fill bytes, markers without a length
+        if marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD8:  # fill bytes, markers without a length
             at += 1 if marker == 0xFF else 2
             continue
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
@@ -74,7 +72,5 @@ def _tiff(data: bytes) -> tuple[int, int] | None:
     for entry in range(min(struct.unpack_from(order + "H", data, at)[0], 512)):
         tag, kind, _ = struct.unpack_from(order + "HHI", data, at + 2 + 12 * entry)
         if tag in (256, 257):
-            found[tag] = struct.unpack_from(
-                order + ("H" if kind == 3 else "I"), data, at + 10 + 12 * entry
-            )[0]
+            found[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, at + 10 + 12 * entry)[0]
     return (found[256], found[257]) if len(found) == 2 else None

@@ -9,9 +9,7 @@ from edgekit.runtime.engine import Array
 _BLOCK = 256  # pairs within a block are compared as one matrix: 256² fits a core's cache
 
 
-def suppress(
-    boxes: Array, scores: Array, classes: Array | None, iou_threshold: float, limit: int
-) -> Array:
+def suppress(boxes: Array, scores: Array, classes: Array | None, iou_threshold: float, limit: int) -> Array:
     """Indices of the boxes to keep, best score first, at most `limit`.
 
     boxes float32 (N, 4) as x1 y1 x2 y2; scores (N,); classes (N,), or None when boxes of
@@ -39,9 +37,7 @@ def suppress(
     return order[kept[:limit]]
 
 
-def _overlaps(
-    boxes: Array, areas: Array, labels: Array | None, a: Array, b: Array, threshold: float
-) -> Array:
+def _overlaps(boxes: Array, areas: Array, labels: Array | None, a: Array, b: Array, threshold: float) -> Array:
     """Boolean (len(a), len(b)): same class and IoU above the threshold."""
     low = np.maximum(boxes[a, None, :2], boxes[None, b, :2])
     high = np.minimum(boxes[a, None, 2:], boxes[None, b, 2:])

@@ -96,9 +96,10 @@ def _lens(engine: str) -> Lens:
         if look is not None:
             return look
     raise UsageError(
-        f"edgekit cannot look at single operators in the engine {engine}", "",
+        f"edgekit cannot look at single operators in the engine {engine}",
+        "",
         "use a package for another engine, or profile without --ops",
-    )  # fmt: skip
+    )
 
 
 def noise(tensor: TensorSpec) -> Array:
@@ -165,10 +166,7 @@ def _partitions(inside: Inside) -> list[dict[str, Any]]:
     """What one part of the engine runs in one go; milliseconds as for an operator."""
     sizes = Counter(o.partition for o in inside.operators)
     placed = {o.partition: o.placed for o in inside.operators}
-    return [
-        {"placed": placed[n], "operators": sizes[n], "milliseconds": inside.partition_ms[n]}
-        for n in sorted(sizes)
-    ]
+    return [{"placed": placed[n], "operators": sizes[n], "milliseconds": inside.partition_ms[n]} for n in sorted(sizes)]
 
 
 def main(arguments: list[str]) -> dict[str, Any]:

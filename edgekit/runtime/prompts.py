@@ -42,9 +42,7 @@ def fit_tokens(bos: list[int], encoded: list[int], spec: TextSpec, asked: Reques
     return bos + encoded[-max(room - answer, 1) :]
 
 
-def fit_messages(
-    tokenizer: Any, spec: TextSpec, messages: Sequence[Message], asked: Request
-) -> list[int]:
+def fit_messages(tokenizer: Any, spec: TextSpec, messages: Sequence[Message], asked: Request) -> list[int]:
     """The tokens of a conversation. With `truncate` and `shift` the oldest turns go, the system
     message and the last turn stay."""
     marks = tokenizer.special_tokens()
@@ -101,23 +99,15 @@ def chat_tokens(tokenizer: Any, messages: Sequence[Message], allow_special: bool
     stood_in = [{**m, "content": f"{secret}n{i}e"} for i, m in enumerate(messages)]
     found: list[int] = []  # a template may leave contents out, or use them twice
     for i, part in enumerate(re.split(f"{secret}n([0-9]+)e", tokenizer.render(stood_in))):
-        found += (
-            tokenizer.encode_plain(messages[int(part)]["content"]) if i % 2 else tokenizer.encode(part)
-        )
+        found += tokenizer.encode_plain(messages[int(part)]["content"]) if i % 2 else tokenizer.encode(part)
     return found
 
 
 def _checked(message: Any, marks: Collection[str]) -> Message:
-    if not isinstance(message, dict) or not all(
-        isinstance(message.get(k), str) for k in ("role", "content")
-    ):
-        raise UsageError(
-            "A message has a role and a content, both text", "", 'as {"role": "user", "content": "…"}'
-        )
+    if not isinstance(message, dict) or not all(isinstance(message.get(k), str) for k in ("role", "content")):
+        raise UsageError("A message has a role and a content, both text", "", 'as {"role": "user", "content": "…"}')
     if any(mark in message["role"] for mark in marks):
-        raise UsageError(
-            f"{message['role'][:40]!r} is no role", "it holds a special token", "use user or assistant"
-        )
+        raise UsageError(f"{message['role'][:40]!r} is no role", "it holds a special token", "use user or assistant")
     return {"role": message["role"], "content": message["content"]}
 
 

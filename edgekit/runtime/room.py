@@ -42,8 +42,6 @@ def at_most(wanted: int) -> int:
 def _free() -> int:
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
-            return (
-                next(int(line.split()[1]) for line in file if line.startswith("MemAvailable:")) * 1024
-            )
+            return next(int(line.split()[1]) for line in file if line.startswith("MemAvailable:")) * 1024
     except (OSError, StopIteration, ValueError):
         return 0

@@ -44,14 +44,10 @@ class Sampler:
             logits = penalised(logits, seen, s.repetition_penalty)
         if s.temperature == 0:
             return int(logits.argmax())
-        far = logits.astype(np.float64) - float(
-            logits.max()
-        )  # in float32 a low temperature leaves none
+        far = logits.astype(np.float64) - float(logits.max())  # in float32 a low temperature leaves none
         candidates = np.flatnonzero(far >= -_NEGLIGIBLE * s.temperature)
         if not len(candidates):
-            raise IntegrityError(
-                "The model in this package gives numbers that are none", "", "convert again"
-            )
+            raise IntegrityError("The model in this package gives numbers that are none", "", "convert again")
         scaled = far[candidates] / s.temperature
         order = np.argsort(-scaled, kind="stable")
         if s.top_k:

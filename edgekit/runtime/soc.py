@@ -34,12 +34,7 @@ def _sources() -> list[str]:
 def _android_property(name: str) -> str:
     try:
         done = subprocess.run(
-            ["getprop", name],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            encoding="utf-8",
-            errors="replace",
+            ["getprop", name], capture_output=True, text=True, timeout=5, encoding="utf-8", errors="replace"
         )
     except (OSError, subprocess.TimeoutExpired):  # not Android
         return ""

@@ -24,9 +24,10 @@ def checked_text(text: str, what: str) -> str:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise UsageError(
-            f"{what} holds half of a surrogate pair, which is no character", f"at position {error.start}",
+            f"{what} holds half of a surrogate pair, which is no character",
+            f"at position {error.start}",
             "pass UTF-8 text",
-        ) from error  # fmt: skip
+        ) from error
     return text
 
 
@@ -51,9 +52,7 @@ class Tokens:
         self._ends = np.frombuffer(content, "<u4", count, 12)
         self.special = np.frombuffer(content, np.uint8, count, 12 + 4 * count) == SPECIAL
         self._bytes = content[start:]
-        if count and (
-            self._ends[-1] != len(self._bytes) or (np.diff(self._ends.astype(np.int64)) < 0).any()
-        ):
+        if count and (self._ends[-1] != len(self._bytes) or (np.diff(self._ends.astype(np.int64)) < 0).any()):
             raise IntegrityError("The file of this package's tokens is malformed", "", "convert again")
 
     def __len__(self) -> int:

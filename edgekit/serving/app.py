@@ -49,8 +49,14 @@ class Server:
         middleware = [Middleware(Guard, local=local, origins=origins)]
         if origins:
             # A page may send what the clients of the protocol send; it may not send cookies, there are none.
-            middleware.append(Middleware(CORSMiddleware, allow_origins=[o.rstrip("/") for o in origins],
-                                         allow_methods=["GET", "POST"], allow_headers=["*"]))  # fmt: skip
+            middleware.append(
+                Middleware(
+                    CORSMiddleware,
+                    allow_origins=[o.rstrip("/") for o in origins],
+                    allow_methods=["GET", "POST"],
+                    allow_headers=["*"],
+                )
+            )
         handlers = {HTTPException: _no_route, EdgekitError: _failed, Exception: _bug}
         return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
 
@@ -65,13 +71,24 @@ class Server:
         check_key(request.headers, self.key)
         name = request.path_params["name"]
         if name != self.name:
-            raise RequestError(f"There is no model {name[:100]!r}", "", f"this server has {self.name}",
-                          param="model", status=404, code="model_not_found")  # fmt: skip
+            raise RequestError(
+                f"There is no model {name[:100]!r}",
+                "",
+                f"this server has {self.name}",
+                param="model",
+                status=404,
+                code="model_not_found",
+            )
         return JSONResponse(self._entry())
 
     def _entry(self) -> dict[str, Any]:
-        return {"id": self.name, "object": "model", "created": 0, "owned_by": "edgekit",
-                "context_length": self.model.context_length}  # fmt: skip
+        return {
+            "id": self.name,
+            "object": "model",
+            "created": 0,
+            "owned_by": "edgekit",
+            "context_length": self.model.context_length,
+        }
 
     async def chat(self, request: Request) -> Response:
         return await self._answer(request, chat=True)
@@ -136,8 +153,14 @@ class Bodies:
         finally:
             self._drop(body)
         if body.refused:
-            raise RequestError("Too many large requests are on their way", f"more than {_ARRIVING} bytes", "try again later",
-                          status=429, code="rate_limit_exceeded", wait=math.ceil(_ARRIVE))  # fmt: skip
+            raise RequestError(
+                "Too many large requests are on their way",
+                f"more than {_ARRIVING} bytes",
+                "try again later",
+                status=429,
+                code="rate_limit_exceeded",
+                wait=math.ceil(_ARRIVE),
+            )
         raise RequestError(f"The request took more than {_ARRIVE:g} seconds to arrive", status=408)
 
     def _take(self, body: _Body, chunk: bytes) -> None:
@@ -179,14 +202,9 @@ class Events:
 
     async def _send(self, send: Send) -> None:
         with contextlib.suppress(OSError, TimeoutError):  # the client left, or does not read
-            await _within(
-                _TAKE, send({"type": "http.response.start", "status": 200, "headers": _EVENTS})
-            )
+            await _within(_TAKE, send({"type": "http.response.start", "status": 200, "headers": _EVENTS}))
             async for text in self._texts():
-                await _within(
-                    _TAKE,
-                    send({"type": "http.response.body", "body": text.encode(), "more_body": True}),
-                )
+                await _within(_TAKE, send({"type": "http.response.body", "body": text.encode(), "more_body": True}))
             await _within(_TAKE, send({"type": "http.response.body", "body": b""}))
 
     async def _texts(self) -> AsyncIterator[str]:

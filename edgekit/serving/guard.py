@@ -47,17 +47,24 @@ class Guard:
     def _check(self, headers: Headers, method: str) -> None:
         host = headers.get("host", "")
         if self._local and not is_loopback(_name(host)):
-            raise RequestError(f"This server does not answer to the host {host[:100]!r}", "it is bound to this machine",
-                          "use its own address", param="host")  # fmt: skip
+            raise RequestError(
+                f"This server does not answer to the host {host[:100]!r}",
+                "it is bound to this machine",
+                "use its own address",
+                param="host",
+            )
         origin = headers.get("origin")
         if origin is not None and not self._may(origin.lower(), host.lower()):
-            raise RequestError(f"A page of {origin[:100]!r} may not ask this server", "",
-                          "start it with --cors-origin if it may", param="origin", status=403)  # fmt: skip
+            raise RequestError(
+                f"A page of {origin[:100]!r} may not ask this server",
+                "",
+                "start it with --cors-origin if it may",
+                param="origin",
+                status=403,
+            )
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if method == "POST" and kind != "application/json":
-            raise RequestError(
-                f"The content type {kind[:100]!r} is not application/json", param="content-type"
-            )
+            raise RequestError(f"The content type {kind[:100]!r} is not application/json", param="content-type")
 
     def _may(self, origin: str, host: str) -> bool:
         if "*" in self._origins or origin in self._origins:
@@ -75,8 +82,7 @@ def check_key(headers: Headers, key: str) -> None:
     """Raises RequestError when `key` is asked for and not given."""
     scheme, _, given = headers.get("authorization", "").partition(" ")
     if key and not (
-        scheme.lower() == "bearer"
-        and hmac.compare_digest(given.strip().encode("latin-1"), key.encode("utf-8"))
+        scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), key.encode("utf-8"))
     ):
         raise RequestError("The key is missing or wrong", status=401, code="invalid_api_key")
 

@@ -18,8 +18,16 @@ from edgekit.serving.protocol import RequestError
 _BYTES, _NODES, _DEPTH = 64 * 2**10, 5_000, 32
 _COUNT = 4_096  # the most that a keyword which counts something may say
 _PATTERN, _REPEATS = 1_000, 10_000  # characters of a regular expression, and repetitions in it together
-_COUNTS = {"minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "minContains",
-           "maxContains"}  # fmt: skip
+_COUNTS = {
+    "minItems",
+    "maxItems",
+    "minLength",
+    "maxLength",
+    "minProperties",
+    "maxProperties",
+    "minContains",
+    "maxContains",
+}
 _PATTERNS = {"pattern", "whitespace_pattern"}
 _VALUES = {"const", "enum", "default", "example", "examples"}  # what is in them is no schema
 _REPETITION = re.compile(r"\{(\d*)(?:,(\d*))?\}")
@@ -32,13 +40,12 @@ def read_schema(content: bytes, where: str) -> dict[str, Any]:
     try:
         schema = msgspec.json.decode(content, type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise RequestError(
-            f"{where} is no JSON object that can be read", str(error), param=where
-        ) from error
+        raise RequestError(f"{where} is no JSON object that can be read", str(error), param=where) from error
     for number, (depth, name, value) in enumerate(_walk(schema)):
         if number > _NODES or depth > _DEPTH:
-            raise RequestError(f"{where} is too large",
-                          f"it may have {_NODES} values, {_DEPTH} of them in one another", param=where)  # fmt: skip
+            raise RequestError(
+                f"{where} is too large", f"it may have {_NODES} values, {_DEPTH} of them in one another", param=where
+            )
         if name in _COUNTS and isinstance(value, (int, float)) and value > _COUNT:
             raise RequestError(f"{where} has {name} above {_COUNT}", param=where)
         if name in _PATTERNS and isinstance(value, str):
@@ -71,6 +78,7 @@ def _check_pattern(pattern: str, where: str) -> None:
         product *= max(int(high or 0), int(low or 0), 1) if product <= _REPEATS else 1
     if len(pattern) > _PATTERN or product > _REPEATS:
         raise RequestError(
-            f"{where} has a pattern that is too large", f"{_PATTERN} characters and {_REPEATS} repetitions are the most",
+            f"{where} has a pattern that is too large",
+            f"{_PATTERN} characters and {_REPEATS} repetitions are the most",
             param=where,
-        )  # fmt: skip
+        )

@@ -26,10 +26,17 @@ def run(application: Any, model: Model, listening: socket.socket) -> None:
     files = connections.file_limit()
     room = connections.Room(connections.most_connections(files))
     config = uvicorn.Config(
-        application, http=partial(connections.Connection, room), ws="none", loop="asyncio",
-        backlog=connections.accepted_at_once(files), timeout_keep_alive=connections.KEEP_ALIVE,
-        log_level="warning", access_log=False, log_config=None, timeout_graceful_shutdown=5,
-    )  # fmt: skip
+        application,
+        http=partial(connections.Connection, room),
+        ws="none",
+        loop="asyncio",
+        backlog=connections.accepted_at_once(files),
+        timeout_keep_alive=connections.KEEP_ALIVE,
+        log_level="warning",
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=5,
+    )
     _Loop(config, model).run(sockets=[listening])
 
 

@@ -28,9 +28,8 @@ class Model:
     """`queue`: requests that may wait. `reading`: seconds for a template or a schema to be read."""
 
     def __init__(
-        self, package: str, threads: int | None = None, simulate: bool = False, *, queue: int = 16,
-        reading: float = 10,
-    ) -> None:  # fmt: skip
+        self, package: str, threads: int | None = None, simulate: bool = False, *, queue: int = 16, reading: float = 10
+    ) -> None:
         self._open = {"open": package, "threads": threads, "simulate": simulate}
         self.places, self.reading, self.context_length = 1 + queue, reading, 0
         self.taken, self.seconds = 0, 1.0  # places, and what the latest answer took
@@ -51,9 +50,7 @@ class Model:
                     raise from_dict(said["error"])
             except ChildError as error:
                 child.close()
-                raise DeviceError(
-                    "The model's process ended before it was ready", str(error)
-                ) from error
+                raise DeviceError("The model's process ended before it was ready", str(error)) from error
             except BaseException:  # Ctrl-C as well
                 child.close()
                 raise
@@ -64,8 +61,14 @@ class Model:
         """A place in the queue. Raises RequestError when there is none."""
         if self.taken >= self.places:
             wait = min(max(math.ceil(self.seconds * self.taken), 1), 60)
-            raise RequestError("Too many requests wait for this model", f"it takes {self.places - 1} beside the one it answers",
-                          "try again later", status=429, code="rate_limit_exceeded", wait=wait)  # fmt: skip
+            raise RequestError(
+                "Too many requests wait for this model",
+                f"it takes {self.places - 1} beside the one it answers",
+                "try again later",
+                status=429,
+                code="rate_limit_exceeded",
+                wait=wait,
+            )
         self.taken += 1
         self._number += 1
         return Turn(self, self._number)
@@ -115,12 +118,7 @@ class Turn:
         self._model.start()
         if self._cancelled:  # its client left while the model was opened
             return
-        question = {
-            "id": self._number,
-            "chat": asked.chat,
-            "subject": asked.subject,
-            "options": asked.options,
-        }
+        question = {"id": self._number, "chat": asked.chat, "subject": asked.subject, "options": asked.options}
         try:
             self._child = self._model.send(question)
         except ChildError as error:
@@ -163,12 +161,15 @@ class Turn:
         if self._model.closed:
             return RequestError("The server is ending", status=503)
         if self._stage == "response_format":
-            return RequestError(
-                "This schema takes more than it may", why, "ask for less", param=self._stage
-            )
+            return RequestError("This schema takes more than it may", why, "ask for less", param=self._stage)
         if self._stage in ("messages", "prompt"):
-            return RequestError(f"The model's process ended while it read {self._stage}", why,
-                           "shorten it, or use another package", status=500, param=self._stage)  # fmt: skip
+            return RequestError(
+                f"The model's process ended while it read {self._stage}",
+                why,
+                "shorten it, or use another package",
+                status=500,
+                param=self._stage,
+            )
         return DeviceError("The model's process ended", why, "try again")
 
     def _named(self, error: EdgekitError) -> EdgekitError:

@@ -17,9 +17,16 @@ class RequestError(UsageError):
     """A request that gets no answer. `param`: the field that is wrong; `wait`: seconds to try again after."""
 
     def __init__(
-        self, what: str, why: str = "", next: str = "", *, param: str | None = None, status: int = 400,
-        code: str | None = None, wait: int | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        what: str,
+        why: str = "",
+        next: str = "",
+        *,
+        param: str | None = None,
+        status: int = 400,
+        code: str | None = None,
+        wait: int | None = None,
+    ) -> None:
         super().__init__(what, why, next)
         self.param, self.status, self.code, self.wait = param, status, code, wait
 
@@ -81,12 +88,17 @@ class Answer:
         if not done.scores:
             return None
         if not self.chat:
-            return {"tokens": [text for text, _, _ in done.scores], "token_logprobs": [p for _, p, _ in done.scores],
-                    "top_logprobs": [{text: p for _, text, p in others} for _, _, others in done.scores]}  # fmt: skip
-        return {"content": [
-            {**_score(text, p), "top_logprobs": [_score(t, q) for _, t, q in others]}
-            for text, p, others in done.scores
-        ]}  # fmt: skip
+            return {
+                "tokens": [text for text, _, _ in done.scores],
+                "token_logprobs": [p for _, p, _ in done.scores],
+                "top_logprobs": [{text: p for _, text, p in others} for _, _, others in done.scores],
+            }
+        return {
+            "content": [
+                {**_score(text, p), "top_logprobs": [_score(t, q) for _, t, q in others]}
+                for text, p, others in done.scores
+            ]
+        }
 
 
 def _score(text: str, logprob: float) -> dict[str, Any]:
@@ -94,9 +106,12 @@ def _score(text: str, logprob: float) -> dict[str, Any]:
 
 
 def usage(done: Done) -> dict[str, Any]:
-    return {"prompt_tokens": done.prompt_tokens, "completion_tokens": done.tokens,
-            "total_tokens": done.prompt_tokens + done.tokens,
-            "prompt_tokens_details": {"cached_tokens": done.prompt_tokens - done.read}}  # fmt: skip
+    return {
+        "prompt_tokens": done.prompt_tokens,
+        "completion_tokens": done.tokens,
+        "total_tokens": done.prompt_tokens + done.tokens,
+        "prompt_tokens_details": {"cached_tokens": done.prompt_tokens - done.read},
+    }
 
 
 def event(data: Any) -> str:

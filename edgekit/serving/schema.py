@@ -125,15 +125,24 @@ class Asked:
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
 # Not supported; the values that ask for nothing.
 _NOTHING: dict[str, tuple[Any, ...]] = {
-    "n": (1,), "best_of": (1,), "frequency_penalty": (0,), "presence_penalty": (0,), "echo": (False,), "suffix": ("",),
-    "logit_bias": (b"{}",), "tools": (b"[]",), "tool_calls": (b"[]",), "annotations": (b"[]",), "audio": (),
-    "function_call": (), "refusal": ("",),
-}  # fmt: skip
+    "n": (1,),
+    "best_of": (1,),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "echo": (False,),
+    "suffix": ("",),
+    "logit_bias": (b"{}",),
+    "tools": (b"[]",),
+    "tool_calls": (b"[]",),
+    "annotations": (b"[]",),
+    "audio": (),
+    "function_call": (),
+    "refusal": ("",),
+}
 _CHAT, _COMPLETION = msgspec.json.Decoder(Chat), msgspec.json.Decoder(Completion)
 _MESSAGE = msgspec.json.Decoder(Message)
 _ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
-    re.DOTALL,
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
 _HALF = r"\ufffe"  # no character; stands for half of a surrogate pair while its field is looked for
 
@@ -163,9 +172,7 @@ def _asked(content: bytes, chat: bool) -> Asked:
     else:
         subject = asked.prompt if isinstance(asked.prompt, str) else asked.prompt[0]
     if not subject:
-        raise RequestError(
-            "prompt is empty", "", "give the model something to continue", param="prompt"
-        )
+        raise RequestError("prompt is empty", "", "give the model something to continue", param="prompt")
     totals = bool(asked.stream_options and asked.stream_options.include_usage)
     return Asked(chat, subject, _options(asked), bool(asked.stream), totals)
 
@@ -192,9 +199,7 @@ def _options(asked: Chat | Completion) -> dict[str, Any]:
         taken["stop"] = [asked.stop] if isinstance(asked.stop, str) else asked.stop
     if schema := _schema(asked.response_format):
         if asked.min_p:
-            raise RequestError(
-                "min_p and response_format do not go together", "", "use top_p", param="min_p"
-            )
+            raise RequestError("min_p and response_format do not go together", "", "use top_p", param="min_p")
         taken["schema"] = schema
     return taken
 
@@ -236,8 +241,9 @@ def _content(message: Message, where: str) -> str:
         raise RequestError(f"{where} has more than {_PARTS} parts", param=where)
     for i, part in enumerate(message.content):
         if part.type != "text" or part.text is None:
-            raise RequestError(f"{where}[{i}] is no text", "this is a language model without eyes or ears",
-                          param=f"{where}[{i}].type")  # fmt: skip
+            raise RequestError(
+                f"{where}[{i}] is no text", "this is a language model without eyes or ears", param=f"{where}[{i}].type"
+            )
     return "".join(part.text or "" for part in message.content)
 
 
@@ -246,24 +252,18 @@ def _check_nothing(asked: Struct, within: str = "") -> None:
         value = getattr(asked, name, None)
         value = bytes(value).replace(b" ", b"") if isinstance(value, Raw) else value
         if value is not None and value != b"null" and value not in nothing:
-            raise RequestError(
-                f"{within}{name} is not supported", "", "leave it out", param=within + name
-            )
+            raise RequestError(f"{within}{name} is not supported", "", "leave it out", param=within + name)
 
 
 def _refusal(error: msgspec.ValidationError, within: str = "") -> RequestError:
     why, _, path = str(error).rpartition(" - at `$")
     why, path = (why, path.rstrip("`")) if why else (str(error), "")
     where = (within + path).lstrip(".")
-    if missing := re.match(
-        r"Object (?:contains unknown|missing required) field `(.*)`", why, re.DOTALL
-    ):
+    if missing := re.match(r"Object (?:contains unknown|missing required) field `(.*)`", why, re.DOTALL):
         where = f"{where}.{missing[1][:100]}".lstrip(".")
         verb = "is missing" if "missing" in why.split("`")[0] else "is not supported"
         return RequestError(f"{where} {verb}", param=where)
-    return RequestError(
-        f"{where or 'The request'} is not as it should be", why[:300], param=where or None
-    )
+    return RequestError(f"{where or 'The request'} is not as it should be", why[:300], param=where or None)
 
 
 def _refuse_halves(content: bytes, chat: bool) -> None:
@@ -280,8 +280,9 @@ def _refuse_halves(content: bytes, chat: bool) -> None:
         raise _refusal(error) from error
     except (msgspec.MsgspecError, RecursionError):
         return
-    raise RequestError(f"{where or 'A text'} holds half of a surrogate pair", "it is no character, and no UTF-8",
-                  param=where)  # fmt: skip
+    raise RequestError(
+        f"{where or 'A text'} holds half of a surrogate pair", "it is no character, and no UTF-8", param=where
+    )
 
 
 def _holder(asked: Chat | Completion) -> str | None:

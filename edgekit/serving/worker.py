@@ -62,9 +62,7 @@ class Worker:
         llm, chat, options = self._llm, question["chat"], question["options"]
         assert llm is not None
         if options.get("schema"):
-            options["seed"] = (
-                options.get("seed", 0) % 2**31 if "seed" in options else None
-            )  # an int of C
+            options["seed"] = options.get("seed", 0) % 2**31 if "seed" in options else None  # an int of C
             yield {"stage": "response_format"}
             self._try_schema(llm, options)
         yield {"stage": "messages" if chat else "prompt"}
@@ -80,8 +78,15 @@ class Worker:
         done = llm.last
         assert done is not None
         scores = [(s.text, s.logprob, s.alternatives) for s in done.scores]
-        yield {"done": {"finish": done.finish, "tokens": len(done.tokens), "prompt_tokens": done.prompt_tokens,
-                        "read": done.read, "scores": scores}}  # fmt: skip
+        yield {
+            "done": {
+                "finish": done.finish,
+                "tokens": len(done.tokens),
+                "prompt_tokens": done.prompt_tokens,
+                "read": done.read,
+                "scores": scores,
+            }
+        }
 
     def _try_schema(self, llm: LanguageModel, options: dict[str, Any]) -> None:
         """Compiles the schema on its own: a prompt may take minutes to read, and this may not."""

@@ -86,14 +86,15 @@ def _restore(model: Any, tensors: Tensors, config: Any) -> None:
     if missing or ("lm_head.weight" in wanted and "lm_head.weight" not in state and not tied):
         raise SourceError(
             f"The checkpoint lacks {missing[0] if missing else 'lm_head.weight'}", "", "download or copy it again"
-        )  # fmt: skip
+        )
     try:
         model.load_state_dict(state, strict=False, assign=True)
     except RuntimeError as error:
         raise SourceError(
-            "The checkpoint's tensors do not fit its config.json", str(error).splitlines()[-1].strip()[:300],
+            "The checkpoint's tensors do not fit its config.json",
+            str(error).splitlines()[-1].strip()[:300],
             "check that config.json and the weights belong together",
-        ) from error  # fmt: skip
+        ) from error
     if tied:
         model.tie_weights()
 
@@ -102,6 +103,11 @@ def _small(config: Any) -> Any:
     """The same config with next to no weights: its buffers (rotary frequencies, which kinds of layers may
     have of their own) are those of the whole."""
     kinds = sorted(set(getattr(config, "layer_types", None) or ()))
-    small = {"num_hidden_layers": max(len(kinds), 1), "vocab_size": 8, "intermediate_size": 8,
-             "layer_types": kinds or None, "pad_token_id": None}  # fmt: skip
+    small = {
+        "num_hidden_layers": max(len(kinds), 1),
+        "vocab_size": 8,
+        "intermediate_size": 8,
+        "layer_types": kinds or None,
+        "pad_token_id": None,
+    }
     return type(config).from_dict({**config.to_dict(), **small})

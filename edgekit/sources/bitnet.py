@@ -36,10 +36,7 @@ def _ternary(name: str, layer: nn.Linear, tensors: Tensors, said: dict[str, Any]
     if stored.dtype == torch.uint8:
         if scale is None:
             scale = take(tensors, f"{name}.weight_scale")
-        if (
-            tuple(stored.shape) != (-(-layer.out_features // 4), layer.in_features)
-            or scale.numel() != 1
-        ):
+        if tuple(stored.shape) != (-(-layer.out_features // 4), layer.in_features) or scale.numel() != 1:
             raise _misfit(name, layer, stored)
         weight, value = unpacked(stored)[: layer.out_features], _scale(name, scale)
         # transformers' BitLinear divides by what it stores, AutoBitLinear multiplies
@@ -67,9 +64,10 @@ def _scale(name: str, stored: torch.Tensor) -> float:
     if not 0 < value < math.inf:
         found = f"{value:g}" if stored.numel() == 1 else f"of {tuple(stored.shape)}"
         raise SourceError(
-            f"{name}.weight_scale is no scale of a layer", f"it is {found}, and one number above 0 was expected",
+            f"{name}.weight_scale is no scale of a layer",
+            f"it is {found}, and one number above 0 was expected",
             "download or copy the checkpoint again",
-        )  # fmt: skip
+        )
     return value
 
 

@@ -26,18 +26,57 @@ _WHOLE = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
 _TEMPLATE = "chat_template.jinja"
 _LARGEST, _LARGEST_TEMPLATE = 2**28, 2**20  # bytes
 # Of config.json: what makes transformers look elsewhere, or load weights by code of another library.
-_ELSEWHERE = {"auto_map", "_name_or_path", "name_or_path", "transformers_weights", "configuration_files",
-              "custom_pipelines", "gguf_file", "base_model_name_or_path", "_commit_hash", "model_file",
-              "quantization_config", "compression_config", "sparsity_config"}  # fmt: skip
+_ELSEWHERE = {
+    "auto_map",
+    "_name_or_path",
+    "name_or_path",
+    "transformers_weights",
+    "configuration_files",
+    "custom_pipelines",
+    "gguf_file",
+    "base_model_name_or_path",
+    "_commit_hash",
+    "model_file",
+    "quantization_config",
+    "compression_config",
+    "sparsity_config",
+}
 # Of config.json besides what a family's own class declares: names from before transformers 5.
-_OLDER = {"model_type", "architectures", "torch_dtype", "dtype", "rope_scaling", "rope_theta", "text_config",
-          "tie_word_embeddings", "use_cache", "transformers_version"}  # fmt: skip
+_OLDER = {
+    "model_type",
+    "architectures",
+    "torch_dtype",
+    "dtype",
+    "rope_scaling",
+    "rope_theta",
+    "text_config",
+    "tie_word_embeddings",
+    "use_cache",
+    "transformers_version",
+}
 _TOKENIZER_TEXT = {
-    "tokenizer_class", "backend", "padding_side", "truncation_side", "errors", "chat_template", "bos_token", "eos_token",
-    "unk_token", "pad_token", "sep_token", "cls_token", "mask_token", "replace_additional_special_tokens",
-}  # fmt: skip
-_TOKENIZER_PARTS = {"additional_special_tokens", "extra_special_tokens", "added_tokens_decoder", "model_input_names",
-                    "model_specific_special_tokens"}  # fmt: skip
+    "tokenizer_class",
+    "backend",
+    "padding_side",
+    "truncation_side",
+    "errors",
+    "chat_template",
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "pad_token",
+    "sep_token",
+    "cls_token",
+    "mask_token",
+    "replace_additional_special_tokens",
+}
+_TOKENIZER_PARTS = {
+    "additional_special_tokens",
+    "extra_special_tokens",
+    "added_tokens_decoder",
+    "model_input_names",
+    "model_specific_special_tokens",
+}
 
 
 @contextlib.contextmanager
@@ -97,9 +136,10 @@ def plain_generation(settings: dict[str, Any]) -> dict[str, Any]:
     """A generation_config.json: numbers, switches and ids."""
     plain = (bool, int, float, type(None))
     return {
-        k: v for k, v in settings.items()
+        k: v
+        for k, v in settings.items()
         if k not in _ELSEWHERE and (isinstance(v, plain) or (isinstance(v, list) and all(type(i) is int for i in v)))
-    }  # fmt: skip
+    }
 
 
 def plain_settings(settings: dict[str, Any]) -> dict[str, Any]:
@@ -125,9 +165,7 @@ def _without_paths(value: Any) -> Any:
 
 
 def _is_path(value: Any) -> bool:
-    return isinstance(value, str) and (
-        "\\" in value or (len(value) > 1 and "/" in value and not value.startswith("<"))
-    )
+    return isinstance(value, str) and ("\\" in value or (len(value) > 1 and "/" in value and not value.startswith("<")))
 
 
 _SMALL: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -145,9 +183,7 @@ def _template(folder: Path) -> str | None:
         try:
             return decode(content)
         except ValueError as error:
-            raise SourceError(
-                f"{_TEMPLATE} of {folder.name} cannot be read: {error}", "", "copy it again"
-            ) from error
+            raise SourceError(f"{_TEMPLATE} of {folder.name} cannot be read: {error}", "", "copy it again") from error
     if (folder / "chat_template.json").is_file():
         text = json_of(contained(folder, "chat_template.json")).get("chat_template")
         return text if isinstance(text, str) else None
@@ -158,9 +194,7 @@ def _read(path: Path, largest: int) -> bytes:
     try:
         return read_bytes(path, largest)
     except ValueError as error:
-        raise SourceError(
-            f"{path.name} of {path.parent.name} cannot be read: {error}", "", "copy it again"
-        ) from error
+        raise SourceError(f"{path.name} of {path.parent.name} cannot be read: {error}", "", "copy it again") from error
 
 
 def _write(path: Path, value: Any) -> None:

@@ -12,8 +12,19 @@ from edgekit.errors import SourceError
 _POSITIONS = 2**26
 _PACKED = 32  # values that one stored element may hold: two bits in 64
 _LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
-_SIZES = ("hidden_size", "intermediate_size", "vocab_size", "num_attention_heads", "num_key_value_heads", "head_dim",
-          "n_embd", "n_head", "moe_intermediate_size", "num_experts", "num_local_experts")  # fmt: skip
+_SIZES = (
+    "hidden_size",
+    "intermediate_size",
+    "vocab_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "n_embd",
+    "n_head",
+    "moe_intermediate_size",
+    "num_experts",
+    "num_local_experts",
+)
 _HEADER = 100 * 2**20  # bytes, as safetensors itself has it
 
 
@@ -24,8 +35,11 @@ def check_bounds(config: dict[str, Any], shards: list[Path], name: str) -> None:
         count, held = _stored(shard)
         tensors, elements = tensors + count, elements + held
     for part in (config, *(v for k, v in config.items() if k == "text_config" and isinstance(v, dict))):
-        limits = {**dict.fromkeys(_LAYERS, tensors), **dict.fromkeys(_SIZES, _PACKED * elements),
-                  "max_position_embeddings": _POSITIONS}  # fmt: skip
+        limits = {
+            **dict.fromkeys(_LAYERS, tensors),
+            **dict.fromkeys(_SIZES, _PACKED * elements),
+            "max_position_embeddings": _POSITIONS,
+        }
         for key, limit in limits.items():
             value = part.get(key)
             if value is None:

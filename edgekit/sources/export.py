@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 
 def export(
-    module: torch.nn.Module | torch.export.ExportedProgram, inputs: tuple[torch.Tensor, ...],
-    name: str, output_names: tuple[str, ...] = (),
-) -> onnx.ModelProto:  # fmt: skip
+    module: torch.nn.Module | torch.export.ExportedProgram,
+    inputs: tuple[torch.Tensor, ...],
+    name: str,
+    output_names: tuple[str, ...] = (),
+) -> onnx.ModelProto:
     """Shapes are fixed to those of `inputs`. Raises SourceError naming the operator that has no
     ONNX form."""
     import torch
@@ -33,8 +35,7 @@ def export(
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            program = torch.onnx.export(module, inputs if isinstance(module, torch.nn.Module) else (),
-                                        **options)  # fmt: skip
+            program = torch.onnx.export(module, inputs if isinstance(module, torch.nn.Module) else (), **options)
     except Exception as error:  # the exporter's errors are many and share no base class
         raise SourceError(
             f"{name} cannot be exported to ONNX",

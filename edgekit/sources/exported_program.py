@@ -91,9 +91,7 @@ def _write_checked(file: Path, copy: Path) -> None:
             if _PICKLED.fullmatch(name):
                 raise _unsafe(file, f"{name} is a pickle, which runs what it names when it is loaded")
             if top != root or name in names or not _PLAIN.fullmatch(name):
-                raise _unsafe(
-                    file, f"it holds {ascii(entry.filename)[:80]}, which no exported model needs"
-                )
+                raise _unsafe(file, f"it holds {ascii(entry.filename)[:80]}, which no exported model needs")
             names[name] = entry
         for name, entry in names.items():
             content = archive.read(entry)
@@ -108,9 +106,10 @@ def _write_checked(file: Path, copy: Path) -> None:
 
 def _unsafe(file: Path, why: str) -> UnsafeSourceError:
     return UnsafeSourceError(
-        f"{file.name} holds more than a model, and edgekit ran nothing of it", why,
+        f"{file.name} holds more than a model, and edgekit ran nothing of it",
+        why,
         "export to ONNX where it was made, or save it again with torch.export.save from plain tensors",
-    )  # fmt: skip
+    )
 
 
 def _document(file: Path, content: bytes) -> dict[str, Any]:
@@ -172,10 +171,7 @@ def _check_tree(file: Path, text: Any) -> None:
             raise _unsafe(file, f"its arguments are of {ascii(node)[:80]}")
         if node.get("context") is not None:
             context = _tree(file, node["context"])
-            if not (
-                context is None
-                or (isinstance(context, list) and all(isinstance(k, (str, int)) for k in context))
-            ):
+            if not (context is None or (isinstance(context, list) and all(isinstance(k, (str, int)) for k in context))):
                 raise _unsafe(file, f"its arguments are of {ascii(node)[:80]}")
         pending += children
 
@@ -199,9 +195,7 @@ def _checked_inputs(file: Path, content: bytes) -> bytes:
             pending += item.values()
         elif isinstance(item, (list, tuple)):
             pending += item
-        elif isinstance(item, Inert) or not isinstance(
-            item, (torch.Tensor, int, float, str, type(None))
-        ):
+        elif isinstance(item, Inert) or not isinstance(item, (torch.Tensor, int, float, str, type(None))):
             raise _unsafe(file, f"its sample inputs hold {type(item).__name__}")
         if count > 100_000:
             raise SourceError(f"{file.name} has sample inputs without end", "", "save it again")
@@ -215,13 +209,12 @@ def _check_payload(file: Path, content: bytes, sizes: dict[str, int], config: st
     folder = config.rpartition("/")[0]
     for name, entry in (_document(file, content).get("config") or {}).items():
         if not isinstance(entry, dict) or entry.get("use_pickle"):
-            raise _unsafe(
-                file, f"{ascii(name)[:80]} is a pickle, which runs what it names when it is loaded"
-            )
+            raise _unsafe(file, f"{ascii(name)[:80]} is a pickle, which runs what it names when it is loaded")
         shape = [s.get("as_int") for s in (entry.get("tensor_meta") or {}).get("sizes") or ()]
         held = sizes.get(f"{folder}/{entry.get('path_name')}", -1)
         if held < 0 or not all(isinstance(n, int) and n >= 0 for n in shape) or math.prod(shape) > held:
             raise SourceError(
-                f"{file.name} is damaged", f"{ascii(name)[:80]} is larger than what the file holds of it",
+                f"{file.name} is damaged",
+                f"{ascii(name)[:80]} is larger than what the file holds of it",
                 "save it again",
-            )  # fmt: skip
+            )

@@ -13,11 +13,25 @@ from edgekit.errors import SourceError
 
 # By transformers' model_type; with settings that transformers computes with and the builder does not.
 FAMILIES: dict[str, tuple[str, ...]] = {
-    "bitnet": (), "ernie4_5": (), "gemma": (), "gemma2": (), "gemma3_text": (), "granite": (),
-    "granitemoehybrid": ("num_local_experts",), "hunyuan_v1_dense": (), "lfm2": ("conv_bias",), "llama": (), "mistral": (),
-    "nemotron": ("mlp_bias",), "olmo": ("clip_qkv",), "phi": ("qk_layernorm",), "phi3": (), "qwen2": (), "qwen3": (),
+    "bitnet": (),
+    "ernie4_5": (),
+    "gemma": (),
+    "gemma2": (),
+    "gemma3_text": (),
+    "granite": (),
+    "granitemoehybrid": ("num_local_experts",),
+    "hunyuan_v1_dense": (),
+    "lfm2": ("conv_bias",),
+    "llama": (),
+    "mistral": (),
+    "nemotron": ("mlp_bias",),
+    "olmo": ("clip_qkv",),
+    "phi": ("qk_layernorm",),
+    "phi3": (),
+    "qwen2": (),
+    "qwen3": (),
     "smollm3": (),
-}  # fmt: skip
+}
 _LAYERS = {"attention", "full_attention", "sliding_attention"}
 _CONVOLUTIONS = "lfm2"
 _MULTIPLE = 8  # of the size of a head, which the attention kernel wants
@@ -29,14 +43,16 @@ def check(config: Any, name: str) -> None:
     if config.model_type not in FAMILIES:
         raise SourceError(
             f"{name} is a {config.model_type} ({family}), which edgekit does not convert",
-            f"it converts {', '.join(sorted(FAMILIES))}", "pass a model of one of these families",
-        )  # fmt: skip
+            f"it converts {', '.join(sorted(FAMILIES))}",
+            "pass a model of one of these families",
+        )
     lacking = _lacking(config)
     if lacking:
         raise SourceError(
-            f"{name} is a {family} that edgekit does not convert", f"onnxruntime-genai {lacking}",
+            f"{name} is a {family} that edgekit does not convert",
+            f"onnxruntime-genai {lacking}",
             "pass another model of this family or of another one",
-        )  # fmt: skip
+        )
 
 
 def head_size(config: Any) -> int:

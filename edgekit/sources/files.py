@@ -42,9 +42,10 @@ def check_fetched(path: Path) -> None:
     with path.open("rb") as file:
         if file.read(len(_POINTER)) == _POINTER:
             raise SourceError(
-                f"{path.name} is not there itself: it is a pointer of Git LFS", "a clone without LFS leaves those",
+                f"{path.name} is not there itself: it is a pointer of Git LFS",
+                "a clone without LFS leaves those",
                 "fetch the files with `git lfs pull`, or download them",
-            )  # fmt: skip
+            )
 
 
 def contained(folder: Path, name: str) -> Path:
@@ -54,28 +55,19 @@ def contained(folder: Path, name: str) -> Path:
     cache, from `snapshots/REVISION` to `blobs`, stay inside.
     """
     path = PurePosixPath(name)
-    if (
-        path.is_absolute()
-        or ".." in path.parts
-        or "\\" in name
-        or "\0" in name
-        or Path(name).is_absolute()
-    ):
-        raise UnsafeSourceError(
-            f"{folder.name} names {ascii(name)[:120]}, outside its folder", "", _NEXT
-        )
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or Path(name).is_absolute():
+        raise UnsafeSourceError(f"{folder.name} names {ascii(name)[:120]}, outside its folder", "", _NEXT)
     try:
         root, real = folder.resolve(), (folder / name).resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a name too long, a link to itself
-        raise SourceError(
-            f"{ascii(name)[:120]} in {folder.name} cannot be used", str(error)[:200]
-        ) from error
+        raise SourceError(f"{ascii(name)[:120]} in {folder.name} cannot be used", str(error)[:200]) from error
     roots = [root, *([root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [])]
     if not any(real.is_relative_to(r) for r in roots):
         raise UnsafeSourceError(
-            f"{name} in {folder.name} is a link that leads out of the folder", "a model is read from its own files",
+            f"{name} in {folder.name} is a link that leads out of the folder",
+            "a model is read from its own files",
             _NEXT,
-        )  # fmt: skip
+        )
     return folder / name
 
 
@@ -88,18 +80,12 @@ def check_folder(folder: Path) -> None:
             path = Path(place, name)
             count += 1
             if count > _ENTRIES:
-                raise SourceError(
-                    f"{folder.name} holds more than {_ENTRIES} files",
-                    "",
-                    "pass the folder of one model",
-                )
+                raise SourceError(f"{folder.name} holds more than {_ENTRIES} files", "", "pass the folder of one model")
             if path.is_symlink():
                 contained(folder, path.relative_to(folder).as_posix())
             elif not path.is_file() and not path.is_dir():
                 raise SourceError(f"{name} in {folder.name} is no file", "", "remove it")
-        folders[:] = [
-            f for f in folders if not f.startswith(".")
-        ]  # .git and the like: nothing reads them
+        folders[:] = [f for f in folders if not f.startswith(".")]  # .git and the like: nothing reads them
 
 
 def json_of(path: Path, largest: int = 2**26) -> dict[str, Any]:
@@ -109,6 +95,4 @@ def json_of(path: Path, largest: int = 2**26) -> dict[str, Any]:
     try:
         return read_object(path, largest)
     except DocumentError as error:
-        raise SourceError(
-            f"{path.name} of {path.parent.name} cannot be read: {error}", "", "copy it again"
-        ) from error
+        raise SourceError(f"{path.name} of {path.parent.name} cannot be read: {error}", "", "copy it again") from error

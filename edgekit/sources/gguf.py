@@ -20,8 +20,13 @@ from edgekit.sources.files import combined_sha256, sha256
 from edgekit.sources.gguf_header import MAGIC, GgufFile, check_weights, parts_of, read_gguf
 from edgekit.sources.text import read_text_model
 
-_SAMPLING = {"temp": "temperature", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p",
-             "penalty_repeat": "repetition_penalty"}  # fmt: skip
+_SAMPLING = {
+    "temp": "temperature",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "penalty_repeat": "repetition_penalty",
+}
 
 
 class GgufSource:
@@ -56,20 +61,19 @@ class GgufSource:
             made.network.config.save_pretrained(folder)
             notes = write_tokenizer(file, folder)
             generation = _generation(file, end_tokens(file))
-            (folder / "generation_config.json").write_text(
-                json.dumps(generation, indent=1), encoding="utf-8"
-            )
+            (folder / "generation_config.json").write_text(json.dumps(generation, indent=1), encoding="utf-8")
             info = SourceInfo(
-                kind=self.name, name=file.name, sha256=_sha256(file), licence=_licence(file),
+                kind=self.name,
+                name=file.name,
+                sha256=_sha256(file),
+                licence=_licence(file),
                 bytes=sum(p.stat().st_size for p in file.paths),
                 layout=f"{file.metadata['general.architecture']}, {_commonest(file)}",
                 parameters=sum(file.tensors[n].elements for n in made.names),
                 notes=(*made.notes(file), *notes),
-            )  # fmt: skip
-            config = made.network.config
-            return read_text_model(
-                _name(file), file.paths[0], config, folder, info, options, into, made.native(file)
             )
+            config = made.network.config
+            return read_text_model(_name(file), file.paths[0], config, folder, info, options, into, made.native(file))
 
     def network(self, model: TextModel, dtype: str) -> Any:
         """Linear layers whose integers the file's blocks give exactly are `PackedLinear`."""
@@ -85,17 +89,13 @@ def _require() -> None:
         import transformers  # noqa: F401
     except ImportError as error:
         raise MissingError(
-            f"Reading a GGUF file needs {error.name}",
-            "it is not installed",
-            f"pip install {error.name}",
+            f"Reading a GGUF file needs {error.name}", "it is not installed", f"pip install {error.name}"
         ) from error
 
 
 def _name(file: GgufFile) -> str:
     """Of the file, without its number in a split; of the model where the file has a hash for a name."""
-    stem = re.sub(
-        r"-\d{5}-of-\d{5}$", "", file.paths[0].name.removesuffix(".gguf").removesuffix(".GGUF")
-    )
+    stem = re.sub(r"-\d{5}-of-\d{5}$", "", file.paths[0].name.removesuffix(".gguf").removesuffix(".GGUF"))
     stated = file.metadata.get("general.name")
     if stem.startswith("sha256-") and isinstance(stated, str) and stated.strip():
         return re.sub(r"[^\w.]+", "-", stated.strip())[:80].strip("-") or stem

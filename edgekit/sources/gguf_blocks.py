@@ -17,9 +17,7 @@ from edgekit.errors import SourceError
 from edgekit.layers.packed import Packed
 from edgekit.sources.gguf_header import Tensor
 
-_WIDEST = (
-    128  # block of onnxruntime's fast kernels; a wider one repeats its scale, with the same result
-)
+_WIDEST = 128  # block of onnxruntime's fast kernels; a wider one repeats its scale, with the same result
 _ROWS = 4096  # at a time, to bound what is held besides the result
 FLOATS = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
@@ -67,9 +65,13 @@ def packed(tensor: Tensor, order: Any = None) -> Packed:
         parts.append(_packed_rows(tensor, rows, layout))
     zeros = None if parts[0][2] is None else torch.cat([p[2] for p in parts])
     return Packed.of(
-        torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]), zeros, layout.bits,
-        tensor.shape[-1], exact=True,
-    )  # fmt: skip
+        torch.cat([p[0] for p in parts]),
+        torch.cat([p[1] for p in parts]),
+        zeros,
+        layout.bits,
+        tensor.shape[-1],
+        exact=True,
+    )
 
 
 def _packed_rows(tensor: Tensor, rows: np.ndarray[Any, Any], layout: _Layout) -> tuple[Any, Any, Any]:
@@ -84,9 +86,7 @@ def _packed_rows(tensor: Tensor, rows: np.ndarray[Any, Any], layout: _Layout) ->
     integers = _dequantise(tensor, blocks.reshape(len(rows), -1)) + layout.zero
     if integers.min() < 0 or integers.max() >= 2**layout.bits:
         raise SourceError(
-            f"{tensor.path.name} is damaged",
-            f"{tensor.name} holds no valid {tensor.kind}",
-            "download or copy it again",
+            f"{tensor.path.name} is damaged", f"{tensor.name} holds no valid {tensor.kind}", "download or copy it again"
         )
     _finite(tensor, scale)
     block = tensor.shape[-1] // scale.shape[1]
@@ -118,8 +118,9 @@ def _dequantise(tensor: Tensor, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, A
     except NotImplementedError as error:
         raise SourceError(
             f"{tensor.path.name} has weights in a format edgekit cannot read",
-            f"{tensor.name} is stored as {tensor.kind}", "take a file of another quantisation",
-        ) from error  # fmt: skip
+            f"{tensor.name} is stored as {tensor.kind}",
+            "take a file of another quantisation",
+        ) from error
 
 
 def _blocks(tensor: Tensor, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -134,9 +135,7 @@ def _half(blocks: np.ndarray[Any, Any], at: int) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(blocks[..., at : at + 2]).view(np.float16)[..., 0].astype(np.float32)
 
 
-def _zero_points(
-    scale: np.ndarray[Any, Any], minimum: np.ndarray[Any, Any], bits: int
-) -> np.ndarray[Any, Any]:
+def _zero_points(scale: np.ndarray[Any, Any], minimum: np.ndarray[Any, Any], bits: int) -> np.ndarray[Any, Any]:
     """The integers that ggml's `q * scale + minimum` would have as zero points, if it had any."""
     with np.errstate(all="ignore"):
         return np.nan_to_num(np.clip(np.round(-minimum / scale), 0, 2**bits - 1))
@@ -145,6 +144,7 @@ def _zero_points(
 def _finite(tensor: Tensor, numbers: np.ndarray[Any, Any]) -> None:
     if not np.isfinite(numbers).all():
         raise SourceError(
-            f"{tensor.path.name} is damaged", f"{tensor.name} holds infinities or values that are no numbers",
+            f"{tensor.path.name} is damaged",
+            f"{tensor.name} holds infinities or values that are no numbers",
             "download or copy it again",
-        )  # fmt: skip
+        )

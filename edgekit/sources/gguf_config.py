@@ -28,10 +28,7 @@ class Family:
     optional: tuple[tuple[str, str], ...] = ()
 
 
-_CAPS = (
-    ("attn_logit_softcapping", "attn_logit_softcapping"),
-    ("final_logit_softcapping", "final_logit_softcapping"),
-)
+_CAPS = (("attn_logit_softcapping", "attn_logit_softcapping"), ("final_logit_softcapping", "final_logit_softcapping"))
 FAMILIES = {
     "llama": Family("llama", "llama"),
     "qwen2": Family("qwen2", "qwen2"),
@@ -41,20 +38,39 @@ FAMILIES = {
     "gemma3": Family("gemma3_text", "gemma3", (), _CAPS[1:]),
     "phi3": Family("phi3", "phi3", (), (("attention.sliding_window", "sliding_window"),)),
     "smollm3": Family("smollm3", "llama"),
-    "granite": Family("granite", "llama", (
-        ("attention.scale", "attention_multiplier"), ("embedding_scale", "embedding_multiplier"),
-        ("residual_scale", "residual_multiplier"), ("logit_scale", "logits_scaling"),
-    )),
-}  # fmt: skip
+    "granite": Family(
+        "granite",
+        "llama",
+        (
+            ("attention.scale", "attention_multiplier"),
+            ("embedding_scale", "embedding_multiplier"),
+            ("residual_scale", "residual_multiplier"),
+            ("logit_scale", "logits_scaling"),
+        ),
+    ),
+}
 _INTEGERS = {
-    "max_position_embeddings", "num_hidden_layers", "intermediate_size", "hidden_size", "head_dim",
-    "num_attention_heads", "num_key_value_heads", "sliding_window",
-}  # fmt: skip
+    "max_position_embeddings",
+    "num_hidden_layers",
+    "intermediate_size",
+    "hidden_size",
+    "head_dim",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "sliding_window",
+}
 # Stated by every converter, and of no effect on what is computed here or read elsewhere.
 _KNOWN = {
-    "vocab_size", "attention.key_length", "attention.value_length", "rope.dimension_count", "rope.freq_base",
-    "rope.freq_base_swa", "rope.scale_linear", "attention.sliding_window_pattern", "attention.causal",
-}  # fmt: skip
+    "vocab_size",
+    "attention.key_length",
+    "attention.value_length",
+    "rope.dimension_count",
+    "rope.freq_base",
+    "rope.freq_base_swa",
+    "rope.scale_linear",
+    "attention.sliding_window_pattern",
+    "attention.causal",
+}
 
 
 def read_family(file: GgufFile) -> Family:
@@ -85,9 +101,10 @@ def read_config(file: GgufFile) -> tuple[Any, list[str]]:
     except Exception as error:  # the library raises whatever its validators do
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise SourceError(
-            f"The metadata of {file.name} describe no {family.kind} model", said[0][:300],
+            f"The metadata of {file.name} describe no {family.kind} model",
+            said[0][:300],
             "take the file from where the model was published",
-        ) from error  # fmt: skip
+        ) from error
     prefix = f"{file.metadata['general.architecture']}."
     left = [k for k in file.metadata if k.startswith(prefix) and k[len(prefix) :] not in used]
     return config, [k for k in left if not k.startswith(f"{prefix}rope.scaling.")]
@@ -98,24 +115,28 @@ def _settings(file: GgufFile, family: Family) -> tuple[dict[str, Any], set[str]]
     from transformers.integrations import GGUF_CONFIG_MAPPING
 
     table = {k: v for k, v in GGUF_CONFIG_MAPPING[family.like].items() if isinstance(v, str)}
-    table |= {
-        "feed_forward_length": "intermediate_size",
-        **dict(family.optional),
-        **dict(family.required),
-    }
+    table |= {"feed_forward_length": "intermediate_size", **dict(family.optional), **dict(family.required)}
     settings: dict[str, Any] = {}
     for key, name in table.items():
         value = _value(file, key)
         if value is not None and name not in ("vocab_size", "rope_theta", "head_dim"):
             settings[name] = checked(file, key, value, name in _INTEGERS)
-    needed = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads",
-              "max_position_embeddings", "rms_norm_eps", *(n for _, n in family.required))  # fmt: skip
+    needed = (
+        "num_hidden_layers",
+        "hidden_size",
+        "intermediate_size",
+        "num_attention_heads",
+        "max_position_embeddings",
+        "rms_norm_eps",
+        *(n for _, n in family.required),
+    )
     missing = [next(k for k, v in table.items() if v == n) for n in needed if n not in settings]
     if missing:
         raise SourceError(
-            f"{file.name} does not say what its model is", f"{', '.join(missing)} missing from its metadata",
+            f"{file.name} does not say what its model is",
+            f"{', '.join(missing)} missing from its metadata",
             "take the file from where the model was published",
-        )  # fmt: skip
+        )
     # Files of before grouped attention leave it out, and transformers' permutation needs it.
     settings.setdefault("num_key_value_heads", settings["num_attention_heads"])
     settings["head_dim"] = _head_size(file, settings)
@@ -128,9 +149,10 @@ def _head_size(file: GgufFile, settings: dict[str, Any]) -> int:
     size = checked(file, "attention.key_length", size, True)
     if values is not None and values != size:
         raise SourceError(
-            f"{file.name} has keys and values of different sizes", f"{size} and {values} a head",
+            f"{file.name} has keys and values of different sizes",
+            f"{size} and {values} a head",
             "edgekit reads models where they are the same",
-        )  # fmt: skip
+        )
     return int(size)
 
 
@@ -139,16 +161,15 @@ def _of_tensors(file: GgufFile, settings: dict[str, Any]) -> dict[str, Any]:
     embedding = file.tensors.get("token_embd.weight")
     if embedding is None or len(embedding.shape) != 2:
         raise SourceError(
-            f"{file.name} has no embedding",
-            "token_embd.weight is missing or no matrix",
-            "download or copy it again",
+            f"{file.name} has no embedding", "token_embd.weight is missing or no matrix", "download or copy it again"
         )
     layers = settings["num_hidden_layers"]
     if layers > _MOST_LAYERS or not any(n.startswith(f"blk.{layers - 1}.") for n in file.tensors):
         raise SourceError(
-            f"{file.name} is not complete", f"it states {layers} layers, and the last has no tensors",
+            f"{file.name} is not complete",
+            f"it states {layers} layers, and the last has no tensors",
             "download or copy it again",
-        )  # fmt: skip
+        )
     found: dict[str, Any] = {
         "vocab_size": embedding.shape[0],
         "tie_word_embeddings": "output.weight" not in file.tensors,
@@ -188,8 +209,9 @@ def token_id(file: GgufFile, name: str, count: int) -> int | None:
     if type(found) is not int or not 0 <= found < count:
         raise SourceError(
             f"The tokenizer of {file.name} does not belong to its weights",
-            f"its {name} token is {str(found)[:40]}, and there are {count}", "download or copy it again",
-        )  # fmt: skip
+            f"its {name} token is {str(found)[:40]}, and there are {count}",
+            "download or copy it again",
+        )
     return found
 
 
@@ -205,12 +227,11 @@ def checked(file: GgufFile, key: str, value: Any, whole: bool) -> Any:
     """A number that a model can have. Raises SourceError for any other."""
     if isinstance(value, list):
         raise SourceError(
-            f"{file.name} has layers of different shapes", f"its {key} is a list",
+            f"{file.name} has layers of different shapes",
+            f"its {key} is a list",
             "edgekit reads models whose layers are alike",
-        )  # fmt: skip
+        )
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if not number or not 0 < value < _LARGEST or (whole and not isinstance(value, int)):
-        raise SourceError(
-            f"{file.name} is damaged", f"its {key} is {str(value)[:60]}", "download or copy it again"
-        )
+        raise SourceError(f"{file.name} is damaged", f"its {key} is {str(value)[:60]}", "download or copy it again")
     return value

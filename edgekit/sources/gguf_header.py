@@ -71,17 +71,16 @@ def parts_of(path: str) -> list[Path]:
     count = int(found[3])
     if not 0 < count <= 9999:
         raise SourceError(
-            f"{first.name} is not one of a model's files",
-            f"it would be one of {count}",
-            "check its name",
+            f"{first.name} is not one of a model's files", f"it would be one of {count}", "check its name"
         )
     names = [f"{found[1]}-{i:05d}-of-{count:05d}{found[4]}" for i in range(1, count + 1)]
     missing = [n for n in names if not (first.parent / n).is_file()]
     if missing:
         raise SourceError(
             f"{found[1]} is not complete: {len(missing)} of {count} files are missing",
-            f"the first is {missing[0]}", "download or copy them into the same folder",
-        )  # fmt: skip
+            f"the first is {missing[0]}",
+            "download or copy them into the same folder",
+        )
     return [existing_file(str(contained(first.parent, n))) for n in names]
 
 
@@ -93,9 +92,10 @@ def read_gguf(path: str) -> GgufFile:
     stated = metadata.get("split.count", 0)
     if isinstance(stated, int) and stated > 1 and stated != len(parts):
         raise SourceError(
-            f"{parts[0].name} is one of {stated} files of a model", "its name does not tell the others",
+            f"{parts[0].name} is one of {stated} files of a model",
+            "its name does not tell the others",
             f"give all the names they were published with, as in name-00001-of-{stated:05d}.gguf",
-        )  # fmt: skip
+        )
     tensors: dict[str, Tensor] = {}
     for index, (own, found) in enumerate(headers):
         if len(parts) > 1 and (own.get("split.no") != index or own.get("split.count") != len(parts)):
@@ -108,8 +108,9 @@ def read_gguf(path: str) -> GgufFile:
         if twice:
             raise SourceError(
                 f"{parts[index].name} does not belong to the other files of its name",
-                f"{min(twice)[:80]!r} is in another of them too", "download or copy it again",
-            )  # fmt: skip
+                f"{min(twice)[:80]!r} is in another of them too",
+                "download or copy it again",
+            )
         tensors |= found
     return GgufFile(tuple(parts), metadata, tensors)
 
@@ -137,21 +138,24 @@ def _counts(cursor: _Cursor) -> tuple[int, int]:
     magic = bytes(cursor.data[:4])
     if magic != MAGIC:
         raise SourceError(
-            f"{cursor.name} is not a GGUF file", f"it begins with {magic!r}, not with {MAGIC!r}",
+            f"{cursor.name} is not a GGUF file",
+            f"it begins with {magic!r}, not with {MAGIC!r}",
             "pass the .gguf file itself; older formats (ggml, ggjt) are converted by llama.cpp",
-        )  # fmt: skip
+        )
     cursor.at = 4
     version = cursor.number("I")
     if version & 0xFFFF == 0:
         raise SourceError(
-            f"{cursor.name} is big-endian", "edgekit reads little-endian files",
+            f"{cursor.name} is big-endian",
+            "edgekit reads little-endian files",
             "convert it with gguf-convert-endian of the gguf package",
-        )  # fmt: skip
+        )
     if version not in (2, 3):
         raise SourceError(
-            f"{cursor.name} is of version {version} of GGUF", "edgekit reads the versions 2 and 3",
+            f"{cursor.name} is of version {version} of GGUF",
+            "edgekit reads the versions 2 and 3",
             "convert the model again with a current llama.cpp",
-        )  # fmt: skip
+        )
     tensors, keys = cursor.number("Q"), cursor.number("Q")
     left = len(cursor.data) - cursor.at
     if tensors > min(_MOST_TENSORS, left // 24) or keys > min(_MOST_KEYS, left // 13):
@@ -165,9 +169,10 @@ def _counts(cursor: _Cursor) -> tuple[int, int]:
 
 def no_weights(name: str) -> SourceError:
     return SourceError(
-        f"{name} holds no weights", "it has no tensors: files of a vocabulary only are for tests of tokenizers",
+        f"{name} holds no weights",
+        "it has no tensors: files of a vocabulary only are for tests of tokenizers",
         "pass the .gguf file of the model itself",
-    )  # fmt: skip
+    )
 
 
 def check_weights(path: Path) -> None:
@@ -230,9 +235,7 @@ class _Cursor:
             start = self.take(count * struct.calcsize(letter))
             return list(struct.unpack_from(f"<{count}{letter}", self.data, start))
         if element != _STRING:
-            raise self.wrong(
-                f"a list at byte {self.at} holds values of type {element}, not numbers or texts"
-            )
+            raise self.wrong(f"a list at byte {self.at} holds values of type {element}, not numbers or texts")
         self.strings += count
         if self.strings > _MOST_STRINGS or count > (len(self.data) - self.at) // 8:
             raise self.wrong(f"a list at byte {self.at} would hold {count} texts")
@@ -251,7 +254,7 @@ def _entry(cursor: _Cursor) -> tuple[str, tuple[int, ...], int, int]:
 
 def _placed(
     entries: list[tuple[str, tuple[int, ...], int, int]], start: int, alignment: int, cursor: _Cursor, path: Path
-) -> dict[str, Tensor]:  # fmt: skip
+) -> dict[str, Tensor]:
     from gguf.constants import GGML_QUANT_SIZES
 
     sizes = {int(kind): (kind.name, *size) for kind, size in GGML_QUANT_SIZES.items()}
@@ -262,8 +265,9 @@ def _placed(
         if number not in sizes:
             raise SourceError(
                 f"{cursor.name} has weights in a format edgekit does not know",
-                f"{name[:80]!r} is of ggml's type {number}", "update the gguf package, or take another file",
-            )  # fmt: skip
+                f"{name[:80]!r} is of ggml's type {number}",
+                "update the gguf package, or take another file",
+            )
         kind, block, stored = sizes[number]
         if 0 in shape or shape[-1] % block:
             raise cursor.wrong(f"the tensor {name[:80]!r} is {shape}, and {kind} has blocks of {block}")

@@ -27,9 +27,12 @@ from edgekit.spec import Precision
 _EMBEDDING = "token_embd.weight"
 _GATHERED = ("Q4_0", "Q8_0")  # tables the builder can leave quantised
 _PRECISIONS = {
-    "Q4_0": Precision.W4, "Q4_1": Precision.W4, "Q8_0": Precision.W8,
-    "TQ1_0": Precision.TERNARY, "TQ2_0": Precision.TERNARY,
-}  # fmt: skip
+    "Q4_0": Precision.W4,
+    "Q4_1": Precision.W4,
+    "Q8_0": Precision.W8,
+    "TQ1_0": Precision.TERNARY,
+    "TQ2_0": Precision.TERNARY,
+}
 
 
 @dataclass
@@ -62,9 +65,7 @@ class Plan:
                 + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
             )
         others = Counter(
-            t.kind
-            for n, t in file.tensors.items()
-            if n in self.names and n not in self.exact and t.kind not in FLOATS
+            t.kind for n, t in file.tensors.items() if n in self.names and n not in self.exact and t.kind not in FLOATS
         )
         if others:
             listed = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
@@ -91,9 +92,10 @@ def plan(file: GgufFile) -> Plan:
     except Exception as error:  # the library raises whatever does not fit
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise SourceError(
-            f"The metadata of {file.name} describe no {family.kind} model", said[0][:300],
+            f"The metadata of {file.name} describe no {family.kind} model",
+            said[0][:300],
             "take the file from where the model was published",
-        ) from error  # fmt: skip
+        ) from error
     names = _names(file, network, config)
     _compare(file, network, names, config.tie_word_embeddings)
     return Plan(network.eval(), family, names, _exact(file, network, names), unused)
@@ -148,8 +150,9 @@ def _compare(file: GgufFile, network: Any, names: dict[str, str], tied: bool) ->
     if missing:
         raise SourceError(
             f"{file.name} is not complete: {len(missing)} of {len(parameters)} weights are missing",
-            f"the first is {missing[0]}", "download or copy it again",
-        )  # fmt: skip
+            f"the first is {missing[0]}",
+            "download or copy it again",
+        )
     extra = [n for n in file.tensors if n not in names and n not in FACTORS]
     if extra:
         raise SourceError(
@@ -162,8 +165,9 @@ def _compare(file: GgufFile, network: Any, names: dict[str, str], tied: bool) ->
         if expected != found:
             raise SourceError(
                 f"{file.name} is damaged, or its metadata are of another model",
-                f"{name} is {found} and {parameter} would be {expected}", "download or copy it again",
-            )  # fmt: skip
+                f"{name} is {found} and {parameter} would be {expected}",
+                "download or copy it again",
+            )
 
 
 def _exact(file: GgufFile, network: Any, names: dict[str, str]) -> tuple[str, ...]:
@@ -214,16 +218,15 @@ def _fill_buffers(network: Any, file: GgufFile) -> None:
     for name, buffer in list(network.named_buffers()):
         if buffer.is_meta:
             stem, _, leaf = name.rpartition(".")
-            network.get_submodule(stem)._buffers[leaf] = torch.full_like(
-                buffer, torch.nan, device="cpu"
-            )
+            network.get_submodule(stem)._buffers[leaf] = torch.full_like(buffer, torch.nan, device="cpu")
     network.initialize_weights()
     for name, tensor in (*network.named_parameters(), *network.named_buffers()):
         if tensor.is_meta or bool(tensor.isnan().any()):
             raise SourceError(
-                f"{name} of {file.name} has no value", "this version of transformers did not set it",
+                f"{name} of {file.name} has no value",
+                "this version of transformers did not set it",
                 "install a version of transformers that edgekit was tested with",
-            )  # fmt: skip
+            )
 
 
 def _float_of(file: GgufFile) -> torch.dtype:

@@ -50,31 +50,16 @@ def _of_numbers(file: GgufFile) -> dict[str, Any] | None:
         return {"rope_type": "linear", "factor": factor} if factor and factor != 1 else None
     if kind == "yarn" and factor:
         trained = _number(file, "rope.scaling.original_context_length")
-        known = {
-            "type",
-            "factor",
-            "original_context_length",
-            "finetuned",
-            "yarn_ext_factor",
-            "yarn_attn_factor",
-        }
+        known = {"type", "factor", "original_context_length", "finetuned", "yarn_ext_factor", "yarn_attn_factor"}
         prefix = f"{file.metadata['general.architecture']}.rope.scaling."
         other = [k for k in file.metadata if k.startswith(prefix) and k[len(prefix) :] not in known]
         plain = all((_number(file, f"rope.scaling.yarn_{n}_factor") or 1) == 1 for n in ("ext", "attn"))
         if trained and plain and not other:
-            return {
-                "rope_type": "yarn",
-                "factor": factor,
-                "original_max_position_embeddings": int(trained),
-            }
-    raise _unknown(
-        file, f"its rope.scaling.type is {str(kind)[:40]!r}, with numbers that are missing or unknown"
-    )
+            return {"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": int(trained)}
+    raise _unknown(file, f"its rope.scaling.type is {str(kind)[:40]!r}, with numbers that are missing or unknown")
 
 
-def _of_factors(
-    file: GgufFile, kind: str, theta: float, settings: dict[str, Any]
-) -> dict[str, Any] | None:
+def _of_factors(file: GgufFile, kind: str, theta: float, settings: dict[str, Any]) -> dict[str, Any] | None:
     present = [n for n in FACTORS if n in file.tensors]
     if not present:
         return None
@@ -97,9 +82,12 @@ def _llama3(file: GgufFile, theta: float, size: int) -> dict[str, Any] | None:
         made = llama3_factors(theta, size, factor, 1.0, 4.0, length)
         if made.shape == stored.shape and np.allclose(made, stored, rtol=_CLOSE, atol=0):
             return {
-                "rope_type": "llama3", "factor": factor, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                "rope_type": "llama3",
+                "factor": factor,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
                 "original_max_position_embeddings": length,
-            }  # fmt: skip
+            }
     raise _unknown(file, f"{FACTORS[0]} does not hold the factors of a Llama 3")
 
 
@@ -118,14 +106,13 @@ def _number(file: GgufFile, key: str) -> float | None:
     if found is None:
         return None
     if isinstance(found, bool) or not isinstance(found, (int, float)) or not 0 <= found < 2**40:
-        raise SourceError(
-            f"{file.name} is damaged", f"its {key} is {str(found)[:60]}", "download or copy it again"
-        )
+        raise SourceError(f"{file.name} is damaged", f"its {key} is {str(found)[:60]}", "download or copy it again")
     return float(found)
 
 
 def _unknown(file: GgufFile, why: str) -> SourceError:
     return SourceError(
-        f"{file.name} rotates positions in a way edgekit does not know", why,
+        f"{file.name} rotates positions in a way edgekit does not know",
+        why,
         "convert the folder the model was published in on Hugging Face instead",
-    )  # fmt: skip
+    )

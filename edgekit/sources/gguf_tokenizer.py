@@ -19,19 +19,21 @@ _UNKNOWN, _CONTROL, _USER, _BYTE = 2, 3, 4, 6  # of tokenizer.ggml.token_type
 _SPACE = "\u2581"
 _LONGEST, _MOST = 1024, 2**21  # characters of a token, tokens
 _ENDS = {
-    "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|eom_id|>", "<EOT>",
-    "<|end_of_text|>", "<|end_of_turn|>", "<|eot|>", "<｜end▁of▁sentence｜>",
-}  # fmt: skip
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "<|eom_id|>",
+    "<EOT>",
+    "<|end_of_text|>",
+    "<|end_of_turn|>",
+    "<|eot|>",
+    "<｜end▁of▁sentence｜>",
+}
 _GPT2 = {"gpt-2", "phi-2", "mpt", "olmo", "jais", "trillion", "granite-docling"}
 _DIGITS = {"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"}
-_WHOLE_WORDS = {
-    "llama3",
-    "llama-v3",
-    "llama-bpe",
-    "falcon3",
-    "pixtral",
-    "lfm2",
-}  # ignore_merges, and a BOS
+_WHOLE_WORDS = {"llama3", "llama-v3", "llama-bpe", "falcon3", "pixtral", "lfm2"}  # ignore_merges, and a BOS
 _AS_QWEN2 = {"stablelm2", "hunyuan"}
 _PROBES = (
     "It's 1234567 o'clock, I'LL go",
@@ -58,8 +60,9 @@ def write_tokenizer(file: GgufFile, folder: Path) -> list[str]:
     else:
         raise SourceError(
             f"The tokenizer of {file.name} is not of a kind edgekit can package",
-            f"its tokenizer.ggml.model is {str(kind)[:40]!r}", "edgekit knows 'gpt2' and 'llama'",
-        )  # fmt: skip
+            f"its tokenizer.ggml.model is {str(kind)[:40]!r}",
+            "edgekit knows 'gpt2' and 'llama'",
+        )
     special = _special(file, len(tokens), kind)
     _add_tokens(file, backend, tokens, types, set(special.values()), kind)
     begin = special.get("bos_token")
@@ -68,9 +71,7 @@ def write_tokenizer(file: GgufFile, folder: Path) -> list[str]:
     if _flag(file, "add_eos_token", False):
         notes.append("add_eos_token of the file is not followed: a prompt is not ended")
     named = {name: tokens[i] for name, i in special.items()}
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, clean_up_tokenization_spaces=False, **named
-    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=False, **named)
     template = file.metadata.get("tokenizer.chat_template")
     if isinstance(template, str) and template.strip():
         tokenizer.chat_template = template  # kept as text; nothing here renders it
@@ -92,9 +93,10 @@ def _vocabulary(file: GgufFile) -> tuple[list[str], list[int]]:
     tokens, types = (file.metadata.get(f"tokenizer.ggml.{n}") for n in ("tokens", "token_type"))
     if not isinstance(tokens, list) or not tokens or not all(isinstance(t, str) for t in tokens):
         raise SourceError(
-            f"{file.name} has no tokenizer", "tokenizer.ggml.tokens is missing from its metadata",
+            f"{file.name} has no tokenizer",
+            "tokenizer.ggml.tokens is missing from its metadata",
             "take a file that was converted together with its tokenizer",
-        )  # fmt: skip
+        )
     if types is None:
         types = [1] * len(tokens)
     if not isinstance(types, list) or len(types) != len(tokens):
@@ -103,8 +105,9 @@ def _vocabulary(file: GgufFile) -> tuple[list[str], list[int]]:
     if len(tokens) > min(rows, _MOST):
         raise SourceError(
             f"The tokenizer of {file.name} does not belong to its weights",
-            f"it has {len(tokens)} tokens, and the embedding has {rows} rows", "download or copy it again",
-        )  # fmt: skip
+            f"it has {len(tokens)} tokens, and the embedding has {rows} rows",
+            "download or copy it again",
+        )
     if len(set(tokens)) != len(tokens):
         raise _damaged(file, "it has the same token twice")
     if max(map(len, tokens)) > _LONGEST:
@@ -126,14 +129,10 @@ def _byte_level(file: GgufFile, tokens: list[str], notes: list[str]) -> Any:
         if cut < 0 or not {left, right, left + right} <= vocabulary.keys():
             raise _damaged(file, f"the merge {text[:60]!r} is not of its tokens")
         merges.append((left, right))
-    model = models.BPE(
-        vocabulary, merges, fuse_unk=False, byte_fallback=False, ignore_merges=_whole_words(file)
-    )
+    model = models.BPE(vocabulary, merges, fuse_unk=False, byte_fallback=False, ignore_merges=_whole_words(file))
     backend = Tokenizer(model)
     if file.metadata.get("tokenizer.ggml.pre") == "qwen2":
-        backend.normalizer = (
-            normalizers.NFC()
-        )  # llama.cpp leaves it out; the models were trained with it
+        backend.normalizer = normalizers.NFC()  # llama.cpp leaves it out; the models were trained with it
     backend.pre_tokenizer = _split(file, notes)
     backend.decoder = decoders.ByteLevel()
     backend.post_processor = processors.ByteLevel(trim_offsets=False)
@@ -188,15 +187,16 @@ def _sentencepiece(file: GgufFile, tokens: list[str], types: list[int]) -> Any:
     unknown = token_id(file, "unknown", len(tokens))
     every = all(f"<0x{b:02X}>" in vocabulary for b in range(256))
     model = models.BPE(
-        vocabulary, generate_merges(vocabulary, plain), fuse_unk=True, byte_fallback=every,
+        vocabulary,
+        generate_merges(vocabulary, plain),
+        fuse_unk=True,
+        byte_fallback=every,
         unk_token=tokens[0 if unknown is None else unknown],
-    )  # fmt: skip
+    )
     backend = Tokenizer(model)
     prefix = _flag(file, "add_space_prefix", not gemma)
     replace = normalizers.Replace(" ", _SPACE)
-    backend.normalizer = (
-        normalizers.Sequence([normalizers.Prepend(_SPACE), replace]) if prefix else replace
-    )
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend(_SPACE), replace]) if prefix else replace
     steps = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     backend.decoder = decoders.Sequence([*steps, decoders.Strip(" ", 1, 0)] if prefix else steps)
     return backend
@@ -253,9 +253,7 @@ def _flag(file: GgufFile, name: str, default: bool) -> bool:
 def _check(file: GgufFile, tokenizer: Any, tokens: list[str], special: dict[str, int]) -> None:
     """Each id is the file's token; raises SourceError for a tokenizer that came out otherwise."""
     found = {i: t for t, i in tokenizer.get_vocab().items()}
-    wrong = [
-        i for i in range(max(len(tokens), len(found))) if i >= len(tokens) or found.get(i) != tokens[i]
-    ]
+    wrong = [i for i in range(max(len(tokens), len(found))) if i >= len(tokens) or found.get(i) != tokens[i]]
     wrong += [i for name, i in special.items() if getattr(tokenizer, f"{name}_id") != i]
     if wrong:
         raise SourceError(

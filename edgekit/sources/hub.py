@@ -21,17 +21,16 @@ def fetch(source: str) -> str:
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
-        raise MissingError(
-            "Downloading needs huggingface_hub", str(error), "pip install 'edgekit[llm]'"
-        ) from error
+        raise MissingError("Downloading needs huggingface_hub", str(error), "pip install 'edgekit[llm]'") from error
     try:
         return str(snapshot_download(source, allow_patterns=list(_WANTED)))
     except Exception as error:  # the library's errors share no base class with those of HTTP
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RemoteError(
-            f"{source} cannot be downloaded", said[:300],
+            f"{source} cannot be downloaded",
+            said[:300],
             "check the name and the network; for a gated model set HF_TOKEN",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def cited(source: Path) -> list[str]:
@@ -46,6 +45,7 @@ def cited(source: Path) -> list[str]:
 def refuse(source: str) -> UsageError:
     """There is no such folder, and nothing is downloaded unasked."""
     return UsageError(
-        f"There is no file or folder {source}", "edgekit downloads nothing unless it is told to",
+        f"There is no file or folder {source}",
+        "edgekit downloads nothing unless it is told to",
         "check the path; if it is a model of the Hugging Face hub, add --download",
-    )  # fmt: skip
+    )

@@ -24,8 +24,17 @@ from edgekit.spec import Precision
 
 _SPARE = 2**20  # elements that no file need hold
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
-_TOKENIZER = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
-              "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json")  # fmt: skip
+_TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "chat_template.json",
+)
 
 
 @dataclass(frozen=True)
@@ -51,11 +60,7 @@ class HuggingFaceSource:
         folder = Path(path)
         check_folder(folder)
         small = ("config.json", "generation_config.json", *SIDECARS, *_TOKENIZER)
-        return [
-            *(folder / n for n in small if (folder / n).is_file()),
-            *licence.files_of(folder),
-            *_weights(folder),
-        ]
+        return [*(folder / n for n in small if (folder / n).is_file()), *licence.files_of(folder), *_weights(folder)]
 
     def read(self, path: str, options: SourceOptions, into: Path) -> TextModel:
         folder = Path(path).resolve()
@@ -72,13 +77,17 @@ class HuggingFaceSource:
             families.check(config, folder.name)
             layers, parameters = _counted(config, folder.name)
             info = SourceInfo(
-                kind=self.name, name=folder.name, sha256=combined_sha256(files),
-                bytes=sum(f.stat().st_size for f in shards), licence=licence.of_folder(folder, raw),
+                kind=self.name,
+                name=folder.name,
+                sha256=combined_sha256(files),
+                bytes=sum(f.stat().st_size for f in shards),
+                licence=licence.of_folder(folder, raw),
                 layout=f"{config.architectures[0]}, {said.method if said else 'safetensors'}",
                 parameters=parameters,
-            )  # fmt: skip
-            return read_text_model(folder.name, folder, config, checked, info, options, into,
-                                   _native(config, said, layers, held))  # fmt: skip
+            )
+            return read_text_model(
+                folder.name, folder, config, checked, info, options, into, _native(config, said, layers, held)
+            )
 
     def network(self, model: TextModel, dtype: str) -> Any:
         """The transformers model with its weights, `dtype` "float32" or "auto" (as stored)."""
@@ -109,14 +118,20 @@ class HuggingFaceSource:
         _check_size(config, sum(h.elements for h in held.values()), model.source.name)
         try:
             network, found = AutoModelForCausalLM.from_pretrained(
-                str(folder), dtype=dtype, trust_remote_code=False, local_files_only=True,
-                use_safetensors=True, attn_implementation="eager", output_loading_info=True,
-            )  # fmt: skip
+                str(folder),
+                dtype=dtype,
+                trust_remote_code=False,
+                local_files_only=True,
+                use_safetensors=True,
+                attn_implementation="eager",
+                output_loading_info=True,
+            )
         except Exception as error:  # the library raises whatever its parsers do
             raise SourceError(
-                f"{model.source.name} cannot be loaded", str(error).strip().splitlines()[0][:300],
+                f"{model.source.name} cannot be loaded",
+                str(error).strip().splitlines()[0][:300],
                 "check that config.json and the weights belong together",
-            ) from error  # fmt: skip
+            ) from error
         missing = sorted(found["missing_keys"])
         if missing:  # the library only warns, and makes some up
             raise SourceError(
@@ -135,9 +150,10 @@ def _check_size(config: Any, held: int, name: str) -> None:
     _, wanted = _counted(config, name)
     if wanted > 2 * held + _SPARE:
         raise SourceError(
-            f"{name} lacks most of its weights", f"its config.json asks for {wanted} elements, and its files hold {held}",
+            f"{name} lacks most of its weights",
+            f"its config.json asks for {wanted} elements, and its files hold {held}",
             "check that config.json and the weights belong together",
-        )  # fmt: skip
+        )
 
 
 def read_config(folder: Path) -> Any:
@@ -153,27 +169,25 @@ def read_config(folder: Path) -> Any:
     except Exception as error:  # the library raises whatever its parsers do
         said = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
         raise SourceError(
-            f"The config.json of {folder.name} is not of a model edgekit knows", said,
+            f"The config.json of {folder.name} is not of a model edgekit knows",
+            said,
             "edgekit convert --help names the families; models that bring their own code are not run",
-        ) from error  # fmt: skip
+        ) from error
     named = raw.get("architectures")
-    if not isinstance(named, list) or not any(
-        isinstance(a, str) and a.endswith(_CAUSAL) for a in named
-    ):
+    if not isinstance(named, list) or not any(isinstance(a, str) and a.endswith(_CAUSAL) for a in named):
         raise SourceError(
             f"{folder.name} is no causal language model",
             f"its architectures are {ascii(named)[:200] if named else 'not named'}",
             "pass the folder of a model for text alone, whose architecture ends in ForCausalLM",
         )
     usual = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
-    if isinstance(usual, str) and _bare(named[0]) != _bare(
-        usual
-    ):  # libraries go by one or by the other
+    if isinstance(usual, str) and _bare(named[0]) != _bare(usual):  # libraries go by one or by the other
         raise SourceError(
             f"The config.json of {folder.name} names two kinds of models",
             f"its model_type is {ascii(config.model_type)[:60]}, whose architecture is {usual}, and it names "
-            f"{ascii(named[0])[:60]}", "check that config.json is the model's own",
-        )  # fmt: skip
+            f"{ascii(named[0])[:60]}",
+            "check that config.json is the model's own",
+        )
     return config
 
 
@@ -228,37 +242,37 @@ def _weights(folder: Path) -> list[Path]:
     single, index = folder / "model.safetensors", folder / INDEX
     if index.is_file():
         placed = json_of(index).get("weight_map")
-        if (
-            not isinstance(placed, dict)
-            or not placed
-            or not all(isinstance(n, str) for n in placed.values())
-        ):
+        if not isinstance(placed, dict) or not placed or not all(isinstance(n, str) for n in placed.values()):
             raise SourceError(
-                f"{INDEX} of {folder.name} is malformed", "its weight_map says not where each tensor is",
+                f"{INDEX} of {folder.name} is malformed",
+                "its weight_map says not where each tensor is",
                 "copy it again",
-            )  # fmt: skip
+            )
         names = sorted(set(placed.values()))
         for name in names:
             contained(folder, name)
             if not name.endswith(".safetensors"):
                 raise UnsafeSourceError(
-                    f"{INDEX} of {folder.name} names {ascii(name)[:80]}", "weights are read from safetensors only",
+                    f"{INDEX} of {folder.name} names {ascii(name)[:80]}",
+                    "weights are read from safetensors only",
                     "take the safetensors version of the model",
-                )  # fmt: skip
+                )
         missing = [n for n in names if not (folder / n).is_file()]
         if missing:
             raise SourceError(
                 f"{folder.name} is not complete: {len(missing)} of {len(names)} files of weights are missing",
-                f"the first is {missing[0]}", "download or copy them",
-            )  # fmt: skip
+                f"the first is {missing[0]}",
+                "download or copy them",
+            )
         return [folder / n for n in names]
     if single.is_file():
         return [single]
     if list(folder.glob("pytorch_model*.bin")):
         raise UnsafeSourceError(
-            f"{folder.name} has its weights in pickled files", "reading a pickle can run code",
+            f"{folder.name} has its weights in pickled files",
+            "reading a pickle can run code",
             "take the safetensors version of the model",
-        )  # fmt: skip
+        )
     raise others.named(str(folder)) or SourceError(
         f"{folder.name} holds no weights", f"there is no model.safetensors and no {INDEX}"
     )
@@ -277,7 +291,6 @@ def _held(shards: list[Path]) -> dict[str, Held]:
                     held[name] = Held(tuple(part.get_shape()), str(part.get_dtype()))
         except SafetensorError as error:
             raise SourceError(
-                f"{shard.name} is not a safetensors file, or it is truncated", str(error),
-                "download or copy it again",
-            ) from error  # fmt: skip
+                f"{shard.name} is not a safetensors file, or it is truncated", str(error), "download or copy it again"
+            ) from error
     return held

@@ -9,15 +9,7 @@ from typing import Any
 from edgekit.errors import SourceError
 
 # What is computed anew, and scales of a cache in 8 bits, which none of our packages has.
-_WITHOUT_EFFECT = (
-    "inv_freq",
-    "k_scale",
-    "v_scale",
-    "q_scale",
-    "kv_scale",
-    "k_zero_point",
-    "v_zero_point",
-)
+_WITHOUT_EFFECT = ("inv_freq", "k_scale", "v_scale", "q_scale", "kv_scale", "k_zero_point", "v_zero_point")
 
 
 def check_left(names: Iterable[str], network: Any, model: str) -> None:
@@ -43,6 +35,7 @@ def check_finite(network: Any, model: str) -> None:
     for name, parameter in network.named_parameters():
         if parameter.is_floating_point() and not bool(parameter.isfinite().all()):
             raise SourceError(
-                f"{model} is damaged", f"{name} holds infinities or values that are no numbers",
+                f"{model} is damaged",
+                f"{name} holds infinities or values that are no numbers",
                 "download or copy it again",
-            )  # fmt: skip
+            )

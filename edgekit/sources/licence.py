@@ -96,9 +96,7 @@ def _of_text(text: str) -> str:
     if stated:
         return printed(stated[1])
     lines = (line.strip(" \t#*=-") for line in text.splitlines())
-    return printed(
-        next((line for line in lines if line and not line.lower().startswith("copyright")), "")
-    )
+    return printed(next((line for line in lines if line and not line.lower().startswith("copyright")), ""))
 
 
 def _text(folder: Path, name: str) -> str:

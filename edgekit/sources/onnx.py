@@ -58,15 +58,17 @@ def _beside(file: Path) -> list[Path]:
     missing = [f for f in found if not f.is_file()]
     if missing:
         raise SourceError(
-            f"{missing[0].name} is missing, which holds weights of {file.name}", f"{len(missing)} of {len(found)} files are",
+            f"{missing[0].name} is missing, which holds weights of {file.name}",
+            f"{len(missing)} of {len(found)} files are",
             "copy all its files into one folder, under the names they had",
-        )  # fmt: skip
+        )
     held = sum(f.stat().st_size for f in found)
     if sum(max(t.bytes, 0) for t in tensors) > _SHARED * held:
         raise SourceError(
-            f"{file.name} unfolds to more than its files hold", "many of its tensors lie in the same place",
+            f"{file.name} unfolds to more than its files hold",
+            "many of its tensors lie in the same place",
             "export it again",
-        )  # fmt: skip
+        )
     whole = [t for t in tensors if t.bytes < 0]
     if len(whole) > _SHARED * len(found):
         raise SourceError(f"{file.name} does not say how long its tensors are", "", "export it again")
@@ -86,16 +88,17 @@ def _load(file: Path) -> onnx.ModelProto:
             f"{file.name} was written by a newer ONNX than the one installed",
             f"its form (IR) is {graph.ir_version}, and onnx {onnx.__version__} reads {onnx.IR_VERSION} at most",
             "install a newer onnx, or export the model in an older form",
-        )  # fmt: skip
+        )
     try:
         onnx.checker.check_model(graph)
     except Exception as error:  # nor do the checker's
         if not graph.graph.node:
             raise _malformed(file, _said(error)) from error
         raise SourceError(
-            f"{file.name} breaks a rule of ONNX, or it is truncated", _said(error),
+            f"{file.name} breaks a rule of ONNX, or it is truncated",
+            _said(error),
             "export it again with a current exporter; a file with external data needs its data file beside it",
-        ) from error  # fmt: skip
+        ) from error
     return graph
 
 
@@ -105,6 +108,7 @@ def _said(error: Exception) -> str:
 
 def _malformed(file: Path, why: str) -> SourceError:
     return SourceError(
-        f"{file.name} is not an ONNX model, or it is truncated", why,
+        f"{file.name} is not an ONNX model, or it is truncated",
+        why,
         "download or copy it again; a file with external data needs its data file beside it",
-    )  # fmt: skip
+    )

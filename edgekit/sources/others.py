@@ -28,7 +28,7 @@ def named(path: str) -> EdgekitError | None:
             "language models are read from a Hugging Face folder or a .gguf file",
             "make a Hugging Face folder of its checkpoint with llama2.c's export.py --version -1, put the tokenizer's "
             "files into it, and pass that",
-        )  # fmt: skip
+        )
     return None
 
 
@@ -36,19 +36,16 @@ def check_whole(path: str) -> None:
     """Raises UsageError for the weights of a language model without what lies beside them."""
     place = Path(path)
     config = place.with_name("config.json")
-    if (
-        place.suffix.lower() == ".safetensors"
-        and config.is_file()
-        and "ForCausalLM" in _architectures(config)
-    ):
+    if place.suffix.lower() == ".safetensors" and config.is_file() and "ForCausalLM" in _architectures(config):
         raise _part(place)
 
 
 def _part(place: Path) -> UsageError:
     return UsageError(
-        f"{place.name} is a part of a model", "config, weights and tokenizer lie beside each other",
+        f"{place.name} is a part of a model",
+        "config, weights and tokenizer lie beside each other",
         f"pass the folder: {place.absolute().parent}",
-    )  # fmt: skip
+    )
 
 
 def _architectures(config: Path) -> str:
@@ -61,32 +58,35 @@ def _architectures(config: Path) -> str:
 def _folder(folder: Path) -> EdgekitError | None:
     if _schema(folder / "manifest.json").startswith("edgekit.package/"):
         return UsageError(
-            f"{folder.name} is a package of edgekit already", "packages are made from sources",
+            f"{folder.name} is a package of edgekit already",
+            "packages are made from sources",
             "edgekit inspect PACKAGE says what it was made from: convert that",
-        )  # fmt: skip
+        )
     if (folder / "genai_config.json").is_file():
         return SourceError(
             f"{folder.name} is a folder of ONNX Runtime GenAI: a model that is compiled already",
             "its graph was built for one precision, and its weights are no checkpoint any more",
             "pass the checkpoint it was built from: a Hugging Face folder or a .gguf file",
-        )  # fmt: skip
+        )
     if (folder / "adapter_config.json").is_file():
         return SourceError(
-            f"{folder.name} is an adapter, and no model", "its weights are what is added to those of another",
+            f"{folder.name} is an adapter, and no model",
+            "its weights are what is added to those of another",
             "merge it into its base model, save that (merge_and_unload, save_pretrained), and pass its folder",
-        )  # fmt: skip
+        )
     if (folder / "params.json").is_file():
         return SourceError(
             f"{folder.name} is in the layout of its authors, not in that of Hugging Face",
             "it has a params.json, and no config.json with model.safetensors",
             "take the version of the model that was published for transformers",
-        )  # fmt: skip
+        )
     files = sorted(p.name for p in folder.glob("*.gguf"))
     if files:
         return UsageError(
-            f"{folder.name} is a folder of GGUF files: {', '.join(files[:4])}", "each is a model, or a part of one",
+            f"{folder.name} is a folder of GGUF files: {', '.join(files[:4])}",
+            "each is a model, or a part of one",
             f"pass the one that is meant: {folder / files[0]}",
-        )  # fmt: skip
+        )
     return None
 
 
@@ -109,10 +109,7 @@ def _is_llama2c(path: Path) -> bool:
     if _NEWER.unpack_from(head)[0] == _MAGIC:
         return True
     dim, hidden, layers, heads, keys, vocabulary, positions = _LLAMA2C.unpack(head)
-    shared, vocabulary = (
-        vocabulary > 0,
-        abs(vocabulary),
-    )  # a negative one: the head has weights of its own
+    shared, vocabulary = (vocabulary > 0, abs(vocabulary))  # a negative one: the head has weights of its own
     sizes = (dim, hidden, layers, heads, keys, vocabulary, positions)
     if not all(0 < s < _MOST for s in sizes) or dim % heads:
         return False

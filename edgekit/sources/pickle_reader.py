@@ -41,14 +41,32 @@ _TORCH_DTYPES = {n: v for n, v in vars(torch).items() if isinstance(v, torch.dty
 # its end stands for everything below it; torch and numpy are not listed whole, for they can load
 # and run files (torch.load, torch.hub.load, numpy.load, torch.storage._load_from_bytes).
 _HARMLESS = (
-    "torch._utils.", "torch._tensor.", "torch.nn.", "torch.device", "torch.Generator",
-    "numpy.dtype", "numpy.ndarray", "numpy.dtypes.", "numpy.random._pickle.",
-    "numpy.core.multiarray.scalar", "numpy.core.multiarray._reconstruct",
-    "numpy._core.multiarray.scalar", "numpy._core.multiarray._reconstruct",
-    "pathlib.", "datetime.", "collections.", "enum.", "uuid.UUID", "omegaconf.",
-    "types.SimpleNamespace", "argparse.Namespace", "operator.getitem", "_codecs.encode",
-    "copyreg._reconstructor", "copyreg.__newobj__",
-)  # fmt: skip
+    "torch._utils.",
+    "torch._tensor.",
+    "torch.nn.",
+    "torch.device",
+    "torch.Generator",
+    "numpy.dtype",
+    "numpy.ndarray",
+    "numpy.dtypes.",
+    "numpy.random._pickle.",
+    "numpy.core.multiarray.scalar",
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray.scalar",
+    "numpy._core.multiarray._reconstruct",
+    "pathlib.",
+    "datetime.",
+    "collections.",
+    "enum.",
+    "uuid.UUID",
+    "omegaconf.",
+    "types.SimpleNamespace",
+    "argparse.Namespace",
+    "operator.getitem",
+    "_codecs.encode",
+    "copyreg._reconstructor",
+    "copyreg.__newobj__",
+)
 
 
 class _InertType(type):
@@ -115,12 +133,18 @@ _SEQUENCES = (list, tuple, set, frozenset)
 _PLAIN = {
     "set": _Plain(lambda *a: set(map(checked_key, *a)), _SEQUENCES),
     "frozenset": _Plain(lambda *a: frozenset(map(checked_key, *a)), _SEQUENCES),
-    "list": _Plain(list, _SEQUENCES), "tuple": _Plain(tuple, _SEQUENCES), "dict": _Plain(dict, (dict,)),
-    "bytearray": _Plain(bytes, (bytes, bytearray)), "bytes": _Plain(bytes, (bytes, bytearray)),
-    "int": _Plain(int, (int, float, str)), "float": _Plain(float, (int, float, str)),
-    "bool": _Plain(bool, (int, float, str)), "str": _Plain(str, (int, float, str), 1 << 20),
-    "complex": _Plain(complex, (int, float, complex)), "slice": _Plain(slice, (int, type(None))),
-}  # fmt: skip
+    "list": _Plain(list, _SEQUENCES),
+    "tuple": _Plain(tuple, _SEQUENCES),
+    "dict": _Plain(dict, (dict,)),
+    "bytearray": _Plain(bytes, (bytes, bytearray)),
+    "bytes": _Plain(bytes, (bytes, bytearray)),
+    "int": _Plain(int, (int, float, str)),
+    "float": _Plain(float, (int, float, str)),
+    "bool": _Plain(bool, (int, float, str)),
+    "str": _Plain(str, (int, float, str), 1 << 20),
+    "complex": _Plain(complex, (int, float, complex)),
+    "slice": _Plain(slice, (int, type(None))),
+}
 
 
 class _Meaning:
@@ -189,12 +213,7 @@ class _Meaning:
             raise PickleError(f"it sets the state of a {type(value).__name__}")
 
     def reference(self, key: Any) -> _Storage:
-        if not (
-            isinstance(key, tuple)
-            and len(key) >= 5
-            and key[0] == "storage"
-            and isinstance(key[2], (str, int))
-        ):
+        if not (isinstance(key, tuple) and len(key) >= 5 and key[0] == "storage" and isinstance(key[2], (str, int))):
             raise PickleError("it refers to something that is no tensor")
         kind, name = key[1], str(key[2])
         if name not in self._storages:

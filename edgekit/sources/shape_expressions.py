@@ -9,15 +9,63 @@ from typing import Any
 _LONGEST, _LARGEST, _POWER, _POWERS = 4000, 2**63, 8, 4
 _SYMBOL = re.compile(r"[a-z]{1,6}\d{1,9}")
 _FUNCTIONS = {
-    "Symbol", "Integer", "Rational", "Float", "Add", "Mul", "Pow", "Max", "Min", "Equality", "Unequality", "Eq", "Ne",
-    "StrictLessThan", "StrictGreaterThan", "LessThan", "GreaterThan", "And", "Or", "Not", "FloorDiv", "ModularIndexing",
-    "Where", "PythonMod", "Mod", "CleanDiv", "CeilDiv", "CeilToInt", "FloorToInt", "TruncToInt", "TruncToFloat",
-    "RoundToInt", "ToFloat", "FloatTrueDiv", "IntTrueDiv", "Identity", "ceiling", "floor",
-}  # fmt: skip
+    "Symbol",
+    "Integer",
+    "Rational",
+    "Float",
+    "Add",
+    "Mul",
+    "Pow",
+    "Max",
+    "Min",
+    "Equality",
+    "Unequality",
+    "Eq",
+    "Ne",
+    "StrictLessThan",
+    "StrictGreaterThan",
+    "LessThan",
+    "GreaterThan",
+    "And",
+    "Or",
+    "Not",
+    "FloorDiv",
+    "ModularIndexing",
+    "Where",
+    "PythonMod",
+    "Mod",
+    "CleanDiv",
+    "CeilDiv",
+    "CeilToInt",
+    "FloorToInt",
+    "TruncToInt",
+    "TruncToFloat",
+    "RoundToInt",
+    "ToFloat",
+    "FloatTrueDiv",
+    "IntTrueDiv",
+    "Identity",
+    "ceiling",
+    "floor",
+}
 _CONSTANTS = {"true", "false"}
 _KEYWORDS = {"positive", "integer", "nonnegative", "real", "finite", "precision"}
-_OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.USub, ast.UAdd,
-              ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE)  # fmt: skip
+_OPERATORS = (
+    ast.Add,
+    ast.Sub,
+    ast.Mult,
+    ast.Div,
+    ast.FloorDiv,
+    ast.Mod,
+    ast.USub,
+    ast.UAdd,
+    ast.Eq,
+    ast.NotEq,
+    ast.Lt,
+    ast.LtE,
+    ast.Gt,
+    ast.GtE,
+)
 
 
 def check_expression(text: Any) -> None:
@@ -76,15 +124,5 @@ def _harmless(node: ast.AST, strings: set[int]) -> bool:
         return isinstance(node.value, (bool, int, float)) and abs(node.value) <= _LARGEST
     if isinstance(node, ast.Name):
         return node.id in _FUNCTIONS | _CONSTANTS or _SYMBOL.fullmatch(node.id) is not None
-    kinds = (
-        ast.Expression,
-        ast.Call,
-        ast.keyword,
-        ast.Load,
-        ast.BinOp,
-        ast.UnaryOp,
-        ast.Compare,
-        ast.Pow,
-        *_OPERATORS,
-    )
+    kinds = (ast.Expression, ast.Call, ast.keyword, ast.Load, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Pow, *_OPERATORS)
     return isinstance(node, kinds)

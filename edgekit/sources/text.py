@@ -20,9 +20,15 @@ _SMALL = 20_000_000  # parameters
 
 
 def read_text_model(
-    name: str, weights: Path, config: Any, folder: Path, info: SourceInfo, options: SourceOptions, into: Path,
+    name: str,
+    weights: Path,
+    config: Any,
+    folder: Path,
+    info: SourceInfo,
+    options: SourceOptions,
+    into: Path,
     native: Precision | None = None,
-) -> TextModel:  # fmt: skip
+) -> TextModel:
     """`folder` has config.json and the tokenizer; what a package needs of them goes to `into`.
 
     Raises SourceError for a model that is not converted or lacks a part, UsageError for a context it
@@ -61,38 +67,45 @@ def ready(network: Any) -> Any:
     return network.eval().requires_grad_(False)
 
 
-def _spec(
-    config: Any, text: Any, generation: dict[str, Any], tokenizer: Any, asked: int | None
-) -> TextSpec:
+def _spec(config: Any, text: Any, generation: dict[str, Any], tokenizer: Any, asked: int | None) -> TextSpec:
     trained = int(getattr(text, "max_position_embeddings", 0) or DEFAULT_CONTEXT)
     if asked is not None and asked > trained:
         raise UsageError(
-            f"--context {asked} is longer than the model was trained for", f"it knows {trained} positions",
+            f"--context {asked} is longer than the model was trained for",
+            f"it knows {trained} positions",
             f"use --context {trained} or less",
-        )  # fmt: skip
+        )
     longest = _longest(text, trained)
     if asked is not None and asked > longest:
         raise UsageError(
             f"--context {asked} is longer than edgekit keeps of this model",
             f"a text of more than {longest} positions is rotated in another way from its beginning",
             f"use --context {longest} or less",
-        )  # fmt: skip
+        )
     context = asked or min(longest, DEFAULT_CONTEXT)
     bos = tokenizer.bos_token_id
     encoded = tokenizer.backend_tokenizer.encode("a").ids
-    stop = {*_ids(generation.get("eos_token_id")), *_ids(getattr(text, "eos_token_id", None)),
-            *_ids(tokenizer.eos_token_id)}  # fmt: skip
+    stop = {
+        *_ids(generation.get("eos_token_id")),
+        *_ids(getattr(text, "eos_token_id", None)),
+        *_ids(tokenizer.eos_token_id),
+    }
     size = families.head_size(text)
     keys = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     kinds = getattr(text, "layer_types", None) or [""] * text.num_hidden_layers
     layers = sum(k != "conv" for k in kinds)  # a convolution keeps next to nothing
     return TextSpec(
-        family=config.architectures[0], vocab_size=text.vocab_size, context_length=context,
-        trained_context=trained, kv_cache_bytes=2 * 4 * layers * keys * size * context,
-        stop=tuple(sorted(i for i in stop if 0 <= i < text.vocab_size)), bos=bos,
-        add_bos=bos is not None and encoded[:1] == [bos], chat=bool(tokenizer.chat_template),
+        family=config.architectures[0],
+        vocab_size=text.vocab_size,
+        context_length=context,
+        trained_context=trained,
+        kv_cache_bytes=2 * 4 * layers * keys * size * context,
+        stop=tuple(sorted(i for i in stop if 0 <= i < text.vocab_size)),
+        bos=bos,
+        add_bos=bos is not None and encoded[:1] == [bos],
+        chat=bool(tokenizer.chat_template),
         sampling=_sampling(generation),
-    )  # fmt: skip
+    )
 
 
 def _longest(text: Any, trained: int) -> int:
@@ -101,9 +114,7 @@ def _longest(text: Any, trained: int) -> int:
     rope = getattr(text, "rope_parameters", None) or {}
     if rope.get("rope_type") != "longrope":
         return trained
-    first = rope.get("original_max_position_embeddings") or getattr(
-        text, "original_max_position_embeddings", None
-    )
+    first = rope.get("original_max_position_embeddings") or getattr(text, "original_max_position_embeddings", None)
     return min(trained, int(first or trained))
 
 
@@ -111,10 +122,12 @@ def _sampling(generation: dict[str, Any]) -> Sampling:
     if not generation.get("do_sample"):
         return Sampling(repetition_penalty=float(generation.get("repetition_penalty") or 1.0))
     return Sampling(
-        temperature=float(generation.get("temperature") or 1.0), top_k=int(generation.get("top_k") or 0),
-        top_p=float(generation.get("top_p") or 1.0), min_p=float(generation.get("min_p") or 0.0),
+        temperature=float(generation.get("temperature") or 1.0),
+        top_k=int(generation.get("top_k") or 0),
+        top_p=float(generation.get("top_p") or 1.0),
+        min_p=float(generation.get("min_p") or 0.0),
         repetition_penalty=float(generation.get("repetition_penalty") or 1.0),
-    )  # fmt: skip
+    )
 
 
 def _ids(value: Any) -> list[int]:

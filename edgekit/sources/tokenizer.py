@@ -17,15 +17,12 @@ def read_tokenizer(folder: Path) -> Any:
     known = ("tokenizer.json", "tokenizer.model", "vocab.json")
     if not any((folder / n).exists() for n in known):
         raise SourceError(
-            f"{folder.name} has no tokenizer", f"it holds none of {', '.join(known)}",
+            f"{folder.name} has no tokenizer",
+            f"it holds none of {', '.join(known)}",
             "copy tokenizer.json and tokenizer_config.json of the model into it",
-        )  # fmt: skip
-    with guard(
-        SourceError, f"The tokenizer of {folder.name} cannot be read", "download or copy it again"
-    ):
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True
         )
+    with guard(SourceError, f"The tokenizer of {folder.name} cannot be read", "download or copy it again"):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     if not getattr(tokenizer, "is_fast", False):
         raise SourceError(
             f"The tokenizer of {folder.name} is not of a kind edgekit can package",

@@ -49,9 +49,15 @@ class TorchSource:
             notes = [f"ran {function}() of {file.name}: the one kind of source that runs code"]
             name = function
         graph = export(program, inputs, file.name)
-        info = SourceInfo(self.name, file.name, sha256(file), file.stat().st_size,
-                          layout="exported program" if not inputs else "nn.Module",
-                          parameters=parameters, notes=tuple(notes))  # fmt: skip
+        info = SourceInfo(
+            self.name,
+            file.name,
+            sha256(file),
+            file.stat().st_size,
+            layout="exported program" if not inputs else "nn.Module",
+            parameters=parameters,
+            notes=tuple(notes),
+        )
         return Model(name, graph, None, info)
 
 
@@ -67,26 +73,24 @@ def _call(file: Path, function: str, options: SourceOptions):  # type: ignore[no
         spec.loader.exec_module(module)
         result = getattr(module, function)()
     except AttributeError as error:
-        raise UsageError(
-            f"{file.name} cannot give a model: {error}", "", f"define {function}()"
-        ) from error
+        raise UsageError(f"{file.name} cannot give a model: {error}", "", f"define {function}()") from error
     except Exception as error:  # the user's own code may raise anything
         raise SourceError(
-            f"{function}() of {file.name} failed", f"{type(error).__name__}: {error}",
+            f"{function}() of {file.name} failed",
+            f"{type(error).__name__}: {error}",
             "run it on its own in Python and mend it",
-        ) from error  # fmt: skip
+        ) from error
     finally:
         sys.path.pop(0)
     network, inputs = result if isinstance(result, tuple) else (result, None)
     if not isinstance(network, torch.nn.Module):
         raise UsageError(
-            f"{function}() of {file.name} returned {type(network).__name__}", "",
+            f"{function}() of {file.name} returned {type(network).__name__}",
+            "",
             "return an nn.Module, or (nn.Module, example_inputs)",
-        )  # fmt: skip
+        )
     if inputs is None:
         if options.image_size is None:
-            raise UsageError(
-                f"{function}() returned no example inputs", "", "return them too, or pass --image-size"
-            )
+            raise UsageError(f"{function}() returned no example inputs", "", "return them too, or pass --image-size")
         inputs = (torch.zeros(1, 3, *options.image_size),)
     return network, inputs if isinstance(inputs, tuple) else (inputs,)

@@ -44,8 +44,7 @@ class YoloSource:
             network = YOLOv9(found.topology, {k: v.shape for k, v in found.tensors.items()})
             network.load(found.tensors)
         except (KeyError, IndexError, RuntimeError, AssertionError) as error:
-            raise yolo_layouts.unsupported(file, f"its tensors do not fit {found.topology.name}: {error}"
-                                           ) from error  # fmt: skip
+            raise yolo_layouts.unsupported(file, f"its tensors do not fit {found.topology.name}: {error}") from error
         network.eval()
         height, width = _size(options, metadata, network.main.strides, file.name)
         labels, notes = _labels(options, metadata, found.labels, network.main.classes)
@@ -90,14 +89,11 @@ def _tensors(file: Path) -> tuple[object, dict[str, str]]:
             return tensors, dict(archive.metadata() or {})
     except SafetensorError as error:
         raise SourceError(
-            f"{file.name} is not a safetensors file, or it is truncated", str(error),
-            "download or copy it again",
-        ) from error  # fmt: skip
+            f"{file.name} is not a safetensors file, or it is truncated", str(error), "download or copy it again"
+        ) from error
 
 
-def _size(
-    options: SourceOptions, metadata: dict[str, str], strides: list[int], name: str
-) -> tuple[int, int]:
+def _size(options: SourceOptions, metadata: dict[str, str], strides: list[int], name: str) -> tuple[int, int]:
     own = metadata.get("image_size", "")
     side = int(own) if own.isdigit() else 640
     height, width = options.image_size or (side, side)
@@ -106,8 +102,7 @@ def _size(
         raise UsageError(
             f"{name} cannot run at {height}x{width}",
             f"its strides are {', '.join(map(str, strides))}, so both sides must be multiples of {step}",
-            f"use --image-size {max(step, round(height / step) * step)}x"
-            f"{max(step, round(width / step) * step)}",
+            f"use --image-size {max(step, round(height / step) * step)}x{max(step, round(width / step) * step)}",
         )
     return height, width
 
@@ -118,9 +113,10 @@ def _labels(
     if options.labels:
         if len(options.labels) != classes:
             raise UsageError(
-                f"{len(options.labels)} labels were given for {classes} classes", "",
+                f"{len(options.labels)} labels were given for {classes} classes",
+                "",
                 "pass one name for each class, in the order of training",
-            )  # fmt: skip
+            )
         return options.labels, []
     found = found or labels_in(metadata)
     if len(found) == classes:
@@ -137,10 +133,7 @@ def _parity(network: object, graph: object, height: int, width: int) -> tuple[tu
     import torch
 
     session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])  # type: ignore[attr-defined]
-    ramp = (
-        np.linspace(0, 1, width, dtype=np.float32)
-        * np.linspace(0, 1, height, dtype=np.float32)[:, None]
-    )
+    ramp = np.linspace(0, 1, width, dtype=np.float32) * np.linspace(0, 1, height, dtype=np.float32)[:, None]
     noise = np.random.default_rng(0).random((3, height, width), dtype=np.float32)
     worst = {"boxes": 0.0, "scores": 0.0}
     for image in (np.stack([ramp, 1 - ramp, ramp[::-1]]), noise):

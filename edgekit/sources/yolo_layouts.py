@@ -20,15 +20,22 @@ from edgekit.errors import SourceError
 from edgekit.sources.pickle_reader import Inert, class_name
 
 _KINDS = {
-    "Conv": "Conv", "ELAN1": "ELAN", "ELAN": "ELAN", "RepNCSPELAN4": "ELAN", "RepNCSPELAN": "ELAN",
-    "AConv": "AConv", "ADown": "ADown", "SPPELAN": "SPPELAN", "CBLinear": "CBLinear",
-    "CBFuse": "CBFuse", "Concat": "Concat", "Upsample": "Upsample", "Silence": "Identity",
+    "Conv": "Conv",
+    "ELAN1": "ELAN",
+    "ELAN": "ELAN",
+    "RepNCSPELAN4": "ELAN",
+    "RepNCSPELAN": "ELAN",
+    "AConv": "AConv",
+    "ADown": "ADown",
+    "SPPELAN": "SPPELAN",
+    "CBLinear": "CBLinear",
+    "CBFuse": "CBFuse",
+    "Concat": "Concat",
+    "Upsample": "Upsample",
+    "Silence": "Identity",
     "Identity": "Identity",
-}  # fmt: skip
-_HEADS = {
-    "Detect": 1, "DDetect": 1, "DualDetect": 2, "DualDDetect": 2, "TripleDetect": 3,
-    "TripleDDetect": 3,
-}  # fmt: skip
+}
+_HEADS = {"Detect": 1, "DDetect": 1, "DualDetect": 2, "DualDDetect": 2, "TripleDetect": 3, "TripleDDetect": 3}
 _PAIRS = (("cv2", "cv3"), ("cv4", "cv5"), ("cv6", "cv7"))
 _EXPECTED: dict[str, dict[str, Any]] = {
     "BatchNorm2d": {"eps": 1e-3},
@@ -103,8 +110,10 @@ def _from_state_dict(state: Mapping[str, Any], path: Path) -> YoloCheckpoint:
     topology = recognise(shapes)
     if topology is None:
         foreign = [f"layer {i} is {k}" for i, k in kinds(shapes).items() if k.startswith("unknown")]
-        raise unsupported(path, "its tensors fit none of the published YOLOv9 and GELAN networks"
-                          + "".join(f"; {f}" for f in foreign[:2]))  # fmt: skip
+        raise unsupported(
+            path,
+            "its tensors fit none of the published YOLOv9 and GELAN networks" + "".join(f"; {f}" for f in foreign[:2]),
+        )
     layout = "MultimediaTechLab/YOLO" if spelled_out else "WongKinYiu/yolov9 or Ultralytics"
     return YoloCheckpoint(f"{layout} state dict", _float(tensors, path), topology)
 

@@ -52,9 +52,10 @@ class Store:
             self._migrate()
         except (OSError, sqlite3.Error) as error:
             raise MissingError(
-                f"The results database {self.path} cannot be opened", str(error),
+                f"The results database {self.path} cannot be opened",
+                str(error),
                 "choose another with --store FILE or EDGEKIT_STORE",
-            ) from error  # fmt: skip
+            ) from error
 
     def _migrate(self) -> None:
         folder = resources.files("edgekit.store") / "migrations"
@@ -85,23 +86,25 @@ class Store:
             ) from error
 
     def begin(
-        self,
-        session: str,
-        package: str,
-        manifest_sha256: str,
-        device: DeviceInfo,
-        plan: Plan,
-        command: str,
+        self, session: str, package: str, manifest_sha256: str, device: DeviceInfo, plan: Plan, command: str
     ) -> int:
         """A new profile without launches; returns its id."""
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        row = (created, session, package, manifest_sha256,
-               json.dumps(to_json(device)), json.dumps(to_json(plan)), command)  # fmt: skip
+        row = (
+            created,
+            session,
+            package,
+            manifest_sha256,
+            json.dumps(to_json(device)),
+            json.dumps(to_json(plan)),
+            command,
+        )
         with self._write() as connection:
             cursor = connection.execute(
                 "INSERT INTO profiles (created, session, package, manifest_sha256, device, plan, command)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)", row,
-            )  # fmt: skip
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
@@ -123,16 +126,11 @@ class Store:
         return [self._profile(row) for row in rows]
 
     def _profile(self, row: tuple[int, str, str, str, str, str, str, str]) -> Profile:
-        rows = self._connection.execute(
-            "SELECT data FROM launches WHERE profile_id = ? ORDER BY position", (row[0],)
-        )
+        rows = self._connection.execute("SELECT data FROM launches WHERE profile_id = ? ORDER BY position", (row[0],))
         wrong = f"Measurement {row[0]} in the results database {self.path} cannot be read"
         with guard(MissingError, wrong, "choose another with --store FILE"):
             launches = tuple(from_json(Launch, json.loads(data)) for (data,) in rows)
-            device, plan = (
-                from_json(DeviceInfo, json.loads(row[5])),
-                from_json(Plan, json.loads(row[6])),
-            )
+            device, plan = (from_json(DeviceInfo, json.loads(row[5])), from_json(Plan, json.loads(row[6])))
         return Profile(*row[:5], device, plan, row[7], launches)
 
     def close(self) -> None:

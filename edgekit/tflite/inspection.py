@@ -13,22 +13,9 @@ from ai_edge_litert import schema_py_generated as schema
 from edgekit.spec import DetectionSpec, TensorSpec
 from edgekit.tflite.writer import unpack
 
-_DTYPES = {
-    value: name.lower() for name, value in vars(schema.TensorType).items() if not name.startswith("_")
-}
-_OPERATORS = {
-    value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")
-}
-_BYTES = {
-    "float32": 4,
-    "float16": 2,
-    "int32": 4,
-    "int16": 2,
-    "int8": 1,
-    "uint8": 1,
-    "bool": 1,
-    "int64": 8,
-}
+_DTYPES = {value: name.lower() for name, value in vars(schema.TensorType).items() if not name.startswith("_")}
+_OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+_BYTES = {"float32": 4, "float16": 2, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool": 1, "int64": 8}
 
 
 @dataclass(frozen=True)
@@ -65,9 +52,7 @@ def take_inventory(data: bytes) -> Inventory:
 def stored_spec(spec: DetectionSpec, data: bytes) -> DetectionSpec:
     """`spec` with inputs and outputs as they are in the file: order of axes, integers, scales."""
     graph = unpack(data).subgraphs[0]
-    tensors = {
-        graph.tensors[i].name.decode(): graph.tensors[i] for i in (*graph.inputs, *graph.outputs)
-    }
+    tensors = {graph.tensors[i].name.decode(): graph.tensors[i] for i in (*graph.inputs, *graph.outputs)}
     layout = {"NCHW": "NHWC"}.get(spec.input.layout, spec.input.layout)
     return dataclasses.replace(
         spec,
@@ -79,7 +64,9 @@ def stored_spec(spec: DetectionSpec, data: bytes) -> DetectionSpec:
 def _stored(tensor: TensorSpec, found: Any) -> TensorSpec:
     quantised = found.quantization is not None and found.quantization.scale is not None
     return dataclasses.replace(
-        tensor, dtype=_DTYPES[found.type], shape=tuple(int(d) for d in found.shape),
+        tensor,
+        dtype=_DTYPES[found.type],
+        shape=tuple(int(d) for d in found.shape),
         scale=float(found.quantization.scale[0]) if quantised else None,
         zero_point=int(found.quantization.zeroPoint[0]) if quantised else 0,
-    )  # fmt: skip
+    )

@@ -62,9 +62,11 @@ class Lowered:
 
 
 def lower(
-    model: onnx.ModelProto, images: Collection[str] = (), names: Mapping[str, str] | None = None,
+    model: onnx.ModelProto,
+    images: Collection[str] = (),
+    names: Mapping[str, str] | None = None,
     ids: Collection[str] = (),
-) -> Lowered:  # fmt: skip
+) -> Lowered:
     """Requires fixed shapes and weights as initializers. Outputs stay as they are.
 
     images: inputs that are NCHW, and become NHWC. ids: inputs that are int64, and become int32.
@@ -79,8 +81,9 @@ def lower(
 class Lowering:
     """The state of one conversion: what has been written, and where each ONNX value is."""
 
-    def __init__(self, model: onnx.ModelProto, images: Collection[str], names: Mapping[str, str],
-                 ids: Collection[str]) -> None:  # fmt: skip
+    def __init__(
+        self, model: onnx.ModelProto, images: Collection[str], names: Mapping[str, str], ids: Collection[str]
+    ) -> None:
         self.view = GraphView(model)
         self.writer = Writer()
         self.node = onnx.NodeProto()
@@ -112,8 +115,9 @@ class Lowering:
             kind = onnx.TensorProto.DataType.Name(dtype).lower()
             raise SourceError(
                 f"The input {name} is {kind}, and TFLite packages take float32 images",
-                "", "export the model with a float32 image as its only input",
-            )  # fmt: skip
+                "",
+                "export the model with a float32 image as its only input",
+            )
         order = CHANNELS_LAST if name in self._images else identity(len(shape))
         stored = arrange(shape, order)
         tensor = self.writer.tensor(name, stored, self.dtype(name))
@@ -215,9 +219,7 @@ class Lowering:
         straight = identity(len(sizes))
         return self.reshape(self._arranged(tensor, sizes, straight, moves, dtype), result, dtype)
 
-    def put(
-        self, name: str, kind: str, inputs: Sequence[int], order: Order, options: Any = None
-    ) -> None:
+    def put(self, name: str, kind: str, inputs: Sequence[int], order: Order, options: Any = None) -> None:
         """Write one operator whose result is the ONNX value `name`, stored in `order`."""
         self.put_all([name], kind, inputs, order, options)
 
@@ -231,9 +233,8 @@ class Lowering:
         self.writer.operator(kind, inputs, tensors, options)
 
     def temporary(
-        self, kind: str, inputs: Sequence[int], shape: Sequence[int], dtype: Any = np.float32,
-        options: Any = None,
-    ) -> int:  # fmt: skip
+        self, kind: str, inputs: Sequence[int], shape: Sequence[int], dtype: Any = np.float32, options: Any = None
+    ) -> int:
         """Write one operator whose result is no ONNX value; returns its tensor."""
         self._made[self.node.name] += 1
         name = f"{self.node.name}/{kind.lower()}_{self._made[self.node.name]}"

@@ -69,9 +69,7 @@ def _lines(labels: Sequence[str]) -> str:
     return "\n".join(line or f"class {i}" for i, line in enumerate(lines))
 
 
-def _model_metadata(
-    spec: DetectionSpec, name: str, version: str, outputs: Sequence[str], quantized: bool
-) -> bytes:
+def _model_metadata(spec: DetectionSpec, name: str, version: str, outputs: Sequence[str], quantized: bool) -> bytes:
     """A ModelMetadata flatbuffer; `outputs` in the model's own order."""
     import flatbuffers
 
@@ -138,8 +136,16 @@ def _output(b: Any, spec: DetectionSpec, name: str) -> int:
     return _tensor(b, name, text, content, axes, [unit], _stats(b, [0.0], [1.0]), files)
 
 
-def _tensor(b: Any, name: str, text: str, content: int, axes: Sequence[str] = (),
-            units: Sequence[int] = (), stats: int = 0, files: Sequence[int] = ()) -> int:  # fmt: skip
+def _tensor(
+    b: Any,
+    name: str,
+    text: str,
+    content: int,
+    axes: Sequence[str] = (),
+    units: Sequence[int] = (),
+    stats: int = 0,
+    files: Sequence[int] = (),
+) -> int:
     lists = {2: [b.CreateString(axis) for axis in axes], 4: units, 6: files}
     fields = [(slot, _REF, _vector(b, _REF, items)) for slot, items in lists.items() if items]
     fields += [(slot, _REF, b.CreateString(words)) for slot, words in ((0, name), (1, text))]

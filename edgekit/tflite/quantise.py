@@ -44,9 +44,7 @@ def half_weights(data: bytes) -> bytes:
     recipe = recipe_for(data)
     from ai_edge_quantizer import algorithm_manager
 
-    recipe.add_weight_only_config(
-        ".*", "*", 16, algorithm_key=algorithm_manager.AlgorithmName.FLOAT_CASTING
-    )
+    recipe.add_weight_only_config(".*", "*", 16, algorithm_key=algorithm_manager.AlgorithmName.FLOAT_CASTING)
     return written(recipe)
 
 
@@ -62,9 +60,8 @@ def byte_weights(data: bytes, nodes: Collection[str] | None = None) -> bytes:
 
 
 def quantise(
-    model: Model, precision: Precision, dataset: Dataset, float_layers: int | None, integer: bool,
-    progress: Progress,
-) -> Quantised:  # fmt: skip
+    model: Model, precision: Precision, dataset: Dataset, float_layers: int | None, integer: bool, progress: Progress
+) -> Quantised:
     """`integer`: nothing in floating point, inputs and outputs included; what the search leaves
     out of 8 bits is computed in 16.
 
@@ -92,12 +89,14 @@ def quantise(
     result, chosen, tried = search(found, float_layers, make, run, progress)
     labels, boundary = readable(found.graph), found.regions.boundary
     settings: dict[str, Any] = {
-        "weights": "int8 a channel", "float_layers": chosen,
+        "weights": "int8 a channel",
+        "float_layers": chosen,
         "float_boundary": sorted(labels[n] for n in boundary if n in labels),
         "calibration": {"images": len(dataset.images), "sha256": dataset.fingerprint()},
-        "activations": "int8, while it runs" if precision is Precision.W8
+        "activations": "int8, while it runs"
+        if precision is Precision.W8
         else f"int{_ACTIVATION_BITS[precision]}" + (", the rest int16" if integer else ""),
-    }  # fmt: skip
+    }
     return Quantised(result, settings, tried)
 
 
@@ -118,9 +117,7 @@ def written(recipe: Any, ranges: dict[str, Any] | None = None) -> bytes:
     return bytes(done.quantized_model)
 
 
-def _static(
-    data: bytes, ranges: dict[str, Range], nodes: Collection[str], bits: int, integer: bool
-) -> bytes:
+def _static(data: bytes, ranges: dict[str, Range], nodes: Collection[str], bits: int, integer: bool) -> bytes:
     recipe = recipe_for(data)
     if integer:
         recipe.add_static_config(".*", "*", 16, 8)
@@ -132,7 +129,7 @@ def _static(
         name: {"min": np.full((1,) * rank, low, np.float32), "max": np.full((1,) * rank, high, np.float32)}
         for name, rank in _activations(data).items()
         for low, high in [ranges[name]]
-    }  # fmt: skip
+    }
     return written(recipe, values)
 
 
@@ -141,15 +138,10 @@ def _activations(data: bytes) -> dict[str, int]:
     model = unpack(data)
     graph = model.subgraphs[0]
     constant = [i for i, b in enumerate(model.buffers) if b.data is not None]
-    return {
-        t.name.decode(): len(t.shape)
-        for t in graph.tensors if t.type == 0 and t.buffer not in constant
-    }  # fmt: skip
+    return {t.name.decode(): len(t.shape) for t in graph.tensors if t.type == 0 and t.buffer not in constant}
 
 
-def _ranges(
-    data: bytes, found: Measured, images: Collection[str], progress: Progress
-) -> dict[str, Range]:
+def _ranges(data: bytes, found: Measured, images: Collection[str], progress: Progress) -> dict[str, Range]:
     """Those of the search, and for tensors that only this file has, their extremes on images."""
     missing = [n for n in _activations(data) if n not in found.ranges]
     extremes = dict.fromkeys(missing, (0.0, 0.0))
@@ -205,8 +197,10 @@ def _interpreter(data: bytes, keep: bool = False) -> Any:
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")  # it warns of the memory that `keep` takes
         interpreter = Interpreter(
-            model_content=data, num_threads=default_threads(), experimental_op_resolver_type=kind,
+            model_content=data,
+            num_threads=default_threads(),
+            experimental_op_resolver_type=kind,
             experimental_preserve_all_tensors=keep,
-        )  # fmt: skip
+        )
         interpreter.allocate_tensors()
     return interpreter

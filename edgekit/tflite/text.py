@@ -32,16 +32,12 @@ class TextFile:
     gate: Measurement
 
 
-def text_file(
-    built: Path, context: int, step: int, precision: Precision, progress: Progress
-) -> TextFile:
+def text_file(built: Path, context: int, step: int, precision: Precision, progress: Progress) -> TextFile:
     """`built`: what onnxruntime-genai's builder wrote, in float32. Raises ConversionError when the file
     computes something else before its weights are rounded."""
     exact = write_exact(built)
     source = onnx.load(str(exact))
-    head = json.loads((built / "genai_config.json").read_text(encoding="utf-8"))["model"]["decoder"][
-        "head_size"
-    ]
+    head = json.loads((built / "genai_config.json").read_text(encoding="utf-8"))["model"]["decoder"]["head_size"]
     files = {}
     for index, (name, width) in enumerate((("prompt", step), ("token", 1))):
         progress("writing TFLite", index, 2)

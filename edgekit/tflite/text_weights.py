@@ -38,9 +38,7 @@ def rounded(data: bytes, precision: Precision, vocabulary: int) -> bytes:
     if small:
         from ai_edge_quantizer.qtyping import QuantGranularity
 
-        recipe.add_dynamic_config(
-            f"^(?:{'|'.join(small)})(?:;|$)", "FULLY_CONNECTED", 4, QuantGranularity.BLOCKWISE_32
-        )
+        recipe.add_dynamic_config(f"^(?:{'|'.join(small)})(?:;|$)", "FULLY_CONNECTED", 4, QuantGranularity.BLOCKWISE_32)
     return written(recipe)
 
 

@@ -56,9 +56,7 @@ class Writer:
             self._constants[key] = self.tensor(f"constant_{index}", value.shape, value.dtype, index)
         return self._constants[key]
 
-    def operator(
-        self, kind: str, inputs: Sequence[int], outputs: Sequence[int], options: Any = None
-    ) -> None:
+    def operator(self, kind: str, inputs: Sequence[int], outputs: Sequence[int], options: Any = None) -> None:
         """`kind` is a name of BuiltinOperator, `options` the schema's options object for it."""
         made = schema.OperatorT()
         made.opcodeIndex = self._code(getattr(schema.BuiltinOperator, kind))

@@ -37,15 +37,13 @@ def _from_one(outputs: Outputs) -> Outputs:
 
 
 _READINGS: tuple[tuple[Callable[[Outputs], Outputs], str, str], ...] = (
+    (_axes_changed, "its boxes are y1 x1 y2 x2, and were read as x1 y1 x2 y2", "export them with x first"),
     (
-        _axes_changed, "its boxes are y1 x1 y2 x2, and were read as x1 y1 x2 y2",
-        "export them with x first",
-    ),
-    (
-        _from_one, "its classes count from 1, and were read as counting from 0",
+        _from_one,
+        "its classes count from 1, and were read as counting from 0",
         "give a name for class 0 as well: put one like background before the others in --labels",
     ),
-)  # fmt: skip
+)
 
 
 @dataclass
@@ -71,8 +69,11 @@ class Alternatives:
             if other > _FAR * map50 and other > map50 + _LEAST:
                 yield (
                     what,
-                    (f"mAP50 is {map50:.3f} as it was read, and {other:.3f} so, on {len(predictions)} of your images", how),
-                )  # fmt: skip
+                    (
+                        f"mAP50 is {map50:.3f} as it was read, and {other:.3f} so, on {len(predictions)} of your images",
+                        how,
+                    ),
+                )
 
 
 def prepared_otherwise(detector: Detector, dataset: Dataset) -> str:
@@ -93,7 +94,9 @@ def prepared_otherwise(detector: Detector, dataset: Dataset) -> str:
 def _preparations(image: ImageSpec) -> list[ImageSpec]:
     """How others prepare images: pixels as they are, in 0..1, in -1..1, and by ImageNet's mean and deviation."""
     ways = (
-        ((0.0,) * 3, (1.0,) * 3), ((0.0,) * 3, (255.0,) * 3), ((127.5,) * 3, (127.5,) * 3),
+        ((0.0,) * 3, (1.0,) * 3),
+        ((0.0,) * 3, (255.0,) * 3),
+        ((127.5,) * 3, (127.5,) * 3),
         ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
-    )  # fmt: skip
+    )
     return [replace(image, mean=m, std=s) for m, s in ways if (m, s) != (image.mean, image.std)]

@@ -63,9 +63,12 @@ def evaluate(
     run.accumulate()
     precision = run.eval["precision"][:, :, :, 0, -1]
     return Accuracy(
-        _mean(precision), _mean(precision[0]), len(dataset.images), len(truth["annotations"]),
+        _mean(precision),
+        _mean(precision[0]),
+        len(dataset.images),
+        len(truth["annotations"]),
         _bootstrap(run, len(dataset.images), resamples),
-    )  # fmt: skip
+    )
 
 
 def _quiet(*args: Any, **kwargs: Any) -> None:
@@ -89,9 +92,7 @@ def _bootstrap(run: Any, images: int, resamples: int) -> Array:
     values = []
     for _ in range(resamples):
         chosen = generator.integers(0, images, images)
-        result = faster_eval_api_cpp.COCOevalAccumulate(
-            run._paramsEval, table[:, chosen].ravel().tolist()
-        )
+        result = faster_eval_api_cpp.COCOevalAccumulate(run._paramsEval, table[:, chosen].ravel().tolist())
         precision = np.asarray(result["precision"]).reshape(run.eval["precision"].shape)
         values.append(_mean(precision[:, :, :, 0, -1]))
     return np.array(values)
@@ -102,9 +103,15 @@ def _ground_truth(dataset: Dataset) -> dict[str, Any]:
     for index, boxes in enumerate(dataset.boxes):
         for b in boxes:
             annotations.append(
-                {"id": len(annotations) + 1, "image_id": index + 1, "category_id": b.category,
-                 "bbox": [b.x, b.y, b.width, b.height], "area": b.area, "iscrowd": int(b.crowd)}
-            )  # fmt: skip
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": index + 1,
+                    "category_id": b.category,
+                    "bbox": [b.x, b.y, b.width, b.height],
+                    "area": b.area,
+                    "iscrowd": int(b.crowd),
+                }
+            )
     images = [{"id": i + 1} for i in range(len(dataset.images))]
     categories = [{"id": i, "name": n} for i, n in sorted(dataset.categories.items())]
     return {"images": images, "annotations": annotations, "categories": categories}
@@ -117,6 +124,5 @@ def _results(predictions: Sequence[Predictions], categories: dict[int, int]) -> 
         rows = np.concatenate((boxes[:, :2], sides), 1).tolist()
         for row, score, label in zip(rows, scores.tolist(), classes.tolist()):
             if label in categories:
-                found.append({"image_id": index + 1, "category_id": categories[label],
-                              "bbox": row, "score": score})  # fmt: skip
+                found.append({"image_id": index + 1, "category_id": categories[label], "bbox": row, "score": score})
     return found

@@ -19,13 +19,7 @@ from edgekit.runtime.engine import EngineOptions
 from edgekit.runtime.engines.onnxruntime import OnnxRuntimeSession
 from edgekit.runtime.image import read_image
 from edgekit.spec import DetectionSpec
-from edgekit.verify.detection import (
-    PROTOCOL,
-    Accuracy,
-    Predictions,
-    centred_interval,
-    evaluate,
-)
+from edgekit.verify.detection import PROTOCOL, Accuracy, Predictions, centred_interval, evaluate
 from edgekit.verify.parity import Parity
 
 Array = np.ndarray[Any, Any]
@@ -42,9 +36,11 @@ def open_model(model: Model) -> Detector:
 
 def open_graph(graph: bytes, spec: DetectionSpec, threads: int | None = None) -> Detector:
     session = OnnxRuntimeSession(
-        graph, {spec.input.name: (spec.input.shape, spec.input.dtype)},
-        {o.name: (o.shape, o.dtype) for o in spec.outputs}, EngineOptions(threads),
-    )  # fmt: skip
+        graph,
+        {spec.input.name: (spec.input.shape, spec.input.dtype)},
+        {o.name: (o.shape, o.dtype) for o in spec.outputs},
+        EngineOptions(threads),
+    )
     return Detector(spec, session)
 
 
@@ -85,9 +81,7 @@ class Images:
         """What numbers were taken on; `first`: on so many of them only."""
         if self.dataset and first is not None and first < len(self):
             return f"the first {first} of {len(self)} images of {self.dataset.folder.name}"
-        return (
-            f"{len(self)} images of {self.dataset.folder.name}" if self.dataset else "2 probes of noise"
-        )
+        return f"{len(self)} images of {self.dataset.folder.name}" if self.dataset else "2 probes of noise"
 
     def run(self, detector: Detector, what: str) -> Run:
         """Detections and, when the images are annotated, their accuracy."""
@@ -116,12 +110,10 @@ def parity_measurements(found: Parity, where: str, group: str = "parity") -> lis
     made = []
     for name in found.noise:
         unit = "px" if name == "boxes" else "1"
-        for label, value, its_unit in (
-            ("SNR", found.snr(name), "dB"),
-            ("max error", found.worst[name], unit),
-        ):
-            made.append(Measurement(group, f"{name} {label}", value, its_unit, Provenance.MEASURED,
-                                    found.images, note=where))  # fmt: skip
+        for label, value, its_unit in (("SNR", found.snr(name), "dB"), ("max error", found.worst[name], unit)):
+            made.append(
+                Measurement(group, f"{name} {label}", value, its_unit, Provenance.MEASURED, found.images, note=where)
+            )
     return made
 
 
@@ -132,9 +124,7 @@ def accuracy_measurements(reference: Run, other: Run, where: str) -> list[Measur
     note = f"{where}, {b.boxes} boxes; bootstrap over images"
 
     def one(name: str, value: float, interval: tuple[float, float] | None = None) -> Measurement:
-        return Measurement(
-            "accuracy", name, value, "1", Provenance.MEASURED, b.images, interval, note=note
-        )
+        return Measurement("accuracy", name, value, "1", Provenance.MEASURED, b.images, interval, note=note)
 
     return [
         one("mAP50-95", b.map, b.interval()),
@@ -159,24 +149,8 @@ def box_differences(reference: Run, other: Run, where: str) -> list[Measurement]
     if not count:
         return []
     return [
-        Measurement(
-            "reference",
-            "detected boxes max difference",
-            boxes,
-            "px",
-            Provenance.MEASURED,
-            count,
-            note=where,
-        ),
-        Measurement(
-            "reference",
-            "detected scores max difference",
-            scores,
-            "1",
-            Provenance.MEASURED,
-            count,
-            note=where,
-        ),
+        Measurement("reference", "detected boxes max difference", boxes, "px", Provenance.MEASURED, count, note=where),
+        Measurement("reference", "detected scores max difference", scores, "1", Provenance.MEASURED, count, note=where),
     ]
 
 
@@ -184,5 +158,4 @@ def detection_error_measurement(reference: Run, other: Run, where: str) -> Measu
     """See `quantize.sensitivity.detection_error`: what stands in for accuracy without boxes."""
     value = detection_error(reference.outputs, other.outputs)
     note = f"mean score difference + mean overlap loss where either sees something, {where}"
-    return Measurement("parity", "detection error", value, "1", Provenance.MEASURED,
-                       len(reference.outputs), note=note)  # fmt: skip
+    return Measurement("parity", "detection error", value, "1", Provenance.MEASURED, len(reference.outputs), note=note)

@@ -56,16 +56,15 @@ class Misread:
 
     def error(self) -> SourceError:
         return SourceError(
-            f"{self.name} predicts text no better than a guess", f"{self.seen}; {self.likely}",
+            f"{self.name} predicts text no better than a guess",
+            f"{self.seen}; {self.likely}",
             "take the float original, or pass --eval TEXT of the kind it was trained on; "
             f"--allow {Reason.MISREAD} makes the packages all the same",
-        )  # fmt: skip
+        )
 
     def trip(self) -> Trip:
         return Trip(
-            Reason.MISREAD,
-            f"the float original predicts text no better than a guess: {self.seen}",
-            (self.likely,),
+            Reason.MISREAD, f"the float original predicts text no better than a guess: {self.seen}", (self.likely,)
         )
 
 
@@ -74,7 +73,7 @@ def on_text(name: str, text: str, nll: Array, guess: Array, vocabulary: int) -> 
     for other, how in (
         (guess, "a guess that knows only how often each token has occurred"),
         (np.full(len(nll), math.log(vocabulary)), f"a guess that takes all {vocabulary} tokens for equally likely"),
-    ):  # fmt: skip
+    ):
         worse = nll - other
         if not worse.mean() - _SURE * _error(worse) <= 0:  # no numbers are no better
             seen = (
@@ -82,9 +81,7 @@ def on_text(name: str, text: str, nll: Array, guess: Array, vocabulary: int) -> 
                 f"{math.exp(other.mean()):.4g} of {how}"
             )
             return Misread(
-                name,
-                seen,
-                "its weights were misread or are damaged, or the text is of a kind it was not trained on",
+                name, seen, "its weights were misread or are damaged, or the text is of a kind it was not trained on"
             )
     return None
 
@@ -96,9 +93,7 @@ def beside_plain_text(found: Misread, network: Any, ids: Sequence[int]) -> Misre
     return replace(found, likely=f"{found.likely}: {said}")
 
 
-def counting(
-    windows: Sequence[Sequence[int]], first_scored: Callable[[Sequence[int]], int], vocabulary: int
-) -> Array:
+def counting(windows: Sequence[Sequence[int]], first_scored: Callable[[Sequence[int]], int], vocabulary: int) -> Array:
     """-log p of each scored token by what was counted before it, over all windows in their order."""
     counts: dict[int, int] = {}
     total, found = 0, []
@@ -132,9 +127,7 @@ def preferred(network: Any, ids: Sequence[int]) -> tuple[float, float]:
 
     with torch.no_grad():
         logits = network(torch.tensor([list(ids)]), use_cache=False).logits[0, :-1].float()
-    scores = logits[
-        :, list(ids[1:])
-    ].numpy()  # row: position; column: the token that follows another position
+    scores = logits[:, list(ids[1:])].numpy()  # row: position; column: the token that follows another position
     following = np.asarray(ids[1:])
     own = scores.diagonal()[:, None]
     others = following[:, None] != following[None, :]

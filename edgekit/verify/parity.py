@@ -27,9 +27,7 @@ class Parity:
             if expected.shape != actual.shape:  # suppression in the graph kept other boxes
                 continue
             difference = expected.astype(np.float64) - actual
-            self.signal[name] = self.signal.get(name, 0.0) + float(
-                np.square(expected, dtype=np.float64).sum()
-            )
+            self.signal[name] = self.signal.get(name, 0.0) + float(np.square(expected, dtype=np.float64).sum())
             self.noise[name] = self.noise.get(name, 0.0) + float(np.square(difference).sum())
             worst = float(np.abs(difference).max(initial=0.0))
             self.worst[name] = max(self.worst.get(name, 0.0), worst)

@@ -38,14 +38,11 @@ _FOUND = 0.01  # mAP50 at least, where there are boxes to find
 _FEWEST = 5  # boxes that tell
 _CLOSE = 1e-3
 _NEXT = (
-    "check its export, --labels and --decoder (edgekit convert --help); "
-    "--allow misread writes the package all the same"
-)  # fmt: skip
+    "check its export, --labels and --decoder (edgekit convert --help); --allow misread writes the package all the same"
+)
 
 
-def check_plausible(
-    model: Model, dataset: Dataset | None, allowed: Collection[Reason] = ()
-) -> tuple[Trip, ...]:
+def check_plausible(model: Model, dataset: Dataset | None, allowed: Collection[Reason] = ()) -> tuple[Trip, ...]:
     """What shows that a detector was misread, when that is allowed. Raises SourceError when it is not.
 
     `dataset`: the user's images, with or without boxes; the picture that edgekit carries without.
@@ -56,8 +53,9 @@ def check_plausible(
     if trips and Reason.MISREAD not in allowed:
         raise SourceError(
             f"{model.source.name} was misread as {model.spec.decoder}, or is damaged: {trips[0].message}",
-            "; ".join((*trips[0].details, *_quantised(model))), _NEXT,
-        )  # fmt: skip
+            "; ".join((*trips[0].details, *_quantised(model))),
+            _NEXT,
+        )
     return tuple(trips)
 
 
@@ -65,9 +63,7 @@ def _quantised(model: Model) -> tuple[str, ...]:
     """Another cause, of a file that gives nothing in any runtime."""
     if not any(n.startswith(WAS_QUANTISED) for n in model.source.notes):
         return ()
-    return (
-        f"{WAS_QUANTISED}, and its weights as they were rounded may be all that is wrong: convert the float model",
-    )
+    return (f"{WAS_QUANTISED}, and its weights as they were rounded may be all that is wrong: convert the float model",)
 
 
 @dataclass
@@ -91,9 +87,7 @@ def _outputs(detector: Detector, dataset: Dataset | None, spec: DetectionSpec) -
     for path in images:
         detector.prepare(read_image(path))
         _look(detector.run(), spec, seen)
-    where = (
-        f"{len(images)} of your images" if dataset is not None else "the picture that edgekit carries"
-    )
+    where = f"{len(images)} of your images" if dataset is not None else "the picture that edgekit carries"
     if not seen.wrong and seen.high == seen.low:
         seen.wrong["it gives every box the same score"] = f"{seen.high:.4g}"
     if seen.boxes and not seen.wrong:
@@ -111,9 +105,7 @@ def _look(outputs: dict[str, Array], spec: DetectionSpec, seen: _Seen) -> None:
     if scores.size:
         low, high = float(scores.min()), float(scores.max())
         # -1 is how some exporters fill rows where nothing was found
-        if high > 1 + _CLOSE or (
-            low < -_CLOSE and not (spec.nms_in_graph and (scores[scores < 0] == -1).all())
-        ):
+        if high > 1 + _CLOSE or (low < -_CLOSE and not (spec.nms_in_graph and (scores[scores < 0] == -1).all())):
             seen.wrong["its scores are no probabilities"] = f"they go from {low:.4g} to {high:.4g}"
         seen.low, seen.high = min(seen.low, low), max(seen.high, high)
     if not spec.nms_in_graph:
@@ -130,14 +122,8 @@ def _look(outputs: dict[str, Array], spec: DetectionSpec, seen: _Seen) -> None:
 def _classes(classes: Array, spec: DetectionSpec, seen: _Seen) -> None:
     if not classes.size:
         return
-    if (
-        not np.isfinite(classes).all()
-        or np.abs(classes - np.rint(classes)).max() > _CLOSE
-        or classes.min() < -_CLOSE
-    ):
-        strange = [
-            c for c in classes if not np.isfinite(c) or abs(c - np.rint(c)) > _CLOSE or c < -_CLOSE
-        ]
+    if not np.isfinite(classes).all() or np.abs(classes - np.rint(classes)).max() > _CLOSE or classes.min() < -_CLOSE:
+        strange = [c for c in classes if not np.isfinite(c) or abs(c - np.rint(c)) > _CLOSE or c < -_CLOSE]
         seen.wrong["its classes are no numbers of classes"] = f"one is {float(strange[0]):.4g}"
     elif spec.labels and classes.max() > len(spec.labels) - 1 + _CLOSE:
         one = "; they may count from 1, and class 0 need a name as well"
@@ -160,11 +146,13 @@ def _sizes(boxes: Array, spec: DetectionSpec, seen: _Seen, its_kind: bool) -> No
     turned = (sides < 0).any(1)
     tiny = ~turned & (sides < 1).all(1)
     huge = ~turned & ((sides[:, 0] > 4 * width) | (sides[:, 1] > 4 * height))
-    outside = ~turned & (
-        (boxes[:, 0] > width) | (boxes[:, 1] > height) | (boxes[:, 2] < 0) | (boxes[:, 3] < 0)
-    )
-    for which, what in ((turned & (its_kind or spec.nms_in_graph), "end before they begin"), (tiny, "are smaller than a pixel"),
-                        (huge, "are larger than four pictures"), (outside, "lie outside the picture")):  # fmt: skip
+    outside = ~turned & ((boxes[:, 0] > width) | (boxes[:, 1] > height) | (boxes[:, 2] < 0) | (boxes[:, 3] < 0))
+    for which, what in (
+        (turned & (its_kind or spec.nms_in_graph), "end before they begin"),
+        (tiny, "are smaller than a pixel"),
+        (huge, "are larger than four pictures"),
+        (outside, "lie outside the picture"),
+    ):
         if which.mean() > _ALL:
             seen.wrong[f"its boxes {what}"] = f"{int(which.sum())} of the {len(boxes)} best"
 
@@ -177,16 +165,10 @@ def _found(detector: Detector, dataset: Dataset | None, spec: DetectionSpec) -> 
     count = sum(len(dataset.boxes[i]) for i in chosen)
     if count < _FEWEST:
         return
-    few = replace(
-        dataset,
-        images=[dataset.images[i] for i in chosen],
-        boxes=[dataset.boxes[i] for i in chosen],
-    )
+    few = replace(dataset, images=[dataset.images[i] for i in chosen], boxes=[dataset.boxes[i] for i in chosen])
     predictions: list[Predictions] = []
     alternatives = Alternatives(detector)
-    for index in progress.track(
-        range(len(few.images)), "looking whether it finds anything", len(few.images)
-    ):
+    for index in progress.track(range(len(few.images)), "looking whether it finds anything", len(few.images)):
         predictions.append(alternatives.add(read_image(few.images[index])))
     accuracy = evaluate(few, predictions, spec.labels, resamples=1)
     better = list(alternatives.better(few, accuracy.map50))

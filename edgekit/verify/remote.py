@@ -58,9 +58,7 @@ def run_on(hub: Hub, package: Package, images: Images, device: str, chip: str = 
     # one sample a row; the batch axis of each is that of the model
     data = {spec.input.name: np.stack(replay.gathered)}
     dataset = hub.dataset(data, f"{package.manifest.name}-images")
-    job = hub.job(
-        Request("inference", package.manifest.name, (sent(hub, package, chip),), device, "", dataset)
-    )
+    job = hub.job(Request("inference", package.manifest.name, (sent(hub, package, chip),), device, "", dataset))
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
         outputs = hub.outputs(job, Path(folder))
     _check(package, outputs, len(images))
@@ -75,9 +73,10 @@ def sent(hub: Hub, package: Package, chip: str = "") -> str:
     name = engine.chips.get(chip, engine.artifact)
     data = package.read(name)
     return hub.model(
-        package.manifest.files[name].sha256, f"{package.manifest.name}-{name}",
+        package.manifest.files[name].sha256,
+        f"{package.manifest.name}-{name}",
         lambda folder: artefacts.for_upload(data, engine.name, folder),
-    )  # fmt: skip
+    )
 
 
 def _as_given(spec: DetectionSpec, outputs: Mapping[str, Any]) -> DetectionSpec:
@@ -86,10 +85,11 @@ def _as_given(spec: DetectionSpec, outputs: Mapping[str, Any]) -> DetectionSpec:
         spec,
         outputs=tuple(
             dataclasses.replace(o, dtype="float32", scale=None, zero_point=0)
-            if outputs[o.name].dtype.kind == "f" else o
+            if outputs[o.name].dtype.kind == "f"
+            else o
             for o in spec.outputs
         ),
-    )  # fmt: skip
+    )
 
 
 def _check(package: Package, outputs: Mapping[str, Any], count: int) -> None:
@@ -99,5 +99,6 @@ def _check(package: Package, outputs: Mapping[str, Any], count: int) -> None:
             shape = None if found is None else list(found.shape)
             raise IntegrityError(
                 f"AI Hub's device gave {o.name} {shape}, not {[count, *o.shape]}",
-                f"its outputs are {', '.join(outputs)}", "convert again",
-            )  # fmt: skip
+                f"its outputs are {', '.join(outputs)}",
+                "convert again",
+            )

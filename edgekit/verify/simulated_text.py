@@ -17,10 +17,7 @@ from edgekit.verify import text
 from edgekit.verify.text import Reference
 
 LARGE = 20_000_000  # parameters from which on a token takes a minute, and not both are looked at
-_WINDOW, _SHORT = (
-    48,
-    34,
-)  # tokens, of which the second half counts; enough for a step of the prompt graph
+_WINDOW, _SHORT = (48, 34)  # tokens, of which the second half counts; enough for a step of the prompt graph
 _BEGINNING = 8  # of the evaluation text, from which the float original writes on
 
 
@@ -33,7 +30,7 @@ class FewTokens:
 
     def __init__(
         self, network: Any, spec: TextSpec, windows: Sequence[Sequence[int]], name: str, parameters: int | None
-    ) -> None:  # fmt: skip
+    ) -> None:
         length = length_for(spec, parameters)
         self._references: dict[str, Reference] = {}
         if windows:
@@ -54,12 +51,15 @@ class FewTokens:
             same = scores["written"].same.astype(bool)
             until = len(same) if same.all() else int(same.argmin())
             note = f"until the first other token; {self._references['written'].describe}"
-            rows.append(Measurement("accuracy", "greedy text equal", until / len(same), "1", Provenance.MEASURED,
-                                    len(same), note=note))  # fmt: skip
+            rows.append(
+                Measurement(
+                    "accuracy", "greedy text equal", until / len(same), "1", Provenance.MEASURED, len(same), note=note
+                )
+            )
         return [
             m if m.name.startswith("float ") else replace(m, provenance=Provenance.SIMULATED, device=device)
             for m in rows
-        ]  # fmt: skip
+        ]
 
     def close(self) -> None:
         for reference in self._references.values():

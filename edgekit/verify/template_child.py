@@ -21,9 +21,11 @@ def main() -> None:
         for talk in question["talks"]:
             try:
                 made, _ = render_jinja_template(
-                    conversations=[talk], chat_template=question["template"], add_generation_prompt=True,
+                    conversations=[talk],
+                    chat_template=question["template"],
+                    add_generation_prompt=True,
                     **question["special"],
-                )  # fmt: skip
+                )
                 texts.append(made[0])
             except Exception:  # a template may refuse a conversation, a system message above all
                 texts.append(None)

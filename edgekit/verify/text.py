@@ -75,9 +75,7 @@ class Reference:
             for logits, target in _predictions(session, window):
                 expected = self._stored[at].astype(np.float64)
                 seen = log_softmax(logits[: len(expected)])
-                kl.append(
-                    max(float((np.exp(expected) * (expected - seen)).sum()), 0.0)
-                )  # rounding may go below
+                kl.append(max(float((np.exp(expected) * (expected - seen)).sum()), 0.0))  # rounding may go below
                 nll.append(-float(seen[target]))
                 float_nll.append(-float(expected[target]))
                 same.append(int(seen.argmax()) == int(expected.argmax()))
@@ -108,12 +106,8 @@ def measurements(scores: Scores, describe: str) -> list[Measurement]:
     """What a receipt says of the scores. Intervals are 95 %, tokens taken as independent."""
     count = len(scores.kl)
 
-    def one(
-        name: str, value: float, unit: str = "1", interval: tuple[float, float] | None = None
-    ) -> Measurement:
-        return Measurement(
-            "accuracy", name, value, unit, Provenance.MEASURED, count, interval, note=describe
-        )
+    def one(name: str, value: float, unit: str = "1", interval: tuple[float, float] | None = None) -> Measurement:
+        return Measurement("accuracy", name, value, unit, Provenance.MEASURED, count, interval, note=describe)
 
     perplexity = math.exp(scores.nll.mean())
     return [
@@ -122,9 +116,13 @@ def measurements(scores: Scores, describe: str) -> list[Measurement]:
         one("same top token", float(scores.same.mean()), "1", _interval(scores.same)),
         one("perplexity", perplexity, "1", _exp(_interval(scores.nll))),
         one("float perplexity", math.exp(scores.float_nll.mean()), "1", _exp(_interval(scores.float_nll))),
-        one("perplexity ratio", float(math.exp((scores.nll - scores.float_nll).mean())), "1",
-            _exp(_interval(scores.nll - scores.float_nll))),
-    ]  # fmt: skip
+        one(
+            "perplexity ratio",
+            float(math.exp((scores.nll - scores.float_nll).mean())),
+            "1",
+            _exp(_interval(scores.nll - scores.float_nll)),
+        ),
+    ]
 
 
 def _interval(values: Array) -> tuple[float, float]:

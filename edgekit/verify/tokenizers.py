@@ -14,15 +14,16 @@ from edgekit.runtime.tokens import Tokens
 _SECONDS = 20.0  # of which starting takes some
 _TALKS = (
     [{"role": "user", "content": "Hello"}],
-    [{"role": "user", "content": "Where is\nthe station?"}, {"role": "assistant", "content": "Over there."},
-     {"role": "user", "content": "Thank you {{ x }} <b>"}],
+    [
+        {"role": "user", "content": "Where is\nthe station?"},
+        {"role": "assistant", "content": "Over there."},
+        {"role": "user", "content": "Thank you {{ x }} <b>"},
+    ],
     [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}],
-)  # fmt: skip
+)
 
 
-def tokenizer_measurements(
-    session: Any, tokens: Tokens, reference: Any, texts: Sequence[str]
-) -> list[Measurement]:
+def tokenizer_measurements(session: Any, tokens: Tokens, reference: Any, texts: Sequence[str]) -> list[Measurement]:
     """`session`: of the package; `reference`: the transformers tokenizer. Shares of texts that agree; nothing of a
     chat template whose reference renders no conversation at all."""
     count, other = disagreements(session.tokenizer.encode, reference, texts)
@@ -30,10 +31,17 @@ def tokenizer_measurements(
     backend = reference.backend_tokenizer
     kept = sum(_returns(t, tokens, backend) for t in TEXTS)
     made = [
-        Measurement("text", "tokenizer equal", 1 - len(other) / count, "1", Provenance.MEASURED, count,
-                    note=f"{count} texts, {session.spec.tokenizer} against tokenizers{first}"),
+        Measurement(
+            "text",
+            "tokenizer equal",
+            1 - len(other) / count,
+            "1",
+            Provenance.MEASURED,
+            count,
+            note=f"{count} texts, {session.spec.tokenizer} against tokenizers{first}",
+        ),
         Measurement("text", "text returns from tokens", kept / len(TEXTS), "1", Provenance.MEASURED, len(TEXTS)),
-    ]  # fmt: skip
+    ]
     if reference.chat_template:
         made += _template(session.tokenizer, reference)
     return made
@@ -57,8 +65,17 @@ def _template(tokenizer: Any, reference: Any) -> list[Measurement]:
             continue
     if not tried:
         return []
-    return [Measurement("text", "chat template equal", same / tried, "1", Provenance.MEASURED, tried,
-                        note="conversations, against transformers' rendering")]  # fmt: skip
+    return [
+        Measurement(
+            "text",
+            "chat template equal",
+            same / tried,
+            "1",
+            Provenance.MEASURED,
+            tried,
+            note="conversations, against transformers' rendering",
+        )
+    ]
 
 
 def not_compared(reference: Any, rows: Sequence[Measurement]) -> list[str]:
@@ -78,9 +95,10 @@ def _expected(reference: Any) -> list[str | None]:
         texts: list[str | None] = child.ask(question, _SECONDS)
     except ChildError as error:
         raise SourceError(
-            "The chat template of this model cannot be rendered", f"the process that rendered it ended: {error}",
+            "The chat template of this model cannot be rendered",
+            f"the process that rendered it ended: {error}",
             "mend its chat_template, or remove it: the package then continues text and has no chat",
-        ) from error  # fmt: skip
+        ) from error
     finally:
         child.close()
     return texts

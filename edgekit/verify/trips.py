@@ -31,10 +31,15 @@ def accuracy_unclear(drop: Measurement, target: Target) -> Trip:
     """For a drop whose interval has what is tolerated inside it: it says how many images would tell."""
     message = f"accuracy cannot be told on these images: {_falls(drop, target)}; "
     needed = images_needed(drop, target.tolerance.map_drop)
-    return Trip(Reason.ACCURACY, message + (
-        f"if the drop stays, some {needed} images would tell" if needed
-        else "the drop is too near to that for any number of images"
-    ))  # fmt: skip
+    return Trip(
+        Reason.ACCURACY,
+        message
+        + (
+            f"if the drop stays, some {needed} images would tell"
+            if needed
+            else "the drop is too near to that for any number of images"
+        ),
+    )
 
 
 def images_needed(drop: Measurement, limit: float) -> int:

@@ -25,14 +25,20 @@ class Backend:
         return tuple(p for p in target.precisions if p is Precision.FP32)
 
     def compile(
-        self, model: Model, target: Target, precision: Precision, options: CompileOptions,
-        work: Path, progress: Progress,
-    ) -> Artifact:  # fmt: skip
+        self,
+        model: Model,
+        target: Target,
+        precision: Precision,
+        options: CompileOptions,
+        work: Path,
+        progress: Progress,
+    ) -> Artifact:
         settings = ort.SessionOptions()
         settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         settings.optimized_model_filepath = str(work / "model.onnx")
         ort.InferenceSession(model.graph.SerializeToString(), settings, ["CPUExecutionProvider"])
         return Artifact(
-            ("model.onnx",), EngineRequirement("onnxruntime", ">=1.20,<2", "model.onnx"),
+            ("model.onnx",),
+            EngineRequirement("onnxruntime", ">=1.20,<2", "model.onnx"),
             notes=("optimised at level basic",),
-        )  # fmt: skip
+        )

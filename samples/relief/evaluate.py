@@ -61,9 +61,7 @@ def from_package(package: Path) -> Callable[[str], str]:
     from edgekit.runtime import load
 
     llm = load(package)
-    return lambda text: "".join(
-        llm.chat_stream([{"role": "user", "content": text}], max_tokens=64, temperature=0)
-    )
+    return lambda text: "".join(llm.chat_stream([{"role": "user", "content": text}], max_tokens=64, temperature=0))
 
 
 def main() -> None:
@@ -106,9 +104,7 @@ def main() -> None:
         answerable += item["file"] is not None
         reached += item["file"] in files
         if options.show and not (fine and named == item["file"]):
-            print(
-                f"{item['question']}\n  wanted: {item['answer']} {item['file']}\n  given:  {given} {files}\n"
-            )
+            print(f"{item['question']}\n  wanted: {item['answer']} {item['file']}\n  given:  {given} {files}\n")
     print(
         f"documents: {right} of {len(lines)} right, {cited} of them with the right file; "
         f"the file was among the passages found for {reached} of {answerable}"

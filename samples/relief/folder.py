@@ -48,15 +48,22 @@ def save(network: Network, tokenizer: Tokenizer, folder: Path, packed: bool = Tr
         "linear_class": "autobitlinear",
         "quantization_mode": "offline" if packed else "online",
     }
-    write(folder / "config.json", {
-        **network.shape.config(), **ids, "torch_dtype": "bfloat16", "quantization_config": quantization,
-    })  # fmt: skip
+    write(
+        folder / "config.json",
+        {**network.shape.config(), **ids, "torch_dtype": "bfloat16", "quantization_config": quantization},
+    )
     write(folder / "generation_config.json", {**ids, "do_sample": False, "max_new_tokens": 64})
-    write(folder / "tokenizer_config.json", {
-        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": SPECIALS[BOS], "eos_token": SPECIALS[EOS],
-        "clean_up_tokenization_spaces": False, "model_max_length": network.shape.max_position_embeddings,
-        "chat_template": CHAT,
-    })  # fmt: skip
+    write(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": SPECIALS[BOS],
+            "eos_token": SPECIALS[EOS],
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": network.shape.max_position_embeddings,
+            "chat_template": CHAT,
+        },
+    )
     tokenizer.save(str(folder / "tokenizer.json"))
 
 

@@ -59,9 +59,7 @@ class Library:
         self.passages = [
             passage
             for file in files
-            for passage in split(
-                str(file.relative_to(folder)), file.read_text(errors="replace", encoding="utf-8")
-            )
+            for passage in split(str(file.relative_to(folder)), file.read_text(errors="replace", encoding="utf-8"))
         ]
         if not self.passages:
             raise SystemExit(f"no .md or .txt files with text in {folder}")

@@ -90,11 +90,7 @@ class Attention(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         size, kv = shape.hidden_size, shape.num_key_value_heads * shape.head_dim
-        self.heads, self.kv_heads, self.head = (
-            shape.num_attention_heads,
-            shape.num_key_value_heads,
-            shape.head_dim,
-        )
+        self.heads, self.kv_heads, self.head = (shape.num_attention_heads, shape.num_key_value_heads, shape.head_dim)
         self.q_proj, self.k_proj = BitLinear(size, size, False), BitLinear(size, kv, False)
         self.v_proj, self.o_proj = BitLinear(size, kv, False), BitLinear(size, size, False)
         self.attn_sub_norm = Norm(size, shape.rms_norm_eps)

@@ -137,8 +137,9 @@ def train(options: argparse.Namespace) -> None:
             print(
                 f"{done:5.1%} step {steps} {spent / 60:5.1f} min {seen / 1e6:.2f} M tokens  loss {loss_sum / 50:.3f}"
                 f"  right {correct / max(1, answers):.3f}  {(time.monotonic() - shown) / 50:.2f} s a step",
-                file=sys.stderr, flush=True,
-            )  # fmt: skip
+                file=sys.stderr,
+                flush=True,
+            )
             loss_sum = answers = correct = 0.0
             shown = time.monotonic()
         if time.monotonic() - saved > 120:
@@ -151,20 +152,21 @@ def train(options: argparse.Namespace) -> None:
 
 
 def keep(
-    file: Path,
-    network: Network,
-    tokenizer: Tokenizer,
-    optimizer: Optimizer,
-    spent: float,
-    seen: int,
-    steps: int,
+    file: Path, network: Network, tokenizer: Tokenizer, optimizer: Optimizer, spent: float, seen: int, steps: int
 ) -> None:
     """Writes all that --resume needs; the old checkpoint stays until the new one is complete."""
     new = file.with_suffix(".new")
-    torch.save({
-        "network": network.state_dict(), "optimizer": optimizer.state_dict(),
-        "tokenizer": tokenizer.to_str(), "spent": spent, "seen": seen, "steps": steps,
-    }, new)  # fmt: skip
+    torch.save(
+        {
+            "network": network.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "tokenizer": tokenizer.to_str(),
+            "spent": spent,
+            "seen": seen,
+            "steps": steps,
+        },
+        new,
+    )
     new.replace(file)
 
 
@@ -177,9 +179,7 @@ def main() -> None:
     add("--resume", action="store_true", help="go on from the checkpoint")
     add("--minutes", type=float, default=86.0, help="length of the training, without compilation")
     add("--rate", type=float, default=3e-3, help="highest learning rate")
-    add(
-        "--decay", type=float, default=0.5, help="share of the training after which the rate falls to 0"
-    )
+    add("--decay", type=float, default=0.5, help="share of the training after which the rate falls to 0")
     add("--threads", type=int, default=1)
     add("--seed", type=int, default=1)
     add("--pack", action="store_true", help="only write --out from the checkpoint, as it is now")

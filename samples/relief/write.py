@@ -92,17 +92,11 @@ def clock(rng: random.Random) -> str:
 def place(rng: random.Random) -> str:
     text = name(rng)
     if rng.random() < 0.12:
-        text = (
-            f"{rng.choice(('Upper', 'Lower', 'Old', 'New', 'North', 'South', 'East', 'West'))} {text}"
-        )
+        text = f"{rng.choice(('Upper', 'Lower', 'Old', 'New', 'North', 'South', 'East', 'West'))} {text}"
     chance = rng.random()
     if chance < 0.5:
         return f"{text} {rng.choice(SUFFIXES)}"
-    return (
-        f"the {text} {rng.choice(('bridge', 'weir', 'dam', 'quarry', 'crossing'))}"
-        if chance < 0.6
-        else text
-    )
+    return f"the {text} {rng.choice(('bridge', 'weir', 'dam', 'quarry', 'crossing'))}" if chance < 0.6 else text
 
 
 @dataclass
@@ -117,9 +111,7 @@ class World:
         self.places = [place(rng) for _ in range(rng.randint(2, 5))]
         nouns = [self.noun() for _ in range(rng.randint(1, 3))]
         links = [rng.choice(("at", "at", "at", "in", "near")) for _ in nouns]
-        self.sites = [
-            Site(rng.choice(nouns), rng.choice(links), rng.choice(self.places)) for _ in range(4)
-        ]
+        self.sites = [Site(rng.choice(nouns), rng.choice(links), rng.choice(self.places)) for _ in range(4)]
         self.kinds = [rng.randrange(len(KINDS)) for _ in range(rng.randint(1, 3))]
 
     def noun(self) -> str:
@@ -167,11 +159,7 @@ class World:
         if slot == "road":
             numbered = f"road {rng.choice('ABCDEFKLMNRST')}{rng.randint(1, 99)}"
             return rng.choice(
-                (
-                    numbered,
-                    numbered,
-                    f"the {name(rng)} {rng.choice(('road', 'pass', 'tunnel', 'track'))}",
-                )
+                (numbered, numbered, f"the {name(rng)} {rng.choice(('road', 'pass', 'tunnel', 'track'))}")
             )
         return rng.choice(WORDS[slot])
 

@@ -27,8 +27,9 @@ SMALLEST, LARGEST = 8.0, 160.0
 Polygon = np.ndarray  # float64 (V, 2): x, y
 Random = np.random.Generator
 
-_DIGIT = np.array([(0, 0), (3, 0), (3, 3), (1, 3), (1, 4), (3, 4),
-                   (3, 5), (0, 5), (0, 2), (2, 2), (2, 1), (0, 1)], float) - (1.5, 2.5)  # fmt: skip
+_DIGIT = np.array(
+    [(0, 0), (3, 0), (3, 3), (1, 3), (1, 4), (3, 4), (3, 5), (0, 5), (0, 2), (2, 2), (2, 1), (0, 1)], float
+) - (1.5, 2.5)
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,22 @@ def _blob(rng: Random) -> Polygon:
     """Clutter: a crooked polygon, or a plus."""
     if rng.random() < 0.4:
         arm = rng.uniform(0.15, 0.4)
-        return np.array([(-arm, -1), (arm, -1), (arm, -arm), (1, -arm), (1, arm), (arm, arm),
-                         (arm, 1), (-arm, 1), (-arm, arm), (-1, arm), (-1, -arm),
-                         (-arm, -arm)])  # fmt: skip
+        return np.array(
+            [
+                (-arm, -1),
+                (arm, -1),
+                (arm, -arm),
+                (1, -arm),
+                (1, arm),
+                (arm, arm),
+                (arm, 1),
+                (-arm, 1),
+                (-arm, arm),
+                (-1, arm),
+                (-1, -arm),
+                (-arm, -arm),
+            ]
+        )
     corners = int(rng.integers(5, 9))
     return _regular(corners) * rng.uniform(0.6, 1, (corners, 1)) * (1, rng.uniform(0.3, 0.8))
 
@@ -187,9 +201,7 @@ def _covered(a: np.ndarray, b: np.ndarray) -> float:
     return float(shared.clip(0).prod() / min(a[2:].prod(), b[2:].prod()))
 
 
-def _paint(
-    canvas: np.ndarray, rng: Random, outline: Polygon, hole: Polygon | None, colour: np.ndarray
-) -> None:
+def _paint(canvas: np.ndarray, rng: Random, outline: Polygon, hole: Polygon | None, colour: np.ndarray) -> None:
     """Fill the outline but not the hole: antialiased, shaded, a little transparent at times."""
     height, width = canvas.shape[:2]
     x0, y0 = np.floor(outline.min(0)).clip(0, (width, height)).astype(int)
@@ -231,9 +243,16 @@ def write(out: Path, count: int, seed: int) -> None:
         images.append({"id": index + 1, "file_name": name, "width": width, "height": height})
         for box, kind in zip(drawing.boxes, drawing.classes):
             x, y, w, h = (round(float(v), 2) for v in box)
-            annotations.append({"id": len(annotations) + 1, "image_id": index + 1,
-                                "category_id": int(kind) + 1, "bbox": [x, y, w, h],
-                                "area": round(w * h, 2), "iscrowd": 0})  # fmt: skip
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": index + 1,
+                    "category_id": int(kind) + 1,
+                    "bbox": [x, y, w, h],
+                    "area": round(w * h, 2),
+                    "iscrowd": 0,
+                }
+            )
     coco = {
         "info": {"description": f"samples/shapes/draw.py --count {count} --seed {seed}"},
         "images": images,

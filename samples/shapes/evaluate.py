@@ -65,11 +65,14 @@ def evaluate(network: YOLOv9, folder: Path) -> dict[str, float]:
         pixels = np.asarray(Image.open(folder / "images" / image["file_name"]).convert("RGB"))
         for (x0, y0, x1, y1), score, kind in zip(*detect(network, pixels)):
             box = [float(v) for v in (x0, y0, x1 - x0, y1 - y0)]
-            found.append({"image_id": image["id"], "category_id": int(kind) + 1,
-                          "score": float(score), "bbox": box})  # fmt: skip
+            found.append({"image_id": image["id"], "category_id": int(kind) + 1, "score": float(score), "bbox": box})
     truth = COCO(coco)
     with contextlib.redirect_stdout(io.StringIO()):
         result = COCOeval_faster(truth, truth.loadRes(found), iouType="bbox")
         result.run()
-    return {"mAP50-95": round(float(result.stats[0]), 4), "mAP50": round(float(result.stats[1]), 4),
-            "small": round(float(result.stats[3]), 4), "images": len(coco["images"])}  # fmt: skip
+    return {
+        "mAP50-95": round(float(result.stats[0]), 4),
+        "mAP50": round(float(result.stats[1]), 4),
+        "small": round(float(result.stats[3]), 4),
+        "images": len(coco["images"]),
+    }

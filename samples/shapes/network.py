@@ -95,10 +95,17 @@ def build() -> YOLOv9:
 
 
 def save(network: YOLOv9, path: Path) -> None:
-    state = {f"model.{k}": v.half().contiguous() for k, v in network.canonical_state().items()
-             if not k.endswith("num_batches_tracked")}  # fmt: skip
-    metadata = {"names": json.dumps(NAMES), "image_size": str(SIDE), "licence": "Apache-2.0",
-                "trained_by": "samples/shapes/train.py"}  # fmt: skip
+    state = {
+        f"model.{k}": v.half().contiguous()
+        for k, v in network.canonical_state().items()
+        if not k.endswith("num_batches_tracked")
+    }
+    metadata = {
+        "names": json.dumps(NAMES),
+        "image_size": str(SIDE),
+        "licence": "Apache-2.0",
+        "trained_by": "samples/shapes/train.py",
+    }
     partial = path.with_suffix(".partial")
     save_file(state, partial, metadata)
     partial.chmod(0o644)

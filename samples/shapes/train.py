@@ -111,8 +111,10 @@ def assign(
 
 def cells_of(levels: list[Tensor], strides: list[int]) -> tuple[Tensor, Tensor]:
     """Centres (N, 2) of all cells, x y in units of their strides (N, 1)."""
-    centres = [torch.cartesian_prod(torch.arange(h), torch.arange(w)).flip(1) + 0.5
-               for h, w in (level.shape[2:] for level in levels)]  # fmt: skip
+    centres = [
+        torch.cartesian_prod(torch.arange(h), torch.arange(w)).flip(1) + 0.5
+        for h, w in (level.shape[2:] for level in levels)
+    ]
     sizes = [torch.full((len(c), 1), float(s)) for c, s in zip(centres, strides)]
     return torch.cat(centres), torch.cat(sizes)
 
@@ -160,9 +162,7 @@ def train(options: argparse.Namespace) -> None:
     drawn = Stream(options.batch, options.seed)
     stream = torch.utils.data.DataLoader(drawn, batch_size=None, num_workers=1)
     size = sum(p.numel() for p in network.parameters())
-    print(
-        f"{size} parameters, {flops(network, SIDE, SIDE) / 1e9:.2f} GFLOPs at {SIDE}", file=sys.stderr
-    )
+    print(f"{size} parameters, {flops(network, SIDE, SIDE) / 1e9:.2f} GFLOPs at {SIDE}", file=sys.stderr)
     start = saved = time.monotonic()
     seen: dict[str, float] = {}
     for step, (image, truth, classes) in enumerate(stream):

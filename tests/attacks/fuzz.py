@@ -25,16 +25,34 @@ from tests.attacks.fuzzing.judging import ACCEPTED, FAILURES, REFUSED
 from tests.attacks.fuzzing.runner import Finding, Runner
 
 READERS: dict[str, Reader] = {
-    **models.READERS, **folders.READERS, **packaged.READERS, **pictures.READERS, **given.READERS
-}  # fmt: skip
+    **models.READERS,
+    **folders.READERS,
+    **packaged.READERS,
+    **pictures.READERS,
+    **given.READERS,
+}
 _COLUMNS = (ACCEPTED, REFUSED, *FAILURES)
 
 
 # What needs no language model, whose honest inputs take half a minute to make.
 QUICK = (
-    "checkpoint", "safetensors", "onnx", "onnx-external", "exported-program", "package-files", "package-onnx", "package-tflite", "edgepkg",
-    "image", "coco", "yolo", "target", "settings", "client-ini", "results",
-)  # fmt: skip
+    "checkpoint",
+    "safetensors",
+    "onnx",
+    "onnx-external",
+    "exported-program",
+    "package-files",
+    "package-onnx",
+    "package-tflite",
+    "edgepkg",
+    "image",
+    "coco",
+    "yolo",
+    "target",
+    "settings",
+    "client-ini",
+    "results",
+)
 
 
 def make_seeds(folder: Path, language: bool) -> None:
@@ -42,13 +60,7 @@ def make_seeds(folder: Path, language: bool) -> None:
     if (folder / "store.sqlite").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "tests.attacks.fuzzing.seeds",
-        str(folder),
-        *["language"] * language,
-    ]
+    command = [sys.executable, "-m", "tests.attacks.fuzzing.seeds", str(folder), *["language"] * language]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
@@ -77,17 +89,13 @@ def line(name: str, counts: Counter[str], slowest: float) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60, help="for each reader")
     parser.add_argument("--cases", type=int, help="for each reader, in place of --seconds")
     parser.add_argument("--case", type=int, help="only this one")
     parser.add_argument("--reader", action="append", choices=sorted(READERS), help="default: all")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--keep", type=Path, default=Path("build/fuzz"), help="folder for inputs that failed"
-    )
+    parser.add_argument("--keep", type=Path, default=Path("build/fuzz"), help="folder for inputs that failed")
     parser.add_argument("--inputs", type=Path, help="folder for honest inputs, to make them once")
     asked = parser.parse_args()
     names = asked.reader or list(READERS)
@@ -100,14 +108,9 @@ def main() -> int:
         if asked.case is not None:
             for name in names:
                 finding = runner.run(name, READERS[name], asked.case)
-                print(
-                    f"{name} {asked.case} {finding.case.note}: {finding.outcome.kind}\n{finding.outcome.detail}"
-                )
+                print(f"{name} {asked.case} {finding.case.note}: {finding.outcome.kind}\n{finding.outcome.detail}")
             return 0
-        print(
-            f"{'reader':18}{'cases':>7}" + "".join(f"{c:>10}" for c in _COLUMNS) + f"{'slowest':>11}",
-            flush=True,
-        )
+        print(f"{'reader':18}{'cases':>7}" + "".join(f"{c:>10}" for c in _COLUMNS) + f"{'slowest':>11}", flush=True)
         total: Counter[str] = Counter()
         slowest = 0.0
         for name in names:

@@ -37,17 +37,18 @@ def _start(run: Run, place: Place, number: int = 0, delay: float = 0.0) -> subpr
     with (place.root / "said.txt").open("ab") as said:
         return subprocess.Popen(
             [sys.executable, "-P", child.__file__, *options, *run.command(place)],
-            env=place.environment(), stdout=said, stderr=said, cwd=place.root,
-        )  # fmt: skip
+            env=place.environment(),
+            stdout=said,
+            stderr=said,
+            cwd=place.root,
+        )
 
 
 def writes(run: Run, place: Place) -> list[str]:
     """The writes of a run that nothing kills."""
     if code := _start(run, place).wait():
         print((place.root / "said.txt").read_text(encoding="utf-8", errors="replace"))
-        raise SystemExit(
-            f"edgekit {' '.join(run.command(place))} fails without a kill: exit code {code}"
-        )
+        raise SystemExit(f"edgekit {' '.join(run.command(place))} fails without a kill: exit code {code}")
     found: list[str] = json.loads((place.root / "events.json").read_text(encoding="utf-8"))
     return found
 
@@ -79,10 +80,7 @@ def one_kill(
     elif aim:
         delay = 0.0 if number else random.choice((0.0, 0.0, random.uniform(0, 0.004)))
         number = number or random.randint(1, count)
-        process, how = (
-            _start(run, place, number, delay),
-            f"at write {number} of {count} + {delay:.4f} s",
-        )
+        process, how = (_start(run, place, number, delay), f"at write {number} of {count} + {delay:.4f} s")
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(120)
     else:
@@ -106,9 +104,7 @@ def one_kill(
     left = leftovers(place, names)
     counts["leftovers"] += bool(left)
     if bad or again_bad or left or counts["processes"]:
-        print(
-            f"  {run.name}, killed {how}: {bad} {'stuck' if again_bad else ''} {left[:4]}", flush=True
-        )
+        print(f"  {run.name}, killed {how}: {bad} {'stuck' if again_bad else ''} {left[:4]}", flush=True)
     shutil.rmtree(folder)
     return counts
 
@@ -116,9 +112,7 @@ def one_kill(
 COLUMNS = ("kills", "lost", "half-written", "processes", "stuck", "leftovers")
 
 
-def kill(
-    runs: Sequence[Run], kills: int, template: Place, work: Path, aimed: float = 0.6
-) -> dict[str, Counter[str]]:
+def kill(runs: Sequence[Run], kills: int, template: Place, work: Path, aimed: float = 0.6) -> dict[str, Counter[str]]:
     """Kills of each run by its share; an aimed run is first watched to count its writes."""
     total, counts = sum(r.share for r in runs), {}
     for run in runs:

@@ -50,11 +50,7 @@ def killed(out: Path, hub: Emulator, operation: str) -> None:
     process.wait()
     time.sleep(0.5)  # its worker and the client end with it
     left = subprocess.run(
-        ["pgrep", "-f", "edgekit.backends.worker"],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
+        ["pgrep", "-f", "edgekit.backends.worker"], capture_output=True, text=True, encoding="utf-8", errors="replace"
     )
     mine = [p for p in left.stdout.split() if str(out.parent) in _environment(p)]
     assert not mine, "a worker outlived it"
@@ -73,11 +69,7 @@ def _environment(pid: str) -> str:
     ("fault", "operation", "finished"),
     [
         ("slow-response=3:storage-put", "model-upload-url", 0),  # in the middle of the upload
-        (
-            "drop-connection:model-complete:always",
-            "storage-put",
-            1,
-        ),  # it arrived, and nobody here knows
+        ("drop-connection:model-complete:always", "storage-put", 1),  # it arrived, and nobody here knows
         ("slow-job=4:compile", "job-create", 1),  # while it waits
         ("slow-response=3:storage-get", "model-download-url", 1),  # in the middle of the download
     ],
@@ -100,12 +92,8 @@ def test_a_killed_run_continues_and_uploads_nothing_twice(
 
 
 @pytest.mark.slow
-def test_lost_answers_and_a_busy_service_cost_time_only(
-    hub: Emulator, edgekit: Edgekit, tmp_path: Path
-) -> None:
-    hub.fault(
-        "503:devices", "drop-connection:model-complete", "429=1:job-create", "drop-connection:job-get"
-    )
+def test_lost_answers_and_a_busy_service_cost_time_only(hub: Emulator, edgekit: Edgekit, tmp_path: Path) -> None:
+    hub.fault("503:devices", "drop-connection:model-complete", "429=1:job-create", "drop-connection:job-get")
     ran = edgekit(*CONVERT, "-o", tmp_path / "out")
     assert ran.code == 0, ran.err
     assert all(f["fired"] for f in hub.faults())
@@ -131,9 +119,7 @@ def test_a_damaged_download_is_noticed(hub: Emulator, edgekit: Edgekit, tmp_path
         assert not (tmp_path / "out").exists()
 
 
-def test_a_failed_job_says_why_and_can_be_asked_for_again(
-    hub: Emulator, edgekit: Edgekit, tmp_path: Path
-) -> None:
+def test_a_failed_job_says_why_and_can_be_asked_for_again(hub: Emulator, edgekit: Edgekit, tmp_path: Path) -> None:
     hub.fault("fail-job=The graph has an unsupported operator:compile")
     ran = edgekit(*CONVERT, "-o", tmp_path / "out")
     assert ran.code == 7
@@ -165,9 +151,7 @@ def test_a_wrong_token_is_told_before_any_work(
     hub: Emulator, edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = tmp_path / "wrong.ini"
-    wrong.write_text(
-        hub.ini.read_text(encoding="utf-8").replace(hub.token, "wrong-token"), encoding="utf-8"
-    )
+    wrong.write_text(hub.ini.read_text(encoding="utf-8").replace(hub.token, "wrong-token"), encoding="utf-8")
     monkeypatch.setenv("QAIHUB_CLIENT_INI", str(wrong))
     ran = edgekit(*CONVERT, "-o", tmp_path / "out")
     assert ran.code == 7
@@ -175,9 +159,7 @@ def test_a_wrong_token_is_told_before_any_work(
     assert "wrong-token" not in ran.err and "compiling" not in ran.err
 
 
-def test_no_token(
-    edgekit: Edgekit, hub: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_token(edgekit: Edgekit, hub: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QAIHUB_CLIENT_INI", str(tmp_path / "none.ini"))
     ran = edgekit(*CONVERT, "-o", tmp_path / "out")
     assert ran.code == 3

@@ -45,7 +45,7 @@ PICKLES = {
     "a memo without end": b"\x80\x02Nr\x00\x00\x00\x20.",
     "a memo of text": b"Np536870912\n.",
     "nested lists": nested(b"](", b"e", 50_000),
-    "nested tuples": nested(b"N", b"", 1) [:3] + b"\x85" * 50_000 + b".",
+    "nested tuples": nested(b"N", b"", 1)[:3] + b"\x85" * 50_000 + b".",
     "a deep key": b"\x80\x02}N" + b"\x85" * 50_000 + b"Ns.",
     "a key that unfolds": b"\x80\x02}N" + b"q\x00h\x00\x86" * 60 + b"Ns.",
     "a set of deep keys": b"\x80\x04\x8f(N" + b"\x85" * 50_000 + b"\x90.",
@@ -59,11 +59,16 @@ PICKLES = {
     "a string that is not there": b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f" + b"x.",
     "opcodes without end": b"\x80\x02" + b"N0" * 2_500_000 + b"N.",
     "copies of a list": b"(" + b"N" * 100_000 + b"lq\x00" + b"c__builtin__\nlist\nh\x00\x85R" * 200 + b"t.",
-    "copies of bytes": b"B" + struct.pack("<I", 10**6) + bytes(10**6) + b"q\x000" + b"c__builtin__\nbytearray\nh\x00\x85R" * 50 + b".",
+    "copies of bytes": b"B"
+    + struct.pack("<I", 10**6)
+    + bytes(10**6)
+    + b"q\x000"
+    + b"c__builtin__\nbytearray\nh\x00\x85R" * 50
+    + b".",
     "an extension": b"\x82\x01.",
     "a mark that is not there": b"t.",
     "nothing": b".",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", PICKLES)
@@ -89,8 +94,7 @@ class _Values:
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize(
-    "value",
-    [None, True, -5, 2**70, 1.5, "text \u00e9\U0001f600", [1, [2, (3, 4, 5, 6)]], {"a": {1: (2,)}}, ()],
+    "value", [None, True, -5, 2**70, 1.5, "text \u00e9\U0001f600", [1, [2, (3, 4, 5, 6)]], {"a": {1: (2,)}}, ()]
 )
 def test_plain_pickles_are_what_python_reads(value: Any, protocol: int) -> None:
     assert Machine(_Values()).load(pickle.dumps(value, protocol)) == value
@@ -117,9 +121,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_configs_that_no_weights_stand_for(
-    name: str, good: Path, edgekit: Edgekit, tmp_path: Path
-) -> None:
+def test_configs_that_no_weights_stand_for(name: str, good: Path, edgekit: Edgekit, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(good, folder)
     data = json.loads((folder / "config.json").read_bytes()) | CONFIGS[name]
@@ -128,8 +130,18 @@ def test_configs_that_no_weights_stand_for(
     assert ran.code == 5 and ran.err.count("error:") == 1 and "Traceback" not in ran.err, ran.err
 
 
-INDICES = ["[]", "{}", '{"weight_map": {}}', '{"weight_map": [1]}', '{"weight_map": {"a": 5}}', '{"weight_map": {"a": "x.bin"}}',
-           '{"weight_map": {"a": "../x.safetensors"}}', "{" * 5000, '{"weight_map": null}', "\xff"]  # fmt: skip
+INDICES = [
+    "[]",
+    "{}",
+    '{"weight_map": {}}',
+    '{"weight_map": [1]}',
+    '{"weight_map": {"a": 5}}',
+    '{"weight_map": {"a": "x.bin"}}',
+    '{"weight_map": {"a": "../x.safetensors"}}',
+    "{" * 5000,
+    '{"weight_map": null}',
+    "\xff",
+]
 
 
 @pytest.mark.parametrize("text", INDICES)
@@ -138,9 +150,7 @@ def test_odd_indices(text: str, good: Path, edgekit: Edgekit, tmp_path: Path) ->
     shutil.copytree(good, folder)
     (folder / "model.safetensors.index.json").write_text(text, encoding="latin-1")
     ran = edgekit("convert", folder, "-p", "fp32", "--launches", 0, "-o", tmp_path / "out")
-    assert (
-        ran.code == 5 and ("index" in ran.err or "outside" in ran.err) and "Traceback" not in ran.err
-    ), ran.err
+    assert ran.code == 5 and ("index" in ran.err or "outside" in ran.err) and "Traceback" not in ran.err, ran.err
 
 
 @pytest.mark.parametrize("threads", ["99999999", "0", "-1", "many"])
@@ -202,17 +212,8 @@ def test_an_error_of_any_kind_becomes_the_readers() -> None:
     class Panic(BaseException):
         """As Rust's libraries raise."""
 
-    for error in (
-        Panic("x"),
-        KeyError("a"),
-        MemoryError(),
-        RecursionError(),
-        UnicodeDecodeError("a", b"", 0, 1, "x"),
-    ):
-        with (
-            pytest.raises(SourceError, match=r"m\.json cannot be read"),
-            guard(SourceError, "m.json cannot be read"),
-        ):
+    for error in (Panic("x"), KeyError("a"), MemoryError(), RecursionError(), UnicodeDecodeError("a", b"", 0, 1, "x")):
+        with pytest.raises(SourceError, match=r"m\.json cannot be read"), guard(SourceError, "m.json cannot be read"):
             raise error
     with pytest.raises(KeyboardInterrupt), guard(SourceError, "x"):
         raise KeyboardInterrupt

@@ -47,9 +47,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("place", ["initializer", "constant", "subgraph"])
-def test_external_data_elsewhere_is_not_opened(
-    place: str, edgekit: Edgekit, tmp_path: Path, opened: list[str]
-) -> None:
+def test_external_data_elsewhere_is_not_opened(place: str, edgekit: Edgekit, tmp_path: Path, opened: list[str]) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(b"x" * 16)
     folder = tmp_path / "model"
@@ -68,16 +66,12 @@ def test_many_tensors_in_one_place(edgekit: Edgekit, tmp_path: Path) -> None:
     (tmp_path / "w.bin").write_bytes(bytes(2**20))
     tensors = []
     for i in range(1000):
-        tensor = TensorProto(
-            name=f"w{i}", data_type=1, dims=[2**18], data_location=TensorProto.EXTERNAL
-        )
+        tensor = TensorProto(name=f"w{i}", data_type=1, dims=[2**18], data_location=TensorProto.EXTERNAL)
         for key, value in (("location", "w.bin"), ("length", str(2**20))):
             tensor.external_data.add(key=key, value=value)
         tensors.append(tensor)
     node = helper.make_node("Identity", ["w0"], ["y"])
-    graph = helper.make_graph(
-        [node], "g", [], [helper.make_tensor_value_info("y", 1, [2**18])], tensors
-    )
+    graph = helper.make_graph([node], "g", [], [helper.make_tensor_value_info("y", 1, [2**18])], tensors)
     (tmp_path / "m.onnx").write_bytes(helper.make_model(graph).SerializeToString())
     ran = edgekit("convert", tmp_path / "m.onnx", "-o", tmp_path / "out")
     assert ran.code == 5 and "unfolds" in ran.err
@@ -102,9 +96,7 @@ def test_a_link_out_of_a_folder_is_not_followed(
     assert not [p for p in opened if Path(p).resolve() == secret]
 
 
-def test_the_links_of_hugging_faces_cache_stay_inside(
-    good: Path, edgekit: Edgekit, tmp_path: Path
-) -> None:
+def test_the_links_of_hugging_faces_cache_stay_inside(good: Path, edgekit: Edgekit, tmp_path: Path) -> None:
     snapshot, blobs = tmp_path / "models--a--b/snapshots/0123", tmp_path / "models--a--b/blobs"
     snapshot.mkdir(parents=True)
     blobs.mkdir()
@@ -112,28 +104,13 @@ def test_the_links_of_hugging_faces_cache_stay_inside(
         shutil.copy(file, blobs / f"{i:040x}")
         os.symlink(f"../../blobs/{i:040x}", snapshot / file.name)
     ran = edgekit(
-        "convert",
-        snapshot,
-        "-p",
-        "fp32",
-        "--allow",
-        "misread",
-        "--launches",
-        0,
-        "-o",
-        tmp_path / "out",
-        "--name",
-        "b",
+        "convert", snapshot, "-p", "fp32", "--allow", "misread", "--launches", 0, "-o", tmp_path / "out", "--name", "b"
     )
     assert ran.code == 0, ran.err
 
 
-@pytest.mark.parametrize(
-    "name", ["../x.jpg", "/etc/passwd", "a/../../x.jpg", "C:\\x.jpg", "..\\x.jpg", 5, None]
-)
-def test_annotations_name_images_inside_their_folder(
-    name: Any, edgekit: Edgekit, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("name", ["../x.jpg", "/etc/passwd", "a/../../x.jpg", "C:\\x.jpg", "..\\x.jpg", 5, None])
+def test_annotations_name_images_inside_their_folder(name: Any, edgekit: Edgekit, tmp_path: Path) -> None:
     from tests.data import SHAPES
 
     shutil.copytree(SHAPES / "eval", tmp_path / "eval")
@@ -141,9 +118,7 @@ def test_annotations_name_images_inside_their_folder(
     data = json.loads(file.read_bytes())
     data["images"][0]["file_name"] = name
     file.write_text(json.dumps(data), encoding="utf-8")
-    ran = edgekit(
-        "convert", SHAPES / "shapes.safetensors", "--eval", tmp_path / "eval", "-o", tmp_path / "out"
-    )
+    ran = edgekit("convert", SHAPES / "shapes.safetensors", "--eval", tmp_path / "eval", "-o", tmp_path / "out")
     assert ran.code == 5 and file.name in ran.err and "Traceback" not in ran.err
 
 
@@ -180,9 +155,7 @@ def elsewhere(folder: Path, secret: Path) -> dict[str, Callable[[], None]]:
     return {
         "an index of its own": lambda: own_index("x.safetensors.index.json"),
         "weights of its own": lambda: of("config.json", transformers_weights=str(secret)),
-        "configurations by version": lambda: of(
-            "config.json", configuration_files=["config.1.0.json/../../secret"]
-        ),
+        "configurations by version": lambda: of("config.json", configuration_files=["config.1.0.json/../../secret"]),
         "another name": lambda: of("config.json", _name_or_path=str(secret)),
         "tokenizers by version": by_files,
         "a vocabulary anywhere": lambda: by_vocabulary("tokenizer_config.json"),
@@ -193,9 +166,7 @@ def elsewhere(folder: Path, secret: Path) -> dict[str, Callable[[], None]]:
 
 
 @pytest.mark.parametrize("name", elsewhere(Path(), Path()))
-def test_a_folders_own_files_send_libraries_nowhere(
-    name: str, good: Path, tmp_path: Path, opened: list[str]
-) -> None:
+def test_a_folders_own_files_send_libraries_nowhere(name: str, good: Path, tmp_path: Path, opened: list[str]) -> None:
     """In this process, where what is opened is seen; a refusal is as good as an answer."""
     from edgekit.sources.huggingface import HuggingFaceSource
 
@@ -221,9 +192,7 @@ def test_the_weights_that_are_hashed_are_those_that_are_read(good: Path, tmp_pat
     shutil.copytree(good, folder)
     tensors = load_file(folder / "model.safetensors")
     shutil.move(folder / "model.safetensors", folder / "a.safetensors")
-    save_file(
-        {n: t * 0 + 7 for n, t in tensors.items()}, folder / "model.safetensors", {"format": "pt"}
-    )
+    save_file({n: t * 0 + 7 for n, t in tensors.items()}, folder / "model.safetensors", {"format": "pt"})
     index = {"weight_map": dict.fromkeys(tensors, "a.safetensors")}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
     source = HuggingFaceSource()
@@ -281,8 +250,6 @@ def test_several_chat_templates_are_no_hindrance(good: Path, edgekit: Edgekit, t
     settings = json.loads((folder / "tokenizer_config.json").read_bytes())
     settings["model_max_length"] = 1000000000000000019884624838656  # as Hugging Face writes "endless"
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
-    ran = edgekit(
-        "convert", folder, "-p", "fp32", "--allow", "misread", "--launches", 0, "-o", tmp_path / "out"
-    )
+    ran = edgekit("convert", folder, "-p", "fp32", "--allow", "misread", "--launches", 0, "-o", tmp_path / "out")
     assert ran.code == 0, ran.err
     assert edgekit("verify", *(tmp_path / "out").iterdir()).code == 0

@@ -32,13 +32,8 @@ def test_a_model_that_asks_for_any_memory(packages: dict[str, Path], tmp_path: P
     model.graph.node.append(helper.make_node("ReduceSum", ["zeros"], ["sum"], keepdims=0))
     model.graph.output.append(helper.make_tensor_value_info("sum", 1, []))
     put(folder, "model.onnx", model.SerializeToString())
-    for words in (
-        ("detect", folder, IMAGE),
-        ("profile", folder, "--launches", 2, "--iterations", 3, "--no-record"),
-    ):
-        ran = subprocess.run(
-            [TOOL, *map(str, words)], capture_output=True, check=False, timeout=120, cwd=tmp_path
-        )
+    for words in (("detect", folder, IMAGE), ("profile", folder, "--launches", 2, "--iterations", 3, "--no-record")):
+        ran = subprocess.run([TOOL, *map(str, words)], capture_output=True, check=False, timeout=120, cwd=tmp_path)
         assert ran.returncode == 6 and ran.stderr.count(b"error:") == 1, ran.stderr
         assert b"Traceback" not in ran.stderr
 
@@ -55,12 +50,16 @@ def test_a_source_that_asks_for_any_memory_when_it_runs(tmp_path: Path) -> None:
     model.graph.initializer.append(helper.make_tensor("many", float_, [1], [4.0e9]))
     kind = found.type.tensor_type.elem_type
     for operator, takes, gives, given in (
-        ("ReduceMax", [image], "most", {"keepdims": 0}), ("Cast", ["most"], "brightest", {"to": float_}),
-        ("Mul", ["brightest", "nothing"], "zero", {}), ("Add", ["zero", "many"], "size", {}),
-        ("Cast", ["size"], "whole", {"to": long_}), ("ConstantOfShape", ["whole"], "zeros", {}),
-        ("ReduceSum", ["zeros"], "sum", {"keepdims": 0}), ("Cast", ["sum"], "more", {"to": kind}),
+        ("ReduceMax", [image], "most", {"keepdims": 0}),
+        ("Cast", ["most"], "brightest", {"to": float_}),
+        ("Mul", ["brightest", "nothing"], "zero", {}),
+        ("Add", ["zero", "many"], "size", {}),
+        ("Cast", ["size"], "whole", {"to": long_}),
+        ("ConstantOfShape", ["whole"], "zeros", {}),
+        ("ReduceSum", ["zeros"], "sum", {"keepdims": 0}),
+        ("Cast", ["sum"], "more", {"to": kind}),
         ("Add", ["inner", "more"], found.name, {}),
-    ):  # fmt: skip
+    ):
         model.graph.node.append(helper.make_node(operator, takes, [gives], **given))
     onnx.save(model, tmp_path / "m.onnx")
     words = (
@@ -85,9 +84,8 @@ def test_a_source_that_asks_for_any_memory_when_it_runs(tmp_path: Path) -> None:
 def started(package: Path, tmp_path: Path) -> tuple[subprocess.Popen[bytes], int]:
     """`edgekit chat` waiting for a question, and the process that its engine is in."""
     process = subprocess.Popen(
-        [TOOL, "chat", package], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        cwd=tmp_path,
-    )  # fmt: skip
+        [TOOL, "chat", package], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=tmp_path
+    )
     assert process.stderr is not None
     assert b"tokens of context" in process.stderr.readline()
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii")
@@ -104,12 +102,8 @@ def test_an_engine_that_crashes_is_one_error(text_packages: dict[str, Path], tmp
 
 
 @linux
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)]
-)
-def test_both_processes_end_together(
-    number: int, code: int, text_packages: dict[str, Path], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_both_processes_end_together(number: int, code: int, text_packages: dict[str, Path], tmp_path: Path) -> None:
     process, child = started(text_packages["fp32"], tmp_path)
     process.send_signal(number)
     assert process.wait(60) == code

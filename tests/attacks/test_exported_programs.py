@@ -39,9 +39,7 @@ class Evil:
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("pt2") / "good.pt2"
     height = torch.export.Dim("height", min=8, max=64)
-    program = torch.export.export(
-        Small().eval(), (torch.zeros(1, 3, 16, 16),), dynamic_shapes={"x": {2: height}}
-    )
+    program = torch.export.export(Small().eval(), (torch.zeros(1, 3, 16, 16),), dynamic_shapes={"x": {2: height}})
     torch.export.save(program, file)
     return file
 
@@ -101,13 +99,19 @@ def expression(text: str) -> Callable[[dict[str, bytes]], None]:
 
 
 def tree(text: str) -> Callable[[dict[str, bytes]], None]:
-    return document(
-        lambda d: d["graph_module"]["module_call_graph"][0]["signature"].update(in_spec=text)
-    )
+    return document(lambda d: d["graph_module"]["module_call_graph"][0]["signature"].update(in_spec=text))
 
 
-ENUM = json.dumps([1, {"type": "builtins.dict", "context": json.dumps([{"__enum__": True, "fqn": "evil:E", "name": "A"}]),
-                       "children_spec": []}])  # fmt: skip
+ENUM = json.dumps(
+    [
+        1,
+        {
+            "type": "builtins.dict",
+            "context": json.dumps([{"__enum__": True, "fqn": "evil:E", "name": "A"}]),
+            "children_spec": [],
+        },
+    ]
+)
 HARMFUL: dict[str, Callable[[dict[str, bytes]], Any]] = {
     "sample inputs that call": pickled,
     "a pickled weight": weight,
@@ -123,14 +127,14 @@ HARMFUL: dict[str, Callable[[dict[str, bytes]], Any]] = {
     "a name in a shape": expression("Symbol('s53').__class__"),
     "a power in a shape": expression("Pow(Pow(Pow(Integer(9), Integer(99)), Integer(99)), Integer(99))"),
     "a tree that imports": tree(ENUM),
-    "a tree of another type": tree(json.dumps([1, {"type": "collections.defaultdict", "context": {}, "children_spec": []}])),
-}  # fmt: skip
+    "a tree of another type": tree(
+        json.dumps([1, {"type": "collections.defaultdict", "context": {}, "children_spec": []}])
+    ),
+}
 
 
 @pytest.mark.parametrize("name", HARMFUL)
-def test_nothing_of_a_program_is_run(
-    name: str, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_of_a_program_is_run(name: str, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Evil, "mark", tmp_path / "ran")
     bad = changed(good, tmp_path / "bad.pt2", HARMFUL[name])
     with pytest.raises(UnsafeSourceError):
@@ -141,11 +145,7 @@ def test_nothing_of_a_program_is_run(
 def test_guards_are_left_out(good: Path, tmp_path: Path) -> None:
     """torch compiles them as Python when the program is called."""
     mark = tmp_path / "ran"
-    bad = changed(
-        good,
-        tmp_path / "bad.pt2",
-        document(lambda d: d.update(guards_code=[f"open({str(mark)!r}, 'w')"])),
-    )
+    bad = changed(good, tmp_path / "bad.pt2", document(lambda d: d.update(guards_code=[f"open({str(mark)!r}, 'w')"])))
     load(bad).module()(torch.rand(1, 3, 16, 16))
     assert not mark.exists()
 
@@ -162,8 +162,7 @@ def test_tensors_larger_than_their_bytes(good: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["Mul(Integer(48), Symbol('s53', positive=True, integer=True))", "2*s0 + 1", "s0**2", "u3//2"],
+    "text", ["Mul(Integer(48), Symbol('s53', positive=True, integer=True))", "2*s0 + 1", "s0**2", "u3//2"]
 )
 def test_expressions_of_shapes(text: str) -> None:
     check_expression(text)
@@ -171,19 +170,7 @@ def test_expressions_of_shapes(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "exec('x')",
-        "s0.x",
-        "[s0]",
-        "'a'",
-        "9**9**9",
-        "lambda: 1",
-        "(" * 5000,
-        "f(s0)",
-        5,
-        "print",
-        "s0 if s1 else s2",
-    ],
+    ["exec('x')", "s0.x", "[s0]", "'a'", "9**9**9", "lambda: 1", "(" * 5000, "f(s0)", 5, "print", "s0 if s1 else s2"],
 )
 def test_what_is_no_expression_of_a_shape(text: Any) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  (which one is not told apart)

@@ -70,7 +70,7 @@ MANIFESTS: dict[str, Callable[[Document], Any]] = {
     "a range of a library that is none": lambda m: m["engine"].update(libraries={"onnx": ">=1\n"}),
     "an integer input without a scale": lambda m: m["model"]["input"].update(dtype="int8"),
     "another task": lambda m: m["model"].update(task="pose"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
@@ -120,7 +120,7 @@ RECEIPTS: dict[str, Callable[[Document], Any]] = {
     "a simulated latency": lambda r: r["measurements"][0].update(group="latency", provenance="simulated"),
     "a verdict that nothing supports": lambda r: r.update(verdict="good", not_checked=["all of it"]),
     "an interval from above": lambda r: r["measurements"][0].update(interval=[2, 1]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", RECEIPTS)
@@ -159,9 +159,7 @@ def test_what_file_managers_leave_is_ignored_and_said(package: Path, edgekit: Ed
 
 @pytest.mark.parametrize("link", ["symbolic", "dangling", "folder"])
 def test_links(link: str, package: Path, edgekit: Edgekit, tmp_path: Path) -> None:
-    target = {"symbolic": package / "labels.txt", "dangling": tmp_path / "none", "folder": tmp_path}[
-        link
-    ]
+    target = {"symbolic": package / "labels.txt", "dangling": tmp_path / "none", "folder": tmp_path}[link]
     (package / "LICENSE").symlink_to(target)
     both_refuse(edgekit, package)
 

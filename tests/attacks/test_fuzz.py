@@ -18,21 +18,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and limi
 
 
 def run(folder: Path, *arguments: str) -> str:
-    command = [
-        sys.executable,
-        "-m",
-        "tests.attacks.fuzz",
-        "--keep",
-        str(folder / "failures"),
-        *arguments,
-    ]
+    command = [sys.executable, "-m", "tests.attacks.fuzz", "--keep", str(folder / "failures"), *arguments]
     ran = subprocess.run(
-        command,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
     assert ran.returncode == 0, ran.stdout[-6000:] + ran.stderr[-2000:]
     return ran.stdout.splitlines()[-1]
@@ -69,9 +57,7 @@ def test_the_same_seed_gives_the_same_case() -> None:
         ({"code": 0}, "", ["file: the secret was read"], "outside"),
     ],
 )
-def test_what_an_end_means(
-    ended: dict[str, object], err: str, watched: list[str], kind: str, tmp_path: Path
-) -> None:
+def test_what_an_end_means(ended: dict[str, object], err: str, watched: list[str], kind: str, tmp_path: Path) -> None:
     place = Place(tmp_path, tmp_path, tmp_path, tmp_path, tmp_path)
     (tmp_path / "stderr").write_text(err, encoding="utf-8")
     assert judging.judge(Case("", ["inspect", "x"]), place, ended, watched).kind == kind

@@ -54,22 +54,24 @@ def key(name: str, kind: int, value: bytes) -> bytes:
     return text(name) + struct.pack("<I", kind) + value
 
 
-def entry(
-    name: str, dimensions: tuple[int, ...], kind: int = 0, offset: int = 0, count: int | None = None
-) -> bytes:
+def entry(name: str, dimensions: tuple[int, ...], kind: int = 0, offset: int = 0, count: int | None = None) -> bytes:
     sizes = struct.pack(f"<{len(dimensions)}Q", *dimensions)
     stated = len(dimensions) if count is None else count
     return text(name) + struct.pack("<I", stated) + sizes + struct.pack("<IQ", kind, offset)
 
 
 def header(
-    keys: tuple[bytes, ...] = (), tensors: tuple[bytes, ...] = (entry("a", (32,)),), *, magic: bytes = b"GGUF",
-    version: int = 3, counts: tuple[int, int] | None = None, order: str = "<", tail: int = 4096,
-) -> bytes:  # fmt: skip
+    keys: tuple[bytes, ...] = (),
+    tensors: tuple[bytes, ...] = (entry("a", (32,)),),
+    *,
+    magic: bytes = b"GGUF",
+    version: int = 3,
+    counts: tuple[int, int] | None = None,
+    order: str = "<",
+    tail: int = 4096,
+) -> bytes:
     stated = counts or (len(tensors), len(keys))
-    return (
-        magic + struct.pack(f"{order}IQQ", version, *stated) + b"".join((*keys, *tensors)) + bytes(tail)
-    )
+    return magic + struct.pack(f"{order}IQQ", version, *stated) + b"".join((*keys, *tensors)) + bytes(tail)
 
 
 HUGE = 2**63 + 5
@@ -109,7 +111,7 @@ CASES: dict[str, tuple[bytes, str]] = {
     "tensors that overlap": (header(tensors=(entry("a", (64,)), entry("b", (32,), offset=128))), "overlap"),
     "no architecture": (header(), "architecture 'None'"),
     "terminal codes": (header(keys=(key("general.architecture", STRING, text("\x1b[31mx")),)), "x1b[31mx"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -124,11 +126,7 @@ def test_files_cut_at_any_place(whole: Path, tmp_path: Path) -> None:
     content = whole.read_bytes()
     path = tmp_path / "cut.gguf"
     first = min(t.start for t in read_gguf(str(whole)).tensors.values())
-    places = [
-        *range(1, 80),
-        *range(80, first, first // 60),
-        *range(first, len(content) - 32, len(content) // 40),
-    ]
+    places = [*range(1, 80), *range(80, first, first // 60), *range(first, len(content) - 32, len(content) // 40)]
     for place in places:
         path.write_bytes(content[:place])
         said = refused(path)
@@ -165,8 +163,10 @@ LLAMA: dict[str, tuple[dict[str, Any], str]] = {
     "a tensor too many": ({"extra": {"blk.0.other.weight": np.zeros((2, 32), np.float32)}}, "'blk.0.other.weight'"),
     "experts": ({"extra": {"blk.0.ffn_gate_inp.weight": np.zeros((4, 64), np.float32)}}, "no place in it"),
     "a bias of one layer": ({"extra": {"blk.1.attn_q.bias": np.zeros(64, np.float32)}}, "no place in it"),
-    "more tokens than rows": ({"changed": {"tokenizer.ggml.tokens": [str(i) for i in range(999)],
-                                           "tokenizer.ggml.token_type": [1] * 999}}, "999 tokens"),
+    "more tokens than rows": (
+        {"changed": {"tokenizer.ggml.tokens": [str(i) for i in range(999)], "tokenizer.ggml.token_type": [1] * 999}},
+        "999 tokens",
+    ),
     "many layers": ({"changed": {"llama.block_count": 2**31 - 1}}, "2147483647 layers"),
     "too few layers": ({"changed": {"llama.block_count": 1}}, "no place in it"),
     "no layers": ({"changed": {"llama.block_count": 0}}, "block_count is 0"),
@@ -174,18 +174,24 @@ LLAMA: dict[str, tuple[dict[str, Any], str]] = {
     "no heads": ({"changed": {"llama.attention.head_count": None}}, "attention.head_count missing"),
     "heads that differ": ({"changed": {"llama.attention.head_count": [4, 2]}}, "is a list"),
     "other heads": ({"changed": {"llama.attention.head_count": 8}}, "(64, 64)"),
-    "large heads": ({"changed": {"llama.attention.key_length": 2**30, "llama.attention.value_length": 2**30}},
-                    "attn_q.weight"),
+    "large heads": (
+        {"changed": {"llama.attention.key_length": 2**30, "llama.attention.value_length": 2**30}},
+        "attn_q.weight",
+    ),
     "a wide model": ({"changed": {"llama.embedding_length": 2**30}}, "token_embd.weight"),
     "an odd epsilon": ({"changed": {"llama.attention.layer_norm_rms_epsilon": float("nan")}}, "epsilon is nan"),
     "unknown scaling": ({"changed": {"llama.rope.scaling.type": "su"}}, "'su'"),
     "factors of another size": ({"extra": {"rope_freqs.weight": np.full(3, 2, np.float32)}}, "rope_freqs.weight"),
-    "a long token": ({"changed": {"tokenizer.ggml.tokens": ["x" * 5000], "tokenizer.ggml.token_type": [1]}},
-                     "longer than"),
-    "a token twice": ({"changed": {"tokenizer.ggml.tokens": ["a", "a"], "tokenizer.ggml.token_type": [1, 1]}},
-                      "same token twice"),
+    "a long token": (
+        {"changed": {"tokenizer.ggml.tokens": ["x" * 5000], "tokenizer.ggml.token_type": [1]}},
+        "longer than",
+    ),
+    "a token twice": (
+        {"changed": {"tokenizer.ggml.tokens": ["a", "a"], "tokenizer.ggml.token_type": [1, 1]}},
+        "same token twice",
+    ),
     "scores missing": ({"changed": {"tokenizer.ggml.scores": None}}, "number of scores"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", LLAMA)
@@ -214,9 +220,5 @@ def test_a_part_of_another_model(tmp_path: Path) -> None:
 
 def test_a_template_is_kept_as_text_and_never_run(tmp_path: Path) -> None:
     bad = "{{ ''.__class__.__mro__[1].__subclasses__() }}{% for i in range(10**12) %}x{% endfor %}"
-    model = read(
-        write(
-            tmp_path / "t.gguf", tiny("qwen3"), byte_level(), changed={"tokenizer.chat_template": bad}
-        )
-    )
+    model = read(write(tmp_path / "t.gguf", tiny("qwen3"), byte_level(), changed={"tokenizer.chat_template": bad}))
     assert (model.folder / "chat_template.jinja").read_text(encoding="utf-8") == bad

@@ -53,9 +53,7 @@ def request(
 
 def test_a_wrong_token_is_refused_and_no_token_is_logged(hub: Emulator, tmp_path: Path) -> None:
     wrong = tmp_path / "client.ini"
-    wrong.write_text(
-        hub.ini.read_text(encoding="utf-8").replace(hub.token, "wrong-token"), encoding="utf-8"
-    )
+    wrong.write_text(hub.ini.read_text(encoding="utf-8").replace(hub.token, "wrong-token"), encoding="utf-8")
     found = hub.client("result(caught(hub.get_devices))", ini=wrong)
     assert found["class"].endswith("UserError") and "Failed to authenticate" in found["text"]
     request(hub, "GET", f"/api/v1/devices/?token={hub.token}")
@@ -216,12 +214,7 @@ hub.submit_compile_job(arguments[0], hub.Device("Samsung Galaxy S24"), options="
 
 def workers(hub: Emulator) -> list[str]:
     found = subprocess.run(
-        ["ps", "-ewwo", "args"],
-        capture_output=True,
-        text=True,
-        check=True,
-        encoding="utf-8",
-        errors="replace",
+        ["ps", "-ewwo", "args"], capture_output=True, text=True, check=True, encoding="utf-8", errors="replace"
     ).stdout
     return [t for t in found.splitlines() if "edgekit.emulator.work" in t and str(hub.state) in t]
 
@@ -229,13 +222,7 @@ def workers(hub: Emulator) -> list[str]:
 def test_two_emulators_do_not_share_a_state(hub: Emulator) -> None:
     command = [hub.python, "-I", PACKAGE / "emulator", "--state", hub.state]
     ran = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        encoding="utf-8",
-        errors="replace",
+        command, capture_output=True, text=True, timeout=60, check=False, encoding="utf-8", errors="replace"
     )
     assert ran.returncode == 1 and "another emulator uses" in ran.stderr
 
@@ -243,16 +230,7 @@ def test_two_emulators_do_not_share_a_state(hub: Emulator) -> None:
 def test_the_command_that_is_killed_takes_its_server_along(tmp_path: Path) -> None:
     """Else the next one would find its state in use."""
     client_or_skip()
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "edgekit.cli.main",
-        "hub-emulator",
-        "--state",
-        str(tmp_path),
-        "--json",
-    ]
+    command = [sys.executable, "-P", "-m", "edgekit.cli.main", "hub-emulator", "--state", str(tmp_path), "--json"]
     for _ in range(2):
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
@@ -268,9 +246,23 @@ def test_a_command_finds_the_emulator_and_its_exit_code_is_returned(tmp_path: Pa
     client_or_skip()
     asks = "import os, sys; print(open(os.environ['QAIHUB_CLIENT_INI']).read()); sys.exit(5)"
     ran = subprocess.run(
-        [sys.executable, "-P", "-m", "edgekit.cli.main", "hub-emulator", "--state", tmp_path, "--",
-         sys.executable, "-c", asks],
-        capture_output=True, text=True, encoding="utf-8", errors="replace",
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "edgekit.cli.main",
+            "hub-emulator",
+            "--state",
+            tmp_path,
+            "--",
+            sys.executable,
+            "-c",
+            asks,
+        ],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
     assert ran.returncode == 5 and "api_url = http://127.0.0.1:" in ran.stdout
     assert "emulated" in ran.stderr

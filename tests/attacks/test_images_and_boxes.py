@@ -55,8 +55,7 @@ def test_a_picture_that_tells_two_sizes(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"", b"x", b"\xff\xd8\xff", b"RIFF0000WEBPVP8X", b"BM", b"II*\0\xff\xff\xff\x7f", png(5, 5)[:40]],
+    "content", [b"", b"x", b"\xff\xd8\xff", b"RIFF0000WEBPVP8X", b"BM", b"II*\0\xff\xff\xff\x7f", png(5, 5)[:40]]
 )
 def test_pictures_that_are_none(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
@@ -69,9 +68,11 @@ def _yaml(folder: Path, text: str) -> None:
     (folder / "data.yaml").write_text(text, encoding="utf-8")
 
 
-ALIASES = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{c}: &{c} [{', '.join([f'*{p}'] * 9)}]\n" for p, c in zip("abcdefghi", "bcdefghij")
-) + "names: *j\n"  # fmt: skip
+ALIASES = (
+    "a: &a [x, x, x, x, x, x, x, x, x]\n"
+    + "".join(f"{c}: &{c} [{', '.join([f'*{p}'] * 9)}]\n" for p, c in zip("abcdefghi", "bcdefghij"))
+    + "names: *j\n"
+)
 DATASETS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "aliases": (lambda f: _yaml(f, ALIASES), "anchor"),
     "deep yaml": (lambda f: _yaml(f, "names: " + "[" * 5000), "data.yaml"),
@@ -89,9 +90,7 @@ def images(tmp_path: Path) -> Path:
 
 
 def evaluated(edgekit: Edgekit, folder: Path, out: Path) -> Any:
-    return edgekit(
-        "convert", SHAPES / "shapes.safetensors", "--eval", folder, "--launches", 0, "-o", out
-    )
+    return edgekit("convert", SHAPES / "shapes.safetensors", "--eval", folder, "--launches", 0, "-o", out)
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -104,18 +103,9 @@ def test_class_names_without_bounds(name: str, images: Path, edgekit: Edgekit, t
 
 @pytest.mark.parametrize(
     "row",
-    [
-        "1e15 .5 .5 .1 .1",
-        "-1 .5 .5 .1 .1",
-        "nan .5 .5 .1 .1",
-        "inf .5 .5 .1 .1",
-        "0 nan .5 .1 .1",
-        "1e400 1 1 1 1",
-    ],
+    ["1e15 .5 .5 .1 .1", "-1 .5 .5 .1 .1", "nan .5 .5 .1 .1", "inf .5 .5 .1 .1", "0 nan .5 .1 .1", "1e400 1 1 1 1"],
 )
-def test_labels_of_classes_that_cannot_be(
-    row: str, images: Path, edgekit: Edgekit, tmp_path: Path
-) -> None:
+def test_labels_of_classes_that_cannot_be(row: str, images: Path, edgekit: Edgekit, tmp_path: Path) -> None:
     (images / "labels").mkdir()
     (images / "labels/a.txt").write_text(row, encoding="utf-8")
     ran = evaluated(edgekit, images, tmp_path / "out")
@@ -125,13 +115,21 @@ def test_labels_of_classes_that_cannot_be(
 @pytest.mark.parametrize(
     "box",
     [
-        {"category_id": 10**15}, {"category_id": "x"}, {"category_id": None}, {"category_id": True}, {"bbox": [1, 2, 3]},
-        {"bbox": [None] * 4}, {"bbox": "abcd"}, {"image_id": [1]}, {"bbox": [1, 2, 3, 10**300]}, {"area": {}}, {"bbox": ["nan", 1, 2, 3]}, {"area": "inf"},
+        {"category_id": 10**15},
+        {"category_id": "x"},
+        {"category_id": None},
+        {"category_id": True},
+        {"bbox": [1, 2, 3]},
+        {"bbox": [None] * 4},
+        {"bbox": "abcd"},
+        {"image_id": [1]},
+        {"bbox": [1, 2, 3, 10**300]},
+        {"area": {}},
+        {"bbox": ["nan", 1, 2, 3]},
+        {"area": "inf"},
     ],
-)  # fmt: skip
-def test_annotations_without_bounds(
-    box: dict[str, Any], images: Path, edgekit: Edgekit, tmp_path: Path
-) -> None:
+)
+def test_annotations_without_bounds(box: dict[str, Any], images: Path, edgekit: Edgekit, tmp_path: Path) -> None:
     entry = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], **box}
     data = {
         "images": [{"id": 1, "file_name": "a.jpg"}],
@@ -143,9 +141,7 @@ def test_annotations_without_bounds(
     assert ran.code == 5 and "a.json" in ran.err and "Traceback" not in ran.err, ran.err
 
 
-def test_pipes_are_no_files(
-    images: Path, edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pipes_are_no_files(images: Path, edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading one would wait for ever."""
     os.mkfifo(images / "x.json")
     ran = evaluated(edgekit, images, tmp_path / "out")

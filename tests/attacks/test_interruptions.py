@@ -15,9 +15,20 @@ import pytest
 from tests.data import SHAPES
 
 CONVERT = [
-    sys.executable, "-m", "edgekit.cli.main", "convert", str(SHAPES / "shapes.safetensors"),
-    "-p", "fp32", "-p", "w8a8", "--calibration", str(SHAPES / "calibration"), "--launches", "0",
-]  # fmt: skip
+    sys.executable,
+    "-m",
+    "edgekit.cli.main",
+    "convert",
+    str(SHAPES / "shapes.safetensors"),
+    "-p",
+    "fp32",
+    "-p",
+    "w8a8",
+    "--calibration",
+    str(SHAPES / "calibration"),
+    "--launches",
+    "0",
+]
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -35,8 +46,13 @@ def test_a_full_disk(tmp_path: Path, kilobytes: int) -> None:
     environment = {**os.environ, "EDGEKIT_CACHE": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)}
     ran = subprocess.run(
         [*CONVERT[:6], "fp32", "-o", str(tmp_path / "out")],
-        env=environment, preexec_fn=limit, capture_output=True, text=True, encoding="utf-8", errors="replace",
-    )  # fmt: skip
+        env=environment,
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
     assert ran.returncode == 5, ran.stderr
     assert "Traceback" not in ran.stderr
     assert "free some space" in ran.stderr
@@ -52,9 +68,15 @@ def test_ctrl_c_leaves_nothing_half_written_and_work_continues(tmp_path: Path) -
     # A session of its own, so that the signal reaches the whole group, as a terminal's does; and not
     # ignored, as it is in what a shell starts in the background.
     process = subprocess.Popen(
-        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), encoding="utf-8", errors="replace",
-    )  # fmt: skip
+        command,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        encoding="utf-8",
+        errors="replace",
+    )
     assert process.stderr is not None
     said = ""
     deadline = time.monotonic() + 120
@@ -67,26 +89,17 @@ def test_ctrl_c_leaves_nothing_half_written_and_work_continues(tmp_path: Path) -
     assert "Traceback" not in rest
     assert not (tmp_path / "out").exists() or not leftovers(tmp_path / "out")
     assert not leftovers(tmp_path)
-    again = subprocess.run(
-        command, env=environment, capture_output=True, text=True, encoding="utf-8", errors="replace"
-    )
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8", errors="replace")
     assert again.returncode == 0, again.stderr
     assert "reading shapes.safetensors" not in again.stderr  # that step was finished and kept
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "shapes-cpu-fp32",
-        "shapes-cpu-w8a8",
-    ]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["shapes-cpu-fp32", "shapes-cpu-w8a8"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_polite_kill_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     """In the middle of a step."""
     (tmp_path / "tmp").mkdir()
-    environment = {
-        **os.environ,
-        "TMPDIR": str(tmp_path / "tmp"),
-        "EDGEKIT_CACHE": str(tmp_path / "cache"),
-    }
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "EDGEKIT_CACHE": str(tmp_path / "cache")}
     code = (
         "import sys, time, tempfile; from pathlib import Path; from edgekit import cache; from edgekit.cli import main\n"
         "def wait(work):\n    tempfile.mkdtemp(); print('working', flush=True); time.sleep(60)\n"
@@ -94,9 +107,14 @@ def test_a_polite_kill_leaves_nothing_behind(tmp_path: Path, number: signal.Sign
         "main.main([])"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL), encoding="utf-8", errors="replace",
-    )  # fmt: skip
+        [sys.executable, "-c", code],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+        encoding="utf-8",
+        errors="replace",
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "working\n"
     assert leftovers(tmp_path)

@@ -29,9 +29,7 @@ def test_kills_lose_nothing_and_leave_nothing(tmp_path: Path, packages: dict[str
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_a_kill_between_two_renames_costs_nothing(
-    tmp_path: Path, packages: dict[str, Path], number: int
-) -> None:
+def test_a_kill_between_two_renames_costs_nothing(tmp_path: Path, packages: dict[str, Path], number: int) -> None:
     """Where the file system exchanges nothing; before each of the last renames of `unpack`."""
     template, place = kills.Place(tmp_path / "template"), kills.Place(tmp_path / "place")
     shutil.copytree(packages["fp32"], template.out / kills.NAME)

@@ -52,9 +52,7 @@ def test_a_changed_byte(edgekit: Edgekit, copy: Path) -> None:
     assert "model.onnx" in refused(edgekit, copy)
 
 
-@pytest.mark.parametrize(
-    "name", ["../secret", "/etc/passwd", "a/../../b", "C:\\x", "a\\..\\b", ".", "", "a//b", "./a"]
-)
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/../../b", "C:\\x", "a\\..\\b", ".", "", "a//b", "./a"])
 def test_paths_that_leave_the_package(edgekit: Edgekit, copy: Path, name: str) -> None:
     edit(copy, lambda m: m["files"].update({name: {"sha256": "0" * 64, "bytes": 1}}))
     assert "stay inside" in refused(edgekit, copy)
@@ -85,9 +83,7 @@ def test_a_manifest_of_something_else(edgekit: Edgekit, copy: Path, schema: obje
         lambda m: m.update(precision="w0a0"),
     ],
 )
-def test_malformed_manifests(
-    edgekit: Edgekit, copy: Path, change: Callable[[dict[str, Any]], Any]
-) -> None:
+def test_malformed_manifests(edgekit: Edgekit, copy: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     edit(copy, change)
     refused(edgekit, copy)
 

@@ -26,20 +26,20 @@ CONFIGURATIONS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         "provider_options",
     ),
     "a provider's name": (
-        lambda c: c["model"]["decoder"]["session_options"].update(providers=["RyzenAI"]), "providers",
+        lambda c: c["model"]["decoder"]["session_options"].update(providers=["RyzenAI"]),
+        "providers",
     ),
     "a profile anywhere": (
-        lambda c: c["model"]["decoder"]["session_options"].update(enable_profiling="/tmp/x"), "enable_profiling",
+        lambda c: c["model"]["decoder"]["session_options"].update(enable_profiling="/tmp/x"),
+        "enable_profiling",
     ),
     "another model": (lambda c: c["model"]["decoder"].update(filename="../other.onnx"), "filename"),
     "an absolute model": (lambda c: c["model"]["decoder"].update(filename="/tmp/other.onnx"), "filename"),
     "a part that is not known": (lambda c: c["model"].update(vision={"filename": "x.onnx"}), "model.vision"),
     "run options": (lambda c: c["model"]["decoder"].update(run_options={"a": "b"}), "run_options"),
     "a cache of any size": (lambda c: c["search"].update(max_length=10**18), "max_length"),
-    "a name that is no name": (
-        lambda c: c["model"]["decoder"]["inputs"].update(input_ids="../../x y"), "input_ids"
-    ),
-}  # fmt: skip
+    "a name that is no name": (lambda c: c["model"]["decoder"]["inputs"].update(input_ids="../../x y"), "input_ids"),
+}
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
@@ -59,9 +59,7 @@ def test_a_key_that_stands_twice_is_no_way_around(text: Path, edgekit: Edgekit) 
     refused(edgekit, text, "twice")
 
 
-@pytest.mark.parametrize(
-    "name", ["evil.so", "libx.so.1", "x.dll", "code.py", "sitecustomize.py", "a/b.dylib", "x.bin"]
-)
+@pytest.mark.parametrize("name", ["evil.so", "libx.so.1", "x.dll", "code.py", "sitecustomize.py", "a/b.dylib", "x.bin"])
 def test_file_types_that_the_engine_does_not_need(name: str, text: Path, edgekit: Edgekit) -> None:
     put(text, name, b"anything")
     refused(edgekit, text, "does not need")
@@ -75,8 +73,7 @@ def test_programs_by_another_name(name: str, content: bytes, text: Path, edgekit
 
 
 @pytest.mark.parametrize(
-    "name",
-    [".vscode", ".config/autostart", "a/b", "../x", "-o", "~x", "", " ", "a\x1b[31m", "C:x", "x" * 300],
+    "name", [".vscode", ".config/autostart", "a/b", "../x", "-o", "~x", "", " ", "a\x1b[31m", "C:x", "x" * 300]
 )
 def test_a_packages_name_is_that_of_a_folder(name: str, text: Path, edgekit: Edgekit) -> None:
     """`unpack` makes a folder of it where the user stands."""
@@ -93,9 +90,7 @@ def test_a_vocabulary_is_no_file_of_any_name(text: Path, edgekit: Edgekit) -> No
     refused(edgekit, text, "does not need")
 
 
-@pytest.mark.parametrize(
-    "layer", ["past.%d.key%n", "past.%s.key", "past.%d.%d", "past.key", "%99999d", "past.%d.%%"]
-)
+@pytest.mark.parametrize("layer", ["past.%d.key%n", "past.%s.key", "past.%d.%d", "past.key", "%99999d", "past.%d.%%"])
 def test_names_of_layers_are_no_formats(layer: str, text: Path, edgekit: Edgekit) -> None:
     """The library hands them to snprintf: %n writes to memory."""
     config = json.loads((text / "genai_config.json").read_bytes())
@@ -104,12 +99,8 @@ def test_names_of_layers_are_no_formats(layer: str, text: Path, edgekit: Edgekit
     refused(edgekit, text, "past_key_names")
 
 
-@pytest.mark.parametrize(
-    "name", [".receipt.json.d/evil.so", ".receipt.json.5", ".receipt.json.edgekit-x", ".hidden"]
-)
-def test_what_is_not_listed_has_no_name_to_hide_under(
-    name: str, detector: Path, edgekit: Edgekit
-) -> None:
+@pytest.mark.parametrize("name", [".receipt.json.d/evil.so", ".receipt.json.5", ".receipt.json.edgekit-x", ".hidden"])
+def test_what_is_not_listed_has_no_name_to_hide_under(name: str, detector: Path, edgekit: Edgekit) -> None:
     (detector / name).parent.mkdir(exist_ok=True)
     (detector / name).write_bytes(ELF)
     refused(edgekit, detector, "not in its manifest")
@@ -150,12 +141,7 @@ def test_a_key_of_five_bytes_hides_no_file(
 @pytest.mark.parametrize("place", ["initializer", "constant", "subgraph"])
 @pytest.mark.parametrize("location", ["weights.bin", "/etc/passwd", "../../x", "a/../../x"])
 def test_tensors_in_files_that_the_manifest_does_not_list(
-    location: str,
-    place: str,
-    detector: Path,
-    edgekit: Edgekit,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    location: str, place: str, detector: Path, edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ONNX Runtime looks for them in the working directory."""
     monkeypatch.chdir(tmp_path)
@@ -165,9 +151,7 @@ def test_tensors_in_files_that_the_manifest_does_not_list(
 
 
 def test_a_compiled_context_in_another_file(detector: Path, edgekit: Edgekit) -> None:
-    node = helper.make_node(
-        "EPContext", [], ["boxes"], domain="com.microsoft", embed_mode=0, ep_cache_context="/tmp/x"
-    )
+    node = helper.make_node("EPContext", [], ["boxes"], domain="com.microsoft", embed_mode=0, ep_cache_context="/tmp/x")
     graph = helper.make_graph([node], "g", [], [helper.make_tensor_value_info("boxes", 1, [4])])
     put(detector, "model.onnx", helper.make_model(graph).SerializeToString())
     refused(edgekit, detector, "another file")

@@ -37,9 +37,14 @@ def test_an_archive_that_holds_a_name_twice(detector: Path, edgekit: Edgekit, tm
 
 
 ORIGINS: tuple[dict[str, Any], ...] = (
-    {"source": {"layout": None}}, {"source": {"sha256": 5}}, {"source": {"licence": ["a"]}}, {"source": {"bytes": "many"}},
-    {"toolchain": {"versions": [1]}}, {"toolchain": {"versions": {"a": None}}}, {"toolchain": {"settings": 3}},
-)  # fmt: skip
+    {"source": {"layout": None}},
+    {"source": {"sha256": 5}},
+    {"source": {"licence": ["a"]}},
+    {"source": {"bytes": "many"}},
+    {"toolchain": {"versions": [1]}},
+    {"toolchain": {"versions": {"a": None}}},
+    {"toolchain": {"settings": 3}},
+)
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
@@ -47,11 +52,7 @@ def test_a_manifest_that_tells_its_origin_in_other_types(
     origin: dict[str, Any], detector: Path, edgekit: Edgekit, tmp_path: Path
 ) -> None:
     seal(detector, {**json.loads((detector / "manifest.json").read_bytes()), **origin})
-    for words in (
-        ("inspect", detector),
-        ("verify", detector),
-        ("report", detector, "-o", tmp_path / "r.html"),
-    ):
+    for words in (("inspect", detector), ("verify", detector), ("report", detector, "-o", tmp_path / "r.html")):
         ran = edgekit(*words)
         assert ran.code == 6 and "manifest.json" in ran.err and "Traceback" not in ran.err, ran.err
 
@@ -72,25 +73,13 @@ def test_a_receipt_of_wrong_types(name: str, detector: Path, edgekit: Edgekit, t
     RECEIPTS[name](receipt)
     (detector / "receipt.json").write_bytes(canonical(receipt))
     seal(detector, json.loads((detector / "manifest.json").read_bytes()))
-    for words in (
-        ("inspect", detector),
-        ("verify", detector),
-        ("report", detector, "-o", tmp_path / "r.html"),
-    ):
+    for words in (("inspect", detector), ("verify", detector), ("report", detector, "-o", tmp_path / "r.html")):
         ran = edgekit(*words)
         assert ran.code == 6 and "Traceback" not in ran.err, (words, ran.err)
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        '{"a": NaN}',
-        '{"schema": "\\ud83d"}',
-        '{"a": ' + "9" * 400 + "}",
-        '{"a": 1e999}',
-        "{}" * 2,
-        '{"a":' * 500,
-    ],
+    "text", ['{"a": NaN}', '{"schema": "\\ud83d"}', '{"a": ' + "9" * 400 + "}", '{"a": 1e999}', "{}" * 2, '{"a":' * 500]
 )
 def test_json_that_python_alone_would_take(text: str, detector: Path, edgekit: Edgekit) -> None:
     for name in ("manifest.json", "receipt.json"):

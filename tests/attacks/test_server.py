@@ -31,9 +31,7 @@ KEY = "s3cret"
 
 @pytest.fixture(scope="module")
 def server(text_packages: dict[str, Path]) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    process, url = started(
-        text_packages["fp32"], "--cors-origin", PAGE, "--queue", 3, EDGEKIT_API_KEY=KEY
-    )
+    process, url = started(text_packages["fp32"], "--cors-origin", PAGE, "--queue", 3, EDGEKIT_API_KEY=KEY)
     yield process, url
     process.send_signal(signal.SIGINT)
     assert process.wait(20) in (0, 130, -signal.SIGINT)
@@ -41,9 +39,7 @@ def server(text_packages: dict[str, Path]) -> Iterator[tuple[subprocess.Popen[st
 
 @pytest.fixture(scope="module")
 def client(server: tuple[subprocess.Popen[str], str]) -> Iterator[Any]:
-    with httpx.Client(
-        base_url=server[1], headers={"authorization": f"Bearer {KEY}"}, timeout=60
-    ) as found:
+    with httpx.Client(base_url=server[1], headers={"authorization": f"Bearer {KEY}"}, timeout=60) as found:
         yield found
 
 
@@ -91,26 +87,37 @@ def test_what_is_wrong_is_refused_by_its_name(client: Any) -> None:
 
 def test_what_apps_send_and_do_not_use_is_accepted(client: Any) -> None:
     harmless = {
-        "model": "m", "user": "u", "store": False, "metadata": {"a": "b"}, "service_tier": "auto", "n": 1, "tools": [],
-        "parallel_tool_calls": True, "tool_choice": "none", "logit_bias": {}, "frequency_penalty": 0.0,
-        "presence_penalty": 0, "stop": None, "seed": 2**64 - 1, "response_format": {"type": "text"}, "top_p": 1,
-        "stream_options": None, "max_completion_tokens": 2, "temperature": 1e-9,
-    }  # fmt: skip
+        "model": "m",
+        "user": "u",
+        "store": False,
+        "metadata": {"a": "b"},
+        "service_tier": "auto",
+        "n": 1,
+        "tools": [],
+        "parallel_tool_calls": True,
+        "tool_choice": "none",
+        "logit_bias": {},
+        "frequency_penalty": 0.0,
+        "presence_penalty": 0,
+        "stop": None,
+        "seed": 2**64 - 1,
+        "response_format": {"type": "text"},
+        "top_p": 1,
+        "stream_options": None,
+        "max_completion_tokens": 2,
+        "temperature": 1e-9,
+    }
     talk = [
-        {"role": "developer", "content": "Be brief."}, {**USER, "name": "Ada"},
+        {"role": "developer", "content": "Be brief."},
+        {**USER, "name": "Ada"},
         {"role": "assistant", "content": None, "refusal": None, "annotations": [], "audio": None, "tool_calls": []},
-        {"role": "assistant"}, {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
-    ]  # fmt: skip
+        {"role": "assistant"},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+    ]
     answer = client.post("/chat/completions", json={"messages": talk, **harmless})
     assert answer.status_code == 200, answer.text
     for format in ({"type": "json_object"}, schema(type="integer")["response_format"]):
-        body = {
-            "messages": [USER],
-            "max_tokens": 4,
-            "seed": 2**63,
-            "temperature": 1,
-            "response_format": format,
-        }
+        body = {"messages": [USER], "max_tokens": 4, "seed": 2**63, "temperature": 1, "response_format": format}
         answer = client.post("/chat/completions", json=body)
         assert answer.status_code == 200, answer.text
 
@@ -118,13 +125,19 @@ def test_what_apps_send_and_do_not_use_is_accepted(client: Any) -> None:
 def test_bodies_that_are_no_request(client: Any) -> None:
     head = {"content-type": "application/json"}
     for content, status in (
-        (b"", 400), (b"{", 400), (b"[1]", 400), (b'{"messages":' + b"[" * 100_000, 400),
-        (b'{"metadata":' + b"[" * 100_000, 400), (b'{"prompt": "x", "temperature": NaN}', 400),
-        (b'{"prompt": "x", "temperature": 1e999}', 400), ('{"prompt": "é"}'.encode("latin-1"), 400),
-        ('{"prompt": "x"}'.encode("utf-16"), 400), (b'{"prompt": "' + b"x" * 2**23 + b'"}', 413),
+        (b"", 400),
+        (b"{", 400),
+        (b"[1]", 400),
+        (b'{"messages":' + b"[" * 100_000, 400),
+        (b'{"metadata":' + b"[" * 100_000, 400),
+        (b'{"prompt": "x", "temperature": NaN}', 400),
+        (b'{"prompt": "x", "temperature": 1e999}', 400),
+        ('{"prompt": "é"}'.encode("latin-1"), 400),
+        ('{"prompt": "x"}'.encode("utf-16"), 400),
+        (b'{"prompt": "' + b"x" * 2**23 + b'"}', 413),
         (b'{"prompt": "x", "stop": [' + b'"a",' * 2_000_000 + b'"a"]}', 413),
         (b'{"messages": [' + b'{"role":"user"},' * 400_000 + b"{}]}", 413),
-    ):  # fmt: skip
+    ):
         for path in ("/completions", "/chat/completions"):
             answer = client.post(path, content=content, headers=head)
             assert answer.status_code == status and answer.json()["error"]["message"], content[:30]
@@ -152,16 +165,25 @@ def test_pages_of_other_origins_cannot_ask(client: Any) -> None:
         assert answer.status_code == 400 and answer.json()["error"]["param"] == "content-type"
     json_type = {"content-type": "application/json; charset=utf-8"}
     for origin, status in (
-        ("https://evil.example", 403), ("null", 403), ("file://", 403), ("https://app.example.evil.example", 403),
-        ("https://app.example:444", 403), ("http://[", 403), (PAGE, 200), ("http://localhost:3000", 200),
-    ):  # fmt: skip
+        ("https://evil.example", 403),
+        ("null", 403),
+        ("file://", 403),
+        ("https://app.example.evil.example", 403),
+        ("https://app.example:444", 403),
+        ("http://[", 403),
+        (PAGE, 200),
+        ("http://localhost:3000", 200),
+    ):
         answer = client.post(post, content=body, headers={**json_type, "origin": origin})
         assert answer.status_code == status, origin
         if origin == PAGE:
             assert answer.headers["access-control-allow-origin"] == PAGE
     for origin, status in ((PAGE, 200), ("https://evil.example", 403)):
-        asks = {"origin": origin, "access-control-request-method": "POST",
-                "access-control-request-headers": "authorization,content-type,x-stainless-lang"}  # fmt: skip
+        asks = {
+            "origin": origin,
+            "access-control-request-method": "POST",
+            "access-control-request-headers": "authorization,content-type,x-stainless-lang",
+        }
         answer = httpx.options(f"{client.base_url}chat/completions", headers=asks)
         assert answer.status_code == status
         assert ("access-control-allow-headers" in answer.headers) == (status == 200)
@@ -170,9 +192,15 @@ def test_pages_of_other_origins_cannot_ask(client: Any) -> None:
 def test_the_server_answers_to_its_own_names_only(client: Any) -> None:
     port = client.base_url.port
     for host, status in (
-        ("evil.example", 400), (f"evil.example:{port}", 400), ("127.0.0.1.evil.example", 400), ("host.docker.internal", 400),
-        (f"LOCALHOST:{port}", 200), (f"[::1]:{port}", 200), ("127.0.1.1", 200), ("10.0.0.1", 400),
-    ):  # fmt: skip
+        ("evil.example", 400),
+        (f"evil.example:{port}", 400),
+        ("127.0.0.1.evil.example", 400),
+        ("host.docker.internal", 400),
+        (f"LOCALHOST:{port}", 200),
+        (f"[::1]:{port}", 200),
+        ("127.0.1.1", 200),
+        ("10.0.0.1", 400),
+    ):
         answer = client.get("/models", headers={"host": host})
         assert answer.status_code == status, host
 
@@ -181,9 +209,11 @@ def test_models_paths_and_methods_answer_as_the_protocol_does(client: Any) -> No
     entry = client.get("/models").json()["data"][0]
     assert client.get(f"/models/{entry['id']}").json() == entry
     for method, path, status in (
-        ("GET", "/models/other", 404), ("POST", "/embeddings", 404), ("GET", "/chat/completions", 405),
+        ("GET", "/models/other", 404),
+        ("POST", "/embeddings", 404),
+        ("GET", "/chat/completions", 405),
         ("DELETE", f"/models/{entry['id']}", 405),
-    ):  # fmt: skip
+    ):
         answer = client.request(method, path, json={} if method == "POST" else None)
         assert answer.status_code == status and answer.json()["error"]["message"], path
     for key in ("", "Bearer", "Bearer wrong", f"Basic {KEY}", "Bearer schl\u00fcssel"):
@@ -206,9 +236,7 @@ def test_each_event_of_a_completion_is_one_of_a_completion(client: Any) -> None:
     assert len(events[-2]["choices"][0]["logprobs"]["tokens"]) == 3
 
 
-def test_a_model_that_is_killed_is_opened_again(
-    client: Any, server: tuple[subprocess.Popen[str], str]
-) -> None:
+def test_a_model_that_is_killed_is_opened_again(client: Any, server: tuple[subprocess.Popen[str], str]) -> None:
     body = {"prompt": "the cat", "max_tokens": 2}
     before = client.post("/completions", json=body).json()["choices"]
     for child in children(server[0].pid):
@@ -234,14 +262,21 @@ def test_more_than_the_queue_holds_are_told_to_come_again(client: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("--api-key", "x"), "EDGEKIT_API_KEY"), (("--host", "0.0.0.0"), "EDGEKIT_API_KEY"), (("--host", "::"), "--api-key-file"),
-        (("--api-key-file", "/no/such/file"), "There is no file"), (("--cors-origin", "localhost:3000"), "is no page's origin"), (("--host", "no.such.host.invalid"), "cannot be listened on"),
+        (("--api-key", "x"), "EDGEKIT_API_KEY"),
+        (("--host", "0.0.0.0"), "EDGEKIT_API_KEY"),
+        (("--host", "::"), "--api-key-file"),
+        (("--api-key-file", "/no/such/file"), "There is no file"),
+        (("--cors-origin", "localhost:3000"), "is no page's origin"),
+        (("--host", "no.such.host.invalid"), "cannot be listened on"),
     ],
-)  # fmt: skip
+)
 def test_keys_are_asked_for_and_not_taken_from_the_command_line(
-    words: tuple[str, ...], text: str, text_packages: dict[str, Path], edgekit: Callable[..., Ran],
+    words: tuple[str, ...],
+    text: str,
+    text_packages: dict[str, Path],
+    edgekit: Callable[..., Ran],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.delenv("EDGEKIT_API_KEY", raising=False)
     ran = edgekit("serve", text_packages["fp32"], "--port", 0, *words)
     assert ran.code == 2 and text in ran.err and ran.err.count("error:") == 1
@@ -253,9 +288,7 @@ def test_the_other_loopback_a_key_in_a_file_and_a_server_that_is_killed(
     (tmp_path / "empty").write_text("\n", encoding="utf-8")
     (tmp_path / "key").write_text("schlüssel\n", encoding="utf-8")
     try:
-        process, url = started(
-            text_packages["fp32"], "--host", "::1", "--api-key-file", tmp_path / "key"
-        )
+        process, url = started(text_packages["fp32"], "--host", "::1", "--api-key-file", tmp_path / "key")
     except AssertionError:
         pytest.skip("this machine has no IPv6")
     try:
@@ -273,9 +306,7 @@ def test_the_other_loopback_a_key_in_a_file_and_a_server_that_is_killed(
         time.sleep(0.05)
 
 
-def test_an_answer_under_way_does_not_keep_the_server_from_ending(
-    text_packages: dict[str, Path],
-) -> None:
+def test_an_answer_under_way_does_not_keep_the_server_from_ending(text_packages: dict[str, Path]) -> None:
     process, url = started(text_packages["fp32"])
     model = children(process.pid)
     many = [{"type": "string", "pattern": f".*a.{{{i}}}"} for i in range(1, 40)]

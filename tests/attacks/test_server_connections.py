@@ -59,9 +59,7 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def running(
-    text_packages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Served]:
+def running(text_packages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     log = tmp_path_factory.mktemp("log") / "log"
     process, url = started(text_packages["fp32"], "--queue", 3, files=FILES, log=log)
     yield Served(process, url, log)
@@ -115,9 +113,7 @@ def still_open(connections: list[socket.socket]) -> int:
     return count
 
 
-@pytest.mark.parametrize(
-    "first", [b"", b"GET /health HTTP/1.1\r\nhost:", HEAD + b"content-length: 9\r\n\r\n{"]
-)
+@pytest.mark.parametrize("first", [b"", b"GET /health HTTP/1.1\r\nhost:", HEAD + b"content-length: 9\r\n\r\n{"])
 def test_more_connections_than_files_leave_room(served: Served, first: bytes) -> None:
     """Those that say nothing, those in the middle of a header, and those in the middle of a body."""
     many = []
@@ -215,9 +211,7 @@ class Panic(BaseException):
 
 
 @pytest.mark.parametrize("kind", [Panic, ValueError, MemoryError, SystemExit, KeyboardInterrupt])
-def test_a_panic_is_an_error_and_not_the_end(
-    kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_panic_is_an_error_and_not_the_end(kind: type[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
     from edgekit.serving.worker import Worker
 
     def fail(self: Worker, question: Any) -> Iterator[Any]:

@@ -58,9 +58,7 @@ def test_a_schema_that_takes_all_memory_takes_a_process_only(text_packages: dict
     from edgekit.serving.model import Model
 
     hungry = {"type": "array", "items": {"type": "integer"}, "minItems": 10**9}
-    refused, after = answered(
-        Model(str(text_packages["fp32"])), asked([USER], schema=hungry), asked([USER])
-    )
+    refused, after = answered(Model(str(text_packages["fp32"])), asked([USER], schema=hungry), asked([USER]))
     assert refused.param == "response_format" and refused.status == 400
     assert isinstance(after, str)
 
@@ -69,7 +67,7 @@ TEMPLATES = {
     "loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
     "doubles": "{% set n = namespace(t='aaaaaaaa') %}{% for i in range(60) %}{% set n.t = n.t + n.t %}{% endfor %}{{ n.t }}",
     "recurses": "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}",
-}  # fmt: skip
+}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit of memory is Linux's")
@@ -111,9 +109,7 @@ class Counting:
 
     def receive(self, seconds: float | None) -> Any:
         if self._cancelled.wait(0.01) or not self._left:
-            return {
-                "done": {"finish": "stop", "tokens": 1, "prompt_tokens": 1, "read": 1, "scores": []}
-            }
+            return {"done": {"finish": "stop", "tokens": 1, "prompt_tokens": 1, "read": 1, "scores": []}}
         self._left -= 1
         Counting.written += 1
         return {"text": "x"}

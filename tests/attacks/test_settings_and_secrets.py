@@ -17,9 +17,7 @@ TOKEN = "abc123secretsecret42"
 
 
 @pytest.mark.parametrize("name", ["aihub_python", "store", "cache"])
-@pytest.mark.parametrize(
-    "verb", [("doctor",), ("devices",), ("backends",), ("convert", "x.onnx", "-t", "cpu")]
-)
+@pytest.mark.parametrize("verb", [("doctor",), ("devices",), ("backends",), ("convert", "x.onnx", "-t", "cpu")])
 def test_the_current_folders_file_names_no_program_and_no_place(
     name: str, verb: tuple[str, ...], edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -39,18 +37,14 @@ def test_the_current_folders_file_names_no_program_and_no_place(
         assert name in ran.err and f"EDGEKIT_{name.upper()}" in ran.err
 
 
-def test_harmless_settings_may_lie_there(
-    edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_harmless_settings_may_lie_there(edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "edgekit.toml").write_text("threads = 3\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     found = edgekit("doctor", "--json").json["settings"]["threads"]
     assert found == {"name": "threads", "value": "3", "origin": "edgekit.toml"}
 
 
-@pytest.mark.parametrize(
-    "text", [b"threads = \xff", b"threads = [" * 5000, b"x" * 2_000_000, b"threads = {a = 1}"]
-)
+@pytest.mark.parametrize("text", [b"threads = \xff", b"threads = [" * 5000, b"x" * 2_000_000, b"threads = {a = 1}"])
 def test_a_settings_file_that_is_none(
     text: bytes, edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,10 +57,14 @@ def test_a_settings_file_that_is_none(
 @pytest.mark.parametrize(
     "content",
     [
-        f"api_token = {TOKEN}\n", f"[api]\napi_token {TOKEN}\n", f"[api]\n = {TOKEN}\n",
-        f"[api]\napi_token = {TOKEN}\napi_token = {TOKEN}\n", f"[api\napi_token={TOKEN}\n", f"[api]\n{TOKEN}\n\xff",
+        f"api_token = {TOKEN}\n",
+        f"[api]\napi_token {TOKEN}\n",
+        f"[api]\n = {TOKEN}\n",
+        f"[api]\napi_token = {TOKEN}\napi_token = {TOKEN}\n",
+        f"[api\napi_token={TOKEN}\n",
+        f"[api]\n{TOKEN}\n\xff",
     ],
-)  # fmt: skip
+)
 def test_a_malformed_client_file_is_told_without_its_token(
     content: str, edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,11 +79,16 @@ def test_a_malformed_client_file_is_told_without_its_token(
 @pytest.mark.parametrize(
     "text",
     [
-        f"https://user:{TOKEN}@example.org/x", f"cannot connect to user:{TOKEN}@example.org:80", f"?token={TOKEN}&a=1",
-        f"api_token = {TOKEN}", f"Authorization: token {TOKEN}", f"bearer {TOKEN}", f"{{'api_key': '{TOKEN}'}}",
+        f"https://user:{TOKEN}@example.org/x",
+        f"cannot connect to user:{TOKEN}@example.org:80",
+        f"?token={TOKEN}&a=1",
+        f"api_token = {TOKEN}",
+        f"Authorization: token {TOKEN}",
+        f"bearer {TOKEN}",
+        f"{{'api_key': '{TOKEN}'}}",
         "hf_abcdefghijklmnopqrstuvwx is refused",
     ],
-)  # fmt: skip
+)
 def test_secrets_are_hidden_in_every_error(text: str) -> None:
     error = EdgekitError(text, text, text)
     assert TOKEN not in str(error) + repr(error.to_dict()) + redact(text)

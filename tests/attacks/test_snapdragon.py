@@ -46,21 +46,31 @@ def test_an_operator_that_the_npu_lacks_is_named(
 ) -> None:
     path = saved(detector("Relu", "Shrink"), tmp_path)
     said = refused(
-        edgekit, tmp_path, 5, path, *TARGET, "-p", precision, "--decoder", "boxes-scores",
-        "--calibration", SHAPES / "calibration", "--calibration-images", 2, "--allow", "misread",
-    )  # fmt: skip
+        edgekit,
+        tmp_path,
+        5,
+        path,
+        *TARGET,
+        "-p",
+        precision,
+        "--decoder",
+        "boxes-scores",
+        "--calibration",
+        SHAPES / "calibration",
+        "--calibration-images",
+        2,
+        "--allow",
+        "misread",
+    )
     assert "SM8750" in said["what"] and "Shrink" in said["what"]
     assert "net/Shrink (Shrink)" in said["why"]
 
 
-def test_suppression_in_the_graph_has_no_fixed_size(
-    edgekit: Edgekit, tmp_path: Path, compiler: None
-) -> None:
+def test_suppression_in_the_graph_has_no_fixed_size(edgekit: Edgekit, tmp_path: Path, compiler: None) -> None:
     path = saved(detector("Relu", suppress=True), tmp_path)
     said = refused(
-        edgekit, tmp_path, 5, path, *TARGET, "-p", "fp16", "--decoder", "boxes-scores-labels",
-        "--labels", "a,b",
-    )  # fmt: skip
+        edgekit, tmp_path, 5, path, *TARGET, "-p", "fp16", "--decoder", "boxes-scores-labels", "--labels", "a,b"
+    )
     assert "suppresses duplicates" in said["what"]
     assert "NonMaxSuppression" in said["next"]
 
@@ -73,12 +83,8 @@ def test_a_target_without_a_chip(edgekit: Edgekit, tmp_path: Path, compiler: Non
     assert "chipless" in said["what"] and "[chip]" in said["why"]
 
 
-def test_floating_point_where_the_chip_has_none(
-    edgekit: Edgekit, tmp_path: Path, compiler: None
-) -> None:
-    said = refused(
-        edgekit, tmp_path, 2, saved(detector("Relu"), tmp_path), "-t", "qcs6490", "-p", "fp16"
-    )
+def test_floating_point_where_the_chip_has_none(edgekit: Edgekit, tmp_path: Path, compiler: None) -> None:
+    said = refused(edgekit, tmp_path, 2, saved(detector("Relu"), tmp_path), "-t", "qcs6490", "-p", "fp16")
     assert "qcs6490 has no fp16" in said["what"]
     assert "integers only" in said["why"]
     assert said["next"] == "it takes w8a16, w8a8"
@@ -89,9 +95,7 @@ def test_without_the_compiler_the_command_that_installs_it_is_said(
 ) -> None:
     real = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util,
-        "find_spec",
-        lambda name, *a: None if name == "onnxruntime_qnn" else real(name, *a),
+        importlib.util, "find_spec", lambda name, *a: None if name == "onnxruntime_qnn" else real(name, *a)
     )
     said = refused(edgekit, tmp_path, 3, saved(detector("Relu"), tmp_path), *TARGET, "-p", "fp16")
     assert "onnxruntime-qnn" in said["why"]

@@ -35,9 +35,7 @@ def refuse(edgekit: Edgekit, tmp_path: Path, code: int, *arguments: object) -> s
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model.onnx", "model.safetensors", "model.pt2"])
-@pytest.mark.parametrize(
-    "content", [b"", b"This is a letter, not a model.\n" * 50, bytes(range(256)) * 8]
-)
+@pytest.mark.parametrize("content", [b"", b"This is a letter, not a model.\n" * 50, bytes(range(256)) * 8])
 def test_not_a_model(edgekit: Edgekit, tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     assert name in refuse(edgekit, tmp_path, 5, tmp_path / name)
@@ -62,12 +60,8 @@ def small_detector(path: Path) -> None:
     image = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 64, 64])
     out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 64, 64])
     weight = onnx.numpy_helper.from_array(np.zeros((3, 3, 1, 1), np.float32), "w")
-    graph = helper.make_graph(
-        [helper.make_node("Conv", ["x", "w"], ["y"])], "g", [image], [out], [weight]
-    )
-    onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(path)
-    )
+    graph = helper.make_graph([helper.make_node("Conv", ["x", "w"], ["y"])], "g", [image], [out], [weight])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(path))
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.7, 0.95])
@@ -167,8 +161,7 @@ def test_external_data_that_points_outside(edgekit: Edgekit, tmp_path: Path) -> 
 
 def test_a_function_that_fails_or_returns_no_model(edgekit: Edgekit, tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(
-        "def bad():\n    raise RuntimeError('no weights')\ndef none():\n    return 3\n",
-        encoding="utf-8",
+        "def bad():\n    raise RuntimeError('no weights')\ndef none():\n    return 3\n", encoding="utf-8"
     )
     assert "no weights" in refuse(edgekit, tmp_path, 5, f"{tmp_path}/net.py:bad")
     assert "returned int" in refuse(edgekit, tmp_path, 2, f"{tmp_path}/net.py:none")
@@ -179,17 +172,11 @@ def test_calibration_folders_that_cannot_be_used(edgekit: Edgekit, tmp_path: Pat
     model, w8a8 = SHAPES / "shapes.safetensors", ("-p", "w8a8")
     assert "--calibration" in refuse(edgekit, tmp_path, 2, model, *w8a8)
     (tmp_path / "empty").mkdir()
-    assert "no images" in refuse(
-        edgekit, tmp_path, 5, model, *w8a8, "--calibration", tmp_path / "empty"
-    )
-    assert "no folder" in refuse(
-        edgekit, tmp_path, 2, model, *w8a8, "--calibration", tmp_path / "absent"
-    )
+    assert "no images" in refuse(edgekit, tmp_path, 5, model, *w8a8, "--calibration", tmp_path / "empty")
+    assert "no folder" in refuse(edgekit, tmp_path, 2, model, *w8a8, "--calibration", tmp_path / "absent")
     (tmp_path / "fake").mkdir()
     (tmp_path / "fake" / "a.jpg").write_bytes(b"not a picture")
-    assert "it is no JPEG" in refuse(
-        edgekit, tmp_path, 5, model, *w8a8, "--calibration", tmp_path / "fake"
-    )
+    assert "it is no JPEG" in refuse(edgekit, tmp_path, 5, model, *w8a8, "--calibration", tmp_path / "fake")
 
 
 def test_annotations_that_name_missing_images(edgekit: Edgekit, tmp_path: Path) -> None:
@@ -210,9 +197,7 @@ def test_annotations_that_are_not_coco(edgekit: Edgekit, tmp_path: Path, text: s
 
 def test_images_without_boxes_are_no_evaluation(edgekit: Edgekit, tmp_path: Path) -> None:
     shutil.copytree(SHAPES / "eval" / "images", tmp_path / "eval" / "images")
-    assert "no boxes" in refuse(
-        edgekit, tmp_path, 5, SHAPES / "shapes.safetensors", "--eval", tmp_path / "eval"
-    )
+    assert "no boxes" in refuse(edgekit, tmp_path, 5, SHAPES / "shapes.safetensors", "--eval", tmp_path / "eval")
 
 
 def test_labels_that_do_not_fit(edgekit: Edgekit, tmp_path: Path) -> None:
@@ -222,9 +207,7 @@ def test_labels_that_do_not_fit(edgekit: Edgekit, tmp_path: Path) -> None:
     shutil.copytree(SHAPES / "eval", tmp_path / "eval")
     names = tmp_path / "names.txt"
     names.write_text("\n".join(f"thing {i}" for i in range(8)), encoding="utf-8")
-    assert "do not match" in refuse(
-        edgekit, tmp_path, 5, model, "--labels", names, "--eval", tmp_path / "eval"
-    )
+    assert "do not match" in refuse(edgekit, tmp_path, 5, model, "--labels", names, "--eval", tmp_path / "eval")
 
 
 def test_a_yolov8_checkpoint_is_named_for_what_it_is(edgekit: Edgekit, tmp_path: Path) -> None:
@@ -277,10 +260,7 @@ def test_nothing_is_imported_from_the_current_folder(
     monkeypatch.setenv("EDGEKIT_CACHE", str(tmp_path / "cache"))
     ran = edgekit("convert", SHAPES / "shapes.safetensors", "-o", tmp_path / "out", "--json")
     assert ran.code == 0
-    assert (
-        edgekit("profile", ran.json["packages"][0]["path"], "--launches", 2, "--iterations", 2).code
-        == 0
-    )
+    assert edgekit("profile", ran.json["packages"][0]["path"], "--launches", 2, "--iterations", 2).code == 0
     assert not (tmp_path / "ran").exists()
 
 

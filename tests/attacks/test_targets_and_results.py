@@ -58,30 +58,19 @@ def measured(packages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
         ("profiles", "device", "{"),
         ("profiles", "plan", "[5]"),
         ("profiles", "command", "\ud800"),
-        (
-            "profiles",
-            "device",
-            r'{"name": "\ud800", "chip": "x", "system": "x", "cores": 1, "memory_bytes": 1}',
-        ),
+        ("profiles", "device", r'{"name": "\ud800", "chip": "x", "system": "x", "cores": 1, "memory_bytes": 1}'),
         ("launches", "data", "[" * 100_000),
         ("launches", "data", "9" * 5000),
     ],
 )
 def test_results_that_are_not_what_was_stored(
-    table: str,
-    column: str,
-    value: object,
-    edgekit: Edgekit,
-    packages: dict[str, Path],
-    measured: Path,
-    tmp_path: Path,
+    table: str, column: str, value: object, edgekit: Edgekit, packages: dict[str, Path], measured: Path, tmp_path: Path
 ) -> None:
     store = Path(shutil.copy(measured, tmp_path))
     connection = sqlite3.connect(store)
     stored = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
     connection.execute(
-        f"UPDATE {table} SET {column} = {'CAST(? AS TEXT)' if isinstance(value, str) else '?'}",
-        (stored,),
+        f"UPDATE {table} SET {column} = {'CAST(? AS TEXT)' if isinstance(value, str) else '?'}", (stored,)
     )
     connection.commit()
     connection.close()
@@ -90,15 +79,11 @@ def test_results_that_are_not_what_was_stored(
     assert not (tmp_path / "r.html").exists()
 
 
-def test_a_damaged_database(
-    edgekit: Edgekit, packages: dict[str, Path], measured: Path, tmp_path: Path
-) -> None:
+def test_a_damaged_database(edgekit: Edgekit, packages: dict[str, Path], measured: Path, tmp_path: Path) -> None:
     content = bytearray(measured.read_bytes())
     content[4096:] = bytes(len(content) - 4096)
     (tmp_path / "s.sqlite").write_bytes(content)
-    ran = edgekit(
-        "report", packages["fp32"], "-o", tmp_path / "r.html", "--store", tmp_path / "s.sqlite"
-    )
+    ran = edgekit("report", packages["fp32"], "-o", tmp_path / "r.html", "--store", tmp_path / "s.sqlite")
     assert "results database" in refused(ran, 3)
 
 
@@ -121,9 +106,7 @@ def test_what_a_receipt_says_does_not_steer_a_terminal(
     package = Package(shutil.copytree(packages["fp32"], tmp_path / "package"))
     red = "\x1b[31mred"
     trips = [{"reason": "accuracy", "message": red, "details": []}]
-    package.replace_receipt(
-        {**package.receipt(), "notes": [red], "trips": trips, "verdict": "allowed: accuracy"}
-    )
+    package.replace_receipt({**package.receipt(), "notes": [red], "trips": trips, "verdict": "allowed: accuracy"})
     ran = edgekit("inspect", tmp_path / "package")
     assert ran.code == 0 and ran.out.count("[31mred") == 2 and "\x1b[31m" not in ran.out
 

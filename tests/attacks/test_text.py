@@ -26,9 +26,11 @@ TOOL = Path(sys.executable).with_name("edgekit")
 
 def run(*words: object, **environment: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [str(TOOL), *[w if isinstance(w, bytes) else str(w) for w in words]], env={**os.environ, **environment},
-        capture_output=True, check=False,
-    )  # fmt: skip
+        [str(TOOL), *[w if isinstance(w, bytes) else str(w) for w in words]],
+        env={**os.environ, **environment},
+        capture_output=True,
+        check=False,
+    )
 
 
 def test_a_prompt_is_utf8_in_any_locale(text_packages: dict[str, Path], tmp_path: Path) -> None:
@@ -53,9 +55,7 @@ def test_a_prompt_that_is_no_text(text_packages: dict[str, Path], tmp_path: Path
         ("-p", b"\xff", "--chat"),
     ):
         ran = run("generate", package, *words)
-        assert ran.returncode in (2, 5) and b"UTF-8" in ran.stderr and b"Traceback" not in ran.stderr, (
-            ran.stderr
-        )
+        assert ran.returncode in (2, 5) and b"UTF-8" in ran.stderr and b"Traceback" not in ran.stderr, ran.stderr
     with load_text(package) as llm:
         for ask in (llm.generate, llm.count):
             with pytest.raises(UsageError, match="surrogate"):
@@ -69,9 +69,7 @@ def test_a_prompt_that_is_no_text(text_packages: dict[str, Path], tmp_path: Path
 TOKENIZERS = {
     "truncation": {"truncation": {"direction": "Right", "max_length": 1, "strategy": "LongestFirst", "stride": 5}},
     "a pattern that backtracks": {
-        "pre_tokenizer": {
-            "type": "Split", "pattern": {"Regex": "(x+x+)+y"}, "behavior": "Isolated", "invert": False
-        }
+        "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(x+x+)+y"}, "behavior": "Isolated", "invert": False}
     },
     "a text that grows": {
         "normalizer": {
@@ -79,13 +77,11 @@ TOKENIZERS = {
             "normalizers": [{"type": "Replace", "pattern": {"String": "x"}, "content": "x" * 3000}] * 5,
         }
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
-def test_a_tokenizer_that_fails_on_a_text(
-    name: str, text_packages: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_tokenizer_that_fails_on_a_text(name: str, text_packages: dict[str, Path], tmp_path: Path) -> None:
     """The library's panics are no exceptions that Python programs catch."""
     package = tmp_path / "package"
     shutil.copytree(text_packages["fp32"], package)
@@ -103,36 +99,33 @@ def test_a_tokenizer_that_fails_on_a_text(
 def test_lines_of_jsonl_end_at_line_feeds(tmp_path: Path) -> None:
     from edgekit.corpus import read_texts
 
-    (tmp_path / "a.jsonl").write_text(
-        '{"text": "one\u2028two\x85three"}\r\n"four"\n', encoding="utf-8", newline=""
-    )
+    (tmp_path / "a.jsonl").write_text('{"text": "one\u2028two\x85three"}\r\n"four"\n', encoding="utf-8", newline="")
     assert read_texts(tmp_path / "a.jsonl") == ["one\u2028two\x85three", "four"]
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])
-def test_a_console_without_the_sign_gets_a_plain_one(
-    encoding: str, packages: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_console_without_the_sign_gets_a_plain_one(encoding: str, packages: dict[str, Path], tmp_path: Path) -> None:
     image = next((SHAPES / "eval/images").glob("*.jpg"))
     odd = tmp_path / os.fsdecode(b"odd \xff \xe2\x86\x92.jpg")
     shutil.copy(image, odd)
     for path in (image, odd):
-        ran = run(
-            "detect", packages["fp32"], path, "--save", tmp_path / "out", PYTHONIOENCODING=encoding
-        )
-        assert ran.returncode == 0 and b"->" in ran.stdout and b"Traceback" not in ran.stderr, (
-            ran.stderr
-        )
+        ran = run("detect", packages["fp32"], path, "--save", tmp_path / "out", PYTHONIOENCODING=encoding)
+        assert ran.returncode == 0 and b"->" in ran.stdout and b"Traceback" not in ran.stderr, ran.stderr
 
 
 @pytest.mark.parametrize(
     ("words", "name"),
     [
-        (("--seed", -1), "seed"), (("--seed", 2**64), "seed"), (("--temperature", "nan"), "temperature"),
-        (("--temperature", -1), "temperature"), (("--top-k", 10**20), "top_k"), (("--top-p", "inf"), "top_p"),
-        (("--max-tokens", 10**20), "max_tokens"), (("--repetition-penalty", 0), "repetition_penalty"),
+        (("--seed", -1), "seed"),
+        (("--seed", 2**64), "seed"),
+        (("--temperature", "nan"), "temperature"),
+        (("--temperature", -1), "temperature"),
+        (("--top-k", 10**20), "top_k"),
+        (("--top-p", "inf"), "top_p"),
+        (("--max-tokens", 10**20), "max_tokens"),
+        (("--repetition-penalty", 0), "repetition_penalty"),
     ],
-)  # fmt: skip
+)
 def test_numbers_that_mean_nothing(
     words: tuple[object, ...], name: str, text_packages: dict[str, Path], edgekit: Edgekit
 ) -> None:
@@ -155,14 +148,14 @@ def test_little_memory_is_one_error(packages: dict[str, Path], text_packages: di
         resource.setrlimit(resource.RLIMIT_AS, (300 << 20, 300 << 20))
 
     image = next((SHAPES / "eval/images").glob("*.jpg"))
-    for words in (
-        ("detect", packages["fp32"], image),
-        ("generate", text_packages["fp32"], "-p", "x", "-n", 2),
-    ):
+    for words in (("detect", packages["fp32"], image), ("generate", text_packages["fp32"], "-p", "x", "-n", 2)):
         ran = subprocess.run(
-            [str(TOOL), *map(str, words)], preexec_fn=limited, capture_output=True, check=False,
+            [str(TOOL), *map(str, words)],
+            preexec_fn=limited,
+            capture_output=True,
+            check=False,
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-        )  # fmt: skip
+        )
         assert ran.returncode in range(8), ran.stderr
         assert b"Traceback" not in ran.stderr, ran.stderr
 
@@ -172,13 +165,9 @@ def test_no_text_is_read_or_written_in_the_locales_encoding() -> None:
     wrong = []
     for path in Path(edgekit.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.Call) or any(
-                k.arg in ("encoding", None) for k in node.keywords
-            ):
+            if not isinstance(node, ast.Call) or any(k.arg in ("encoding", None) for k in node.keywords):
                 continue
-            name = (
-                node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            )
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             text = any(k.arg == "text" for k in node.keywords)
             if name in ("read_text", "write_text") or (name in ("run", "Popen") and text):
                 wrong.append(f"{path.name}:{node.lineno} {name}")

@@ -72,8 +72,7 @@ def test_truncated(
 
 
 @pytest.mark.parametrize(
-    "data",
-    [b"not a model", b"\x10\0\0\0TFL3", b"\xff\xff\xff\xffTFL3" + bytes(64), b"\0\0\0\0TFL3\0" * 9],
+    "data", [b"not a model", b"\x10\0\0\0TFL3", b"\xff\xff\xff\xffTFL3" + bytes(64), b"\0\0\0\0TFL3\0" * 9]
 )
 def test_something_else(
     edgekit: Edgekit, tflite_packages: dict[str, Path], tmp_path: Path, picture: Path, data: bytes
@@ -99,7 +98,10 @@ LIES: dict[str, tuple[Change, str]] = {
     "no tensors for outputs": (lambda m, g: setattr(g, "outputs", np.int32([-1, -1])), "not among"),
     "an input that is not there": (lambda m, g: setattr(g, "inputs", np.int32([2**30])), "not among"),
     "images of another size": (lambda m, g: setattr(g.tensors[g.inputs[0]], "shape", np.int32([1, 32, 32, 3])), ""),
-    "a tensor of exabytes": (lambda m, g: setattr(g.tensors[5], "shape", np.int32([1, 2**30, 2**30])), "cannot have the shape"),
+    "a tensor of exabytes": (
+        lambda m, g: setattr(g.tensors[5], "shape", np.int32([1, 2**30, 2**30])),
+        "cannot have the shape",
+    ),
     "a negative size": (lambda m, g: setattr(g.tensors[5], "shape", np.int32([1, -7, 3])), "cannot have the shape"),
     "forty dimensions": (lambda m, g: setattr(g.tensors[5], "shape", np.int32([*[1] * 40])), "too many dimensions"),
     "a Flex operator": (lambda m, g: custom(m, "FlexConv2D"), ""),
@@ -110,15 +112,14 @@ LIES: dict[str, tuple[Change, str]] = {
     "weights left out": (lambda m, g: setattr(constant(m, g), "buffer", 0), "nothing wrote"),
     "weights of another buffer": (lambda m, g: setattr(constant(m, g), "buffer", 10**6), "no buffer"),
     "weights behind the file": (
-        lambda m, g: vars(m.buffers[4]).update(data=None, offset=2**40, size=64), "before its weights do",
+        lambda m, g: vars(m.buffers[4]).update(data=None, offset=2**40, size=64),
+        "before its weights do",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_lies(
-    edgekit: Edgekit, tflite_packages: dict[str, Path], tmp_path: Path, picture: Path, lie: str
-) -> None:
+def test_lies(edgekit: Edgekit, tflite_packages: dict[str, Path], tmp_path: Path, picture: Path, lie: str) -> None:
     good, (change, says) = tflite_packages["fp32"], LIES[lie]
     assert says in refused(edgekit, package(good, tmp_path, changed(good, change)), picture)
 
@@ -128,16 +129,15 @@ def quantised(model: Any, graph: Any, kind: str) -> Any:
     code = getattr(schema.BuiltinOperator, kind)
     codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
     return next(
-        o for o in graph.operators
+        o
+        for o in graph.operators
         if codes[o.opcodeIndex] == code and graph.tensors[o.outputs[0]].type == schema.TensorType.INT8
-    )  # fmt: skip
+    )
 
 
 def scaled(kind: str, *values: float) -> Change:
     """Another scale for the result of one operator."""
-    return lambda m, g: setattr(
-        g.tensors[quantised(m, g, kind).outputs[0]].quantization, "scale", np.float32(values)
-    )
+    return lambda m, g: setattr(g.tensors[quantised(m, g, kind).outputs[0]].quantization, "scale", np.float32(values))
 
 
 def rewired(side: str, tensors: Callable[[Any], Any]) -> Change:
@@ -163,19 +163,13 @@ def test_crashes(tflite_packages: dict[str, Path], tmp_path: Path, picture: Path
     bad = package(good, tmp_path, changed(good, CRASHES[crash]))
     command = [sys.executable, "-P", "-c", "from edgekit.cli.main import main; main()", "detect"]
     ran = subprocess.run(
-        [*command, str(bad), str(picture)],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
+        [*command, str(bad), str(picture)], capture_output=True, text=True, encoding="utf-8", errors="replace"
     )
     assert ran.returncode == 6, ran.stderr
     assert "Traceback" not in ran.stderr
 
 
-@pytest.mark.parametrize(
-    "change", [{"scale": 1.0}, {"zero_point": 7}, {"scale": None, "dtype": "uint8"}]
-)
+@pytest.mark.parametrize("change", [{"scale": 1.0}, {"zero_point": 7}, {"scale": None, "dtype": "uint8"}])
 def test_numbers_that_mean_something_else(
     tflite_packages: dict[str, Path], tmp_path: Path, change: dict[str, Any]
 ) -> None:

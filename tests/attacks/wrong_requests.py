@@ -39,11 +39,22 @@ CHAT: list[tuple[str, dict[str, Any]]] = [
     *[("stop", {"stop": v}) for v in (5, "", {"a": 1}, "x" * 257, [str(i) for i in range(100_000)])],
     ("stop[0]", {"stop": [None]}),
     ("stop[1]", {"stop": ["x", ""]}),
-    *[(name, {name: value}) for name, value in (
-        ("n", 2), ("frequency_penalty", 0.5), ("presence_penalty", 1), ("logit_bias", {"1": -100}),
-        ("tools", [{"type": "function"}]), ("tool_choice", "required"), ("reasoning_effort", "low"), ("functions", []),
-        ("user", 5), ("model", 5), ("prompt", "x"),
-    )],
+    *[
+        (name, {name: value})
+        for name, value in (
+            ("n", 2),
+            ("frequency_penalty", 0.5),
+            ("presence_penalty", 1),
+            ("logit_bias", {"1": -100}),
+            ("tools", [{"type": "function"}]),
+            ("tool_choice", "required"),
+            ("reasoning_effort", "low"),
+            ("functions", []),
+            ("user", 5),
+            ("model", 5),
+            ("prompt", "x"),
+        )
+    ],
     *[("response_format", {"response_format": v}) for v in ("json", 5, [])],
     ("response_format.type", {"response_format": {"type": "banana"}}),
     ("response_format.json_schema", {"response_format": {"type": "json_schema"}}),
@@ -62,9 +73,15 @@ CHAT: list[tuple[str, dict[str, Any]]] = [
     ("messages[0].role", {"messages": [{"role": "banana", "content": "x"}]}),
     ("messages[0].content", {"messages": [{"role": "user", "content": None}]}),
     ("messages[0].content", {"messages": [{"role": "user", "content": 5}]}),
-    ("messages[0].content[0].type", {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}),
+    (
+        "messages[0].content[0].type",
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+    ),
     ("messages[0].weight", {"messages": [{**USER, "weight": 1}]}),
-    ("messages[1].tool_calls", {"messages": [USER, {"role": "assistant", "content": None, "tool_calls": [{"id": "a"}]}]}),
+    (
+        "messages[1].tool_calls",
+        {"messages": [USER, {"role": "assistant", "content": None, "tool_calls": [{"id": "a"}]}]},
+    ),
     ("messages[0].content", {"messages": [{"role": "user", "content": "hi \ud83d"}]}),
     ("messages[0].content", {"messages": [{"role": "user", "content": "hi \ude00\ud83d"}], "stream": True}),
     ("messages[0].role", {"messages": [{"role": "us\ud83d", "content": "x"}]}),
@@ -73,10 +90,13 @@ CHAT: list[tuple[str, dict[str, Any]]] = [
     (SCHEMA, schema(const="\ud83d")),
     ("messages", {"messages": [{"role": "user", "content": "cat " * 1_000}]}),
     ("messages", {"messages": [{"role": "user", "content": "cat " * 1_000_000}]}),
-]  # fmt: skip
+]
 COMPLETION: list[tuple[str, dict[str, Any]]] = [
     *[("prompt", {"prompt": v}) for v in ("", None, 5, ["x", "y"], [], "cat " * 1_000, "cat " * 1_000_000, "a \udc00")],
     ("prompt[0]", {"prompt": [1, 2]}),
     *[("logprobs", {"logprobs": v}) for v in (True, "1", 21, -1)],
-    ("echo", {"echo": True}), ("best_of", {"best_of": 2}), ("suffix", {"suffix": "x"}), ("messages", {"messages": [USER]}),
-]  # fmt: skip
+    ("echo", {"echo": True}),
+    ("best_of", {"best_of": 2}),
+    ("suffix", {"suffix": "x"}),
+    ("messages", {"messages": [USER]}),
+]

@@ -17,9 +17,21 @@ IMAGE = SHAPES / "eval" / "images" / "9002-0000.jpg"
 
 # The least that makes a w8a8 package: nobody would ship it, and it takes seconds.
 HASTY = (
-    "-p", "w8a8", "--image-size", 96, "--calibration", SHAPES / "calibration", "--calibration-images", 2,
-    "--eval", SHAPES / "eval", "--eval-images", 4, "--float-layers", 0,
-)  # fmt: skip
+    "-p",
+    "w8a8",
+    "--image-size",
+    96,
+    "--calibration",
+    SHAPES / "calibration",
+    "--calibration-images",
+    2,
+    "--eval",
+    SHAPES / "eval",
+    "--eval-images",
+    4,
+    "--float-layers",
+    0,
+)
 
 
 def good_commands(package: Path, folder: Path, text: Path | None = None) -> dict[str, list[object]]:

@@ -13,11 +13,19 @@ def completed(words: str, folder: Path) -> str:
     """What `bash` is told for a line of which the last word is being typed."""
     line = f"edgekit {words}"
     return subprocess.run(
-        [sys.executable, "-c", "from edgekit.cli.main import main; main()"], cwd=folder, text=True, check=True,
+        [sys.executable, "-c", "from edgekit.cli.main import main; main()"],
+        cwd=folder,
+        text=True,
+        check=True,
         capture_output=True,
-        env={"_EDGEKIT_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")),
-             "PATH": "", "HOME": str(folder)},
-    ).stdout  # fmt: skip
+        env={
+            "_EDGEKIT_COMPLETE": "bash_complete",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(line.count(" ")),
+            "PATH": "",
+            "HOME": str(folder),
+        },
+    ).stdout
 
 
 @pytest.mark.parametrize(

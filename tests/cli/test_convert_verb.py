@@ -108,9 +108,8 @@ def test_targets_of_the_user_by_name_and_by_path(
     (tmp_path / "other.toml").write_text(text, encoding="utf-8")
     assert {t["name"] for t in edgekit("targets", "--json").json["targets"]} >= {"cpu", "mine"}
     ran = edgekit(
-        "convert", SOURCE, "-t", "cpu", "-t", "mine", "-t", tmp_path / "other.toml",
-        "-o", tmp_path / "out", "--json",
-    )  # fmt: skip
+        "convert", SOURCE, "-t", "cpu", "-t", "mine", "-t", tmp_path / "other.toml", "-o", tmp_path / "out", "--json"
+    )
     assert ran.code == 0, ran.err
     assert [p["target"] for p in ran.json["packages"]] == ["cpu", "mine", "other"]
     assert all(load(p["path"])(IMAGE) for p in ran.json["packages"])
@@ -155,9 +154,7 @@ def test_wrong_requests_write_nothing(
         ("about =", 2, "x.toml cannot be used"),
     ],
 )
-def test_target_files_that_cannot_be_used(
-    edgekit: Edgekit, tmp_path: Path, text: str, code: int, said: str
-) -> None:
+def test_target_files_that_cannot_be_used(edgekit: Edgekit, tmp_path: Path, text: str, code: int, said: str) -> None:
     (tmp_path / "x.toml").write_text(text, encoding="utf-8")
     ran = edgekit("convert", SOURCE, "-t", tmp_path / "x.toml", "-o", tmp_path / "out")
     assert ran.code == code
@@ -182,9 +179,8 @@ def test_reference_states_the_difference_from_another_form(
 ) -> None:
     other = packages["fp32"] / "model.onnx"
     ran = edgekit(
-        "convert", SOURCE, "--reference", other, "--eval", SHAPES / "eval", "--eval-images", 2,
-        "-o", tmp_path,
-    )  # fmt: skip
+        "convert", SOURCE, "--reference", other, "--eval", SHAPES / "eval", "--eval-images", 2, "-o", tmp_path
+    )
     assert ran.code == 0, ran.err
     found = measured(receipt(tmp_path / "shapes-cpu-fp32"), "reference")
     assert found["detected boxes max difference"]["value"] < 0.01

@@ -36,9 +36,7 @@ def test_another_artefact_is_asked_about(edgekit: Edgekit, tmp_path: Path) -> No
     assert receipt(package) == before
     assert edgekit(*other, "--force").code == 0
     assert "accuracy" not in {m["group"] for m in receipt(package)["measurements"]}
-    assert (
-        edgekit(*SMALL, *EVAL, "-o", tmp_path).code == 0
-    )  # and one of which more is known replaces it
+    assert edgekit(*SMALL, *EVAL, "-o", tmp_path).code == 0  # and one of which more is known replaces it
 
 
 def test_less_data_than_before_is_asked_about(edgekit: Edgekit, tmp_path: Path) -> None:
@@ -47,12 +45,7 @@ def test_less_data_than_before_is_asked_about(edgekit: Edgekit, tmp_path: Path) 
     before = receipt(package)
     fewer = (*SMALL, "--eval", SHAPES / "eval", "--eval-images", 2, "-o", tmp_path)
     refused = edgekit(*fewer)
-    assert (
-        refused.code == 2
-        and "on 4" in refused.err
-        and "on 2" in refused.err
-        and "--force" in refused.err
-    )
+    assert refused.code == 2 and "on 4" in refused.err and "on 2" in refused.err and "--force" in refused.err
     assert receipt(package) == before
     assert edgekit(*fewer, "--force").code == 0
     assert {m["samples"] for m in receipt(package)["measurements"] if m["name"] == "mAP50-95"} == {2}
@@ -79,9 +72,19 @@ def test_what_a_text_model_predicted_is_not_predicted_again(
     monkeypatch.setenv("EDGEKIT_CACHE", str(tmp_path / "cache"))  # no other test's
     relief = SHAPES.parent / "relief"
     command = (
-        "convert", relief / "model", "-p", "ternary", "--eval", relief / "heldout.txt", "--eval-windows", 2,
-        "--context", 64, "--launches", 0,
-    )  # fmt: skip
+        "convert",
+        relief / "model",
+        "-p",
+        "ternary",
+        "--eval",
+        relief / "heldout.txt",
+        "--eval-windows",
+        2,
+        "--context",
+        64,
+        "--launches",
+        0,
+    )
     steps = settings.cache_folder() / "steps"
     assert edgekit(*command, "-o", tmp_path / "a").code == 0
     before = {p.name for p in steps.glob("verified-*")}

@@ -46,9 +46,7 @@ def test_people_see_label_score_and_box(edgekit: Edgekit, packages: dict[str, Pa
     heading, header, first, *_ = ran.out.splitlines()
     assert heading == str(IMAGE)
     assert header.split() == ["label", "score", "x1", "y1", "x2", "y2"]
-    assert (
-        first.startswith(best.label) and f"{best.score:.3f}" in first and f"{best.box[0]:.1f}" in first
-    )
+    assert first.startswith(best.label) and f"{best.score:.3f}" in first and f"{best.box[0]:.1f}" in first
 
 
 def test_a_file_a_folder_and_an_array_give_the_same(
@@ -95,9 +93,7 @@ def test_save_draws_pictures(edgekit: Edgekit, packages: dict[str, Path], tmp_pa
     assert (np.abs(before.astype(int) - after) > 60).any()
 
 
-def test_save_never_overwrites_a_source(
-    edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path
-) -> None:
+def test_save_never_overwrites_a_source(edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path) -> None:
     source = Path(shutil.copy(IMAGE, tmp_path / "picture.jpg"))
     for _ in range(2):
         ran = edgekit("detect", packages["fp32"], source, "--save", tmp_path, "--json")
@@ -112,9 +108,7 @@ def test_pictures_of_the_same_name_do_not_replace_each_other(
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         shutil.copy(IMAGE, tmp_path / folder / "same.jpg")
-    ran = edgekit(
-        "detect", packages["fp32"], tmp_path / "a", tmp_path / "b", "--save", tmp_path / "out", "--json"
-    )
+    ran = edgekit("detect", packages["fp32"], tmp_path / "a", tmp_path / "b", "--save", tmp_path / "out", "--json")
     saved = [i["saved"] for i in ran.json["images"]]
     assert len(set(saved)) == 2
 

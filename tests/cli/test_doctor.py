@@ -30,18 +30,31 @@ def snapdragon(edgekit: Edgekit, tmp_path_factory: pytest.TempPathFactory) -> Pa
         pytest.skip("compiles and simulates on x86 Linux")
     out = tmp_path_factory.mktemp("snapdragon")
     ran = edgekit(
-        "convert", SOURCE, "-t", "snapdragon-8-elite", "-p", "fp16", "--image-size", 96, "--launches", 0,
-        "--calibration", SHAPES / "calibration", "--simulated-images", 1, "-o", out, "--json",
-    )  # fmt: skip
+        "convert",
+        SOURCE,
+        "-t",
+        "snapdragon-8-elite",
+        "-p",
+        "fp16",
+        "--image-size",
+        96,
+        "--launches",
+        0,
+        "--calibration",
+        SHAPES / "calibration",
+        "--simulated-images",
+        1,
+        "-o",
+        out,
+        "--json",
+    )
     assert ran.code == 0, ran.err + ran.out
     return Path(ran.json["packages"][0]["path"])
 
 
 def test_a_package_for_this_machine(edgekit: Edgekit, packages: dict[str, Path]) -> None:
     found = checks(edgekit, packages["fp32"])
-    assert {name: c["state"] for name, c in found.items()} == dict.fromkeys(
-        ("package", "engine", "one image"), "ok"
-    )
+    assert {name: c["state"] for name, c in found.items()} == dict.fromkeys(("package", "engine", "one image"), "ok")
     shown = edgekit("doctor", "--package", packages["fp32"])
     assert shown.code == 0 and shown.out.startswith("check")
     assert all(len(line) <= 80 for line in shown.out.splitlines())

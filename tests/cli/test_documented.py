@@ -35,16 +35,22 @@ def test_every_document() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        ("inspect", "PACKAGE"), ("verify", "PACKAGE"), ("detect", "PACKAGE", IMAGE), ("doctor",),
-        ("doctor", "--package", "PACKAGE"), ("targets",), ("backends",), ("compare", "PACKAGE", "PACKAGE", "-d", "null:12"),
-        ("profile", "PACKAGE", "-d", "null:12", "--no-record"), ("report", "PACKAGE", "-o", "OUT/r.html"),
-        ("pack", "PACKAGE", "-o", "OUT/a.edgepkg"), ("inspect", "absent"),
+        ("inspect", "PACKAGE"),
+        ("verify", "PACKAGE"),
+        ("detect", "PACKAGE", IMAGE),
+        ("doctor",),
+        ("doctor", "--package", "PACKAGE"),
+        ("targets",),
+        ("backends",),
+        ("compare", "PACKAGE", "PACKAGE", "-d", "null:12"),
+        ("profile", "PACKAGE", "-d", "null:12", "--no-record"),
+        ("report", "PACKAGE", "-o", "OUT/r.html"),
+        ("pack", "PACKAGE", "-o", "OUT/a.edgepkg"),
+        ("inspect", "absent"),
     ],
     ids=lambda c: "-".join(map(str, c[:2])),
-)  # fmt: skip
-def test_every_key(
-    command: tuple[object, ...], edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path
-) -> None:
+)
+def test_every_key(command: tuple[object, ...], edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path) -> None:
     """At the top, and in the rows of its lists."""
     places = {"PACKAGE": str(packages["fp32"])}
     words = [places.get(str(w), str(w).replace("OUT", str(tmp_path))) for w in command]

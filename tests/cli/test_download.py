@@ -42,10 +42,7 @@ class Hub(BaseHTTPRequestHandler):
             body, status = json.dumps(files).encode(), 200
         elif self.path.startswith("/api/models/owner/tiny"):
             names = [{"rfilename": f.name} for f in self.folder.iterdir()]
-            body, status = (
-                json.dumps({"id": "owner/tiny", "sha": COMMIT, "siblings": names}).encode(),
-                200,
-            )
+            body, status = (json.dumps({"id": "owner/tiny", "sha": COMMIT, "siblings": names}).encode(), 200)
         elif self.path.startswith(f"/owner/tiny/resolve/{COMMIT}/"):
             body, status = (self.folder / self.path.rpartition("/")[2]).read_bytes(), 200
             head = {"ETag": f'"{hashlib.sha1(body).hexdigest()}"', "X-Repo-Commit": COMMIT}
@@ -68,9 +65,7 @@ def hub(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
     (folder / "pytorch_model.bin").write_bytes(b"not wanted")
     (folder / "modeling_tiny.py").write_text("raise SystemExit", encoding="utf-8")
     asked: list[str] = []
-    server = ThreadingHTTPServer(
-        ("127.0.0.1", 0), type("Local", (Hub,), {"folder": folder, "asked": asked})
-    )
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Local", (Hub,), {"folder": folder, "asked": asked}))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}", asked
     server.shutdown()
@@ -78,17 +73,9 @@ def hub(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
 
 def run(url: str, home: Path, *words: object) -> subprocess.CompletedProcess[str]:
     """In a process of its own: the client reads its settings when it is imported."""
-    environment = {
-        **os.environ,
-        "HF_ENDPOINT": url,
-        "HF_HOME": str(home),
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_TOKEN": "",
-    }
+    environment = {**os.environ, "HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": ""}
     command = [sys.executable, "-m", "edgekit.cli.main", "convert", *map(str, words)]
-    return subprocess.run(
-        command, capture_output=True, text=True, env=environment, encoding="utf-8", errors="replace"
-    )
+    return subprocess.run(command, capture_output=True, text=True, env=environment, encoding="utf-8", errors="replace")
 
 
 def test_nothing_is_downloaded_unasked(edgekit: Edgekit) -> None:
@@ -98,27 +85,12 @@ def test_nothing_is_downloaded_unasked(edgekit: Edgekit) -> None:
 
 def test_a_model_of_the_hub_becomes_a_package(hub: tuple[str, list[str]], tmp_path: Path) -> None:
     url, asked = hub
-    words = (
-        "owner/tiny",
-        "--download",
-        "-p",
-        "fp32",
-        "--allow",
-        "misread",
-        "--launches",
-        0,
-        "-o",
-        tmp_path / "out",
-    )
+    words = ("owner/tiny", "--download", "-p", "fp32", "--allow", "misread", "--launches", 0, "-o", tmp_path / "out")
     ran = run(url, tmp_path / "home", *words)
     assert ran.returncode == 0, ran.stderr
     assert (tmp_path / "out" / "tiny-cpu-fp32" / "model.onnx").exists()
-    steps = json.loads((tmp_path / "out/tiny-cpu-fp32/receipt.json").read_text(encoding="utf-8"))[
-        "steps"
-    ]
-    assert steps[0].startswith(
-        "edgekit convert owner/tiny --download "
-    )  # no folder of this machine's cache
+    steps = json.loads((tmp_path / "out/tiny-cpu-fp32/receipt.json").read_text(encoding="utf-8"))["steps"]
+    assert steps[0].startswith("edgekit convert owner/tiny --download ")  # no folder of this machine's cache
     assert not any(a.endswith((".bin", ".py")) for a in asked)
     ran = run(url, tmp_path / "home", "owner/nobody", *words[1:])
     assert ran.returncode == 7 and "owner/nobody cannot be downloaded" in ran.stderr

@@ -61,9 +61,7 @@ def test_help_of_a_verb_fits_and_says_what_it_does(
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])
-def test_help_fits_a_terminal_of_80_columns(
-    edgekit: Edgekit, verb: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_help_fits_a_terminal_of_80_columns(edgekit: Edgekit, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     ran = edgekit(*([verb] if verb else []), "--help")
     assert not [line for line in ran.out.splitlines() if len(line) > 80]
@@ -84,9 +82,7 @@ def test_every_verb_takes_json(verb: str) -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_is_in_the_readme(verb: str) -> None:
     """In a code block or between backticks, as a word of its own."""
-    code = re.findall(
-        r"```.*?```|`[^`\n]+`", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
-    )
+    code = re.findall(r"```.*?```|`[^`\n]+`", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert any(re.search(rf"(?<![\w-]){verb}(?![\w-])", text) for text in code)
 
 

@@ -85,9 +85,8 @@ def test_threads_can_be_set(
 ) -> None:
     def used(*options: object) -> int:
         ran = edgekit(
-            "profile", packages["fp32"], "--launches", 1, "--iterations", 3, "--no-record", *options,
-            "--json",
-        )  # fmt: skip
+            "profile", packages["fp32"], "--launches", 1, "--iterations", 3, "--no-record", *options, "--json"
+        )
         threads: int = ran.json["results"][0]["threads"]
         return threads
 

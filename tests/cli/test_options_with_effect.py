@@ -36,9 +36,7 @@ def test_greedy_is_greedy(text_packages: dict[str, Path]) -> None:
     from edgekit.runtime.generation import request
     from edgekit.spec import Sampling
 
-    spec = replace(
-        Package(text_packages["fp32"]).manifest.text, sampling=Sampling(0.7, repetition_penalty=1.3)
-    )
+    spec = replace(Package(text_packages["fp32"]).manifest.text, sampling=Sampling(0.7, repetition_penalty=1.3))
     assert request(spec, {}).penalises
     assert not request(spec, {"temperature": 0}).penalises
     assert request(spec, {"temperature": 0, "repetition_penalty": 1.1}).penalises
@@ -48,13 +46,19 @@ def test_greedy_is_greedy(text_packages: dict[str, Path]) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        ("--context", 64), ("--eval-windows", 3), ("--float-layers", 3), ("--simulated-images", 4),
-        ("--eval-images", 4), ("--calibration-images", 4), ("--merge",), ("--link",), ("--bits", 4), ("--download",),
+        ("--context", 64),
+        ("--eval-windows", 3),
+        ("--float-layers", 3),
+        ("--simulated-images", 4),
+        ("--eval-images", 4),
+        ("--calibration-images", 4),
+        ("--merge",),
+        ("--link",),
+        ("--bits", 4),
+        ("--download",),
     ],
-)  # fmt: skip
-def test_a_detector_is_not_asked_in_vain(
-    options: tuple[object, ...], edgekit: Edgekit, tmp_path: Path
-) -> None:
+)
+def test_a_detector_is_not_asked_in_vain(options: tuple[object, ...], edgekit: Edgekit, tmp_path: Path) -> None:
     ran = edgekit("convert", SHAPES / "shapes.safetensors", "-o", tmp_path, *options)
     assert ran.code == 2 and str(options[0]) in ran.err, ran.err
 
@@ -62,21 +66,22 @@ def test_a_detector_is_not_asked_in_vain(
 @pytest.mark.parametrize(
     "options",
     [
-        ("--labels", "a,b"), ("--image-size", 64), ("--float-layers", 2), ("--calibration-images", 4),
-        ("--reference", "x.onnx"), ("--simulated-images", 4), ("--eval-windows", 4),
+        ("--labels", "a,b"),
+        ("--image-size", 64),
+        ("--float-layers", 2),
+        ("--calibration-images", 4),
+        ("--reference", "x.onnx"),
+        ("--simulated-images", 4),
+        ("--eval-windows", 4),
     ],
-)  # fmt: skip
-def test_a_language_model_is_not_asked_in_vain(
-    options: tuple[object, ...], edgekit: Edgekit, tmp_path: Path
-) -> None:
+)
+def test_a_language_model_is_not_asked_in_vain(options: tuple[object, ...], edgekit: Edgekit, tmp_path: Path) -> None:
     ran = edgekit("convert", SHAPES.parent / "relief" / "model", "-o", tmp_path, *options)
     assert ran.code == 2, ran.err
 
 
 @pytest.mark.parametrize(
     "options", [("--images", SHAPES), ("--image-count", 3), ("--ops", "--no-record"), ("--ops", "--launches", 9)]
-)  # fmt: skip
-def test_nothing_is_profiled_in_vain(
-    options: tuple[object, ...], edgekit: Edgekit, packages: dict[str, Path]
-) -> None:
+)
+def test_nothing_is_profiled_in_vain(options: tuple[object, ...], edgekit: Edgekit, packages: dict[str, Path]) -> None:
     assert edgekit("profile", packages["fp32"], "-d", "null:12", *options).code == 2

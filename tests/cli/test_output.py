@@ -25,9 +25,7 @@ def questions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: None)
 
 
-def prepared(
-    verb: str, edgekit: Edgekit, package: Path, folder: Path, texts: dict[str, Path]
-) -> list[object]:
+def prepared(verb: str, edgekit: Edgekit, package: Path, folder: Path, texts: dict[str, Path]) -> list[object]:
     commands = good_commands(package, folder, texts["fp32"])
     if verb == "unpack":
         assert edgekit(*commands["pack"]).code == 0
@@ -39,7 +37,7 @@ def prepared(
 @pytest.mark.parametrize("verb", VERBS)
 def test_json_is_one_document_and_nothing_else(
     verb: str, edgekit: Edgekit, packages: dict[str, Path], text_packages: dict[str, Path], tmp_path: Path
-) -> None:  # fmt: skip
+) -> None:
     ran = edgekit(*prepared(verb, edgekit, packages["fp32"], tmp_path, text_packages), "--json")
     assert ran.code == 0, ran.err
     assert json.loads(ran.out)["schema"] == f"edgekit.{verb}/1"
@@ -48,7 +46,7 @@ def test_json_is_one_document_and_nothing_else(
 @pytest.mark.parametrize("verb", VERBS)
 def test_people_get_text_without_escape_codes(
     verb: str, edgekit: Edgekit, packages: dict[str, Path], text_packages: dict[str, Path], tmp_path: Path
-) -> None:  # fmt: skip
+) -> None:
     ran = edgekit(*prepared(verb, edgekit, packages["fp32"], tmp_path, text_packages))
     assert ran.code == 0, ran.err
     said = ran.err if verb == "hub-emulator" else ran.out  # stdout is its command's
@@ -58,9 +56,7 @@ def test_people_get_text_without_escape_codes(
         json.loads(ran.out)
 
 
-def test_progress_goes_to_stderr(
-    edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_progress_goes_to_stderr(edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EDGEKIT_QUIET")
     # a size of its own: what was compared before is not compared again
     ran = edgekit("convert", SOURCE, "--image-size", 160, "-o", tmp_path, "--json")
@@ -101,15 +97,8 @@ def test_wrong_input_gives_its_exit_code_and_one_clear_error(
 ) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.edgepkg").write_text("not a package", encoding="utf-8")
-    places = {
-        "PACKAGE": packages["fp32"],
-        "EMPTY": tmp_path / "empty",
-        "TEXT": tmp_path / "text.edgepkg",
-    }
-    line = [
-        "/".join(str(places.get(part, part)) for part in str(argument).split("/"))
-        for argument in arguments
-    ]
+    places = {"PACKAGE": packages["fp32"], "EMPTY": tmp_path / "empty", "TEXT": tmp_path / "text.edgepkg"}
+    line = ["/".join(str(places.get(part, part)) for part in str(argument).split("/")) for argument in arguments]
     ran = edgekit(*line)
     assert ran.code == code, ran.err
     assert ran.out == ""
@@ -128,8 +117,10 @@ def on_a_terminal(*arguments: str, **environment: str) -> str:
     kept = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
     process = subprocess.Popen(
         [sys.executable, "-m", "edgekit.cli.main", *arguments],
-        stdout=theirs, stderr=theirs, env={**kept, "TERM": "xterm", **environment},
-    )  # fmt: skip
+        stdout=theirs,
+        stderr=theirs,
+        env={**kept, "TERM": "xterm", **environment},
+    )
     os.close(theirs)
     seen = b""
     try:
@@ -151,11 +142,7 @@ def test_no_color_is_respected_on_a_terminal(arguments: tuple[str, ...]) -> None
 def test_a_reader_that_goes_away_is_no_error() -> None:
     line = f"{sys.executable} -m edgekit.cli.main doctor | head -n 1"
     ran = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", line],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
+        ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, encoding="utf-8", errors="replace"
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""

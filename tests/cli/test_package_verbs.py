@@ -20,9 +20,17 @@ def test_inspect_shows_what_a_package_is(edgekit: Edgekit, packages: dict[str, P
     assert ran.code == 0
     held = manifest(packages["w8a8"])
     for shown in (
-        "shapes-cpu-w8a8", "verdict", "onnxruntime >=1.20,<2", "320x320", "warm disc", "mAP50-95 drop",
-        "measured", "Apache-2.0", held["source"]["sha256"][:16], "note: speed against the float parent",
-    ):  # fmt: skip
+        "shapes-cpu-w8a8",
+        "verdict",
+        "onnxruntime >=1.20,<2",
+        "320x320",
+        "warm disc",
+        "mAP50-95 drop",
+        "measured",
+        "Apache-2.0",
+        held["source"]["sha256"][:16],
+        "note: speed against the float parent",
+    ):
         assert shown in ran.out
 
 
@@ -36,9 +44,7 @@ def test_inspect_json_holds_manifest_and_receipt(edgekit: Edgekit, packages: dic
 def test_verify_says_ok_of_each_package(edgekit: Edgekit, packages: dict[str, Path]) -> None:
     ran = edgekit("verify", *packages.values())
     assert ran.code == 0
-    assert [line.split()[:2] for line in ran.out.splitlines()] == [
-        ["ok", str(p)] for p in packages.values()
-    ]
+    assert [line.split()[:2] for line in ran.out.splitlines()] == [["ok", str(p)] for p in packages.values()]
     found = edgekit("verify", packages["fp32"], "--json").json["packages"]
     assert [p["files"] for p in found] == [4]
 
@@ -91,10 +97,13 @@ def test_verbs_take_a_packed_package(edgekit: Edgekit, copy: Path, tmp_path: Pat
     assert edgekit("pack", copy, "-o", packed).code == 0
     before = packed.read_bytes()
     for line in (
-        ("inspect", packed), ("verify", packed), ("detect", packed, IMAGE),
-        ("profile", packed, "-d", "null:12"), ("compare", packed, copy, "-d", "null:12"),
+        ("inspect", packed),
+        ("verify", packed),
+        ("detect", packed, IMAGE),
+        ("profile", packed, "-d", "null:12"),
+        ("compare", packed, copy, "-d", "null:12"),
         ("report", packed, "-o", tmp_path / "report.html"),
-    ):  # fmt: skip
+    ):
         ran = edgekit(*line)
         assert ran.code == 0, ran.err
     assert packed.read_bytes() == before

@@ -150,9 +150,7 @@ def test_a_profiler_that_dies_takes_nothing_along(
     assert "slowest" not in ran.out and "the time of single operators is not known" in ran.out
 
 
-def test_other_engines_and_devices_are_refused(
-    edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path
-) -> None:
+def test_other_engines_and_devices_are_refused(edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path) -> None:
     other = Path(shutil.copytree(packages["fp32"], tmp_path / "other"))
     manifest = json.loads((other / MANIFEST).read_text(encoding="utf-8"))
     manifest["engine"]["name"] = "abacus"

@@ -64,9 +64,7 @@ def test_no_record_leaves_the_receipt_alone(edgekit: Edgekit, copy: Path) -> Non
 
 def test_raw_samples_are_in_the_store(edgekit: Edgekit, copy: Path, tmp_path: Path) -> None:
     store = tmp_path / "own.sqlite"
-    ran = edgekit(
-        "profile", copy, copy, "-d", "null:12", "--launches", 3, "--iterations", 7, "--store", store
-    )
+    ran = edgekit("profile", copy, copy, "-d", "null:12", "--launches", 3, "--iterations", 7, "--store", store)
     assert ran.code == 0, ran.err
     with sqlite3.connect(store) as connection:
         assert connection.execute("SELECT count(*) FROM profiles").fetchone() == (2,)
@@ -114,9 +112,7 @@ def test_compare_on_this_machine(edgekit: Edgekit, packages: dict[str, Path]) ->
     assert {p: (p / "receipt.json").read_bytes() for p in packages.values()} == before
 
 
-def test_compare_says_when_two_cannot_be_told_apart(
-    edgekit: Edgekit, packages: dict[str, Path]
-) -> None:
+def test_compare_says_when_two_cannot_be_told_apart(edgekit: Edgekit, packages: dict[str, Path]) -> None:
     ran = edgekit("compare", packages["w8a8"], packages["fp32"], "-d", "null:12")
     assert ran.code == 0
     assert ran.out.count("= 1.000 (1.000 to 1.000)  not told apart") == 2

@@ -40,9 +40,7 @@ def test_verbose_says_where_an_error_arose(edgekit: Edgekit, tmp_path: Path) -> 
     assert ran.code == 5 and "Traceback" in ran.err and "error: " in ran.err
 
 
-def test_long_work_is_heard_of(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_long_work_is_heard_of(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(progress, "_PATIENCE", 0.02)
     with progress.waiting("reading a.pt"):
         time.sleep(0.2)

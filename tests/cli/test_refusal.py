@@ -13,10 +13,7 @@ from tests.cli.commands import HASTY, SOURCE, Edgekit, receipt
 def targets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Targets that nothing can satisfy."""
     folder = tmp_path_factory.mktemp("targets")
-    tolerances = {
-        "strict": "map_drop = -1.0",
-        "hurried": "map_drop = 1.0\nslower = 0.0",
-    }
+    tolerances = {"strict": "map_drop = -1.0", "hurried": "map_drop = 1.0\nslower = 0.0"}
     for name, tolerance in tolerances.items():
         (folder / f"{name}.toml").write_text(
             'about = "nothing is good enough"\nbackend = "onnxruntime"\n'
@@ -49,13 +46,10 @@ def test_less_accurate_is_refused_and_the_costly_layers_named(
     assert trip["details"][0] in ran.out
 
 
-def test_an_allowed_package_is_written_and_says_so(
-    edgekit: Edgekit, targets: dict[str, Path], tmp_path: Path
-) -> None:
+def test_an_allowed_package_is_written_and_says_so(edgekit: Edgekit, targets: dict[str, Path], tmp_path: Path) -> None:
     ran = edgekit(
-        "convert", SOURCE, "-t", targets["strict"], *HASTY, "--launches", 0, "--allow", "accuracy",
-        "-o", tmp_path,
-    )  # fmt: skip
+        "convert", SOURCE, "-t", targets["strict"], *HASTY, "--launches", 0, "--allow", "accuracy", "-o", tmp_path
+    )
     assert ran.code == 0, ran.err + ran.out
     package = tmp_path / "shapes-strict-w8a8"
     assert receipt(package)["verdict"] == "allowed: accuracy"
@@ -64,13 +58,10 @@ def test_an_allowed_package_is_written_and_says_so(
     assert "allowed: accuracy" in shown and "less accurate than float" in shown
 
 
-def test_allowing_one_reason_does_not_allow_another(
-    edgekit: Edgekit, targets: dict[str, Path], tmp_path: Path
-) -> None:
+def test_allowing_one_reason_does_not_allow_another(edgekit: Edgekit, targets: dict[str, Path], tmp_path: Path) -> None:
     ran = edgekit(
-        "convert", SOURCE, "-t", targets["strict"], *HASTY, "--launches", 0, "--allow", "slower",
-        "-o", tmp_path / "out",
-    )  # fmt: skip
+        "convert", SOURCE, "-t", targets["strict"], *HASTY, "--launches", 0, "--allow", "slower", "-o", tmp_path / "out"
+    )
     assert ran.code == 1
     assert not (tmp_path / "out").exists()
 
@@ -96,9 +87,6 @@ def test_slower_than_float_is_refused_unless_allowed(
 def test_a_good_sibling_of_a_refused_package_is_written(
     edgekit: Edgekit, targets: dict[str, Path], tmp_path: Path
 ) -> None:
-    ran = edgekit(
-        "convert", SOURCE, "-t", targets["hurried"], "-p", "fp32", *HASTY, "--launches", 2,
-        "-o", tmp_path,
-    )  # fmt: skip
+    ran = edgekit("convert", SOURCE, "-t", targets["hurried"], "-p", "fp32", *HASTY, "--launches", 2, "-o", tmp_path)
     assert ran.code == 1
     assert [p.name for p in tmp_path.iterdir()] == ["shapes-hurried-fp32"]

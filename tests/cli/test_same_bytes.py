@@ -19,12 +19,29 @@ def converted(place: Path, **environment: str) -> Path:
         (place / folder).mkdir(parents=True)
     shutil.copy(SOURCE, place / "work")
     ran = subprocess.run(
-        [sys.executable, "-m", "edgekit.cli.main", "convert", "shapes.safetensors", "-p", "fp32",
-         *map(str, HASTY), "--launches", "0", "--allow", "accuracy", "-o", "../out"],
-        env={**os.environ, "EDGEKIT_CACHE": str(place / "cache"), "TMPDIR": str(place / "tmp"),
-             **environment},
-        cwd=place / "work", capture_output=True, text=True, encoding="utf-8", errors="replace",
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "edgekit.cli.main",
+            "convert",
+            "shapes.safetensors",
+            "-p",
+            "fp32",
+            *map(str, HASTY),
+            "--launches",
+            "0",
+            "--allow",
+            "accuracy",
+            "-o",
+            "../out",
+        ],
+        env={**os.environ, "EDGEKIT_CACHE": str(place / "cache"), "TMPDIR": str(place / "tmp"), **environment},
+        cwd=place / "work",
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
     assert ran.returncode == 0, ran.stderr
     assert list((place / "tmp").iterdir()) == []
     return place / "out"
@@ -32,9 +49,7 @@ def converted(place: Path, **environment: str) -> Path:
 
 def test_two_conversions_give_the_same_bytes(tmp_path: Path) -> None:
     one = converted(tmp_path / "one", PYTHONHASHSEED="1", EDGEKIT_THREADS="1")
-    two = converted(
-        tmp_path / "somewhere" / "else", PYTHONHASHSEED="2", EDGEKIT_THREADS="2", TZ="Asia/Tokyo"
-    )
+    two = converted(tmp_path / "somewhere" / "else", PYTHONHASHSEED="2", EDGEKIT_THREADS="2", TZ="Asia/Tokyo")
     names = sorted(p.name for p in one.iterdir())
     assert names == ["shapes-cpu-fp32", "shapes-cpu-w8a8"]
     for name in names:

@@ -10,11 +10,16 @@ from tests.cli.commands import SOURCE, Edgekit
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        ("pi5", "raspberry-pi-5"), ("rpi4", "raspberry-pi-4"), ("s25", "snapdragon-8-elite"),
-        ("sm8750", "snapdragon-8-elite"), ("Galaxy S24", "snapdragon-8-gen-3"), ("snapdragon8gen3", "snapdragon-8-gen-3"),
-        ("android", "android-cpu"), ("cpi", "cpu"),
+        ("pi5", "raspberry-pi-5"),
+        ("rpi4", "raspberry-pi-4"),
+        ("s25", "snapdragon-8-elite"),
+        ("sm8750", "snapdragon-8-elite"),
+        ("Galaxy S24", "snapdragon-8-gen-3"),
+        ("snapdragon8gen3", "snapdragon-8-gen-3"),
+        ("android", "android-cpu"),
+        ("cpi", "cpu"),
     ],
-)  # fmt: skip
+)
 def test_targets(words: str, named: str, edgekit: Edgekit) -> None:
     ran = edgekit("convert", SOURCE, "-t", words)
     assert ran.code == 2 and f"nearest: {named}" in ran.err, ran.err
@@ -23,10 +28,14 @@ def test_targets(words: str, named: str, edgekit: Edgekit) -> None:
 @pytest.mark.parametrize(
     ("target", "words", "named"),
     [
-        ("cpu", "int8", "w8a8"), ("tflite", "int8", "w8a8"), ("snapdragon-8-elite", "half", "fp16"),
-        ("cpu", "float32", "fp32"), ("snapdragon-8-elite", "int16", "w8a16"), ("cpu", "w8a9", "w8a8"),
+        ("cpu", "int8", "w8a8"),
+        ("tflite", "int8", "w8a8"),
+        ("snapdragon-8-elite", "half", "fp16"),
+        ("cpu", "float32", "fp32"),
+        ("snapdragon-8-elite", "int16", "w8a16"),
+        ("cpu", "w8a9", "w8a8"),
     ],
-)  # fmt: skip
+)
 def test_precisions(target: str, words: str, named: str, edgekit: Edgekit) -> None:
     ran = edgekit("convert", SOURCE, "-t", target, "-p", words)
     assert ran.code == 2 and f"nearest here is {named}" in ran.err, ran.err
@@ -35,13 +44,17 @@ def test_precisions(target: str, words: str, named: str, edgekit: Edgekit) -> No
 @pytest.mark.parametrize(
     ("command", "named"),
     [
-        (("convert", SOURCE, "--imgsz", 640), "--image-size"), (("convert", SOURCE, "--format", "tflite"), "--target"),
-        (("convert", SOURCE, "--int8"), "--precision"), (("convert", SOURCE, "--data", "x"), "--calibration or --eval"),
-        (("convert", SOURCE, "--outtype", "q8_0"), "--precision"), (("convert", SOURCE, "--ctx-size", 64), "--context"),
-        (("detect", "x", "y", "--conf", 0.3), "--score"), (("generate", "x", "--n-predict", 3), "--max-tokens"),
+        (("convert", SOURCE, "--imgsz", 640), "--image-size"),
+        (("convert", SOURCE, "--format", "tflite"), "--target"),
+        (("convert", SOURCE, "--int8"), "--precision"),
+        (("convert", SOURCE, "--data", "x"), "--calibration or --eval"),
+        (("convert", SOURCE, "--outtype", "q8_0"), "--precision"),
+        (("convert", SOURCE, "--ctx-size", 64), "--context"),
+        (("detect", "x", "y", "--conf", 0.3), "--score"),
+        (("generate", "x", "--n-predict", 3), "--max-tokens"),
         (("convert", SOURCE, "--calibrations", "x"), "--calibration"),
     ],
-)  # fmt: skip
+)
 def test_options(command: tuple[object, ...], named: str, edgekit: Edgekit) -> None:
     ran = edgekit(*command)
     assert ran.code == 2 and "Did you mean" in ran.err and named in ran.err, ran.err

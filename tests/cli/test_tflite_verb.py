@@ -27,9 +27,7 @@ def figures(path: Path, group: str) -> dict[str, float]:
     return {m["name"]: m["value"] for m in rows if m["group"] == group}
 
 
-def test_every_precision_sees_the_same(
-    packages: dict[str, Path], tflite_packages: dict[str, Path]
-) -> None:
+def test_every_precision_sees_the_same(packages: dict[str, Path], tflite_packages: dict[str, Path]) -> None:
     expected = load(packages["fp32"])(IMAGE, score_threshold=0.5)
     assert len(expected) > 3
     for name, path in tflite_packages.items():
@@ -41,9 +39,7 @@ def test_every_precision_sees_the_same(
             assert same, (name, e)
 
 
-def test_outputs_are_apart_and_integers_where_they_were_asked_for(
-    tflite_packages: dict[str, Path],
-) -> None:
+def test_outputs_are_apart_and_integers_where_they_were_asked_for(tflite_packages: dict[str, Path]) -> None:
     for name, path in tflite_packages.items():
         model = Package(path).manifest.model
         kinds = {t.name: t.dtype for t in (model.input, *model.outputs)}
@@ -70,21 +66,14 @@ def test_the_receipt_counts_what_only_moves_data(tflite_packages: dict[str, Path
         assert (counted["bytes transposed"] > 0) == (counted["transposes"] > 0)
 
 
-def test_labels_are_in_the_file_as_the_metadata_standard_has_them(
-    tflite_packages: dict[str, Path],
-) -> None:
+def test_labels_are_in_the_file_as_the_metadata_standard_has_them(tflite_packages: dict[str, Path]) -> None:
     for path in tflite_packages.values():
         with zipfile.ZipFile(path / "model.tflite") as archive:
-            assert (
-                tuple(archive.read("labels.txt").decode().split("\n"))
-                == Package(path).manifest.model.labels
-            )
+            assert tuple(archive.read("labels.txt").decode().split("\n")) == Package(path).manifest.model.labels
 
 
 def test_a_chip_without_floating_point_gets_none(edgekit: Edgekit, tmp_path: Path) -> None:
-    ran = edgekit(
-        "convert", SHAPES / "shapes.safetensors", "-t", "tflite-int8", "-p", "fp32", "-o", tmp_path
-    )
+    ran = edgekit("convert", SHAPES / "shapes.safetensors", "-t", "tflite-int8", "-p", "fp32", "-o", tmp_path)
     assert ran.code == 2
     assert "tflite-int8 has no fp32" in ran.err
     assert "w8a8" in ran.err
@@ -92,9 +81,20 @@ def test_a_chip_without_floating_point_gets_none(edgekit: Edgekit, tmp_path: Pat
 
 def test_weights_alone_need_no_images(edgekit: Edgekit, tmp_path: Path) -> None:
     ran = edgekit(
-        "convert", SHAPES / "shapes.safetensors", "-t", "tflite", "-p", "w8", "-o", tmp_path,
-        "--launches", 0, "--json", "--allow", "accuracy",
-    )  # fmt: skip
+        "convert",
+        SHAPES / "shapes.safetensors",
+        "-t",
+        "tflite",
+        "-p",
+        "w8",
+        "-o",
+        tmp_path,
+        "--launches",
+        0,
+        "--json",
+        "--allow",
+        "accuracy",
+    )
     assert ran.code == 0, ran.err
     assert ran.json["packages"][0]["path"]
 
@@ -104,9 +104,7 @@ def detector(middle: list[Any], extra: list[Any], kind: int = TensorProto.FLOAT,
     generator = np.random.default_rng(0)
 
     def weight(name: str, *shape: int) -> Any:
-        return numpy_helper.from_array(
-            (generator.standard_normal(shape) * 0.1).astype(np.float32), name
-        )
+        return numpy_helper.from_array((generator.standard_normal(shape) * 0.1).astype(np.float32), name)
 
     def ints(name: str, *values: int) -> Any:
         return numpy_helper.from_array(np.array(values, np.int64), name)
@@ -123,13 +121,22 @@ def detector(middle: list[Any], extra: list[Any], kind: int = TensorProto.FLOAT,
         helper.make_node("Concat", ["boxes", "likely"], ["output0"], "join", axis=1),
     ]
     constants = [
-        weight("w1", 8, 3, 3, 3), weight("w2", 7, 8, 1, 1), ints("shape", 1, 7, -1), ints("start", 0),
-        ints("end", 84), ints("axis", 2), ints("parts", 4, 3), *extra,
-    ]  # fmt: skip
+        weight("w1", 8, 3, 3, 3),
+        weight("w2", 7, 8, 1, 1),
+        ints("shape", 1, 7, -1),
+        ints("start", 0),
+        ints("end", 84),
+        ints("axis", 2),
+        ints("parts", 4, 3),
+        *extra,
+    ]
     graph = helper.make_graph(
-        nodes, "g", [helper.make_tensor_value_info("images", kind, [1, 3, size, size])],
-        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 7, 84])], constants,
-    )  # fmt: skip
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("images", kind, [1, 3, size, size])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 7, 84])],
+        constants,
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
@@ -148,21 +155,22 @@ DEEP_WEIGHTS = [
 @pytest.mark.parametrize(
     ("model", "code", "said"),
     [
-        (detector([helper.make_node("Hardmax", ["a"], ["b"], "odd_one", axis=1)], []), 5,
-         ["odd_one (Hardmax)", "no such operator in TFLite", "-t cpu"]),
+        (
+            detector([helper.make_node("Hardmax", ["a"], ["b"], "odd_one", axis=1)], []),
+            5,
+            ["odd_one (Hardmax)", "no such operator in TFLite", "-t cpu"],
+        ),
         (detector(DEEP, DEEP_WEIGHTS), 5, ["deep_conv (Conv)", "5 dimensions"]),
         (detector(PLAIN, [], TensorProto.INT64), 2, ["INT64 images", "float32"]),
         (detector(PLAIN, [], size="open"), 2, ["image size", "--image-size"]),
     ],
     ids=["operator", "5-D", "int64", "open"],
-)  # fmt: skip
+)
 def test_what_cannot_be_converted_is_named(
     edgekit: Edgekit, tmp_path: Path, model: Any, code: int, said: list[str]
 ) -> None:
     onnx.save(model, tmp_path / "odd.onnx")
-    ran = edgekit(
-        "convert", tmp_path / "odd.onnx", "-t", "tflite", "--labels", "a,b,c", "-o", tmp_path / "out"
-    )
+    ran = edgekit("convert", tmp_path / "odd.onnx", "-t", "tflite", "--labels", "a,b,c", "-o", tmp_path / "out")
     assert ran.code == code, ran.err
     assert ran.err.count("error:") == 1
     assert all(words in ran.err for words in said), ran.err
@@ -173,9 +181,17 @@ def test_calibration_arrays_are_not_images(edgekit: Edgekit, tmp_path: Path) -> 
     (tmp_path / "arrays").mkdir()
     np.save(tmp_path / "arrays" / "a.npy", np.zeros((3, 7, 7), np.float32))
     ran = edgekit(
-        "convert", SHAPES / "shapes.safetensors", "-t", "tflite", "-p", "w8a8",
-        "--calibration", tmp_path / "arrays", "-o", tmp_path / "out",
-    )  # fmt: skip
+        "convert",
+        SHAPES / "shapes.safetensors",
+        "-t",
+        "tflite",
+        "-p",
+        "w8a8",
+        "--calibration",
+        tmp_path / "arrays",
+        "-o",
+        tmp_path / "out",
+    )
     assert ran.code == 5
     assert "holds no images" in ran.err
     assert "any size" in ran.err

@@ -13,9 +13,16 @@ from tests.data import SHAPES
 
 MODEL = SHAPES / "shapes.safetensors"
 VERBS: list[tuple[str, ...]] = [
-    ("inspect",), ("verify",), ("pack",), ("profile",), ("report",), ("serve",),
-    ("generate", "-p", "hi"), ("chat",), ("compare", "PACKAGE"),
-]  # fmt: skip
+    ("inspect",),
+    ("verify",),
+    ("pack",),
+    ("profile",),
+    ("report",),
+    ("serve",),
+    ("generate", "-p", "hi"),
+    ("chat",),
+    ("compare", "PACKAGE"),
+]
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda v: v[0])
@@ -27,11 +34,7 @@ def test_where_a_package_is_wanted(
     for code, given, said in (
         (2, tmp_path / "absent", "There is no package"),
         (2, "https://example.org/a.edgepkg", "https://example.org/a.edgepkg is an address"),
-        (
-            6,
-            packages["fp32"].parent,
-            f"is a folder of packages\n  why:  it holds {packages['fp32'].name}",
-        ),
+        (6, packages["fp32"].parent, f"is a folder of packages\n  why:  it holds {packages['fp32'].name}"),
         (6, tmp_path / "photos", "photos is not a package"),
         (6, MODEL, "shapes.safetensors is a model, not a package"),
     ):
@@ -67,7 +70,7 @@ def test_what_was_a_package(edgekit: Edgekit, packages: dict[str, Path], tmp_pat
         (("generate", "PACKAGE", "-f", SHAPES), "is a folder"),
         (("serve", "PACKAGE", "--api-key-file", "ABSENT"), "There is no file"),
     ],
-)  # fmt: skip
+)
 def test_where_something_else_is_wanted(
     command: tuple[object, ...], said: str, edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -76,13 +76,9 @@ def test_its_precisions_are_those_of_the_target(name: str) -> None:
     able = backend.precisions(target(name))
     assert able and len(set(able)) == len(able)
     for precision in Precision:
-        assert backend.precisions(target(name, precision)) == (
-            (precision,) if precision in able else ()
-        )
+        assert backend.precisions(target(name, precision)) == ((precision,) if precision in able else ())
     backwards = tuple(reversed(able))
-    assert backend.precisions(target(name, *backwards)) == backwards, (
-        "the target's first is its default"
-    )
+    assert backend.precisions(target(name, *backwards)) == backwards, "the target's first is its default"
 
 
 def compiled(model: Model, backend: str, precision: Precision, work: Path) -> dict[str, bytes]:
@@ -103,16 +99,16 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize(
     ("name", "precision"),
-    [
-        (name, precision)
-        for name in BACKENDS
-        for precision in registry.load("backends", name).precisions(target(name))
-    ],
+    [(name, precision) for name in BACKENDS for precision in registry.load("backends", name).precisions(target(name))],
 )
 def test_it_compiles_the_same_bytes_twice_and_they_run(
-    name: str, precision: Precision, model: Model, caches: tuple[Path, Path], tmp_path: Path,
+    name: str,
+    precision: Precision,
+    model: Model,
+    caches: tuple[Path, Path],
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     ready(name)
     if getattr(registry.load("backends", name), "text", False):
         pytest.skip("it takes language models: tests/end_to_end/test_language_models.py")
@@ -130,14 +126,10 @@ def test_it_compiles_the_same_bytes_twice_and_they_run(
     else:
         assert again == files
 
-    artifact = from_json(
-        Artifact, json.loads((tmp_path / "one" / "artifact.json").read_text(encoding="utf-8"))
-    )
+    artifact = from_json(Artifact, json.loads((tmp_path / "one" / "artifact.json").read_text(encoding="utf-8")))
     spec = artifact.spec or model.spec
     assert spec is not None
-    manifest = Manifest(
-        "contract", "contract", precision, artifact.engine, spec, to_json(model.source), {}
-    )
+    manifest = Manifest("contract", "contract", precision, artifact.engine, spec, to_json(model.source), {})
     package = write_package(tmp_path / "package", manifest, files, {})
     package.verify()
     with load(package, simulate=bool(artifact.engine.chips)) as detector:

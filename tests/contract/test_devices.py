@@ -49,9 +49,7 @@ def test_what_it_says_survives_json(device: Device) -> None:
     assert from_json(DeviceInfo, json.loads(json.dumps(to_json(info)))) == info
 
 
-def test_a_launch_has_every_phase_and_positive_numbers(
-    device: Device, packages: dict[str, Path]
-) -> None:
+def test_a_launch_has_every_phase_and_positive_numbers(device: Device, packages: dict[str, Path]) -> None:
     launch = launched(device, packages["fp32"])
     assert tuple(launch.samples_s) == PHASES
     assert {len(samples) for samples in launch.samples_s.values()} == {PLAN.iterations}

@@ -22,9 +22,7 @@ ENGINES = registry.names("engines")
 
 
 @pytest.fixture(params=ENGINES)
-def package(
-    request: pytest.FixtureRequest, packages: dict[str, Path], tflite_packages: dict[str, Path]
-) -> Package:
+def package(request: pytest.FixtureRequest, packages: dict[str, Path], tflite_packages: dict[str, Path]) -> Package:
     """A package that this engine opens."""
     for path in (*packages.values(), *tflite_packages.values()):
         if (found := Package(path)).manifest.engine.name == request.param:
@@ -139,8 +137,9 @@ def bare_litert(package: Package, inputs: dict[str, Array]) -> dict[str, Array]:
 
 
 BARE: dict[str, Callable[[Package, dict[str, Array]], dict[str, Array]]] = {
-    "onnxruntime": bare_onnxruntime, "litert": bare_litert,
-}  # fmt: skip
+    "onnxruntime": bare_onnxruntime,
+    "litert": bare_litert,
+}
 
 
 def test_answers_are_the_librarys_own(package: Package) -> None:
@@ -160,7 +159,5 @@ def test_nothing_is_left_in_the_home_of_the_user(package: Package, tmp_path: Pat
     environment = {k: v for k, v in os.environ.items() if not k.startswith(quiet)}
     places = {n: str(tmp_path) for n in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")}
     code = f"from edgekit.runtime import load; load({str(package.path)!r}).session.run()"
-    subprocess.run(
-        [sys.executable, "-B", "-c", code], env={**environment, **places}, cwd=tmp_path, check=True
-    )
+    subprocess.run([sys.executable, "-B", "-c", code], env={**environment, **places}, cwd=tmp_path, check=True)
     assert [p.name for p in tmp_path.rglob("*")] == []

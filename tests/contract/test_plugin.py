@@ -24,10 +24,20 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("plugin")
     source = shutil.copytree(PLUGIN, folder / "source")
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
-         "--target", folder / "site", source],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--target",
+            folder / "site",
+            source,
+        ],
         check=True,
-    )  # fmt: skip
+    )
     return folder / "site"
 
 
@@ -35,8 +45,12 @@ def edgekit(installed: Path, *arguments: object) -> Any:
     """What `edgekit … --json` says with the plug-in on the path."""
     ran = subprocess.run(
         [sys.executable, "-m", "edgekit.cli.main", *map(str, arguments), "--json"],
-        env={**os.environ, "PYTHONPATH": str(installed)}, capture_output=True, text=True, encoding="utf-8", errors="replace",
-    )  # fmt: skip
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
     assert ran.returncode == 0, ran.stderr + ran.stdout
     return json.loads(ran.stdout)
 
@@ -52,9 +66,18 @@ def test_it_converts_and_the_package_runs_without_it(
     from edgekit.runtime import load
 
     (made,) = edgekit(
-        installed, "convert", SHAPES / "shapes.safetensors", "-t", PLUGIN / "cpu-basic.toml",
-        "--eval", SHAPES / "eval", "--eval-images", 8, "-o", tmp_path,
-    )["packages"]  # fmt: skip
+        installed,
+        "convert",
+        SHAPES / "shapes.safetensors",
+        "-t",
+        PLUGIN / "cpu-basic.toml",
+        "--eval",
+        SHAPES / "eval",
+        "--eval-images",
+        8,
+        "-o",
+        tmp_path,
+    )["packages"]
     assert made["name"] == "shapes-cpu-basic-fp32"
     assert made["receipt"]["verdict"] == "good"
     assert "optimised at level basic" in made["receipt"]["notes"]
@@ -67,10 +90,23 @@ def test_it_converts_and_the_package_runs_without_it(
 
 def test_the_contract_of_backends_holds_for_it_too(installed: Path) -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider",
-         "tests/contract/test_backends.py", "-k", "onnxruntime-basic"],
-        env={**os.environ, "PYTHONPATH": str(installed)}, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", errors="replace",
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "tests/contract/test_backends.py",
+            "-k",
+            "onnxruntime-basic",
+        ],
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
     assert ran.returncode == 0, ran.stdout
     assert "4 passed" in ran.stdout
 

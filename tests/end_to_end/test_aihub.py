@@ -19,8 +19,19 @@ from tests.cli.commands import IMAGE, SOURCE, Edgekit, manifest, measured, recei
 from tests.data import SHAPES
 from tests.emulator import Emulator
 
-SMALL = (SOURCE, "--image-size", 96, "-t", "snapdragon-8-elite", "--via", "aihub", "--eval", SHAPES / "eval",
-         "--simulated-images", 2)  # fmt: skip
+SMALL = (
+    SOURCE,
+    "--image-size",
+    96,
+    "-t",
+    "snapdragon-8-elite",
+    "--via",
+    "aihub",
+    "--eval",
+    SHAPES / "eval",
+    "--simulated-images",
+    2,
+)
 DEVICE = "aihub:Samsung Galaxy S25"
 
 
@@ -57,9 +68,7 @@ def test_a_package_says_who_compiled_it_and_what_that_is_worth(package: Path) ->
     assert toolchain["settings"]["qairt_version"] == "2.51"  # pinned, and what ran:
     assert toolchain["versions"]["QAIRT"].startswith("2.51") and toolchain["versions"]["qai-hub"]
     assert toolchain["versions"]["AI Hub"] == "emulated:edgekit"
-    engine = manifest(package)[
-        "engine"
-    ]  # the provider that has the QAIRT which compiled it, and later ones
+    engine = manifest(package)["engine"]  # the provider that has the QAIRT which compiled it, and later ones
     assert engine["versions"] == ">=2.7,<3" and set(engine["libraries"]) == {"onnxruntime"}
     found = receipt(package)
     assert any("compiled by an emulator" in n for n in found["notes"])
@@ -83,9 +92,7 @@ def test_the_runtime_opens_it_like_one_that_was_compiled_here(package: Path) -> 
         assert detector.outputs["scores"].shape == (1, 8, 189)
 
 
-def test_the_same_again_sends_nothing(
-    hub: Emulator, edgekit: Edgekit, package: Path, tmp_path: Path
-) -> None:
+def test_the_same_again_sends_nothing(hub: Emulator, edgekit: Edgekit, package: Path, tmp_path: Path) -> None:
     before = len(hub.seen("model-create")), len(hub.seen("job-create")), len(hub.seen("dataset-create"))
     ran = edgekit("convert", *SMALL, "-p", "fp16", "-o", tmp_path)
     assert ran.code == 0, ran.err
@@ -107,10 +114,8 @@ def test_the_same_again_sends_nothing(
 )
 def test_each_runtime_becomes_a_package_of_the_engine_that_opens_it(
     runtime: str, options: tuple[str, ...], engine: str, jobs: list[str], edgekit: Edgekit, tmp_path: Path
-) -> None:  # fmt: skip
-    ran = edgekit(
-        "convert", *SMALL, "-p", "fp16", "--runtime", runtime, *options, "-o", tmp_path, "--json"
-    )
+) -> None:
+    ran = edgekit("convert", *SMALL, "-p", "fp16", "--runtime", runtime, *options, "-o", tmp_path, "--json")
     assert ran.code == 0, ran.err + ran.out
     made = Path(ran.json["packages"][0]["path"])
     assert Package(made).verify() and manifest(made)["engine"]["name"] == engine
@@ -123,40 +128,49 @@ def test_each_runtime_becomes_a_package_of_the_engine_that_opens_it(
 @pytest.mark.slow
 def test_it_needs_no_compiler_here(hub: Emulator, tmp_path: Path) -> None:
     """As on a Mac, which onnxruntime-qnn is not there for."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import sys; sys.modules['onnxruntime_qnn'] = None\n", encoding="utf-8"
-    )
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "edgekit.cli.main",
-        "convert",
-        *SMALL,
-        "-p",
-        "fp16",
-        "-o",
-        tmp_path / "out",
-    ]
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['onnxruntime_qnn'] = None\n", encoding="utf-8")
+    command = [sys.executable, "-P", "-m", "edgekit.cli.main", "convert", *SMALL, "-p", "fp16", "-o", tmp_path / "out"]
     ran = subprocess.run(
-        [str(c) for c in command], env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, encoding="utf-8", errors="replace",
-    )  # fmt: skip
+        [str(c) for c in command],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
     assert ran.returncode == 0, ran.stderr
     (made,) = (tmp_path / "out").iterdir()
     assert manifest(made)["toolchain"]["settings"]["qairt_version"]  # the service's default
     refused = subprocess.run(
-        [str(c) for c in command if c not in ("--via", "aihub")], env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True, text=True, encoding="utf-8", errors="replace",
-    )  # fmt: skip
+        [str(c) for c in command if c not in ("--via", "aihub")],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
     assert refused.returncode == 3 and "onnxruntime-qnn" in refused.stderr
 
 
 @pytest.mark.slow
 def test_ai_hub_quantises_when_asked(hub: Emulator, edgekit: Edgekit, tmp_path: Path) -> None:
     ran = edgekit(
-        "convert", *SMALL, "-p", "w8a8", "--quantize", "aihub", "--calibration", SHAPES / "calibration",
-        "--calibration-images", 4, "--allow", "accuracy", "-o", tmp_path, "--json",
-    )  # fmt: skip
+        "convert",
+        *SMALL,
+        "-p",
+        "w8a8",
+        "--quantize",
+        "aihub",
+        "--calibration",
+        SHAPES / "calibration",
+        "--calibration-images",
+        4,
+        "--allow",
+        "accuracy",
+        "-o",
+        tmp_path,
+        "--json",
+    )
     assert ran.code == 0, ran.err + ran.out
     made = Path(ran.json["packages"][0]["path"])
     assert manifest(made)["toolchain"]["settings"]["quantised_by"] == "AI Hub"
@@ -166,9 +180,20 @@ def test_ai_hub_quantises_when_asked(hub: Emulator, edgekit: Edgekit, tmp_path: 
 @pytest.mark.slow
 def test_what_edgekit_quantised_keeps_its_integers(edgekit: Edgekit, tmp_path: Path) -> None:
     ran = edgekit(
-        "convert", *SMALL, "-p", "w8a16", "--calibration", SHAPES / "calibration",
-        "--calibration-images", 2, "--allow", "accuracy", "-o", tmp_path, "--json",
-    )  # fmt: skip
+        "convert",
+        *SMALL,
+        "-p",
+        "w8a16",
+        "--calibration",
+        SHAPES / "calibration",
+        "--calibration-images",
+        2,
+        "--allow",
+        "accuracy",
+        "-o",
+        tmp_path,
+        "--json",
+    )
     assert ran.code == 0, ran.err + ran.out
     made = Path(ran.json["packages"][0]["path"])
     assert manifest(made)["model"]["input"]["dtype"] == "uint16"
@@ -177,14 +202,27 @@ def test_what_edgekit_quantised_keeps_its_integers(edgekit: Edgekit, tmp_path: P
     assert [m for m in found["measurements"] if m["provenance"] == "published"]
 
 
-def test_a_profile_keeps_layers_and_no_times_of_an_emulator(
-    package: Path, edgekit: Edgekit, tmp_path: Path
-) -> None:
+def test_a_profile_keeps_layers_and_no_times_of_an_emulator(package: Path, edgekit: Edgekit, tmp_path: Path) -> None:
     store = tmp_path / "store.sqlite"
     ran = edgekit(
-        "profile", package, "-d", DEVICE, "--launches", 2, "--iterations", 2, "--store", store, "--json",
-        "--source", SOURCE, "--images", SHAPES / "eval", "--image-count", 2,
-    )  # fmt: skip
+        "profile",
+        package,
+        "-d",
+        DEVICE,
+        "--launches",
+        2,
+        "--iterations",
+        2,
+        "--store",
+        store,
+        "--json",
+        "--source",
+        SOURCE,
+        "--images",
+        SHAPES / "eval",
+        "--image-count",
+        2,
+    )
     assert ran.code == 0, ran.err + ran.out
     (result,) = ran.json["results"]
     assert result["device"]["provenance"] == "simulated"
@@ -202,7 +240,9 @@ def test_a_profile_keeps_layers_and_no_times_of_an_emulator(
     assert "Emulated" in shown.out and " ms" not in shown.out
 
 
-def test_outputs_are_compared_with_the_model_it_was_made_of_only(package: Path, edgekit: Edgekit, tmp_path: Path) -> None:  # fmt: skip
+def test_outputs_are_compared_with_the_model_it_was_made_of_only(
+    package: Path, edgekit: Edgekit, tmp_path: Path
+) -> None:
     from tests.emulator import small_network
 
     other = small_network(tmp_path / "other.onnx")

@@ -44,19 +44,18 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return arm64.install(tmp_path_factory.mktemp("arm64") / "edgekit")
 
 
-def unmatched(
-    some: list[Detection], others: list[Detection], pixels: float, score: float
-) -> list[Detection]:
+def unmatched(some: list[Detection], others: list[Detection], pixels: float, score: float) -> list[Detection]:
     """Those of `some` that `others` lack; `pixels` and `score` are how far two of a kind may differ."""
     return [
-        d for d in some
+        d
+        for d in some
         if not any(
             d.label == o.label
             and d.score == pytest.approx(o.score, abs=score)
             and d.box == pytest.approx(o.box, abs=pixels)
             for o in others
         )
-    ]  # fmt: skip
+    ]
 
 
 # The fixture that holds the packages, which of them, and how far its results may differ. An 8-bit
@@ -75,9 +74,14 @@ def unmatched(
     ],
 )
 def test_the_same_boxes_on_arm64(
-    request: pytest.FixtureRequest, installed: Path, tmp_path: Path,
-    fixture: str, name: str, pixels: float, score: float,
-) -> None:  # fmt: skip
+    request: pytest.FixtureRequest,
+    installed: Path,
+    tmp_path: Path,
+    fixture: str,
+    name: str,
+    pixels: float,
+    score: float,
+) -> None:
     package = request.getfixturevalue(fixture)[name]
     arrays = [read_image(image) for image in IMAGES]
     files = [tmp_path / f"{image.stem}.npy" for image in IMAGES]
@@ -97,12 +101,8 @@ def test_the_same_boxes_on_arm64(
 
 
 # How far log-probabilities may differ: ARM's kernel for 4 bits rounds a layer's inputs in another way.
-@pytest.mark.parametrize(
-    ("name", "apart"), [("fp32", 1e-4), ("w4", 0.15), ("ternary", 1e-3), ("fast", 1e-3)]
-)
-def test_the_same_text_on_arm64(
-    text_packages: dict[str, Path], installed: Path, name: str, apart: float
-) -> None:
+@pytest.mark.parametrize(("name", "apart"), [("fp32", 1e-4), ("w4", 0.15), ("ternary", 1e-3), ("fast", 1e-3)])
+def test_the_same_text_on_arm64(text_packages: dict[str, Path], installed: Path, name: str, apart: float) -> None:
     prompt = "the cat sat on"
     ran = arm64.run("-c", WRITE, text_packages[name], prompt, path=[installed])
     assert ran.returncode == 0, ran.stderr

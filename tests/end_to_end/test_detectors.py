@@ -33,9 +33,7 @@ LAYOUTS = [
 @pytest.fixture(scope="module")
 def reference_boxes(edgekit: Edgekit, tmp_path_factory: pytest.TempPathFactory) -> list[Detection]:
     model = data("yolov9t_coco/yolov9t_coco_640.onnx")
-    ran = edgekit(
-        "convert", model, "--labels", "coco", "--json", "-o", tmp_path_factory.mktemp("reference")
-    )
+    ran = edgekit("convert", model, "--labels", "coco", "--json", "-o", tmp_path_factory.mktemp("reference"))
     with load(ran.json["packages"][0]["path"]) as detector:
         return list(detector(data("images/samples/bus.jpg")))
 
@@ -47,19 +45,24 @@ def numbers(receipt: dict[str, Any], group: str) -> dict[str, float]:
 @pytest.mark.slow
 @pytest.mark.parametrize(("file", "anywhere", "bus"), LAYOUTS)
 def test_each_layout_gives_the_reference_boxes(
-    edgekit: Edgekit,
-    tmp_path: Path,
-    reference_boxes: list[Detection],
-    file: str,
-    anywhere: float,
-    bus: float,
+    edgekit: Edgekit, tmp_path: Path, reference_boxes: list[Detection], file: str, anywhere: float, bus: float
 ) -> None:
     """The reference is the same trained network, exported by another code base."""
     ran = edgekit(
-        "convert", data(f"yolov9t_coco/{file}"), "--labels", "coco", "--json", "-o", tmp_path,
-        "--reference", data("yolov9t_coco/yolov9t_coco_640.onnx"),
-        "--eval", data("images/coco128_val2017"), "--eval-images", 8,
-    )  # fmt: skip
+        "convert",
+        data(f"yolov9t_coco/{file}"),
+        "--labels",
+        "coco",
+        "--json",
+        "-o",
+        tmp_path,
+        "--reference",
+        data("yolov9t_coco/yolov9t_coco_640.onnx"),
+        "--eval",
+        data("images/coco128_val2017"),
+        "--eval-images",
+        8,
+    )
     assert ran.code == 0, ran.err
     receipt = ran.json["packages"][0]["receipt"]
     difference = numbers(receipt, "reference")
@@ -81,10 +84,20 @@ def test_each_layout_gives_the_reference_boxes(
 @pytest.mark.slow
 def test_w8a8_of_a_real_detector_stays_within_half_a_point(edgekit: Edgekit, tmp_path: Path) -> None:
     ran = edgekit(
-        "convert", data("yolov9t_coco/ultralytics_yolov9t_coco.pt"), "-p", "w8a8", "--json",
-        "--calibration", data("images/coco32_train2017"), "--eval", data("images/coco128_val2017"),
-        "--launches", 0, "-o", tmp_path,
-    )  # fmt: skip
+        "convert",
+        data("yolov9t_coco/ultralytics_yolov9t_coco.pt"),
+        "-p",
+        "w8a8",
+        "--json",
+        "--calibration",
+        data("images/coco32_train2017"),
+        "--eval",
+        data("images/coco128_val2017"),
+        "--launches",
+        0,
+        "-o",
+        tmp_path,
+    )
     assert ran.code == 0, ran.out
     package = ran.json["packages"][0]
     accuracy = numbers(package["receipt"], "accuracy")
@@ -108,29 +121,17 @@ def yolox_by_hand(image: np.ndarray[Any, Any]) -> list[tuple[int, float]]:
     canvas = np.full((416, 416, 3), 114, np.uint8)
     small = cv2.resize(image, (int(image.shape[1] * ratio), int(image.shape[0] * ratio)))
     canvas[: small.shape[0], : small.shape[1]] = small
-    tensor = (
-        canvas[:, :, ::-1].transpose(2, 0, 1)[None].astype(np.float32)
-    )  # RGB in, BGR to the network
+    tensor = canvas[:, :, ::-1].transpose(2, 0, 1)[None].astype(np.float32)  # RGB in, BGR to the network
     rows = session.run(None, {"images": tensor})[0][0]
     scores = rows[:, 4:5] * rows[:, 5:]
     best = scores.argmax(1)
-    return sorted(
-        {(int(best[i]), round(float(scores[i].max()), 2)) for i in np.flatnonzero(scores.max(1) > 0.6)}
-    )
+    return sorted({(int(best[i]), round(float(scores[i].max()), 2)) for i in np.flatnonzero(scores.max(1) > 0.6)})
 
 
 def test_yolox_from_a_plain_onnx_file(edgekit: Edgekit, tmp_path: Path) -> None:
     from edgekit.runtime.image import read_image
 
-    ran = edgekit(
-        "convert",
-        data("detectors/yolox_nano/yolox_nano.onnx"),
-        "--labels",
-        "coco",
-        "-o",
-        tmp_path,
-        "--json",
-    )
+    ran = edgekit("convert", data("detectors/yolox_nano/yolox_nano.onnx"), "--labels", "coco", "-o", tmp_path, "--json")
     assert ran.code == 0
     path = data("images/samples/bus.jpg")
     with load(ran.json["packages"][0]["path"]) as detector:
@@ -185,9 +186,7 @@ def detector():
 
 
 @pytest.mark.slow
-def test_the_same_source_gives_the_same_bytes_anywhere(
-    tmp_path: Path, packages: dict[str, Path]
-) -> None:
+def test_the_same_source_gives_the_same_bytes_anywhere(tmp_path: Path, packages: dict[str, Path]) -> None:
     """Another folder, another cache, another process and hash seed."""
     import os
 
@@ -195,10 +194,25 @@ def test_the_same_source_gives_the_same_bytes_anywhere(
     copy.parent.mkdir()
     shutil.copy(SHAPES / "shapes.safetensors", copy)
     command = [
-        sys.executable, "-m", "edgekit.cli.main", "convert", str(copy), "-p", "fp32", "-p", "w8a8", "--json",
-        "--calibration", str(SHAPES / "calibration"), "--eval", str(SHAPES / "eval"), "--launches", "0",
-        "-o", str(tmp_path / "out"),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "edgekit.cli.main",
+        "convert",
+        str(copy),
+        "-p",
+        "fp32",
+        "-p",
+        "w8a8",
+        "--json",
+        "--calibration",
+        str(SHAPES / "calibration"),
+        "--eval",
+        str(SHAPES / "eval"),
+        "--launches",
+        "0",
+        "-o",
+        str(tmp_path / "out"),
+    ]
     environment = {**os.environ, "EDGEKIT_CACHE": str(tmp_path / "cache"), "PYTHONHASHSEED": "7"}
     ran = subprocess.run(
         command,
@@ -212,9 +226,7 @@ def test_the_same_source_gives_the_same_bytes_anywhere(
     )
     for made in json.loads(ran.stdout)["packages"]:
         for name in ("manifest.json", "model.onnx", "labels.txt"):
-            assert (Path(made["path"]) / name).read_bytes() == (
-                packages[made["precision"]] / name
-            ).read_bytes()
+            assert (Path(made["path"]) / name).read_bytes() == (packages[made["precision"]] / name).read_bytes()
 
 
 @pytest.mark.slow
@@ -228,9 +240,7 @@ def test_the_same_source_gives_the_same_bytes_anywhere(
         ("picodet_s_320/picodet_s_320.onnx", 0.321, 0.462),
     ],
 )
-def test_detectors_of_several_outputs_find_what_their_authors_do(
-    file: str, precision: float, at_half: float
-) -> None:
+def test_detectors_of_several_outputs_find_what_their_authors_do(file: str, precision: float, at_half: float) -> None:
     from edgekit.cli.arguments import parse_labels
     from edgekit.dataset import read_dataset
     from edgekit.reading import read_model

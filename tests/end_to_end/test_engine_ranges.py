@@ -16,9 +16,13 @@ from tests.environment import Environment, fresh
 
 pytestmark = pytest.mark.slow
 
-LIBRARIES = {"onnxruntime": ("runtime", "onnxruntime"), "litert": ("litert", "ai-edge-litert"),
-             "genai": ("genai", "onnxruntime-genai"), "qnn": ("qnn", "onnxruntime-qnn"),
-             "qnn-text": ("genai,qnn", "onnxruntime-qnn")}  # fmt: skip
+LIBRARIES = {
+    "onnxruntime": ("runtime", "onnxruntime"),
+    "litert": ("litert", "ai-edge-litert"),
+    "genai": ("genai", "onnxruntime-genai"),
+    "qnn": ("qnn", "onnxruntime-qnn"),
+    "qnn-text": ("genai,qnn", "onnxruntime-qnn"),
+}
 DETECT = (
     "import json, numpy; from edgekit.runtime import load\n"
     "print(json.dumps(load({package!r}, simulate={simulate})(numpy.load({image!r}))))"
@@ -47,12 +51,7 @@ def add_library(made: Environment, wheel: Path, package: Path, end: str) -> None
 @pytest.mark.parametrize("end", ["oldest", "newest"])
 @pytest.mark.parametrize("kind", ["onnxruntime", "litert"])
 def test_detectors(
-    kind: str,
-    end: str,
-    wheel: Path,
-    packages: dict[str, Path],
-    tflite_packages: dict[str, Path],
-    tmp_path: Path,
+    kind: str, end: str, wheel: Path, packages: dict[str, Path], tflite_packages: dict[str, Path], tmp_path: Path
 ) -> None:
     found = packages if kind == "onnxruntime" else tflite_packages
     image = tmp_path / "image.npy"
@@ -71,9 +70,7 @@ def test_detectors(
 
 
 @pytest.mark.parametrize("tokenizers", ["==0.22.*", ">=0.22,<1"])
-def test_language_models(
-    tokenizers: str, wheel: Path, text_packages: dict[str, Path], tmp_path: Path
-) -> None:
+def test_language_models(tokenizers: str, wheel: Path, text_packages: dict[str, Path], tmp_path: Path) -> None:
     """The extra brings all that a package needs, its tokenizer included."""
     made = fresh(tmp_path)
     add_library(made, wheel, text_packages["fp32"], "oldest")
@@ -83,17 +80,13 @@ def test_language_models(
         assert ran.returncode == 0, ran.stderr
 
 
-def test_an_older_library_is_refused(
-    wheel: Path, tflite_packages: dict[str, Path], tmp_path: Path
-) -> None:
+def test_an_older_library_is_refused(wheel: Path, tflite_packages: dict[str, Path], tmp_path: Path) -> None:
     """It would open the file and find nothing."""
     made = fresh(tmp_path)
     made.install(f"{wheel}[litert]", "ai-edge-litert==1.2.*")
     np.save(tmp_path / "image.npy", np.zeros((64, 64, 3), np.uint8))
     ran = made.python(
-        DETECT.format(
-            package=str(tflite_packages["fp16"]), simulate=False, image=str(tmp_path / "image.npy")
-        )
+        DETECT.format(package=str(tflite_packages["fp16"]), simulate=False, image=str(tmp_path / "image.npy"))
     )
     assert ran.returncode and "needs ai-edge-litert 1.4 or later" in ran.stderr
     assert "pip install -U 'edgekit[litert]'" in ran.stderr

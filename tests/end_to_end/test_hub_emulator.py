@@ -17,8 +17,13 @@ from edgekit.target import targets
 from tests.emulator import Emulator, small_network
 
 DEVICE = "Samsung Galaxy S24"
-RUNTIMES = {"tflite": ".tflite", "onnx": ".onnx.zip", "precompiled_qnn_onnx": ".onnx.zip",
-            "qnn_context_binary": ".bin", "qnn_dlc": ".dlc"}  # fmt: skip
+RUNTIMES = {
+    "tflite": ".tflite",
+    "onnx": ".onnx.zip",
+    "precompiled_qnn_onnx": ".onnx.zip",
+    "qnn_context_binary": ".bin",
+    "qnn_dlc": ".dlc",
+}
 SAMPLES = [np.random.default_rng(i).random((1, 3, 32, 32), dtype=np.float32) for i in range(3)]
 
 CODE = """
@@ -147,9 +152,7 @@ def test_devices_have_what_ai_hubs_have_and_say_that_they_are_emulated(session: 
     assert all(d["name"].endswith(SUFFIX) and MARK in d["attributes"] for d in devices)
     s24 = next(d for d in devices if d["name"] == DEVICE + SUFFIX)
     assert s24["os"] == "14"
-    assert {"chipset:qualcomm-snapdragon-8gen3", "os:android", "vendor:samsung"} <= set(
-        s24["attributes"]
-    )
+    assert {"chipset:qualcomm-snapdragon-8gen3", "os:android", "vendor:samsung"} <= set(s24["attributes"])
     by_name = {d["name"]: set(d["attributes"]) for d in devices}
     for target in targets().values():
         for chip in target.chips:
@@ -202,9 +205,7 @@ def test_runs_and_profiles(session: Session, expected: Any, runtime: str) -> Non
     job, on_npu = session.found[f"run {runtime}"], "qnn" in runtime
     assert job["code"] == "SUCCESS", job
     # the NPU computes float in 16 bits
-    np.testing.assert_allclose(
-        session.outputs(f"run {runtime}")["scores"], expected, atol=4e-3 if on_npu else 1e-5
-    )
+    np.testing.assert_allclose(session.outputs(f"run {runtime}")["scores"], expected, atol=4e-3 if on_npu else 1e-5)
     summary, layers = job["profile"]["execution_summary"], job["profile"]["execution_detail"]
     assert summary["estimated_inference_time"] > 0 and summary["first_load_time"] > 0
     assert len(summary["all_inference_times"]) >= 3

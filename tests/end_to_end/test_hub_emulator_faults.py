@@ -55,7 +55,7 @@ CASES: list[tuple[str, str, str, str, int]] = [
     ("truncated-download", "download", "", "", 1),
     ("truncated-download:always", "download", BROKEN, "A communication error occurred", 7),
     ("corrupt-download", "download", "", "", 1),
-]  # fmt: skip
+]
 
 CODE = """
 from pathlib import Path
@@ -137,9 +137,7 @@ def test_what_the_client_does_not_notice(met: Any) -> None:
     assert cases["truncated-download download"]["whole"]
     assert not cases["corrupt-download download"]["whole"]
     # an answer that is lost: the client asks again, and there are two jobs
-    made = [
-        r for r in cases["drop-connection:job-create submit"]["log"] if r["operation"] == "job-create"
-    ]
+    made = [r for r in cases["drop-connection:job-create submit"]["log"] if r["operation"] == "job-create"]
     assert [r["status"] for r in made] == [201, 201]
 
 
@@ -165,20 +163,28 @@ def test_storage_that_is_slow_is_asked_again(hub: Emulator, network: Path) -> No
 
 def test_faults_as_they_are_written() -> None:
     assert vars(parse("fail-job=out of: memory:compile+2:always")) == {
-        "kind": "fail-job", "value": "out of: memory", "when": "compile", "skip": 2, "times": 0, "fired": 0,
-    }  # fmt: skip
+        "kind": "fail-job",
+        "value": "out of: memory",
+        "when": "compile",
+        "skip": 2,
+        "times": 0,
+        "fired": 0,
+    }
     assert parse("503:always").when == "*" and parse("503:3").times == 3
     for wrong, why in {
-        "": "is not KIND", "418": "there is no fault 418", "503:no-such": "none of them is no-such",
-        "slow-job": "takes seconds", "slow-response=soon": "takes seconds", "fail-job:job-get": "none of them",
-        "expired-token:storage-get": "none of them", "drop-connection=after": "before or within",
-    }.items():  # fmt: skip
+        "": "is not KIND",
+        "418": "there is no fault 418",
+        "503:no-such": "none of them is no-such",
+        "slow-job": "takes seconds",
+        "slow-response=soon": "takes seconds",
+        "fail-job:job-get": "none of them",
+        "expired-token:storage-get": "none of them",
+        "drop-connection=after": "before or within",
+    }.items():
         with pytest.raises(ValueError, match=why):
             parse(wrong)
 
 
 def test_every_operation_can_meet_a_fault() -> None:
-    text = "".join(
-        (PACKAGE / "emulator" / n).read_text(encoding="utf-8") for n in ("api.py", "storage.py")
-    )
+    text = "".join((PACKAGE / "emulator" / n).read_text(encoding="utf-8") for n in ("api.py", "storage.py"))
     assert set(re.findall(r'ROUTES\.add\("\w+", "[^"]+", "([\w-]+)"\)', text)) == set(OPERATIONS)

@@ -24,9 +24,26 @@ def stories(tmp_path_factory: pytest.TempPathFactory, edgekit: Edgekit) -> dict[
     """The trained model of 260 thousand parameters, as fp32, w8 and w4."""
     out = tmp_path_factory.mktemp("stories")
     ran = edgekit(
-        "convert", language.stories(), "--name", "stories", "-p", "fp32", "-p", "w8", "-p", "w4", "--bits", 6,
-        "--eval", language.stories_text(), "--launches", 0, "-o", out, "--json",
-    )  # fmt: skip
+        "convert",
+        language.stories(),
+        "--name",
+        "stories",
+        "-p",
+        "fp32",
+        "-p",
+        "w8",
+        "-p",
+        "w4",
+        "--bits",
+        6,
+        "--eval",
+        language.stories_text(),
+        "--launches",
+        0,
+        "-o",
+        out,
+        "--json",
+    )
     assert ran.code == 0, ran.err + ran.out
     return {p["precision"]: Path(p["path"]) for p in ran.json["packages"]}
 
@@ -62,17 +79,11 @@ def test_quantising_costs_what_the_receipt_says(stories: dict[str, Path]) -> Non
     with torch.no_grad():
         for window in windows:
             scored = network(torch.tensor([window])).logits[0].double().log_softmax(-1)
-            expected += [
-                scored[i, window[i + 1]].item() for i in range(len(window) // 2, len(window) - 1)
-            ]
+            expected += [scored[i, window[i + 1]].item() for i in range(len(window) // 2, len(window) - 1)]
     for precision, path in stories.items():
         accuracy = measured(receipt(path), "accuracy")
-        found[precision] = [
-            accuracy[n]["value"] for n in ("KL divergence", "perplexity", "same top token")
-        ]
-        assert accuracy["float perplexity"]["value"] == pytest.approx(
-            np.exp(-np.mean(expected)), rel=1e-5
-        )
+        found[precision] = [accuracy[n]["value"] for n in ("KL divergence", "perplexity", "same top token")]
+        assert accuracy["float perplexity"]["value"] == pytest.approx(np.exp(-np.mean(expected)), rel=1e-5)
         assert accuracy["KL divergence"]["samples"] == len(expected)
     assert found["fp32"][0] < 1e-8 and found["fp32"][2] == 1
     assert found["w8"][0] < 3e-3 < found["w4"][0] < 0.1
@@ -131,14 +142,16 @@ def test_log_probabilities_are_those_of_the_chosen_tokens(text_packages: dict[st
     for score, token in zip(done.scores, done.tokens, strict=True):
         assert score.token == token == score.alternatives[0][0]  # greedy
         values = [a[2] for a in score.alternatives]
-        assert (
-            score.logprob == values[0] and values == sorted(values, reverse=True) and len(values) == 3
-        )
+        assert score.logprob == values[0] and values == sorted(values, reverse=True) and len(values) == 3
 
 
 def test_a_schema_constrains_what_is_written(text_packages: dict[str, Path]) -> None:
-    schema = {"type": "object", "properties": {"a": {"enum": ["x", "yy"]}}, "required": ["a"],
-              "additionalProperties": False}  # fmt: skip
+    schema = {
+        "type": "object",
+        "properties": {"a": {"enum": ["x", "yy"]}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
     with load_text(text_packages["fp32"]) as llm:
         done = llm.generate("the cat", schema=schema, max_tokens=40)
         assert json.loads(done.text)["a"] in ("x", "yy") and done.finish == "stop"
@@ -162,22 +175,21 @@ def fills(llm: LanguageModel, overflow: str) -> Any:
 def test_what_happens_when_the_context_is_full_is_chosen(text_packages: dict[str, Path]) -> None:
     with load_text(text_packages["fp32"]) as llm:
         full = fills(llm, "error")
-        assert (
-            full.finish == "length"
-            and full.prompt_tokens + len(full.tokens) == llm.spec.context_length + 1
-        )
+        assert full.finish == "length" and full.prompt_tokens + len(full.tokens) == llm.spec.context_length + 1
         assert len(fills(llm, "shift").tokens) == 200
         long = " ".join(["cat"] * 400)
         assert llm.generate(long, overflow="truncate", max_tokens=5).finish == "length"
-        talk = [{"role": "user", "content": "cat " * 40}, {"role": "assistant", "content": "dog " * 40},
-                {"role": "user", "content": "and?"}]  # fmt: skip
+        talk = [
+            {"role": "user", "content": "cat " * 40},
+            {"role": "assistant", "content": "dog " * 40},
+            {"role": "user", "content": "and?"},
+        ]
         assert llm.chat(talk, overflow="truncate", max_tokens=3).prompt_tokens < 60
 
 
 def test_bitnet_exact_is_as_near_as_float_and_fast_is_near(text_packages: dict[str, Path]) -> None:
     exact, fast = (
-        measured(receipt(text_packages[n]), "accuracy")["KL divergence"]["value"]
-        for n in ("ternary", "fast")
+        measured(receipt(text_packages[n]), "accuracy")["KL divergence"]["value"] for n in ("ternary", "fast")
     )
     assert exact < 5e-3 and fast < 5e-2
     manifest = json.loads((text_packages["ternary"] / "manifest.json").read_text(encoding="utf-8"))
@@ -193,9 +205,7 @@ def test_bitnets_logits_are_those_of_transformers_own_layers(text_packages: dict
 
     folder = text_packages["ternary"].parent.parent / "bitnet"
     config = AutoConfig.from_pretrained(folder)
-    plain = type(config).from_dict(
-        {k: v for k, v in config.to_dict().items() if k != "quantization_config"}
-    )
+    plain = type(config).from_dict({k: v for k, v in config.to_dict().items() if k != "quantization_config"})
     network = BitNetForCausalLM._from_config(plain, dtype=torch.float32)
     options = BitNetQuantConfig(linear_class="autobitlinear", quantization_mode="online")
     network = replace_with_bitnet_linear(network, ["lm_head"], options)
@@ -240,22 +250,13 @@ def test_the_same_source_gives_the_same_bytes(
     source = tmp_path / "elsewhere" / "llama"
     shutil.copytree(text_packages["w4"].parent.parent / "llama", source)
     ran = edgekit(
-        "convert",
-        source,
-        "-p",
-        "w4",
-        "--context",
-        128,
-        *language.RANDOM,
-        "--launches",
-        0,
-        "-o",
-        tmp_path,
-        "--json",
+        "convert", source, "-p", "w4", "--context", 128, *language.RANDOM, "--launches", 0, "-o", tmp_path, "--json"
     )
     assert ran.code == 0, ran.err + ran.out
-    again, first = (json.loads((p / "manifest.json").read_text(encoding="utf-8"))["files"]
-                    for p in (tmp_path / "llama-cpu-w4", text_packages["w4"]))  # fmt: skip
+    again, first = (
+        json.loads((p / "manifest.json").read_text(encoding="utf-8"))["files"]
+        for p in (tmp_path / "llama-cpu-w4", text_packages["w4"])
+    )
     assert again == first
 
 
@@ -263,22 +264,9 @@ def test_a_template_that_renders_nothing_is_not_compared(edgekit: Edgekit, tmp_p
     """Nothing of nothing is no difference, and no agreement either."""
     folder = language.folder(tmp_path / "model")
     (folder / "chat_template.jinja").write_text("{{ raise_exception('not today') }}", encoding="utf-8")
-    ran = edgekit(
-        "convert",
-        folder,
-        "-p",
-        "fp32",
-        *language.RANDOM,
-        "--launches",
-        0,
-        "-o",
-        tmp_path / "out",
-        "--json",
-    )
+    ran = edgekit("convert", folder, "-p", "fp32", *language.RANDOM, "--launches", 0, "-o", tmp_path / "out", "--json")
     assert ran.code == 0, ran.err + ran.out
     made = ran.json["packages"][0]["receipt"]
-    assert any(
-        n.startswith("the chat template: transformers renders none") for n in made["not_checked"]
-    )
+    assert any(n.startswith("the chat template: transformers renders none") for n in made["not_checked"])
     assert {t["reason"] for t in made["trips"]} == {"misread"}
     assert not any(m["name"] == "chat template equal" for m in made["measurements"])

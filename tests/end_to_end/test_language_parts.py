@@ -42,9 +42,26 @@ def small(tmp_path_factory: pytest.TempPathFactory, edgekit: Edgekit) -> dict[st
     found = {}
     for folder, more in (("float", ()), ("int8", ("--kv-cache", "int8"))):
         ran = edgekit(
-            "convert", source, "-p", "fp32", "-p", "w8", "--context", CONTEXT, "--eval", text, "--eval-windows", 2,
-            "--launches", 0, *more, *models.RANDOM, "-o", out / folder, "--json",
-        )  # fmt: skip
+            "convert",
+            source,
+            "-p",
+            "fp32",
+            "-p",
+            "w8",
+            "--context",
+            CONTEXT,
+            "--eval",
+            text,
+            "--eval-windows",
+            2,
+            "--launches",
+            0,
+            *more,
+            *models.RANDOM,
+            "-o",
+            out / folder,
+            "--json",
+        )
         assert ran.code == 0, ran.err + ran.out
         for package in ran.json["packages"]:
             found[f"{package['precision']}{'-kv8' if more else ''}"] = Path(package["path"])
@@ -62,9 +79,7 @@ def test_an_int8_cache_takes_a_quarter_and_the_receipt_says_so(small: dict[str, 
     stated = measured(receipt(small["w8-kv8"]), "memory")["KV cache"]
     assert stated["value"] == model["kv_cache_bytes"] == plain["kv_cache_bytes"] / 4
     assert "int8" in stated["note"]
-    assert (
-        "wrote itself" in manifest(small["w8-kv8"])["toolchain"]["settings"]["kv_cache"]["decided_on"]
-    )
+    assert "wrote itself" in manifest(small["w8-kv8"])["toolchain"]["settings"]["kv_cache"]["decided_on"]
 
 
 def test_a_float_package_keeps_a_float_cache(small: dict[str, Path]) -> None:
@@ -142,9 +157,7 @@ def test_the_engine_computes_what_transformers_does_with_a_rounded_cache(
 def test_keys_are_measured_wherever_they_may_stand(tmp_path: Path) -> None:
     """Channels that turn slowly hold other values at the end of the context than at its beginning."""
     source = HuggingFaceSource()
-    model = source.read(
-        str(models.folder(tmp_path / "m")), SourceOptions(context=256), tmp_path / "files"
-    )
+    model = source.read(str(models.folder(tmp_path / "m")), SourceOptions(context=256), tmp_path / "files")
     network = source.network(model, "float32")
     text = torch.arange(10, 40)
     texts = [text] * 12
@@ -171,19 +184,19 @@ with load_text(sys.argv[1]) as llm:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_memory_that_is_stated_is_what_is_taken(tmp_path: Path) -> None:
-    sizes = {
-        "num_hidden_layers": 4,
-        "num_key_value_heads": 4,
-        "head_dim": 64,
-        "max_position_embeddings": 8192,
-    }
+    sizes = {"num_hidden_layers": 4, "num_key_value_heads": 4, "head_dim": 64, "max_position_embeddings": 8192}
     source = models.folder(tmp_path / "m", **sizes)
     taken = []
     for kind in ("fp32", "int8"):
         (made,) = convert(
-            source, precisions=["w8"], out=tmp_path, launches=0, text={"kv_cache": kind},
-            options=SourceOptions(context=8192), allow=["misread"],
-        )  # fmt: skip
+            source,
+            precisions=["w8"],
+            out=tmp_path,
+            launches=0,
+            text={"kv_cache": kind},
+            options=SourceOptions(context=8192),
+            allow=["misread"],
+        )
         assert made.path is not None
         stated = manifest(made.path)["model"]["kv_cache_bytes"]
         ran = subprocess.run(
@@ -199,22 +212,12 @@ def test_the_memory_that_is_stated_is_what_is_taken(tmp_path: Path) -> None:
     assert taken[0] - taken[1] > 45e6
 
 
-KINDS = [
-    ("w4", "w4"),
-    ("w4", "w8"),
-    ("w8", "w4"),
-    ("w8", "w8"),
-    ("fp32", "w4"),
-    ("w4", "fp32"),
-    ("fp32", "fp32"),
-]
+KINDS = [("w4", "w4"), ("w4", "w8"), ("w8", "w4"), ("w8", "w8"), ("fp32", "w4"), ("w4", "fp32"), ("fp32", "fp32")]
 
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize(("head", "embedding"), KINDS)
-def test_head_and_embedding_are_what_was_asked(
-    head: str, embedding: str, tied: bool, tmp_path: Path
-) -> None:
+def test_head_and_embedding_are_what_was_asked(head: str, embedding: str, tied: bool, tmp_path: Path) -> None:
     """The package computes what transformers does with the same numbers; equal tables are stored once."""
     source = HuggingFaceSource()
     folder = models.folder(tmp_path / "m", tie_word_embeddings=tied)
@@ -249,11 +252,9 @@ def _stored(package: Path) -> int:
     return sum(math.prod(t.dims) * (1 if t.data_type == onnx.TensorProto.UINT8 else 4) for t in tables_)
 
 
-def test_ternary_packages_take_a_smaller_head(text_packages: dict[str, Path], edgekit: Edgekit, tmp_path: Path) -> None:  # fmt: skip
+def test_ternary_packages_take_a_smaller_head(text_packages: dict[str, Path], edgekit: Edgekit, tmp_path: Path) -> None:
     source = text_packages["ternary"].parent.parent / "bitnet"
-    ran = edgekit(
-        "convert", source, "--head", "w4", *models.RANDOM, "--launches", 0, "-o", tmp_path, "--json"
-    )
+    ran = edgekit("convert", source, "--head", "w4", *models.RANDOM, "--launches", 0, "-o", tmp_path, "--json")
     assert ran.code == 0, ran.err + ran.out
     made = manifest(Path(ran.json["packages"][0]["path"]))
     plain = manifest(text_packages["ternary"])["toolchain"]["settings"]
@@ -264,9 +265,22 @@ def test_ternary_packages_take_a_smaller_head(text_packages: dict[str, Path], ed
 
 def test_fp16_is_half_the_size_and_the_same_text(edgekit: Edgekit, tmp_path: Path) -> None:
     ran = edgekit(
-        "convert", models.stories(), "-p", "fp32", "-p", "fp16", "--eval", models.stories_text(), "--eval-windows", 1,
-        "--launches", 0, "-o", tmp_path, "--json",
-    )  # fmt: skip
+        "convert",
+        models.stories(),
+        "-p",
+        "fp32",
+        "-p",
+        "fp16",
+        "--eval",
+        models.stories_text(),
+        "--eval-windows",
+        1,
+        "--launches",
+        0,
+        "-o",
+        tmp_path,
+        "--json",
+    )
     assert ran.code == 0, ran.err + ran.out
     fp32, fp16 = (Path(p["path"]) for p in ran.json["packages"])
     sizes = [(p / "model.onnx.data").stat().st_size for p in (fp32, fp16)]
@@ -282,9 +296,7 @@ def test_fp16_is_half_the_size_and_the_same_text(edgekit: Edgekit, tmp_path: Pat
 
 def test_weights_beyond_16_bits_stay_as_they_are(tmp_path: Path) -> None:
     source = HuggingFaceSource()
-    model = source.read(
-        str(models.folder(tmp_path / "m")), SourceOptions(context=64), tmp_path / "files"
-    )
+    model = source.read(str(models.folder(tmp_path / "m")), SourceOptions(context=64), tmp_path / "files")
     network = source.network(model, "float32")
     with torch.no_grad():  # of the same function, with one matrix far larger and the next far smaller
         network.model.layers[0].mlp.up_proj.weight.mul_(2.0**22)

@@ -18,8 +18,21 @@ RELIEF = ROOT / "samples" / "relief"
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory, edgekit: Edgekit) -> Path:
     out = tmp_path_factory.mktemp("relief")
-    ran = edgekit("convert", RELIEF / "model", "--name", "relief", "--eval", RELIEF / "heldout.txt", "--eval-windows", 6,
-                  "--launches", 0, "-o", out, "--json")  # fmt: skip
+    ran = edgekit(
+        "convert",
+        RELIEF / "model",
+        "--name",
+        "relief",
+        "--eval",
+        RELIEF / "heldout.txt",
+        "--eval-windows",
+        6,
+        "--launches",
+        0,
+        "-o",
+        out,
+        "--json",
+    )
     assert ran.code == 0, ran.err + ran.out
     assert ran.json["packages"][0]["precision"] == "ternary"  # what it is already
     return out / "relief-cpu-ternary"

@@ -21,8 +21,18 @@ from tests.data import SHAPES, data
 pytest.importorskip("onnxruntime_qnn")
 
 # Smaller than the sample was trained for: it takes seconds, and who finds what is not the question.
-SMALL = ("convert", SOURCE, "--image-size", 96, "--calibration", SHAPES / "calibration", "--calibration-images", 2,
-         "--simulated-images", 2)  # fmt: skip
+SMALL = (
+    "convert",
+    SOURCE,
+    "--image-size",
+    96,
+    "--calibration",
+    SHAPES / "calibration",
+    "--calibration-images",
+    2,
+    "--simulated-images",
+    2,
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +40,23 @@ def made(edgekit: Edgekit, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     """Two chips and two precisions from one command, by what names a package after its model."""
     out = tmp_path_factory.mktemp("out")
     ran = edgekit(
-        *SMALL, "-t", "snapdragon-8-gen-3", "-t", "snapdragon-8-elite", "-p", "fp16", "-p", "w8a16",
-        "--allow", "accuracy", "--eval", SHAPES / "eval", "-o", out, "--json",
-    )  # fmt: skip
+        *SMALL,
+        "-t",
+        "snapdragon-8-gen-3",
+        "-t",
+        "snapdragon-8-elite",
+        "-p",
+        "fp16",
+        "-p",
+        "w8a16",
+        "--allow",
+        "accuracy",
+        "--eval",
+        SHAPES / "eval",
+        "-o",
+        out,
+        "--json",
+    )
     assert ran.code == 0, ran.err + ran.out
     found: dict[str, Any] = {
         p["name"].removeprefix("shapes-snapdragon-8-"): Path(p["path"]) for p in ran.json["packages"]
@@ -60,12 +84,8 @@ def test_chips_share_what_was_quantised(made: dict[str, Any]) -> None:
 def test_the_gates_are_named_in_their_order(made: dict[str, Any]) -> None:
     names = [m["name"] for m in receipt(made["elite-w8a16"])["measurements"] if m["group"] == "gate"]
     gates = [n.split(":")[0] for n in names]
-    assert list(dict.fromkeys(gates)) == [
-        "float graph on the CPU", "QDQ on the CPU", "compiled", "images run there",
-    ]  # fmt: skip
-    (ran,) = [
-        m for m in receipt(made["elite-w8a16"])["measurements"] if m["name"] == "images run there"
-    ]
+    assert list(dict.fromkeys(gates)) == ["float graph on the CPU", "QDQ on the CPU", "compiled", "images run there"]
+    (ran,) = [m for m in receipt(made["elite-w8a16"])["measurements"] if m["name"] == "images run there"]
     assert ran["value"] == 2 and ran["provenance"] == "simulated" and "HTP simulator" in ran["device"]
 
 
@@ -76,9 +96,7 @@ def test_what_was_simulated_says_so_and_is_no_latency(made: dict[str, Any]) -> N
         assert rows["mAP50-95"]["provenance"] == "simulated"
         assert rows["float mAP50-95"]["provenance"] == "measured"
         assert any(n.startswith("speed") for n in found["not_checked"])
-        assert all(
-            m["provenance"] == "published" for m in found["measurements"] if m["group"] == "latency"
-        )
+        assert all(m["provenance"] == "published" for m in found["measurements"] if m["group"] == "latency")
     assert measured(receipt(made["elite-fp16"]), "parity")["scores SNR"]["value"] > 20
 
 
@@ -95,14 +113,10 @@ def test_what_others_measured_is_a_warning_and_a_row(made: dict[str, Any]) -> No
     assert any("slower than float" in n and "unproven" in n and "fp16" in n for n in found["notes"])
     (row,) = [m for m in found["measurements"] if m["provenance"] == "published"]
     assert row["value"] > 30 and "qai-hub-models" in row["note"]
-    assert not [
-        m for m in receipt(made["elite-fp16"])["measurements"] if m["provenance"] == "published"
-    ]
+    assert not [m for m in receipt(made["elite-fp16"])["measurements"] if m["provenance"] == "published"]
 
 
-def test_a_report_warns_and_says_where_to_measure(
-    made: dict[str, Any], edgekit: Edgekit, tmp_path: Path
-) -> None:
+def test_a_report_warns_and_says_where_to_measure(made: dict[str, Any], edgekit: Edgekit, tmp_path: Path) -> None:
     ran = edgekit("report", made["elite-w8a16"], made["elite-fp16"], "-o", tmp_path / "report.html")
     assert ran.code == 0, ran.err
     page = html.unescape((tmp_path / "report.html").read_text(encoding="utf-8"))
@@ -122,9 +136,7 @@ def test_pooling_is_replaced_as_well_where_somebody_else_quantises() -> None:
         assert [g.name.split(":")[0] for g in ready.gates] == ["float graph on the CPU"] * 2
 
 
-def test_it_runs_in_the_simulator_when_asked_and_nowhere_else_here(
-    made: dict[str, Any], edgekit: Edgekit
-) -> None:
+def test_it_runs_in_the_simulator_when_asked_and_nowhere_else_here(made: dict[str, Any], edgekit: Edgekit) -> None:
     ran = edgekit("detect", made["elite-w8a16"], IMAGE, "-d", "sim:htp", "--json")
     assert ran.code == 0, ran.err
     with load(made["elite-w8a16"], simulate=True) as detector:
@@ -139,19 +151,22 @@ def test_it_runs_in_the_simulator_when_asked_and_nowhere_else_here(
 
 def test_one_package_for_several_chips(edgekit: Edgekit, tmp_path: Path) -> None:
     ran = edgekit(
-        *SMALL, "-t", "snapdragon-8-gen-3", "-t", "snapdragon-8-elite", "--merge", "-p", "fp16",
-        "-o", tmp_path, "--json",
-    )  # fmt: skip
+        *SMALL,
+        "-t",
+        "snapdragon-8-gen-3",
+        "-t",
+        "snapdragon-8-elite",
+        "--merge",
+        "-p",
+        "fp16",
+        "-o",
+        tmp_path,
+        "--json",
+    )
     assert ran.code == 0, ran.err + ran.out
     (one,) = ran.json["packages"]
-    assert set(manifest(Path(one["path"]))["engine"]["chips"].values()) == {
-        "model-SM8650.onnx", "model-SM8750.onnx",
-    }  # fmt: skip
-    where = {
-        m["device"]
-        for m in receipt(Path(one["path"]))["measurements"]
-        if m["provenance"] == "simulated"
-    }
+    assert set(manifest(Path(one["path"]))["engine"]["chips"].values()) == {"model-SM8650.onnx", "model-SM8750.onnx"}
+    where = {m["device"] for m in receipt(Path(one["path"]))["measurements"] if m["provenance"] == "simulated"}
     assert {w.split(":")[1].split()[-1] for w in where} == {"SM8650", "SM8750"}
     assert edgekit("convert", SOURCE, "-t", "cpu", "-t", "tflite", "--merge", "-o", tmp_path).code == 2
 
@@ -161,10 +176,24 @@ def test_one_package_for_several_chips(edgekit: Edgekit, tmp_path: Path) -> None
 def test_a_real_detector_stays_close_to_float(edgekit: Edgekit, tmp_path: Path, precision: str) -> None:
     """FastestDet on photographs; what is refused fails the test."""
     ran = edgekit(
-        "convert", data("detectors/fastestdet/FastestDet.onnx"), "--labels", "coco", "-t", "snapdragon-x-elite",
-        "-p", precision, "--calibration", data("images/coco32_train2017"), "--calibration-images", 8,
-        "--simulated-images", 4, "-o", tmp_path, "--json",
-    )  # fmt: skip
+        "convert",
+        data("detectors/fastestdet/FastestDet.onnx"),
+        "--labels",
+        "coco",
+        "-t",
+        "snapdragon-x-elite",
+        "-p",
+        precision,
+        "--calibration",
+        data("images/coco32_train2017"),
+        "--calibration-images",
+        8,
+        "--simulated-images",
+        4,
+        "-o",
+        tmp_path,
+        "--json",
+    )
     assert ran.code == 0, ran.err + ran.out
     (made,) = ran.json["packages"]
     rows = measured(made["receipt"], "parity") | measured(made["receipt"], "accuracy")

@@ -41,10 +41,30 @@ SURE = 0.35  # well above the score that counts, and no object of the image is n
 def detectors(edgekit: Edgekit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The sample detector, small, by precision. Do not change them."""
     ran = edgekit(
-        "convert", SOURCE, "-t", "snapdragon-8-elite", "-p", "fp16", "-p", "w8a8", "--image-size", 96,
-        "--calibration", SHAPES / "calibration", "--calibration-images", 2, "--simulated-images", 1,
-        "--float-layers", 0, "--allow", "accuracy", "-o", tmp_path_factory.mktemp("out"), "--json",
-    )  # fmt: skip
+        "convert",
+        SOURCE,
+        "-t",
+        "snapdragon-8-elite",
+        "-p",
+        "fp16",
+        "-p",
+        "w8a8",
+        "--image-size",
+        96,
+        "--calibration",
+        SHAPES / "calibration",
+        "--calibration-images",
+        2,
+        "--simulated-images",
+        1,
+        "--float-layers",
+        0,
+        "--allow",
+        "accuracy",
+        "-o",
+        tmp_path_factory.mktemp("out"),
+        "--json",
+    )
     assert ran.code == 0, ran.err + ran.out
     return {p["precision"]: Path(p["path"]) for p in ran.json["packages"]}
 
@@ -54,9 +74,23 @@ def language_model(edgekit: Edgekit, tmp_path_factory: pytest.TempPathFactory) -
     """A tiny one with random weights. Do not change it."""
     out = tmp_path_factory.mktemp("text")
     ran = edgekit(
-        "convert", folder(out / "llama"), *RANDOM, "-t", "snapdragon-8-elite", "-p", "fp16", "--context", 32,
-        "--eval", text_file(out / "text.txt"), "--eval-windows", 1, "-o", out / "dist", "--json",
-    )  # fmt: skip
+        "convert",
+        folder(out / "llama"),
+        *RANDOM,
+        "-t",
+        "snapdragon-8-elite",
+        "-p",
+        "fp16",
+        "--context",
+        32,
+        "--eval",
+        text_file(out / "text.txt"),
+        "--eval-windows",
+        1,
+        "-o",
+        out / "dist",
+        "--json",
+    )
     assert ran.code == 0, ran.err + ran.out
     return Path(ran.json["packages"][0]["path"])
 
@@ -72,9 +106,7 @@ def image(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("end", ["oldest", "newest"])
-def test_detectors(
-    end: str, wheel: Path, detectors: dict[str, Path], image: Path, tmp_path: Path
-) -> None:
+def test_detectors(end: str, wheel: Path, detectors: dict[str, Path], image: Path, tmp_path: Path) -> None:
     made = fresh(tmp_path)
     for package in detectors.values():
         add_library(made, wheel, package, end)
@@ -103,8 +135,8 @@ def test_language_models(end: str, wheel: Path, language_model: Path, tmp_path: 
     [("2.6.0", "1.32.0", "onnxruntime-qnn 2.6.0"), ("2.7.0", "1.23.2", "onnxruntime 1.23.2")],
 )
 def test_older_libraries_are_refused(
-    provider: str, runtime: str, wrong: str, wheel: Path, detectors: dict[str, Path], image: Path, tmp_path: Path,
-) -> None:  # fmt: skip
+    provider: str, runtime: str, wrong: str, wheel: Path, detectors: dict[str, Path], image: Path, tmp_path: Path
+) -> None:
     """Of their own accord they say that an argument is invalid, or nothing of packages."""
     made = fresh(tmp_path)
     made.install(str(wheel), f"onnxruntime=={runtime}")
@@ -127,9 +159,7 @@ def _rewritten(package: Path, into: Path, **engine: Any) -> Path:
     return into
 
 
-def test_a_package_of_before_names_the_provider_alone(
-    detectors: dict[str, Path], image: Path, tmp_path: Path
-) -> None:
+def test_a_package_of_before_names_the_provider_alone(detectors: dict[str, Path], image: Path, tmp_path: Path) -> None:
     old = _rewritten(detectors["fp16"], tmp_path / "old", versions=">=2,<3", libraries=None)
     assert load(old, simulate=True)(np.load(image))
 

@@ -29,9 +29,21 @@ PROMPT = "Once upon a time, there was a little girl named"
 def made(edgekit: Edgekit, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("out")
     ran = edgekit(
-        "convert", stories(), "-t", "snapdragon-8-elite", "-p", "fp16", "--context", CONTEXT,
-        "--eval", stories_text(), "--name", "stories", "-o", out,
-    )  # fmt: skip
+        "convert",
+        stories(),
+        "-t",
+        "snapdragon-8-elite",
+        "-p",
+        "fp16",
+        "--context",
+        CONTEXT,
+        "--eval",
+        stories_text(),
+        "--name",
+        "stories",
+        "-o",
+        out,
+    )
     assert ran.code == 0, ran.err
     return out / "stories-snapdragon-8-elite-fp16"
 
@@ -92,9 +104,7 @@ def test_it_stops_when_the_context_is_full(simulated: Any) -> None:
 
 def test_what_this_engine_lacks_is_said(simulated: Any) -> None:
     both = simulated.generate([PROMPT, "The cat"], max_tokens=2)  # one after the other
-    assert [g.text for g in both] == [
-        simulated.generate(p, max_tokens=2).text for p in (PROMPT, "The cat")
-    ]
+    assert [g.text for g in both] == [simulated.generate(p, max_tokens=2).text for p in (PROMPT, "The cat")]
     with pytest.raises(UsageError, match="schema"):
         simulated.generate(PROMPT, schema="{}", max_tokens=2)
 
@@ -104,7 +114,7 @@ def test_without_an_npu_it_does_not_run(made: Path) -> None:
         load(made)
 
 
-def test_a_chip_without_floating_point_takes_no_language_models(edgekit: Edgekit, tmp_path: Path) -> None:  # fmt: skip
+def test_a_chip_without_floating_point_takes_no_language_models(edgekit: Edgekit, tmp_path: Path) -> None:
     ran = edgekit("convert", stories(), "-t", "snapdragon-888", "-o", tmp_path)
     assert ran.code == 2 and "takes no language models" in ran.err
 
@@ -113,9 +123,16 @@ def test_a_chip_without_floating_point_takes_no_language_models(edgekit: Edgekit
 def test_4_bits_in_parts(tmp_path: Path) -> None:
     """Small integers, a budget that makes several contexts, and the same text as in one."""
     done = sdk.convert(
-        stories(), targets=["snapdragon-8-gen-2"], precisions=["w4"], out=tmp_path, eval=stories_text(),
-        options=SourceOptions(context=CONTEXT), text={"part_bytes": "60000"}, allow=["accuracy"], name="stories",
-    )  # fmt: skip
+        stories(),
+        targets=["snapdragon-8-gen-2"],
+        precisions=["w4"],
+        out=tmp_path,
+        eval=stories_text(),
+        options=SourceOptions(context=CONTEXT),
+        text={"part_bytes": "60000"},
+        allow=["accuracy"],
+        name="stories",
+    )
     package = done[0].path
     assert package is not None and manifest(package)["toolchain"]["settings"]["parts"] > 1
     found = receipt(package)
@@ -129,9 +146,23 @@ def test_4_bits_in_parts(tmp_path: Path) -> None:
 def test_by_way_of_ai_hub(edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each graph is a compile job of its own; what comes back is run here."""
     command = (
-        "convert", stories(), "-t", "snapdragon-8-elite", "-p", "fp16", "--context", CONTEXT, "--via", "aihub",
-        "--eval", stories_text(), "--name", "stories", "-o", tmp_path / "out",
-    )  # fmt: skip
+        "convert",
+        stories(),
+        "-t",
+        "snapdragon-8-elite",
+        "-p",
+        "fp16",
+        "--context",
+        CONTEXT,
+        "--via",
+        "aihub",
+        "--eval",
+        stories_text(),
+        "--name",
+        "stories",
+        "-o",
+        tmp_path / "out",
+    )
     with Emulator(tmp_path / "hub") as hub:
         monkeypatch.setenv("QAIHUB_CLIENT_INI", str(hub.ini))
         monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))

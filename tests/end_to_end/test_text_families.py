@@ -28,40 +28,75 @@ _LLAMA3 = {**_ROPE, "rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_fa
 _YARN = {**_ROPE, "rope_type": "yarn"}
 _LINEAR = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
 _DYNAMIC = {**_LINEAR, "rope_type": "dynamic"}
-_LONG = {"rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 0.75,
-         "original_max_position_embeddings": 64, "short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5],
-         "long_factor": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}  # fmt: skip
+_LONG = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "partial_rotary_factor": 0.75,
+    "original_max_position_embeddings": 64,
+    "short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5],
+    "long_factor": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+}
 _GEMMA3 = {
     "full_attention": {**_LINEAR, "rope_theta": 1e6},
     "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
 }
-_GRANITE4 = {"num_local_experts": 0, "num_experts_per_tok": 0, "shared_intermediate_size": 96, "layer_types": ["attention"] * 2,
-             "position_embedding_type": "rope"}  # fmt: skip
+_GRANITE4 = {
+    "num_local_experts": 0,
+    "num_experts_per_tok": 0,
+    "shared_intermediate_size": 96,
+    "layer_types": ["attention"] * 2,
+    "position_embedding_type": "rope",
+}
 _LFM2 = {"num_hidden_layers": 3, "layer_types": ["conv", "full_attention", "conv"]}
 
 FAMILIES: list[tuple[str, dict[str, Any]]] = [
-    ("qwen2", {}), ("qwen3", {}), ("mistral", {}), ("gemma", {}), ("gemma2", {}), ("gemma3_text", {}), ("granite", {}),
-    ("olmo", {}), ("phi", {"layer_norm_eps": 0.1}), ("phi3", {"original_max_position_embeddings": 256}),
-    ("llama", {"tie_word_embeddings": True}), ("llama", {"head_dim": 8}),
-    ("llama", {"intermediate_size": 311, "tie_word_embeddings": True}), ("nemotron", {"norm_eps": 0.1}), ("ernie4_5", {}),
-    ("hunyuan_v1_dense", {}), ("granitemoehybrid", _GRANITE4), ("lfm2", _LFM2), ("smollm3", {"num_hidden_layers": 4}),
-    ("mistral", {"sliding_window": 12}), ("gemma2", {"sliding_window": 12}), ("gemma3_text", {"sliding_window": 12}),
-]  # fmt: skip
+    ("qwen2", {}),
+    ("qwen3", {}),
+    ("mistral", {}),
+    ("gemma", {}),
+    ("gemma2", {}),
+    ("gemma3_text", {}),
+    ("granite", {}),
+    ("olmo", {}),
+    ("phi", {"layer_norm_eps": 0.1}),
+    ("phi3", {"original_max_position_embeddings": 256}),
+    ("llama", {"tie_word_embeddings": True}),
+    ("llama", {"head_dim": 8}),
+    ("llama", {"intermediate_size": 311, "tie_word_embeddings": True}),
+    ("nemotron", {"norm_eps": 0.1}),
+    ("ernie4_5", {}),
+    ("hunyuan_v1_dense", {}),
+    ("granitemoehybrid", _GRANITE4),
+    ("lfm2", _LFM2),
+    ("smollm3", {"num_hidden_layers": 4}),
+    ("mistral", {"sliding_window": 12}),
+    ("gemma2", {"sliding_window": 12}),
+    ("gemma3_text", {"sliding_window": 12}),
+]
 SETTINGS: list[tuple[str, dict[str, Any]]] = [
     *(("llama", {"rope_parameters": r}) for r in (_LLAMA3, _YARN, _LINEAR, _DYNAMIC)),
-    ("qwen2", {"rope_parameters": _YARN | {"attention_factor": 1.3}}), ("qwen3", {"rope_parameters": _DYNAMIC}),
+    ("qwen2", {"rope_parameters": _YARN | {"attention_factor": 1.3}}),
+    ("qwen3", {"rope_parameters": _DYNAMIC}),
     ("smollm3", {"rope_parameters": _YARN, "no_rope_layers": [1, 0], "head_dim": 24}),
     ("smollm3", {"use_sliding_window": True, "sliding_window": 12, "no_rope_layers": [1, 0]}),
     ("phi3", {"rope_parameters": _LONG, "original_max_position_embeddings": 64, "tie_word_embeddings": True}),
     ("gemma3_text", {"rope_parameters": _GEMMA3, "num_hidden_layers": 6, "sliding_window": 12}),
-    ("hunyuan_v1_dense", {"rope_parameters": {**_DYNAMIC, "alpha": 1000.0}}), ("nemotron", {"rope_parameters": _LINEAR}),
+    ("hunyuan_v1_dense", {"rope_parameters": {**_DYNAMIC, "alpha": 1000.0}}),
+    ("nemotron", {"rope_parameters": _LINEAR}),
     ("lfm2", {**_LFM2, "rope_parameters": _YARN, "norm_eps": 0.1}),
     # what a family does not have, though its config states it
-    ("llama", {"sliding_window": 12, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}}),
-    ("llama", {"hidden_activation": "gelu"}), ("gemma3_text", {"attn_logit_softcapping": 1.0}),
+    (
+        "llama",
+        {
+            "sliding_window": 12,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5},
+        },
+    ),
+    ("llama", {"hidden_activation": "gelu"}),
+    ("gemma3_text", {"attn_logit_softcapping": 1.0}),
     ("qwen2", {"use_sliding_window": True, "sliding_window": 12, "num_hidden_layers": 4, "max_window_layers": 2}),
     ("llama", {"attention_bias": True, "mlp_bias": True, "vocab_size": 333, "num_key_value_heads": 1}),
-]  # fmt: skip
+]
 
 
 def quiet(what: str, done: int, total: int) -> None:
@@ -76,9 +111,7 @@ def cases() -> Iterator[tuple[str, dict[str, Any], str]]:
 
 
 @pytest.mark.parametrize(("kind", "more", "form"), cases())
-def test_logits_are_those_of_transformers(
-    kind: str, more: dict[str, Any], form: str, tmp_path: Path
-) -> None:
+def test_logits_are_those_of_transformers(kind: str, more: dict[str, Any], form: str, tmp_path: Path) -> None:
     """Read whole, token by token, and after going back; in 8 bits as far as rounding lets them."""
     source = HuggingFaceSource()
     folder = language.folder(tmp_path / "source", kind, **more)
@@ -112,15 +145,21 @@ def test_every_family_that_is_converted_is_compared() -> None:
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("olmo2", {}, "olmo2 .Olmo2ForCausalLM.*\n.*converts bitnet, ernie4_5"),
     ("qwen3_moe", {"num_experts": 4, "moe_intermediate_size": 32}, "Qwen3MoeForCausalLM"),
-    ("gpt2", {}, "GPT2LMHeadModel"), ("gemma4_text", {}, "Gemma4ForCausalLM"),
+    ("gpt2", {}, "GPT2LMHeadModel"),
+    ("gemma4_text", {}, "Gemma4ForCausalLM"),
     ("granitemoehybrid", {**_GRANITE4, "num_local_experts": 4, "num_experts_per_tok": 2}, "num_local_experts"),
     ("granitemoehybrid", {**_GRANITE4, "position_embedding_type": "nope"}, "without rotated positions"),
-    ("granitemoehybrid", {**_GRANITE4, "layer_types": ["mamba", "attention"], "mamba_n_heads": 8, "mamba_d_head": 16},
-     "no layers of linear_attention"),
-    ("nemotron", {"mlp_bias": True}, "mlp_bias"), ("phi", {"qk_layernorm": True}, "qk_layernorm"),
-    ("olmo", {"clip_qkv": 8.0}, "clip_qkv, 8.0"), ("lfm2", {**_LFM2, "conv_bias": True}, "conv_bias"),
+    (
+        "granitemoehybrid",
+        {**_GRANITE4, "layer_types": ["mamba", "attention"], "mamba_n_heads": 8, "mamba_d_head": 16},
+        "no layers of linear_attention",
+    ),
+    ("nemotron", {"mlp_bias": True}, "mlp_bias"),
+    ("phi", {"qk_layernorm": True}, "qk_layernorm"),
+    ("olmo", {"clip_qkv": 8.0}, "clip_qkv, 8.0"),
+    ("lfm2", {**_LFM2, "conv_bias": True}, "conv_bias"),
     ("llama", {"head_dim": 20}, "these have 20"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("kind", "more", "words"), REFUSED)
@@ -133,23 +172,14 @@ def test_what_no_equal_package_is_made_of_is_refused_at_reading(
     assert caught.value.next
 
 
-@pytest.mark.parametrize(
-    ("kind", "more"), [("ernie4_5", {}), ("hunyuan_v1_dense", {}), ("lfm2", _LFM2)]
-)
+@pytest.mark.parametrize(("kind", "more"), [("ernie4_5", {}), ("hunyuan_v1_dense", {}), ("lfm2", _LFM2)])
 @pytest.mark.parametrize("target", ["tflite", "snapdragon-8-elite"])
 def test_what_has_no_graph_of_fixed_sizes_is_refused_before_it_is_rounded(
     kind: str, more: dict[str, Any], target: str, tmp_path: Path
 ) -> None:
     folder = language.folder(tmp_path / "source", kind, **more)
     with pytest.raises(ConversionError, match="cannot be written in graphs of fixed sizes") as caught:
-        convert(
-            str(folder),
-            targets=[target],
-            precisions=["w4"],
-            out=tmp_path / "out",
-            launches=0,
-            allow=["misread"],
-        )
+        convert(str(folder), targets=[target], precisions=["w4"], out=tmp_path / "out", launches=0, allow=["misread"])
     assert "-t cpu" in caught.value.next
 
 

@@ -41,12 +41,8 @@ print(*sorted({"ai_edge_litert", "tflite_runtime"} & set(sys.modules)))
 """
 
 
-@pytest.fixture(
-    scope="module", params=["ai-edge-litert", "tflite-runtime==2.14.0 numpy<2"], ids=["litert", "old"]
-)
-def environment(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Environment:
+@pytest.fixture(scope="module", params=["ai-edge-litert", "tflite-runtime==2.14.0 numpy<2"], ids=["litert", "old"])
+def environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """edgekit as on a device, with one of the two libraries."""
     folder = tmp_path_factory.mktemp("device")
     venv.create(folder / "venv", with_pip=True)
@@ -62,9 +58,7 @@ def test_both_libraries_give_the_same_answers(
     words, here = [], {}
     opened = dict(tflite_packages)
     if "tflite-runtime" in environment.installed():  # it cannot turn 8-bit numbers into 16-bit ones
-        refused = environment.run(
-            "python", "-P", "-m", "edgekit.launch", opened.pop("integer"), "--iterations", 3
-        )
+        refused = environment.run("python", "-P", "-m", "edgekit.launch", opened.pop("integer"), "--iterations", 3)
         assert "tflite_runtime cannot open this package" in refused.stdout
     for name, path in opened.items():
         spec = Package(path).manifest.model.input

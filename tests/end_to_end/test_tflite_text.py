@@ -34,9 +34,27 @@ PROMPT = "Once upon a time, there was a little girl named"
 def made(edgekit: Edgekit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     out = tmp_path_factory.mktemp("out")
     ran = edgekit(
-        "convert", stories(), "-t", "tflite", "-p", "fp32", "-p", "w8", "--context", CONTEXT, "--launches", 0,
-        "--eval", stories_text(), "--eval-windows", 4, "--name", "stories", "-o", out,
-    )  # fmt: skip
+        "convert",
+        stories(),
+        "-t",
+        "tflite",
+        "-p",
+        "fp32",
+        "-p",
+        "w8",
+        "--context",
+        CONTEXT,
+        "--launches",
+        0,
+        "--eval",
+        stories_text(),
+        "--eval-windows",
+        4,
+        "--name",
+        "stories",
+        "-o",
+        out,
+    )
     assert ran.code == 0, ran.err
     return {p: out / f"stories-tflite-{p}" for p in ("fp32", "w8")}
 
@@ -55,27 +73,12 @@ def test_one_file_for_both_graphs(made: dict[str, Path]) -> None:
     assert settings["prompt_step"] == CONTEXT // 2 and settings["weights"] == "int8 a channel"
 
 
-def test_another_step_is_another_package(
-    made: dict[str, Path], edgekit: Edgekit, tmp_path: Path
-) -> None:
+def test_another_step_is_another_package(made: dict[str, Path], edgekit: Edgekit, tmp_path: Path) -> None:
     """Also in float: what was kept of the first is not taken for it. A CPU's has no steps."""
-    words = (
-        "--context",
-        CONTEXT,
-        "--launches",
-        0,
-        "--name",
-        "stories",
-        "-o",
-        tmp_path,
-        "--prompt-step",
-        8,
-    )
+    words = ("--context", CONTEXT, "--launches", 0, "--name", "stories", "-o", tmp_path, "--prompt-step", 8)
     ran = edgekit("convert", stories(), "-t", "tflite", "-t", "cpu", "-p", "fp32", *words)
     assert ran.code == 0, ran.err
-    settings = [
-        manifest(tmp_path / f"stories-{t}-fp32")["toolchain"]["settings"] for t in ("tflite", "cpu")
-    ]
+    settings = [manifest(tmp_path / f"stories-{t}-fp32")["toolchain"]["settings"] for t in ("tflite", "cpu")]
     assert settings[0]["prompt_step"] == 8 and "prompt_step" not in settings[1]
     refused = edgekit("convert", stories(), "-p", "w4", *words)
     assert refused.code == 2 and "--prompt-step is for packages of fixed sizes" in refused.err
@@ -87,15 +90,11 @@ def test_the_command_of_a_number_gives_it_again(made: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize(("precision", "limit"), [("fp32", 1e-6), ("w8", 0.02)])
-def test_the_receipt_says_how_far_it_is_from_float(
-    precision: str, limit: float, made: dict[str, Path]
-) -> None:
+def test_the_receipt_says_how_far_it_is_from_float(precision: str, limit: float, made: dict[str, Path]) -> None:
     found = receipt(made[precision])
     accuracy, gates = measured(found, "accuracy"), measured(found, "gate")
     assert 0 <= accuracy["KL divergence"]["value"] < limit
-    assert accuracy["perplexity"]["value"] == pytest.approx(
-        accuracy["float perplexity"]["value"], rel=0.02
-    )
+    assert accuracy["perplexity"]["value"] == pytest.approx(accuracy["float perplexity"]["value"], rel=0.02)
     assert gates["in LiteRT, in float: logits max error"]["value"] < 1e-3
     assert found["verdict"].startswith("good")
 
@@ -133,8 +132,27 @@ def test_what_this_engine_lacks_is_said(llm: Any) -> None:
 def test_the_command_line_and_a_conversation(edgekit: Edgekit, tmp_path: Path) -> None:
     """A model with a chat template of its own, timed as well."""
     source, text = folder(tmp_path / "qwen", "qwen2"), text_file(tmp_path / "text.txt")
-    ran = edgekit("convert", source, "-t", "tflite", "-p", "fp32", "--context", 128, "--launches", 2,
-                  "--eval", text, "--eval-windows", 1, "--name", "qwen", *RANDOM, "-o", tmp_path)  # fmt: skip
+    ran = edgekit(
+        "convert",
+        source,
+        "-t",
+        "tflite",
+        "-p",
+        "fp32",
+        "--context",
+        128,
+        "--launches",
+        2,
+        "--eval",
+        text,
+        "--eval-windows",
+        1,
+        "--name",
+        "qwen",
+        *RANDOM,
+        "-o",
+        tmp_path,
+    )
     assert ran.code == 0, ran.err
     package = tmp_path / "qwen-tflite-fp32"
     assert any(m["group"] == "speed" for m in receipt(package)["measurements"])
@@ -149,8 +167,22 @@ def test_the_command_line_and_a_conversation(edgekit: Edgekit, tmp_path: Path) -
 def test_a_ternary_model_takes_the_targets_own_precision(edgekit: Edgekit, tmp_path: Path) -> None:
     """BitNet's integers are exact in 8 bits; LiteRT has no kernel for two."""
     sample = ROOT / "samples" / "relief"
-    ran = edgekit("convert", sample / "model", "-t", "tflite", "--launches", 0, "--eval", sample / "heldout.txt",
-                  "--eval-windows", 2, "--name", "relief", "-o", tmp_path)  # fmt: skip
+    ran = edgekit(
+        "convert",
+        sample / "model",
+        "-t",
+        "tflite",
+        "--launches",
+        0,
+        "--eval",
+        sample / "heldout.txt",
+        "--eval-windows",
+        2,
+        "--name",
+        "relief",
+        "-o",
+        tmp_path,
+    )
     assert ran.code == 0, ran.err
     accuracy = measured(receipt(tmp_path / "relief-tflite-w8"), "accuracy")
     assert accuracy["KL divergence"]["value"] < 0.005
@@ -170,9 +202,7 @@ def test_a_changed_file_is_not_opened(made: dict[str, Path], tmp_path: Path) -> 
         load(copy)
 
 
-def test_a_library_that_is_too_old_is_not_believed(
-    made: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_library_that_is_too_old_is_not_believed(made: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgekit.runtime.engines.library_version.version", lambda _: "1.1.2")
     with pytest.raises(MissingError, match=r"ai-edge-litert 1\.2 or later"):
         load(made["w8"])
@@ -183,10 +213,5 @@ def test_a_model_beyond_two_gigabytes_is_refused(tmp_path: Path) -> None:
     large = dataclasses.replace(model, source=dataclasses.replace(model.source, parameters=600_000_000))
     with pytest.raises(ConversionError, match="too large for TFLite"):
         TfliteTextBackend().compile(
-            large,
-            find_target("tflite").for_text(),
-            Precision.W8,
-            CompileOptions(),
-            tmp_path,
-            lambda *_: None,
+            large, find_target("tflite").for_text(), Precision.W8, CompileOptions(), tmp_path, lambda *_: None
         )

@@ -54,9 +54,16 @@ def test_what_needs_nothing_more_works(device: Environment, packages: dict[str, 
     assert "convert" in device.run("edgekit", "--help").stdout
     targets = device.run("edgekit", "targets", "--json")
     assert {"cpu", "tflite"} <= {t["name"] for t in json.loads(targets.stdout)["targets"]}
-    for line in (["doctor"], ["backends"], ["devices"], ["verify", packages["fp32"]],
-                 ["inspect", packages["w8a8"]], ["pack", packages["fp32"], "-o", "one.edgepkg"],
-                 ["unpack", "one.edgepkg"], ["profile", packages["fp32"], "-d", "null", "--no-record"]):  # fmt: skip
+    for line in (
+        ["doctor"],
+        ["backends"],
+        ["devices"],
+        ["verify", packages["fp32"]],
+        ["inspect", packages["w8a8"]],
+        ["pack", packages["fp32"], "-o", "one.edgepkg"],
+        ["unpack", "one.edgepkg"],
+        ["profile", packages["fp32"], "-d", "null", "--no-record"],
+    ):
         ran = device.run("edgekit", *line)
         assert ran.returncode == 0, ran.stderr
     missing = json.loads(device.run("edgekit", "doctor", "--json").stdout)["missing"]
@@ -69,14 +76,21 @@ def test_what_needs_nothing_more_works(device: Environment, packages: dict[str, 
 
 @pytest.mark.parametrize(
     ("verb", "command"),
-    [("detect", "edgekit[runtime]"), ("profile", "edgekit[runtime]"), ("convert", "edgekit[convert]"),
-     ("report", "edgekit[report]")],
-)  # fmt: skip
+    [
+        ("detect", "edgekit[runtime]"),
+        ("profile", "edgekit[runtime]"),
+        ("convert", "edgekit[convert]"),
+        ("report", "edgekit[report]"),
+    ],
+)
 def test_what_is_missing_is_said_with_the_command_that_installs_it(
     device: Environment, packages: dict[str, Path], verb: str, command: str
 ) -> None:
-    subject = {"convert": [SHAPES / "shapes.safetensors"], "detect": [packages["fp32"], IMAGE],
-               "profile": [packages["fp32"], "--no-record", "--launches", 1]}  # fmt: skip
+    subject = {
+        "convert": [SHAPES / "shapes.safetensors"],
+        "detect": [packages["fp32"], IMAGE],
+        "profile": [packages["fp32"], "--no-record", "--launches", 1],
+    }
     ran = device.run("edgekit", verb, *subject.get(verb, [packages["fp32"]]))
     assert ran.returncode == 3, ran.stderr
     assert f"pip install '{command}'" in ran.stderr
@@ -112,9 +126,7 @@ def test_with_runtime_arrays_work_and_files_ask_for_pillow(
     assert ran.returncode == 3
     assert "pip install pillow" in ran.stderr
     assert "Traceback" not in ran.stderr
-    ran = device.run(
-        "edgekit", "profile", packages["fp32"], "--no-record", "--launches", 1, "--iterations", 3
-    )
+    ran = device.run("edgekit", "profile", packages["fp32"], "--no-record", "--launches", 1, "--iterations", 3)
     assert ran.returncode == 0, ran.stderr
 
 
@@ -126,9 +138,7 @@ def test_with_images_files_work(device: Environment, packages: dict[str, Path], 
     assert (device.work / "drawn" / f"{IMAGE.stem}-boxes.jpg").is_file()
 
 
-def test_reports_need_only_their_own_extra(
-    wheel: Path, packages: dict[str, Path], tmp_path: Path
-) -> None:
+def test_reports_need_only_their_own_extra(wheel: Path, packages: dict[str, Path], tmp_path: Path) -> None:
     desk = fresh(tmp_path)
     desk.install(f"{wheel}[report]")
     assert desk.installed() == {"edgekit", "numpy", "click", "jinja2", "markupsafe"}
@@ -142,8 +152,18 @@ def test_the_convert_extra_alone_converts(wheel: Path, tmp_path: Path) -> None:
     made = fresh(tmp_path)
     made.install("-c", str(ROOT / "constraints.txt"), f"{wheel}[convert]")
     ran = made.run(
-        "edgekit", "convert", SHAPES / "shapes.safetensors", "-p", "fp32", "--json",
-        "--eval", SHAPES / "eval", "--eval-images", 8, "-o", "out",
-    )  # fmt: skip
+        "edgekit",
+        "convert",
+        SHAPES / "shapes.safetensors",
+        "-p",
+        "fp32",
+        "--json",
+        "--eval",
+        SHAPES / "eval",
+        "--eval-images",
+        8,
+        "-o",
+        "out",
+    )
     assert ran.returncode == 0, ran.stderr
     assert made.run("edgekit", "verify", "out/shapes-cpu-fp32").returncode == 0

@@ -24,10 +24,7 @@ from edgekit.spec import DetectionSpec, ImageSpec, TensorSpec
     [
         ("", {}),
         ("--quantize_io", {"quantize_io": ""}),
-        (
-            "--quantize_io true --compute_unit npu,cpu",
-            {"quantize_io": "true", "compute_unit": "npu,cpu"},
-        ),
+        ("--quantize_io true --compute_unit npu,cpu", {"quantize_io": "true", "compute_unit": "npu,cpu"}),
         ("--qnn_options='a=1;b=2'", {"qnn_options": "a=1;b=2"}),
     ],
 )
@@ -85,14 +82,14 @@ def test_a_place_that_cannot_be_written_is_an_error_before_anything_is_sent(tmp_
 
 def test_a_context_goes_out_beside_its_graph_and_comes_back_inside(tmp_path: Path) -> None:
     spec = DetectionSpec(
-        input=TensorSpec("image", "uint8", (1, 8, 8, 3), "NHWC", 1 / 255), image=ImageSpec(8, 8),
+        input=TensorSpec("image", "uint8", (1, 8, 8, 3), "NHWC", 1 / 255),
+        image=ImageSpec(8, 8),
         outputs=(TensorSpec("boxes", "float32", (1, 4, 4), "BN4"), TensorSpec("scores", "float32", (1, 1, 4), "BCN")),
-        labels=("thing",), decoder="boxes-scores",
-    )  # fmt: skip
-    model = artefacts.wrapped(b"a context", "edgekit", spec, "2.51.0")
-    onnx.checker.check_model(
-        onnx.load_from_string(model).graph.node[0].domain and onnx.load_from_string(model)
+        labels=("thing",),
+        decoder="boxes-scores",
     )
+    model = artefacts.wrapped(b"a context", "edgekit", spec, "2.51.0")
+    onnx.checker.check_model(onnx.load_from_string(model).graph.node[0].domain and onnx.load_from_string(model))
     place = artefacts.for_upload(model, "qnn", tmp_path)
     assert {p.name for p in place.iterdir()} == {"model.onnx", "model.bin"}
     assert (place / "model.bin").read_bytes() == b"a context"
@@ -107,12 +104,8 @@ def test_a_context_may_not_be_read_from_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"of the user")
     folder = tmp_path / "download"
     folder.mkdir()
-    node = helper.make_node(
-        "EPContext", [], ["y"], domain="com.microsoft", embed_mode=0, ep_cache_context="../secret"
-    )
-    graph = helper.make_graph(
-        [node], "g", [], [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])]
-    )
+    node = helper.make_node("EPContext", [], ["y"], domain="com.microsoft", embed_mode=0, ep_cache_context="../secret")
+    graph = helper.make_graph([node], "g", [], [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])])
     onnx.save(helper.make_model(graph), folder / "model.onnx")
     with pytest.raises(RemoteError, match="outside its folder"):
         artefacts.embedded(folder / "model.onnx")
@@ -123,10 +116,7 @@ def test_a_damaged_archive_is_noticed(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("m/model.onnx", b"0123456789" * 100)
         archive.writestr("../../escaped.onnx", b"")
-    for data, said in (
-        (path.read_bytes()[:-30], "damaged"),
-        (path.read_bytes().replace(b"345", b"999", 1), "damaged"),
-    ):
+    for data, said in ((path.read_bytes()[:-30], "damaged"), (path.read_bytes().replace(b"345", b"999", 1), "damaged")):
         (tmp_path / "bad.zip").write_bytes(data)
         with pytest.raises(RemoteError, match=said):
             artefacts.unpacked(tmp_path / "bad.zip", tmp_path / "out")

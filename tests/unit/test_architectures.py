@@ -36,25 +36,62 @@ def _plain(*widths: int, n: int) -> list[Elan]:
 
 
 T, S = (
-    Size((16 * k, 32 * k), (32 * k, 32 * k, 16 * k, 0),
-         tuple(_plain(64 * k, 96 * k, 128 * k, n=3)), (64 * k, 96 * k, 128 * k), 128 * k,
-         tuple(_plain(96 * k, 64 * k, 96 * k, 128 * k, n=3)), (48 * k, 64 * k), score_width=width)
+    Size(
+        (16 * k, 32 * k),
+        (32 * k, 32 * k, 16 * k, 0),
+        tuple(_plain(64 * k, 96 * k, 128 * k, n=3)),
+        (64 * k, 96 * k, 128 * k),
+        128 * k,
+        tuple(_plain(96 * k, 64 * k, 96 * k, 128 * k, n=3)),
+        (48 * k, 64 * k),
+        score_width=width,
+    )
     for k, width in ((1, 80), (2, 0))
-)  # fmt: skip
-M = Size((32, 64), (128, 128, 64, 1), tuple(_plain(240, 360, 480, n=1)), (240, 360, 480), 480,
-         tuple(_plain(360, 240, 360, 480, n=1)), (180, 240))  # fmt: skip
+)
+M = Size(
+    (32, 64),
+    (128, 128, 64, 1),
+    tuple(_plain(240, 360, 480, n=1)),
+    (240, 360, 480),
+    480,
+    tuple(_plain(360, 240, 360, 480, n=1)),
+    (180, 240),
+)
 _WIDE: Elan = (512, 512, 256, 1)
-C = Size((64, 128), (256, 128, 64, 1), ((512, 256, 128, 1), _WIDE, _WIDE), (256, 512, 512), 512,
-         (_WIDE, (256, 256, 128, 1), _WIDE, _WIDE), (256, 512), "ADown")  # fmt: skip
-E = Size((64, 128), (256, 128, 64, 2), ((512, 256, 128, 2), *2 * ((1024, 512, 256, 2),)), (256, 512, 1024),
-         512, ((512, 512, 256, 2), (256, 256, 128, 2), (512, 512, 256, 2), (512, 1024, 512, 2)),
-         (256, 512), "ADown")  # fmt: skip
+C = Size(
+    (64, 128),
+    (256, 128, 64, 1),
+    ((512, 256, 128, 1), _WIDE, _WIDE),
+    (256, 512, 512),
+    512,
+    (_WIDE, (256, 256, 128, 1), _WIDE, _WIDE),
+    (256, 512),
+    "ADown",
+)
+E = Size(
+    (64, 128),
+    (256, 128, 64, 2),
+    ((512, 256, 128, 2), *2 * ((1024, 512, 256, 2),)),
+    (256, 512, 1024),
+    512,
+    ((512, 512, 256, 2), (256, 256, 128, 2), (512, 512, 256, 2), (512, 1024, 512, 2)),
+    (256, 512),
+    "ADown",
+)
 _SMALL: Elan = (16, 16, 8, 1)
 SMALL = {
-    down: Size((8, 12), (16, 12, 6, 0), (_SMALL, (24, 16, 8, 2), _SMALL), (16, 20, 24), 16,
-               (_SMALL, (8, 16, 8, 1), _SMALL, (24, 16, 8, 1)), (8, 12), down)
+    down: Size(
+        (8, 12),
+        (16, 12, 6, 0),
+        (_SMALL, (24, 16, 8, 2), _SMALL),
+        (16, 20, 24),
+        16,
+        (_SMALL, (8, 16, 8, 1), _SMALL, (24, 16, 8, 1)),
+        (8, 12),
+        down,
+    )
     for down in ("AConv", "ADown", "Conv")
-}  # fmt: skip
+}
 
 
 class Sketch:
@@ -175,9 +212,7 @@ class Sketch:
             box = math.ceil(max(first // 4, 4 * bins) / 4) * 4
             score = self.size.score_width or max(first, min(2 * classes, 128))
             for level, at in enumerate(group):
-                for cv, width, out, g in (
-                    (2 * i + 2, box, 4 * bins, groups), (2 * i + 3, score, classes, 1),
-                ):  # fmt: skip
+                for cv, width, out, g in ((2 * i + 2, box, 4 * bins, groups), (2 * i + 3, score, classes, 1)):
                     branch = f"{name}.cv{cv}.{level}"
                     self._conv(f"{branch}.0", self.widths[at], width, 3)
                     self._conv(f"{branch}.1", width, width, 3, g)
@@ -395,9 +430,7 @@ def test_boxes_are_expected_distances_in_strides() -> None:
         box[-1].bias.data = logits.flatten()
         score[-1].bias.data = torch.tensor([0.0, math.log(3)])
     boxes, scores = trained(IMAGE)
-    torch.testing.assert_close(
-        boxes[0, 13], torch.tensor([12.0, 4, 28, 40])
-    )  # second row of 12, stride 8
+    torch.testing.assert_close(boxes[0, 13], torch.tensor([12.0, 4, 28, 40]))  # second row of 12, stride 8
     torch.testing.assert_close(boxes[0, -1], torch.tensor([80.0, 16, 144, 160]))
     torch.testing.assert_close(scores[0, :, 0], torch.tensor([0.5, 0.75]))
 
@@ -416,9 +449,14 @@ def test_missing_and_left_over_tensors_are_named() -> None:
 
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [("4.cv1.conv.weight", (16, 7, 1, 1)), ("4.cv1.conv.weight", (16,)), ("4.cv1.conv.weight", (0, 0, 1, 1)),
-     ("22.cv2.0.2.weight", (64, 0, 1, 1)), ("3.cv1.conv.weight", (16, 16, 99, 99))],
-)  # fmt: skip
+    [
+        ("4.cv1.conv.weight", (16, 7, 1, 1)),
+        ("4.cv1.conv.weight", (16,)),
+        ("4.cv1.conv.weight", (0, 0, 1, 1)),
+        ("22.cv2.0.2.weight", (64, 0, 1, 1)),
+        ("3.cv1.conv.weight", (16, 16, 99, 99)),
+    ],
+)
 def test_shapes_that_fit_nothing(name: str, shape: tuple[int, ...]) -> None:
     shapes = {**PUBLISHED["gelan"].shapes, name: shape}
     topology = recognise(shapes)

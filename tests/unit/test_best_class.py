@@ -79,8 +79,6 @@ def test_a_number_of_classes_that_nothing_says_is_asked_for() -> None:
 
 def test_what_was_suppressed_is_not_suppressed_again() -> None:
     """As many rows as no grid has."""
-    arrays = {
-        "r": np.concatenate([corners(RANDOM.random((1, 30, 4)) * 60), RANDOM.random((1, 30, 2))], 2)
-    }
+    arrays = {"r": np.concatenate([corners(RANDOM.random((1, 30, 4)) * 60), RANDOM.random((1, 30, 2))], 2)}
     model = graph([helper.make_node("Identity", ["r"], ["rows"])], {"rows": (1, 30, 6)}, arrays)
     assert decode(model)[1].decoder == "end-to-end"

@@ -26,7 +26,7 @@ def packed(ternary: Tensor) -> Tensor:
     count = len(rows) // 4
     made = [
         [sum(rows[i * count + r][k] << (2 * i) for i in range(4)) for k in range(len(rows[0]))] for r in range(count)
-    ]  # fmt: skip
+    ]
     return torch.tensor(made, dtype=torch.uint8)
 
 
@@ -49,9 +49,10 @@ def write(path: Path, kind: str, change: Callable[[Tensor], Tensor] = lambda t: 
     save_file(tensors, path / "model.safetensors", {"format": "pt"})
     said = json.loads((path / "config.json").read_text(encoding="utf-8"))
     said["quantization_config"] = {
-        "quant_method": "bitnet", "linear_class": "bitlinear" if kind == "bitlinear" else "autobitlinear",
+        "quant_method": "bitnet",
+        "linear_class": "bitlinear" if kind == "bitlinear" else "autobitlinear",
         "quantization_mode": "offline",
-    }  # fmt: skip
+    }
     (path / "config.json").write_text(json.dumps(said), encoding="utf-8")
     return expected
 
@@ -73,9 +74,7 @@ def test_each_layer_has_its_weights(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change", [lambda t: t * 0, lambda t: t * torch.nan, lambda t: -t, lambda t: t.expand(128).clone()]
 )
-def test_a_scale_that_is_none_is_refused(
-    kind: str, change: Callable[[Tensor], Tensor], tmp_path: Path
-) -> None:
+def test_a_scale_that_is_none_is_refused(kind: str, change: Callable[[Tensor], Tensor], tmp_path: Path) -> None:
     write(tmp_path / "model", kind, change)
     with pytest.raises(SourceError, match=r"no scale of a layer|no ternary weight"):
         network(tmp_path / "model")

@@ -75,9 +75,7 @@ def pickled(obj: Any, protocol: int = 2) -> bytes:
     return out.getvalue()
 
 
-def archive(
-    path: Path, content: bytes, numbers: bytes = bytes(16), method: int = zipfile.ZIP_STORED
-) -> Path:
+def archive(path: Path, content: bytes, numbers: bytes = bytes(16), method: int = zipfile.ZIP_STORED) -> Path:
     with zipfile.ZipFile(path, "w", method) as file:
         file.writestr("archive/data.pkl", content)
         file.writestr("archive/version", "3\n")
@@ -112,7 +110,7 @@ ATTACKS: dict[str, Callable[[str], Any]] = {
     "as a key": lambda f: {Call(os.system, f"touch {f}"): 1},
     "as state": lambda f: Call(collections.OrderedDict, state={"a": Call(os.system, f"touch {f}")}),
     "as an argument": lambda f: Call(pathlib.PurePosixPath, Call(os.system, f"touch {f}")),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
@@ -161,9 +159,7 @@ def test_the_attacks_above_do_work_on_others(name: str, tmp_path: Path) -> None:
         (b"cos\nsystem\n}S'__setstate__'\ncos\nsystem\nsb.", False),  # BUILD on a class
     ],
 )
-def test_opcodes(
-    opcodes: bytes, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_opcodes(opcodes: bytes, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     file = archive(tmp_path / "model.pt", opcodes)
     try:
@@ -179,10 +175,20 @@ def test_opcodes(
 def test_a_file_cannot_change_how_the_next_is_read(tmp_path: Path) -> None:
     rebuild = b"ctorch._utils\n_rebuild_tensor_v2\n"
     good = archive(tmp_path / "good.pt", pickled(Claim((2, 2), (2, 1))))
-    for function in (rebuild, rebuild.replace(b"tensor_v2", b"parameter"), b"ccollections\ndefaultdict\n",
-                     b"ccollections\nOrderedDict\n", b"ctorch\nfloat32\n", b"cposix\nsystem\n"):  # fmt: skip
-        for state in (b"(N(S'__defaults__'\n(I1\ntdt", b"(S'__setstate__'\ncposix\nsystem\nd",
-                      b"(N(S'__call__'\ncposix\nsystem\ndt", b"(N(S'path'\nS'torch._utils.x'\ndt"):  # fmt: skip
+    for function in (
+        rebuild,
+        rebuild.replace(b"tensor_v2", b"parameter"),
+        b"ccollections\ndefaultdict\n",
+        b"ccollections\nOrderedDict\n",
+        b"ctorch\nfloat32\n",
+        b"cposix\nsystem\n",
+    ):
+        for state in (
+            b"(N(S'__defaults__'\n(I1\ntdt",
+            b"(S'__setstate__'\ncposix\nsystem\nd",
+            b"(N(S'__call__'\ncposix\nsystem\ndt",
+            b"(N(S'path'\nS'torch._utils.x'\ndt",
+        ):
             with pytest.raises(SourceError):
                 read_checkpoint(archive(tmp_path / "bad.pt", function + state + b"b."))
             assert read_checkpoint(good).shape == (2, 2)
@@ -227,12 +233,21 @@ def test_what_trainers_write_is_inert(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "claim",
     [
-        Claim((5,), (1,)), Claim((2, 2), (4, 1)), Claim((1,), (1,), 4), Claim((1,), (1,), -1),
-        Claim((2,), (-1,), 1), Claim((-2,), (1,)), Claim((2,), ()), Claim((10**6, 10**6), (0, 0)),
-        Claim((2**62, 4), (0, 1)), Claim(("a",), (1,)), Claim(None, None), Claim((1,), (1,), "x"),
+        Claim((5,), (1,)),
+        Claim((2, 2), (4, 1)),
+        Claim((1,), (1,), 4),
+        Claim((1,), (1,), -1),
+        Claim((2,), (-1,), 1),
+        Claim((-2,), (1,)),
+        Claim((2,), ()),
+        Claim((10**6, 10**6), (0, 0)),
+        Claim((2**62, 4), (0, 1)),
+        Claim(("a",), (1,)),
+        Claim(None, None),
+        Claim((1,), (1,), "x"),
         Call(torch._utils._rebuild_tensor_v2, [1.0], 0, (1,), (1,), False, {}),
     ],
-)  # fmt: skip
+)
 def test_dishonest_tensors(claim: Any, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="cannot be read"):
         read_checkpoint(archive(tmp_path / "model.pt", pickled({"x": claim})))
@@ -240,12 +255,7 @@ def test_dishonest_tensors(claim: Any, tmp_path: Path) -> None:
 
 def test_honest_tensors(tmp_path: Path) -> None:
     x = torch.arange(12.0)
-    saved = {
-        "view": x[2:8:2],
-        "transposed": x.view(3, 4).t(),
-        "scalar": x[3],
-        "none": torch.empty(0, 4),
-    }
+    saved = {"view": x[2:8:2], "transposed": x.view(3, 4).t(), "scalar": x[3], "none": torch.empty(0, 4)}
     torch.save(saved, tmp_path / "model.pt")
     found = read_checkpoint(tmp_path / "model.pt")
     assert all(torch.equal(found[k], v) for k, v in saved.items())
@@ -356,14 +366,15 @@ def test_state_dicts(sample: dict[str, Tensor], tmp_path: Path) -> None:
 
 def test_other_networks(sample: dict[str, Tensor], tmp_path: Path) -> None:
     resnet = {"conv1.weight": torch.ones(8, 3, 7, 7), "layer1.0.conv1.weight": torch.ones(8, 8, 3, 3)}
-    yolov8 = {
-        "model.0.conv.weight": torch.ones(8, 3, 3, 3),
-        "model.2.m.0.cv1.conv.weight": torch.ones(4, 4, 3, 3),
-    }
+    yolov8 = {"model.0.conv.weight": torch.ones(8, 3, 3, 3), "model.2.m.0.cv1.conv.weight": torch.ones(4, 4, 3, 3)}
     half = {k: v for k, v in sample.items() if int(k.split(".")[0]) < 12}
     hollow = sample | {"4.cv1.conv.weight": torch.empty(10**9, 0, 1, 1)}
-    for state, why in ((resnet, "fit none"), (yolov8, r"layer 2 is unknown \(m\)"), (half, "fit none"),
-                       (hollow, "has no elements")):  # fmt: skip
+    for state, why in (
+        (resnet, "fit none"),
+        (yolov8, r"layer 2 is unknown \(m\)"),
+        (half, "fit none"),
+        (hollow, "has no elements"),
+    ):
         with pytest.raises(SourceError, match=why):
             understand(state, tmp_path / "model.pt")
     for root in (
@@ -405,17 +416,17 @@ def detector(node: Callable[..., Any], sample: dict[str, Tensor]) -> Any:
     """The sample detector as a pickled GELAN of WongKinYiu/yolov9."""
     topology = understand(sample, Path("shapes")).topology
     names = {"ELAN": "RepNCSPELAN4", "Identity": "Silence"}
-    layers = {str(i): node(names.get(layer.kind, layer.kind), i=i, f=list(layer.sources))
-              for i, layer in topology.layers.items()}  # fmt: skip
+    layers = {
+        str(i): node(names.get(layer.kind, layer.kind), i=i, f=list(layer.sources))
+        for i, layer in topology.layers.items()
+    }
     head = topology.heads[0]
     layers[str(head.index)] = node("DDetect", "models.yolo", f=list(head.sources))
     for name, tensor in sample.items():
         *path, last = name.split(".")
         here = layers[path[0]]
         for part in path[1:]:
-            kind = (
-                "Part" if part not in ("conv", "bn") else {"conv": "Conv2d", "bn": "BatchNorm2d"}[part]
-            )
+            kind = "Part" if part not in ("conv", "bn") else {"conv": "Conv2d", "bn": "BatchNorm2d"}[part]
             new = node(kind, **({"stride": (2, 2)} if kind == "Conv2d" else {}))
             here = here._modules.setdefault(part, new)
         here._parameters[last] = tensor
@@ -433,9 +444,7 @@ def layer(detector: Any, *path: str) -> Any:
     return functools.reduce(lambda m, p: m._modules[p], path, detector._modules["model"])
 
 
-def test_pickled_network(
-    detector: Any, node: Callable[..., Any], sample: dict[str, Tensor], tmp_path: Path
-) -> None:
+def test_pickled_network(detector: Any, node: Callable[..., Any], sample: dict[str, Tensor], tmp_path: Path) -> None:
     expected = outputs(understand(sample, tmp_path))
     file = tmp_path / "model.pt"
     found = reread({"model": None, "ema": detector, "epoch": -1, "license": "GPL-3.0"}, file)
@@ -466,9 +475,7 @@ def test_pickled_activation(detector: Any, node: Callable[..., Any], tmp_path: P
     assert found.topology.activation == "LeakyReLU(0.1)"
     leaky = outputs(found)[1]
     _activations(detector)[0].negative_slope = 0.2
-    with pytest.raises(
-        SourceError, match=r"mixes the activations LeakyReLU\(0\.1\), LeakyReLU\(0\.2\)"
-    ):
+    with pytest.raises(SourceError, match=r"mixes the activations LeakyReLU\(0\.1\), LeakyReLU\(0\.2\)"):
         reread({"model": detector}, tmp_path / "model.pt")
     for act in _activations(detector):
         act.negative_slope = 0.2
@@ -495,9 +502,7 @@ def test_pickled_networks_that_compute_something_else(
         reread({"model": detector}, tmp_path / "model.pt")
 
 
-def test_pickled_foreign_blocks_are_named(
-    detector: Any, node: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_pickled_foreign_blocks_are_named(detector: Any, node: Callable[..., Any], tmp_path: Path) -> None:
     layer(detector)._modules |= {"4": node("C2f"), "9": node("SPPF")}
     with pytest.raises(SourceError, match="it is built from C2f, SPPF"):
         reread({"model": detector}, tmp_path / "model.pt")

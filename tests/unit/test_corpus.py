@@ -19,8 +19,7 @@ def test_texts_are_told_apart_as_each_kind_of_file_does(tmp_path: Path) -> None:
     plain, lines = tmp_path / "a.txt", tmp_path / "a.jsonl"
     plain.write_text("\ufeffone\n<|endoftext|>\ntwo é\n<|endoftext|>\n", encoding="utf-8")
     lines.write_text(
-        json.dumps({"text": "one"}) + "\n\n" + json.dumps({"content": "two é"}) + "\n" + '"three"\n',
-        encoding="utf-8",
+        json.dumps({"text": "one"}) + "\n\n" + json.dumps({"content": "two é"}) + "\n" + '"three"\n', encoding="utf-8"
     )
     assert read_texts(plain) == ["one", "two é"]
     assert read_texts(lines) == ["one", "two é", "three"]
@@ -29,13 +28,7 @@ def test_texts_are_told_apart_as_each_kind_of_file_does(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [
-        ("a.txt", b"\xff\xfe"),
-        ("a.txt", b" \n "),
-        ("a.jsonl", b"{"),
-        ("a.jsonl", b'{"other": 1}'),
-        ("a.jsonl", b"[1]"),
-    ],
+    [("a.txt", b"\xff\xfe"), ("a.txt", b" \n "), ("a.jsonl", b"{"), ("a.jsonl", b'{"other": 1}'), ("a.jsonl", b"[1]")],
 )
 def test_what_is_no_text_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)

@@ -45,15 +45,7 @@ def test_byte_order_marks_and_line_ends_do_not_matter(tmp_path: Path, label: byt
 
 
 @pytest.mark.parametrize(
-    "label",
-    [
-        b"0 .5 .5\n",
-        b"0 .5 .5 7 7\n",
-        b"x .5 .5 1 1\n",
-        b"0 nan .5 1 1\n",
-        b"0.5 .5 .5 1 1\n",
-        b"\xff\xfe",
-    ],
+    "label", [b"0 .5 .5\n", b"0 .5 .5 7 7\n", b"x .5 .5 1 1\n", b"0 nan .5 1 1\n", b"0.5 .5 .5 1 1\n", b"\xff\xfe"]
 )
 def test_labels_that_are_none(tmp_path: Path, label: bytes) -> None:
     with pytest.raises(DataError):
@@ -101,8 +93,11 @@ def coco(folder: Path, name: str = "boxes.json", **stated: int) -> Path:
     """One image of 200 x 100 with one box; `stated`: what the file says of the image's size."""
     save(folder, "images/a.jpg")
     box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 50, 50], "area": 2500}
-    data = {"images": [{"id": 1, "file_name": "a.jpg", **stated}], "annotations": [box],
-            "categories": [{"id": 1, "name": "thing"}]}  # fmt: skip
+    data = {
+        "images": [{"id": 1, "file_name": "a.jpg", **stated}],
+        "annotations": [box],
+        "categories": [{"id": 1, "name": "thing"}],
+    }
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(json.dumps(data), encoding="utf-8")
     return folder
@@ -194,9 +189,7 @@ def test_two_files_of_boxes_are_asked_about(tmp_path: Path) -> None:
         ("0.999 0.999 0.999 0.999", "", None),
     ],
 )
-def test_outlines_and_keypoints_are_told_apart(
-    tmp_path: Path, points: str, more: str, keypoints: bool | None
-) -> None:
+def test_outlines_and_keypoints_are_told_apart(tmp_path: Path, points: str, more: str, keypoints: bool | None) -> None:
     label = f"0 .5 .5 .8 .8 {points}\n" * 10
     folder = yolo(tmp_path, label.encode(), f"names: [a]\n{more}\n")
     if keypoints is None:

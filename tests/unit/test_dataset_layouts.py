@@ -14,10 +14,7 @@ from edgekit.dataset import Dataset, match_categories, read_dataset
 from edgekit.errors import DataError, UsageError
 
 NAMES = ["cat", "dog", "fox"]
-PIXELS = {
-    "a": [(1, 20, 10, 60, 40), (0, 100, 50, 40, 20)],
-    "b.c d 100%": [(2, 0, 0, 200, 100), (1, 90, 5, 30, 90)],
-}
+PIXELS = {"a": [(1, 20, 10, 60, 40), (0, 100, 50, 40, 20)], "b.c d 100%": [(2, 0, 0, 200, 100), (1, 90, 5, 30, 90)]}
 
 
 def write(folder: Path, images: str = "images", labels: str = "labels") -> Path:
@@ -26,10 +23,7 @@ def write(folder: Path, images: str = "images", labels: str = "labels") -> Path:
         for place in (images, labels):
             (folder / place).mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (200, 100)).save(folder / images / f"{name}.jpg")
-        lines = [
-            f"{c} {(x + w / 2) / 200} {(y + h / 2) / 100} {w / 200} {h / 100}"
-            for c, x, y, w, h in boxes
-        ]
+        lines = [f"{c} {(x + w / 2) / 200} {(y + h / 2) / 100} {w / 200} {h / 100}" for c, x, y, w, h in boxes]
         (folder / labels / f"{name}.txt").write_text("\n".join(lines), encoding="utf-8")
     return folder
 
@@ -39,15 +33,13 @@ def named(folder: Path, more: str = "", file: str = "data.yaml") -> Path:
     return folder
 
 
-def truth(
-    dataset: Dataset, labels: tuple[str, ...] = ("dog", "fox", "cat")
-) -> dict[str, list[tuple[str, ...]]]:
+def truth(dataset: Dataset, labels: tuple[str, ...] = ("dog", "fox", "cat")) -> dict[str, list[tuple[str, ...]]]:
     """By name, through a detector whose classes are in another order."""
     to = {category: labels[i] for i, category in match_categories(dataset, labels).items()}
     return {
         p.stem: [(to[b.category], *(str(round(v)) for v in (b.x, b.y, b.width, b.height))) for b in boxes]
         for p, boxes in zip(dataset.images, dataset.boxes)
-    }  # fmt: skip
+    }
 
 
 TRUE = {n: [(NAMES[c], *map(str, box)) for c, *box in boxes] for n, boxes in PIXELS.items()}
@@ -70,23 +62,19 @@ LAYOUTS: dict[str, Callable[[Path], Path]] = {
     "a split of Roboflow's": lambda r: named(write(r, "valid/images", "valid/labels")) / "valid",
     "its images": lambda r: named(write(r, "valid/images", "valid/labels")) / "valid" / "images",
     "all of it, with one split": lambda r: named(write(r, "valid/images", "valid/labels")),
-    "its data.yaml": lambda r: (
-        named(write(r, "valid/images", "valid/labels"), "val: ../valid/images\n") / "data.yaml"
-    ),
-    "a split of Ultralytics'": lambda r: (
-        named(write(r, "images/val2017", "labels/val2017")) / "images" / "val2017"
-    ),
+    "its data.yaml": lambda r: named(write(r, "valid/images", "valid/labels"), "val: ../valid/images\n") / "data.yaml",
+    "a split of Ultralytics'": lambda r: named(write(r, "images/val2017", "labels/val2017")) / "images" / "val2017",
     "its own yaml": lambda r: (
-        named(write(r, "images/val2017", "labels/val2017"), "path: ../datasets/pets\nval: images/val2017\n", "pets.yaml")
+        named(
+            write(r, "images/val2017", "labels/val2017"), "path: ../datasets/pets\nval: images/val2017\n", "pets.yaml"
+        )
         / "pets.yaml"
     ),
     "Label Studio's": lambda r: listed("classes.txt")(write(r)),
     "labelImg's": lambda r: listed("classes.txt")(beside(r)),
     "Darknet's": lambda r: listed("obj.names")(write(r, "obj_train_data", "obj_train_data")),
-    "names beside another tool's settings": lambda r: named(
-        named(write(r), file="pets.yaml"), file="pets.yaml"
-    ),
-}  # fmt: skip
+    "names beside another tool's settings": lambda r: named(named(write(r), file="pets.yaml"), file="pets.yaml"),
+}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -138,9 +126,7 @@ def test_captions_beside_images_are_no_labels(tmp_path: Path) -> None:
         ("val: images\nnc: 2\n", DataError, "there are 2 classes, and names 3"),
     ],
 )
-def test_a_yaml_that_leads_nowhere(
-    stated: str, error: type[Exception], words: str, tmp_path: Path
-) -> None:
+def test_a_yaml_that_leads_nowhere(stated: str, error: type[Exception], words: str, tmp_path: Path) -> None:
     folder = write(tmp_path / "set")
     (tmp_path / "images").mkdir()
     with pytest.raises(error, match=words):

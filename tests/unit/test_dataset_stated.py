@@ -24,10 +24,12 @@ def coco(folder: Path, change: Change = lambda _: None) -> Path:
         Image.new("RGB", (200, 100)).save(folder / "images" / f"{name}.jpg")
     data = {
         "images": [{"id": i, "file_name": f"{n}.jpg", "width": 200, "height": 100} for i, n in enumerate("ab")],
-        "annotations": [{"id": i, "image_id": i % 2, "category_id": 10 * (i + 1), "bbox": list(b), "area": b[2] * b[3]}
-                        for i, b in enumerate(BOXES)],
+        "annotations": [
+            {"id": i, "image_id": i % 2, "category_id": 10 * (i + 1), "bbox": list(b), "area": b[2] * b[3]}
+            for i, b in enumerate(BOXES)
+        ],
         "categories": [{"id": 10 * (i + 1), "name": f"kind {i}"} for i in range(4)],
-    }  # fmt: skip
+    }
     change(data)
     (folder / "instances.json").write_text(json.dumps(data), encoding="utf-8")
     return folder
@@ -56,20 +58,25 @@ WRONG: dict[str, tuple[Change, str]] = {
     "corners": (each("bbox", corners), "look like two corners"),
     "corners of the upper left": (few_corners, "look like two corners"),
     "parts": (each("bbox", lambda a: [v / 200 for v in a["bbox"]]), "look like parts of the image"),
-    "outlines alone": (lambda d: [a.update(segmentation=[[0, 0, 9, 9]]) or a.pop("bbox") for a in d["annotations"]],
-                       "has outlines and no boxes"),
+    "outlines alone": (
+        lambda d: [a.update(segmentation=[[0, 0, 9, 9]]) or a.pop("bbox") for a in d["annotations"]],
+        "has outlines and no boxes",
+    ),
     "one without": (lambda d: d["annotations"][0].pop("bbox"), "bbox of annotation 0 is None"),
     "of three numbers": (first(bbox=[1, 2, 3]), r"bbox of annotation 0 is \[1, 2, 3\]"),
     "turned over": (first(bbox=[50, 50, -10, -10]), "width or height below 0"),
     "no such category": (first(category_id=11), "categories that it does not list: 11"),
     "no categories": (lambda d: d.pop("categories"), "categories that it does not list: 10, 20"),
-    "a category twice": (lambda d: d["categories"].append({"id": 10, "name": "fox"}), "same id of a category twice: 10"),
+    "a category twice": (
+        lambda d: d["categories"].append({"id": 10, "name": "fox"}),
+        "same id of a category twice: 10",
+    ),
     "two of a name": (lambda d: d["categories"][1].update(name=" KIND 0"), "several categories that are called"),
     "an image's id twice": (lambda d: d["images"][1].update(id=0), "same id of an image twice: 0"),
     "an image twice": (lambda d: d["images"][1].update(file_name="a.jpg"), "same image twice: 'a.jpg'"),
     "images elsewhere": (each("file_name", lambda e: f"/data/{e['file_name']}", "images"), "names images elsewhere"),
     "images above": (each("file_name", lambda e: f"../{e['file_name']}", "images"), "names images elsewhere"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -88,15 +95,13 @@ RIGHT: dict[str, Change] = {
     "areas of outlines": each("area", lambda a: a["area"] * 0.6),
     "no areas": lambda d: [a.pop("area") for a in d["annotations"]],
     "a name with its folder": each("file_name", lambda e: f"./images/{e['file_name']}", "images"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_what_tools_write_is_read(name: str, tmp_path: Path) -> None:
     found = read_dataset(coco(tmp_path, RIGHT[name]))
-    assert match_categories(found, tuple(f"kind {i}" for i in range(4))) == {
-        i: 10 * (i + 1) for i in range(4)
-    }
+    assert match_categories(found, tuple(f"kind {i}" for i in range(4))) == {i: 10 * (i + 1) for i in range(4)}
     boxes = sorted((b.x, b.y, b.width, b.height) for image in found.boxes for b in image)
     assert boxes == sorted(BOXES)
 
@@ -108,9 +113,7 @@ def test_keypoints_of_people_are_not_a_second_set(tmp_path: Path) -> None:
     data = json.loads((folder / "instances.json").read_text(encoding="utf-8"))
     (folder / "instances.json").rename(folder / "annotations/instances_val2017.json")
     data["annotations"] = data["annotations"][:1]
-    (folder / "annotations/person_keypoints_val2017.json").write_text(
-        json.dumps(data), encoding="utf-8"
-    )
+    (folder / "annotations/person_keypoints_val2017.json").write_text(json.dumps(data), encoding="utf-8")
     assert sum(map(len, read_dataset(folder).boxes)) == 4
     assert sum(map(len, read_dataset(folder / "annotations/person_keypoints_val2017.json").boxes)) == 1
 
@@ -131,10 +134,13 @@ PARTS = [(x / 200, y / 100, w / 200, h / 100) for x, y, w, h in BOXES]
     ("rows", "words"),
     [
         ([(x, y, x + w, y + h) for x, y, w, h in PARTS], "two corners"),
-        ([(0.01, 0.01, 0.3, 0.3), (0.05, 0, 0.2, 0.4), (0, 0.02, 0.3, 0.3), (0.5, 0.5, 0.1, 0.1)], "a corner and a size"),
+        (
+            [(0.01, 0.01, 0.3, 0.3), (0.05, 0, 0.2, 0.4), (0, 0.02, 0.3, 0.3), (0.5, 0.5, 0.1, 0.1)],
+            "a corner and a size",
+        ),
         ([(0.9, x + w / 2, y + h / 2, w, h) for x, y, w, h in PARTS], "something else"),
     ],
-)  # fmt: skip
+)
 def test_lines_of_another_order_reach_beyond_the_image(
     rows: list[tuple[float, ...]], words: str, tmp_path: Path
 ) -> None:

@@ -83,9 +83,7 @@ def test_yolox() -> None:
     assert (spec.decoder, spec.image.color, spec.image.resize) == ("yolox", "bgr", "letterbox-topleft")
     grid, scale = cells()
     centre, size = (arrays["reg"][0, :, :2] + grid) * scale, np.exp(arrays["reg"][0, :, 2:]) * scale
-    np.testing.assert_allclose(
-        found["boxes"][0], corners(np.concatenate([centre, size], 1)), rtol=1e-4, atol=1e-3
-    )
+    np.testing.assert_allclose(found["boxes"][0], corners(np.concatenate([centre, size], 1)), rtol=1e-4, atol=1e-3)
     expected = sigmoid(arrays["obj"]) * sigmoid(arrays["cls"])
     np.testing.assert_allclose(found["scores"], expected.transpose(0, 2, 1), rtol=1e-4)
 
@@ -98,13 +96,8 @@ def test_nanodet(strides: tuple[int, ...], middle: float) -> None:
     scale = np.concatenate([np.full((len(p), 1), s) for p, s in zip(points, strides)])
     count = len(grid)
     cls, reg = RANDOM.standard_normal((1, count, 3)), RANDOM.standard_normal((1, count, 32))
-    nodes = [
-        helper.make_node("Sigmoid", ["cls"], ["c"]),
-        helper.make_node("Concat", ["c", "reg"], ["output"], axis=2),
-    ]
-    found, spec = decode(
-        graph(nodes, {"output": (1, count, 35)}, {"cls": cls, "reg": reg}, raw=("reg",))
-    )
+    nodes = [helper.make_node("Sigmoid", ["cls"], ["c"]), helper.make_node("Concat", ["c", "reg"], ["output"], axis=2)]
+    found, spec = decode(graph(nodes, {"output": (1, count, 35)}, {"cls": cls, "reg": reg}, raw=("reg",)))
     assert spec.decoder == "nanodet"
     weights = np.exp(reg.reshape(count, 4, 8))
     sides = (weights / weights.sum(2, keepdims=True) * np.arange(8)).sum(2)
@@ -136,9 +129,7 @@ def test_ssd_drops_the_background() -> None:
         helper.make_node("Softmax", ["logits"], ["scores"], axis=2),
         helper.make_node("Identity", ["b"], ["boxes"]),
     ]
-    found, spec = decode(
-        graph(nodes, {"scores": (1, 50, 4), "boxes": (1, 50, 4)}, {"logits": logits, "b": boxes})
-    )
+    found, spec = decode(graph(nodes, {"scores": (1, 50, 4), "boxes": (1, 50, 4)}, {"logits": logits, "b": boxes}))
     assert (spec.decoder, len(spec.labels)) == ("ssd", 3)
     probability = np.exp(logits) / np.exp(logits).sum(2, keepdims=True)
     np.testing.assert_allclose(found["scores"], probability[..., 1:].transpose(0, 2, 1), rtol=1e-5)
@@ -151,9 +142,7 @@ def test_yolo_nas_boxes_and_scores() -> None:
         helper.make_node("Sigmoid", ["logits"], ["out_scores"]),
         helper.make_node("Identity", ["b"], ["out_boxes"]),
     ]
-    model = graph(
-        nodes, {"out_boxes": boxes.shape, "out_scores": logits.shape}, {"logits": logits, "b": boxes}
-    )
+    model = graph(nodes, {"out_boxes": boxes.shape, "out_scores": logits.shape}, {"logits": logits, "b": boxes})
     found, spec = decode(model)
     assert spec.decoder == "boxes-scores"
     np.testing.assert_allclose(found["boxes"], boxes, rtol=1e-5)
@@ -181,8 +170,7 @@ def test_rtdetr(joined: bool) -> None:
 
 def test_end_to_end() -> None:
     rows = np.concatenate(
-        [RANDOM.random((1, 30, 4)) * 60, RANDOM.random((1, 30, 1)), RANDOM.integers(0, 5, (1, 30, 1))],
-        2,
+        [RANDOM.random((1, 30, 4)) * 60, RANDOM.random((1, 30, 1)), RANDOM.integers(0, 5, (1, 30, 1))], 2
     )
     found, spec = decode(
         graph([helper.make_node("Identity", ["r"], ["output0"])], {"output0": (1, 30, 6)}, {"r": rows})
@@ -200,8 +188,12 @@ def test_torchvision_three_outputs() -> None:
         helper.make_node("Identity", ["b"], ["boxes"]),
         helper.make_node("Identity", ["s"], ["scores"]),
     ]
-    model = graph(nodes, {"boxes": (9, 4), "labels": (9,), "scores": (9,)}, {"b": boxes, "l": np.arange(9), "s": scores},
-                  {"labels": TensorProto.INT64})  # fmt: skip
+    model = graph(
+        nodes,
+        {"boxes": (9, 4), "labels": (9,), "scores": (9,)},
+        {"b": boxes, "l": np.arange(9), "s": scores},
+        {"labels": TensorProto.INT64},
+    )
     found, spec = decode(model)
     assert spec.decoder == "boxes-scores-labels"
     np.testing.assert_allclose(found["boxes"][0], boxes, rtol=1e-5)
@@ -212,9 +204,7 @@ def test_tensorflow_detection() -> None:
     boxes, scores, classes = RANDOM.random((1, 9, 4)), RANDOM.random((1, 9)), np.arange(1, 10)[None]
     names = {"detection_boxes": boxes, "detection_scores": scores, "detection_classes": classes}
     nodes = [helper.make_node("Identity", [f"{n}_in"], [n]) for n in names]
-    found, spec = decode(
-        graph(nodes, {n: a.shape for n, a in names.items()}, {f"{n}_in": a for n, a in names.items()})
-    )
+    found, spec = decode(graph(nodes, {n: a.shape for n, a in names.items()}, {f"{n}_in": a for n, a in names.items()}))
     assert spec.decoder == "tf-detection"
     np.testing.assert_allclose(found["boxes"], boxes[..., [1, 0, 3, 2]] * SIDE, rtol=1e-5)
     np.testing.assert_allclose(found["classes"][0], np.arange(9))
@@ -222,21 +212,14 @@ def test_tensorflow_detection() -> None:
 
 def test_our_own_form_is_read_back() -> None:
     boxes, scores = RANDOM.random((1, 40, 4)) * 60, RANDOM.random((1, 3, 40))
-    nodes = [
-        helper.make_node("Identity", ["b"], ["boxes"]),
-        helper.make_node("Identity", ["s"], ["scores"]),
-    ]
-    found, spec = decode(
-        graph(nodes, {"boxes": (1, 40, 4), "scores": (1, 3, 40)}, {"b": boxes, "s": scores})
-    )
+    nodes = [helper.make_node("Identity", ["b"], ["boxes"]), helper.make_node("Identity", ["s"], ["scores"])]
+    found, spec = decode(graph(nodes, {"boxes": (1, 40, 4), "scores": (1, 3, 40)}, {"b": boxes, "s": scores}))
     assert spec.decoder == "nms-inputs"
     np.testing.assert_allclose(found["scores"], scores, rtol=1e-6)
 
 
 def unknown() -> onnx.ModelProto:
-    return graph(
-        [helper.make_node("Identity", ["x"], ["y"])], {"y": (1, 13, 17)}, {"x": np.zeros((1, 13, 17))}
-    )
+    return graph([helper.make_node("Identity", ["x"], ["y"])], {"y": (1, 13, 17)}, {"x": np.zeros((1, 13, 17))})
 
 
 def test_what_cannot_be_told_is_asked_for_with_a_list() -> None:
@@ -246,9 +229,7 @@ def test_what_cannot_be_told_is_asked_for_with_a_list() -> None:
 
 
 # The others read any rank-3 output: there the user's word is taken.
-@pytest.mark.parametrize(
-    "name", sorted(DECODERS.keys() - {"yolov8", "yolov5", "yolov6", "yolox", "rtdetr"})
-)
+@pytest.mark.parametrize("name", sorted(DECODERS.keys() - {"yolov8", "yolov5", "yolov6", "yolox", "rtdetr"}))
 def test_a_decoder_that_does_not_fit_says_so(name: str) -> None:
     with pytest.raises(UsageError, match=r"do not fit|cannot"):
         decode(unknown(), decoder=name)

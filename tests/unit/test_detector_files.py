@@ -28,11 +28,14 @@ def read(path: Any, **said: Any) -> Model:
 @pytest.mark.parametrize(
     ("file", "decoder"),
     [
-        ("yolov8_1class.onnx", "yolov8"), ("mmdet_end2end.onnx", "dets-labels"),
-        ("rtdetr_two_inputs.onnx", "boxes-scores-labels"), ("pose_meta.onnx", "kpt|pose"),
-        ("pose_nometa.onnx", "key points"), ("obb_meta.onnx", "oriented"),
+        ("yolov8_1class.onnx", "yolov8"),
+        ("mmdet_end2end.onnx", "dets-labels"),
+        ("rtdetr_two_inputs.onnx", "boxes-scores-labels"),
+        ("pose_meta.onnx", "kpt|pose"),
+        ("pose_nometa.onnx", "key points"),
+        ("obb_meta.onnx", "oriented"),
     ],
-)  # fmt: skip
+)
 def test_cases(file: str, decoder: str) -> None:
     if not (CASES / file).exists():
         pytest.skip(f"{file} is not on this machine")
@@ -75,10 +78,7 @@ def test_a_decoder_that_the_user_names_is_believed_and_then_tried() -> None:
     model = read(data("detectors/v5lite-e/v5lite-e.onnx"), decoder="yolov5")
     with pytest.raises(SourceError, match="smaller than a pixel"):
         check_plausible(model, None)
-    assert (
-        check_plausible(read(data("detectors/v5lite-e/v5lite-e.onnx"), decoder="yolov5-raw"), None)
-        == ()
-    )
+    assert check_plausible(read(data("detectors/v5lite-e/v5lite-e.onnx"), decoder="yolov5-raw"), None) == ()
 
 
 def test_an_onnx_that_is_newer_or_wrong_is_not_called_truncated(tmp_path: Path) -> None:

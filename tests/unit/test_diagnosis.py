@@ -39,18 +39,25 @@ def make(tmp_path: Path) -> Make:
     """Writes a package that says it is for a Snapdragon; returns its folder."""
 
     def write(
-        chips: tuple[str, ...] = (ELITE,), precision: Precision = Precision.FP16, name: str = "qnn",
-        versions: str = ">=2,<3", info: str | None = None, qairt: str = "2.51.0", dtype: str = "float32",
-    ) -> Path:  # fmt: skip
+        chips: tuple[str, ...] = (ELITE,),
+        precision: Precision = Precision.FP16,
+        name: str = "qnn",
+        versions: str = ">=2,<3",
+        info: str | None = None,
+        qairt: str = "2.51.0",
+        dtype: str = "float32",
+    ) -> Path:
         ending = {"litert": "tflite", "qnn-dlc": "dlc"}.get(name, "onnx")
         files = {f"model-{c}.{ending}": model() if info is None else model(info) for c in chips}
         spec = DetectionSpec(
             TensorSpec("image", dtype, (1, 32, 32, 3), "NHWC", None if dtype == "float32" else 1e-5),
             (TensorSpec("boxes", "float32", (1, 4, 4)), TensorSpec("scores", "float32", (1, 2, 4))),
-            ImageSpec(32, 32), ("a", "b"), "yolov9",
-        )  # fmt: skip
+            ImageSpec(32, 32),
+            ("a", "b"),
+            "yolov9",
+        )
         needed = EngineRequirement(name, versions, next(iter(files)), dict(zip(chips, files)))
-        manifest = Manifest("p", "t", precision, needed, spec, {}, {"versions": {"QAIRT": qairt}})  # fmt: skip
+        manifest = Manifest("p", "t", precision, needed, spec, {}, {"versions": {"QAIRT": qairt}})
         return write_package(tmp_path / "p", manifest, files, {"measurements": []}).folder
 
     return write
@@ -64,16 +71,14 @@ def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Mach
     (tmp_path / "root/dev/fastrpc-cdsp").touch()
     wheel.mkdir()
     for version in (73, 79):
-        for name in (f"libQnnHtpV{version}Skel.so", f"libQnnHtpV{version}Stub.so", f"QnnHtpV{version}Stub.dll"):  # fmt: skip
+        for name in (f"libQnnHtpV{version}Skel.so", f"libQnnHtpV{version}Stub.so", f"QnnHtpV{version}Stub.dll"):
             (wheel / name).touch()
     monkeypatch.setattr(snapdragon, "_own_folder", lambda: [wheel])
     monkeypatch.setattr(snapdragon, "_loads", lambda name: True)
     monkeypatch.setattr(snapdragon, "compiler", lambda: "QAIRT 2.51.0")
     monkeypatch.setattr(engine, "trial", lambda package, simulate: Check("one image", State.OK, "ran"))
 
-    def machine(
-        soc: str = ELITE, system: str = "Linux", architecture: str = "aarch64", **environment: str
-    ) -> Machine:
+    def machine(soc: str = ELITE, system: str = "Linux", architecture: str = "aarch64", **environment: str) -> Machine:
         return Machine(system, architecture, soc, tmp_path / "root", environment)
 
     return machine
@@ -115,7 +120,7 @@ def test_the_context_is_newer_than_the_device(make: Make, phone: Callable[..., M
     assert rows(make(info="v2:6:2.9.0:5.9.0:79:69:0:0"), phone())["QAIRT"].state is State.OK
 
 
-def test_the_manifest_stands_in_for_a_context_that_says_nothing(make: Make, phone: Callable[..., Machine]) -> None:  # fmt: skip
+def test_the_manifest_stands_in_for_a_context_that_says_nothing(make: Make, phone: Callable[..., Machine]) -> None:
     assert rows(make(info="", qairt="2.52.0"), phone())["QAIRT"].state is State.PROBLEM
     assert rows(make(info="", qairt=""), phone())["QAIRT"].state is State.UNKNOWN
 
@@ -179,12 +184,10 @@ def test_the_search_path_of_the_dsp(make: Make, phone: Callable[..., Machine], t
     assert rows(package, phone(ADSP_LIBRARY_PATH=both))["ADSP_LIBRARY_PATH"].state is State.OK
 
 
-def test_the_driver(make: Make, phone: Callable[..., Machine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_the_driver(make: Make, phone: Callable[..., Machine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package, root = make(), tmp_path / "root"
     (root / "sys/devices/soc0").mkdir(parents=True)
-    (root / "sys/devices/soc0/images").write_text(
-        "0:\n\tCRM: 00:BOOT\n12:\n\tCDSP.HT.3.2-00123\n", encoding="utf-8"
-    )
+    (root / "sys/devices/soc0/images").write_text("0:\n\tCRM: 00:BOOT\n12:\n\tCDSP.HT.3.2-00123\n", encoding="utf-8")
     assert "CDSP.HT.3.2-00123" in rows(package, phone())["driver version"].found
     monkeypatch.setattr(snapdragon, "_loads", lambda name: False)
     assert "libcdsprpc.so does not load" in rows(package, phone())["NPU driver"].found
@@ -233,13 +236,16 @@ def test_the_library_of_the_engine(make: Make, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("library", "found"),
     [("onnxruntime", "1.29.0"), ("onnxruntime-genai", "0.17.1"), ("tokenizers", "0.21.4"), ("tokenizers", "")],
-)  # fmt: skip
+)
 def test_what_else_the_package_needs(monkeypatch: pytest.MonkeyPatch, library: str, found: str) -> None:
-    have = {"onnxruntime-qnn": "2.7.0", "onnxruntime": "1.32.0", "onnxruntime-genai": "0.18.0",
-            "tokenizers": "0.22.1"}  # fmt: skip
-    needed = EngineRequirement("qnn-text", ">=2.7,<3", "a", {}, {
-        "onnxruntime": ">=1.31,<2", "onnxruntime-genai": ">=0.18,<0.19", "tokenizers": ">=0.22,<1",
-    })  # fmt: skip
+    have = {"onnxruntime-qnn": "2.7.0", "onnxruntime": "1.32.0", "onnxruntime-genai": "0.18.0", "tokenizers": "0.22.1"}
+    needed = EngineRequirement(
+        "qnn-text",
+        ">=2.7,<3",
+        "a",
+        {},
+        {"onnxruntime": ">=1.31,<2", "onnxruntime-genai": ">=0.18,<0.19", "tokenizers": ">=0.22,<1"},
+    )
     monkeypatch.setattr(engine, "requires", lambda name: ["onnxruntime>=1.24.2"])
     monkeypatch.setattr(engine, "installed", lambda name: have.get(name, ""))
     assert engine.library(needed).state is State.OK
@@ -257,8 +263,15 @@ def test_what_else_the_package_needs(monkeypatch: pytest.MonkeyPatch, library: s
         ("Nobody's Phone", "cannot tell", "no target names"),
     ],
 )
-def test_devices_of_aihub(make: Make, phone: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch,
-                          tmp_path: Path, device: str, state: str, text: str) -> None:  # fmt: skip
+def test_devices_of_aihub(
+    make: Make,
+    phone: Callable[..., Machine],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    device: str,
+    state: str,
+    text: str,
+) -> None:
     ini = tmp_path / "client.ini"
     monkeypatch.setenv("QAIHUB_CLIENT_INI", str(ini))
     monkeypatch.setenv("EDGEKIT_AIHUB_PYTHON", str(tmp_path / "no-python"))

@@ -23,9 +23,7 @@ def test_ranges_of_another_kind_are_not_guessed() -> None:
 
 
 def test_a_library_outside_of_its_extras_range_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        installation, "requirements", lambda extra: {"numpy": ">=1.26,<3", "onnx": ">=1"}
-    )
+    monkeypatch.setattr(installation, "requirements", lambda extra: {"numpy": ">=1.26,<3", "onnx": ">=1"})
     have = {"numpy": "1.25.2", "onnx": "1.19"}
     monkeypatch.setattr(installation, "installed", have.__getitem__)
     found = installation.extras()["qnn"]
@@ -36,6 +34,9 @@ def test_a_library_outside_of_its_extras_range_is_missing(monkeypatch: pytest.Mo
 
 
 def test_requirements_split_into_name_and_range() -> None:
-    assert installation.split("onnxruntime-qnn>=2.7,<2.8; sys_platform != 'darwin'") == ("onnxruntime-qnn", ">=2.7,<2.8")  # fmt: skip
+    assert installation.split("onnxruntime-qnn>=2.7,<2.8; sys_platform != 'darwin'") == (
+        "onnxruntime-qnn",
+        ">=2.7,<2.8",
+    )
     assert installation.split("edgekit[convert,qnn]") == ("edgekit", "")
     assert set(installation.requirements("qnn")) == {"onnxruntime", "onnxruntime-qnn"}

@@ -87,9 +87,7 @@ def test_inputs_that_are_no_numbers_are_an_error() -> None:
         Compensation(torch.full((32, 32), torch.nan))
 
 
-def test_moments_are_those_of_the_inputs_however_often_they_are_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_moments_are_those_of_the_inputs_however_often_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     network = tiny("llama")
     windows = [torch.arange(5, 45), torch.arange(100, 130)]
     seen: list[Tensor] = []

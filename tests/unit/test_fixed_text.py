@@ -27,23 +27,26 @@ pytest.importorskip("onnxruntime_genai")
 
 STEP, CONTEXT = 8, 40
 FAMILIES = {
-    "llama": {}, "qwen2": {}, "qwen3": {}, "mistral": {}, "granite": {"residual_multiplier": 0.3},
-    "gemma2": {"sliding_window": 6, "query_pre_attn_scalar": 16}, "phi3": {"original_max_position_embeddings": 256},
-}  # fmt: skip
+    "llama": {},
+    "qwen2": {},
+    "qwen3": {},
+    "mistral": {},
+    "granite": {"residual_multiplier": 0.3},
+    "gemma2": {"sliding_window": 6, "query_pre_attn_scalar": 16},
+    "phi3": {"original_max_position_embeddings": 256},
+}
 
 
 def built(source: Path, bits: int = 0) -> tuple[onnx.ModelProto, int, Any]:
     """The builder's graph, the size of a head, and the network it was built from."""
-    network = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, attn_implementation="eager").eval()  # fmt: skip
+    network = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, attn_implementation="eager").eval()
     if bits:
         language.apply(network, language.round_all(network, bits, 32, lambda *_: None))
         table = network.get_input_embeddings()  # which the graph reads as the head has it
         table.weight = torch.nn.Parameter(table.packed.dequantised())
     out = source.parent / f"{source.name}-{bits}"
     build(network, source, out, CONTEXT, accuracy=0)
-    head = json.loads((out / "genai_config.json").read_text(encoding="utf-8"))["model"]["decoder"][
-        "head_size"
-    ]
+    head = json.loads((out / "genai_config.json").read_text(encoding="utf-8"))["model"]["decoder"]["head_size"]
     return onnx.load(out / "model.onnx"), head, network
 
 
@@ -53,7 +56,7 @@ def on_cpu(model: onnx.ModelProto) -> Any:
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def graphs(source: onnx.ModelProto, head: int, limit: float = float("inf")) -> list[list[onnx.ModelProto]]:  # fmt: skip
+def graphs(source: onnx.ModelProto, head: int, limit: float = float("inf")) -> list[list[onnx.ModelProto]]:
     both = [decoder(source, head, step, CONTEXT) for step in (STEP, 1)]
     return [*([*b.parts(limit)] for b in both), [host(source, both[1].tables, CONTEXT, half=False)]]
 
@@ -117,13 +120,11 @@ def test_only_plain_operators_are_left(small: tuple[onnx.ModelProto, int, Any]) 
             assert all(d.dim_value > 0 for d in value.type.tensor_type.shape.dim)
 
 
-def test_keys_come_in_as_columns_and_only_new_ones_go_out(small: tuple[onnx.ModelProto, int, Any]) -> None:  # fmt: skip
+def test_keys_come_in_as_columns_and_only_new_ones_go_out(small: tuple[onnx.ModelProto, int, Any]) -> None:
     (prompt,), (token,), _ = graphs(*small[:2])
 
     def shape(values: Any, name: str) -> list[int]:
-        return next(
-            [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values if v.name == name
-        )
+        return next([d.dim_value for d in v.type.tensor_type.shape.dim] for v in values if v.name == name)
 
     assert shape(prompt.graph.input, "past_key_1") == [2, 1, 16, CONTEXT - STEP]
     assert shape(token.graph.input, "past_value_0") == [2, 1, CONTEXT - 1, 16]
@@ -154,11 +155,11 @@ def test_a_part_holds_no_more_than_it_must(small: tuple[onnx.ModelProto, int, An
     assert sorted(keys) == ["past_key_0", "past_key_1"]
 
 
-def test_a_cache_in_16_bits_moves_the_logits_by_rounding_only(small: tuple[onnx.ModelProto, int, Any]) -> None:  # fmt: skip
+def test_a_cache_in_16_bits_moves_the_logits_by_rounding_only(small: tuple[onnx.ModelProto, int, Any]) -> None:
     source, head, network = small
     prompt, token, beside = graphs(source, head)
     lookup = on_cpu(beside[0])
-    reader = Decoder(*(Chain(lookup, [on_cpu(half_cache(p)) for p in g]) for g in (prompt, token)))  # fmt: skip
+    reader = Decoder(*(Chain(lookup, [on_cpu(half_cache(p)) for p in g]) for g in (prompt, token)))
     assert all(a.dtype == np.float16 for a in reader._past.values())
     check(reader, network, 5e-3)
 
@@ -181,7 +182,7 @@ def changed(source: onnx.ModelProto, kind: str, **attributes: int) -> onnx.Model
         if node.op_type == kind:
             kept = [a for a in node.attribute if a.name not in attributes]
             del node.attribute[:]
-            node.attribute.extend([*kept, *(onnx.helper.make_attribute(n, v) for n, v in attributes.items())])  # fmt: skip
+            node.attribute.extend([*kept, *(onnx.helper.make_attribute(n, v) for n, v in attributes.items())])
     return result
 
 

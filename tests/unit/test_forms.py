@@ -26,9 +26,9 @@ def predictions(anchors: int = 1) -> Array:
     """Boxes (N, 4) around the cells they come from, as trained networks give: centre and size in pixels."""
     grid, scale = cells()
     centre = (grid + 0.5) * scale
-    centre = np.concatenate(
-        [np.tile(centre[scale[:, 0] == s], (anchors, 1)) for s in (8, 16, 32)]
-    ) + RANDOM.normal(size=(anchors * CELLS, 2))
+    centre = np.concatenate([np.tile(centre[scale[:, 0] == s], (anchors, 1)) for s in (8, 16, 32)]) + RANDOM.normal(
+        size=(anchors * CELLS, 2)
+    )
     return np.concatenate([centre, 3 + RANDOM.random((len(centre), 2)) * 50], 1)
 
 
@@ -74,9 +74,7 @@ def pair(arrays: dict[str, Array], last: str, axes: tuple[bool, bool], turned: b
 @pytest.mark.parametrize("axes", [(True, True), (False, False), (True, False)])
 @pytest.mark.parametrize("last", ["Sigmoid", "Identity"])
 @pytest.mark.parametrize(("as_corners", "unit"), FORMS)
-def test_in_two_outputs(
-    as_corners: bool, unit: bool, last: str, axes: tuple[bool, bool], turned: bool
-) -> None:
+def test_in_two_outputs(as_corners: bool, unit: bool, last: str, axes: tuple[bool, bool], turned: bool) -> None:
     boxes, logits = predictions(), RANDOM.standard_normal((1, CELLS, CLASSES))
     arrays = {"box": written(boxes, as_corners, unit), "logits": logits}
     found, _ = decode(pair(arrays, last, axes, turned))
@@ -97,13 +95,8 @@ def test_three_boxes_a_cell(as_corners: bool, unit: bool) -> None:
 
 
 def queries(boxes: Array, logits: Array) -> tuple[dict[str, Array], DetectionSpec]:
-    nodes = [
-        helper.make_node("Identity", ["b"], ["boxes"]),
-        helper.make_node("Sigmoid", ["s"], ["scores"]),
-    ]
-    return decode(
-        graph(nodes, {"boxes": boxes.shape, "scores": logits.shape}, {"b": boxes, "s": logits})
-    )
+    nodes = [helper.make_node("Identity", ["b"], ["boxes"]), helper.make_node("Sigmoid", ["s"], ["scores"])]
+    return decode(graph(nodes, {"boxes": boxes.shape, "scores": logits.shape}, {"b": boxes, "s": logits}))
 
 
 @pytest.mark.parametrize(("as_corners", "unit"), FORMS)
@@ -162,17 +155,13 @@ def test_boxes_in_another_unit_are_refused() -> None:
     assert "they move 0.5 for each pixel" in caught.value.why
 
 
-@pytest.mark.parametrize(
-    "shape", [(4 + CLASSES, CELLS), (1, 4 + CLASSES, CELLS, 1), (1, 1, CELLS, 4 + CLASSES)]
-)
+@pytest.mark.parametrize("shape", [(4 + CLASSES, CELLS), (1, 4 + CLASSES, CELLS, 1), (1, 1, CELLS, 4 + CLASSES)])
 def test_of_another_rank(shape: tuple[int, ...]) -> None:
     boxes, logits = predictions(), RANDOM.standard_normal((1, CELLS, CLASSES))
     nodes = [
         helper.make_node("Sigmoid", ["logits"], ["likely"]),
         helper.make_node("Concat", ["box", "likely"], ["joined"], axis=2),
-        helper.make_node(
-            "Transpose", ["joined"], ["t"], perm=[0, 1, 2] if shape[-1] == 4 + CLASSES else [0, 2, 1]
-        ),
+        helper.make_node("Transpose", ["joined"], ["t"], perm=[0, 1, 2] if shape[-1] == 4 + CLASSES else [0, 2, 1]),
         helper.make_node("Reshape", ["t", "shape"], ["out"]),
     ]
     model = graph(nodes, {"out": shape}, {"box": boxes[None], "logits": logits})
@@ -203,10 +192,7 @@ def test_the_maps_that_boxes_were_put_together_from_are_left_out() -> None:
 
 def test_distances_without_their_points_are_no_boxes() -> None:
     """Means of distributions, as the layer leaves them: nothing adds the cells they are measured from."""
-    sides, logits = (
-        RANDOM.standard_normal((1, 16, 4, CELLS)),
-        RANDOM.standard_normal((1, CLASSES, CELLS)),
-    )
+    sides, logits = (RANDOM.standard_normal((1, 16, 4, CELLS)), RANDOM.standard_normal((1, CLASSES, CELLS)))
     nodes = [
         helper.make_node("Softmax", ["sides"], ["shares"], axis=1),
         helper.make_node("Conv", ["shares", "steps"], ["means"]),

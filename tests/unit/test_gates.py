@@ -11,9 +11,7 @@ from edgekit.verify.trips import accuracy_unclear, images_needed
 
 
 def drop(value: float, low: float, high: float, images: int = 48) -> Measurement:
-    return Measurement(
-        "accuracy", "mAP50-95 drop", value, "1", Provenance.MEASURED, images, (low, high)
-    )
+    return Measurement("accuracy", "mAP50-95 drop", value, "1", Provenance.MEASURED, images, (low, high))
 
 
 def test_it_says_how_many_images_would_tell() -> None:

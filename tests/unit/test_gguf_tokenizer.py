@@ -37,8 +37,13 @@ def test_a_tokenizer_that_transformers_would_read_as_another_is_refused(tmp_path
 
 def test_special_tokens_template_and_sampling(tmp_path: Path) -> None:
     tokenizer = byte_level()
-    changed = {"tokenizer.ggml.add_bos_token": True, "general.sampling.temp": 0.5, "general.sampling.top_k": 20,
-               "tokenizer.ggml.eot_token_id": 3, "tokenizer.ggml.padding_token_id": 0}  # fmt: skip
+    changed = {
+        "tokenizer.ggml.add_bos_token": True,
+        "general.sampling.temp": 0.5,
+        "general.sampling.top_k": 20,
+        "tokenizer.ggml.eot_token_id": 3,
+        "tokenizer.ggml.padding_token_id": 0,
+    }
     model = read(write(tmp_path / "t.gguf", tiny("qwen3"), tokenizer, changed=changed))
     again = AutoTokenizer.from_pretrained(model.folder)
     assert again.chat_template == tokenizer.chat_template and model.spec.chat
@@ -61,9 +66,7 @@ def test_special_tokens_template_and_sampling(tmp_path: Path) -> None:
         ({"tokenizer.ggml.tokens": None}, "has no tokenizer"),
     ],
 )
-def test_a_tokenizer_that_is_not_understood_is_refused(
-    changed: dict[str, object], why: str, tmp_path: Path
-) -> None:
+def test_a_tokenizer_that_is_not_understood_is_refused(changed: dict[str, object], why: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError) as caught:
         read(write(tmp_path / "t.gguf", tiny("qwen3"), byte_level(), changed=changed))
     assert why in str(caught.value)
@@ -75,7 +78,5 @@ def test_spaces_before_text_are_as_the_file_says(tmp_path: Path) -> None:
     again = AutoTokenizer.from_pretrained(model.folder)
     plain = sentencepiece()
     plain.backend_tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
-    assert [again(t).input_ids for t in TEXTS] == [
-        plain(t, add_special_tokens=False).input_ids for t in TEXTS
-    ]
+    assert [again(t).input_ids for t in TEXTS] == [plain(t, add_special_tokens=False).input_ids for t in TEXTS]
     assert not model.spec.add_bos

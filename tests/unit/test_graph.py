@@ -31,9 +31,7 @@ class Branches(torch.nn.Module):
         super().__init__()
         self.three = torch.nn.Conv2d(8, 8, 3, padding=1, groups=2)
         self.one = torch.nn.Conv2d(8, 8, 1, groups=2)
-        self.stem = torch.nn.Sequential(
-            torch.nn.Conv2d(3, 8, 3, padding=1, bias=False), torch.nn.BatchNorm2d(8)
-        )
+        self.stem = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1, bias=False), torch.nn.BatchNorm2d(8))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = torch.nn.functional.silu(self.stem(x))
@@ -146,10 +144,7 @@ def test_reordered_channels_are_read_by_the_weights(picks: list[int], folded: bo
         "g",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 16, 16])],
         [helper.make_tensor_value_info("out", TensorProto.FLOAT, [1, 4, 16, 16])],
-        [
-            onnx.numpy_helper.from_array(np.array(picks), "picks"),
-            onnx.numpy_helper.from_array(weights, "weights"),
-        ],
+        [onnx.numpy_helper.from_array(np.array(picks), "picks"), onnx.numpy_helper.from_array(weights, "weights")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     result = fold_gather(model)

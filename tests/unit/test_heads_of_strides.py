@@ -11,10 +11,7 @@ from onnx import helper
 
 from tests.heads import RANDOM, SIDE, Array, decode, graph, sigmoid
 
-CLASSES, STRIDES = (
-    8,
-    (8, 16, 32),
-)  # as many classes as the finest cells in a row: shapes do not tell axes apart
+CLASSES, STRIDES = (8, (8, 16, 32))  # as many classes as the finest cells in a row: shapes do not tell axes apart
 
 
 def exported(

@@ -14,10 +14,71 @@ import edgekit
 ROOT = Path(edgekit.__file__).parent
 
 # The way data flows (docs/decisions/0001-rooms.md). A room may import rooms to its left.
-GROUND = {"child", "contents", "documents", "redaction", "errors", "spec", "settings", "manifest", "mistaken", "package", "receipt", "progress", "registry", "cache", "target", "atomic", "processes", "staging", "tether",
-          "model", "archive", "corpus", "outcome", "__init__", "__version__"}  # fmt: skip
-ORDER = ["runtime", "dataset", "serving", "launch_text", "launch", "architectures", "layers", "sources", "citation", "graph", "quantize", "fixed_text", "tflite", "genai", "qnn", "emulator", "aihub", "backends", "verify", "devices", "store",
-         "profiling", "report", "reading_child", "reading", "compiling", "keeping", "verification", "comparing", "asked", "text_extra", "diagnosis", "text_verification", "text_pipeline", "pipeline", "cli"]  # fmt: skip
+GROUND = {
+    "child",
+    "contents",
+    "documents",
+    "redaction",
+    "errors",
+    "spec",
+    "settings",
+    "manifest",
+    "mistaken",
+    "package",
+    "receipt",
+    "progress",
+    "registry",
+    "cache",
+    "target",
+    "atomic",
+    "processes",
+    "staging",
+    "tether",
+    "model",
+    "archive",
+    "corpus",
+    "outcome",
+    "__init__",
+    "__version__",
+}
+ORDER = [
+    "runtime",
+    "dataset",
+    "serving",
+    "launch_text",
+    "launch",
+    "architectures",
+    "layers",
+    "sources",
+    "citation",
+    "graph",
+    "quantize",
+    "fixed_text",
+    "tflite",
+    "genai",
+    "qnn",
+    "emulator",
+    "aihub",
+    "backends",
+    "verify",
+    "devices",
+    "store",
+    "profiling",
+    "report",
+    "reading_child",
+    "reading",
+    "compiling",
+    "keeping",
+    "verification",
+    "comparing",
+    "asked",
+    "text_extra",
+    "diagnosis",
+    "text_verification",
+    "text_pipeline",
+    "pipeline",
+    "cli",
+]
 # The runtime reads packages on a device: standard library, numpy and these.
 RUNTIME_MAY = {"child", "documents", "tether", "errors", "spec", "settings", "package", "runtime"}
 
@@ -33,16 +94,10 @@ def imports() -> list[tuple[str, str, str]]:
         own = path.relative_to(ROOT.parent).with_suffix("").as_posix().replace("/", ".")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("edgekit"):
-                names = (
-                    [f"{node.module}.{a.name}" for a in node.names]
-                    if node.module == "edgekit"
-                    else [node.module]
-                )
+                names = [f"{node.module}.{a.name}" for a in node.names] if node.module == "edgekit" else [node.module]
                 found += [(own, room(own), room(str(n))) for n in names]
             elif isinstance(node, ast.Import):
-                found += [
-                    (own, room(own), room(a.name)) for a in node.names if a.name.startswith("edgekit")
-                ]
+                found += [(own, room(own), room(a.name)) for a in node.names if a.name.startswith("edgekit")]
     return found
 
 
@@ -57,9 +112,7 @@ def test_rooms_import_only_to_their_left() -> None:
 
 
 def test_the_ground_floor_imports_only_itself() -> None:
-    wrong = [
-        f"{m} imports {i}" for m, r, i in imports() if r in GROUND - {"__init__"} and i not in GROUND
-    ]
+    wrong = [f"{m} imports {i}" for m, r, i in imports() if r in GROUND - {"__init__"} and i not in GROUND]
     assert not wrong
 
 
@@ -71,12 +124,7 @@ def test_the_runtime_imports_only_what_a_device_has() -> None:
 def loaded_after(code: str) -> set[str]:
     script = f"import sys\n{code}\nprint(' '.join(m for m in sys.modules if '.' not in m))"
     run = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        check=True,
-        encoding="utf-8",
-        errors="replace",
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, encoding="utf-8", errors="replace"
     )
     return set(run.stdout.split())
 
@@ -102,9 +150,5 @@ def test_a_loaded_package_needs_no_torch_or_onnx(packages: dict[str, Path]) -> N
 
 
 def test_every_file_is_short_enough_to_read() -> None:
-    long = {
-        p.name: n
-        for p in ROOT.rglob("*.py")
-        if (n := len(p.read_text(encoding="utf-8").splitlines())) > 310
-    }
+    long = {p.name: n for p in ROOT.rglob("*.py") if (n := len(p.read_text(encoding="utf-8").splitlines())) > 310}
     assert not long

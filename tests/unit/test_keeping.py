@@ -15,10 +15,20 @@ NO_EVAL = "accuracy: no --eval with boxes was given; parity stands in for it"
 
 
 def test_a_run_without_data_keeps_what_the_run_with_data_found() -> None:
-    old = Receipt((row("size", "package"), row("parity", "scores SNR", 40.0, 128), *ACCURATE),
-                  cannot_tell=(Trip(Reason.ACCURACY, "old"),), not_checked=("speed: unknown",))  # fmt: skip
-    new = Receipt((row("size", "package", 2.0), row("parity", "scores SNR", 30.0, 2), row("latency", "run", 0.1, 5),
-                   row("latency", "ratio to float", 0.5, 5)), not_checked=(NO_EVAL,))  # fmt: skip
+    old = Receipt(
+        (row("size", "package"), row("parity", "scores SNR", 40.0, 128), *ACCURATE),
+        cannot_tell=(Trip(Reason.ACCURACY, "old"),),
+        not_checked=("speed: unknown",),
+    )
+    new = Receipt(
+        (
+            row("size", "package", 2.0),
+            row("parity", "scores SNR", 30.0, 2),
+            row("latency", "run", 0.1, 5),
+            row("latency", "ratio to float", 0.5, 5),
+        ),
+        not_checked=(NO_EVAL,),
+    )
     found = merged(old, new)
     values = {m.name: m.value for m in found.measurements}
     assert values["package"] == 2.0 and values["mAP50-95"] == 0.5 and values["scores SNR"] == 40.0

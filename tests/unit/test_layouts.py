@@ -20,9 +20,7 @@ from tests.heads import CELLS, RANDOM, SIDE, cells, corners, decode, graph, sigm
     ("beside", "seen"), [(51, "key points (17 of three"), (10, "key points (5 of two"), (1, "an angle")]
 )
 @pytest.mark.parametrize("classes", [1, 5])
-def test_what_is_beside_boxes_is_no_class(
-    transposed: bool, beside: int, seen: str, classes: int
-) -> None:
+def test_what_is_beside_boxes_is_no_class(transposed: bool, beside: int, seen: str, classes: int) -> None:
     for labels in ((), tuple(map(str, range(classes)))):
         with pytest.raises(SourceError, match="no detector of boxes") as caught:
             decode(ultralytics(classes, beside, transposed), labels=labels)
@@ -41,10 +39,13 @@ def test_one_class(transposed: bool, labels: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("metadata", "seen"),
     [
-        ({"task": "pose", "kpt_shape": "[17, 3]"}, "kpt_shape"), ({"task": "obb"}, "obb"),
-        ({"task": "segment"}, "segment"), ({"task": "classify"}, "classify"), ({"kpt_shape": "[5, 2]"}, "[5, 2]"),
+        ({"task": "pose", "kpt_shape": "[17, 3]"}, "kpt_shape"),
+        ({"task": "obb"}, "obb"),
+        ({"task": "segment"}, "segment"),
+        ({"task": "classify"}, "classify"),
+        ({"kpt_shape": "[5, 2]"}, "[5, 2]"),
     ],
-)  # fmt: skip
+)
 def test_metadata_says_another_task(metadata: dict[str, str], seen: str) -> None:
     with pytest.raises(SourceError, match="no detector of boxes") as caught:
         decode(ultralytics(3, 0), metadata=metadata)
@@ -111,9 +112,7 @@ def test_boxes_straight_from_a_layer_are_refused() -> None:
     assert "16 numbers a box" in caught.value.why
 
 
-def pairs(
-    strides: tuple[int, ...], bins: int, maps: bool
-) -> tuple[onnx.ModelProto, list[np.ndarray[Any, Any]]]:
+def pairs(strides: tuple[int, ...], bins: int, maps: bool) -> tuple[onnx.ModelProto, list[np.ndarray[Any, Any]]]:
     """Class probabilities and side distributions of each stride, as outputs of their own."""
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     nodes, outputs = [], {}
@@ -123,29 +122,22 @@ def pairs(
             shape = (1, channels, n, n) if maps else (1, n * n, channels)
             arrays[f"{kind}{stride}"] = RANDOM.standard_normal(shape)
             nodes.append(
-                helper.make_node(
-                    "Sigmoid" if kind == "c" else "Identity",
-                    [f"{kind}{stride}"],
-                    [f"{kind}{stride}_out"],
-                )
+                helper.make_node("Sigmoid" if kind == "c" else "Identity", [f"{kind}{stride}"], [f"{kind}{stride}_out"])
             )
             outputs[f"{kind}{stride}_out"] = shape
     order = sorted(outputs)  # all classes first, as NanoDet and PicoDet do
-    return graph(nodes, {n: outputs[n] for n in order}, arrays, raw=tuple(arrays)), list(
-        arrays.values()
-    )
+    return graph(nodes, {n: outputs[n] for n in order}, arrays, raw=tuple(arrays)), list(arrays.values())
 
 
 @pytest.mark.parametrize(
     ("strides", "bins", "maps", "decoder", "color"),
     [
-        ((8, 16, 32), 8, False, "nanodet-strides", "bgr"), ((8, 16, 32, 64), 8, False, "picodet", "rgb"),
+        ((8, 16, 32), 8, False, "nanodet-strides", "bgr"),
+        ((8, 16, 32, 64), 8, False, "picodet", "rgb"),
         ((8, 16, 32), 16, True, "yolov8-strides", "rgb"),
     ],
-)  # fmt: skip
-def test_pairs_of_each_stride(
-    strides: tuple[int, ...], bins: int, maps: bool, decoder: str, color: str
-) -> None:
+)
+def test_pairs_of_each_stride(strides: tuple[int, ...], bins: int, maps: bool, decoder: str, color: str) -> None:
     model, arrays = pairs(strides, bins, maps)
     found, spec = decode(model)
     assert (spec.decoder, spec.image.color) == (decoder, color)
@@ -176,10 +168,7 @@ def test_yunet() -> None:
     assert (spec.decoder, spec.image.color, spec.image.pad) == ("yunet", "bgr", 0)
     grid, scale = cells()
     raw = np.concatenate([arrays[f"bbox_{s}_in"][0] for s in (8, 16, 32)])
-    both = [
-        np.concatenate([sigmoid(arrays[f"{k}_{s}_in"][0, :, 0]) for s in (8, 16, 32)])
-        for k in ("cls", "obj")
-    ]
+    both = [np.concatenate([sigmoid(arrays[f"{k}_{s}_in"][0, :, 0]) for s in (8, 16, 32)]) for k in ("cls", "obj")]
     box = np.concatenate([(raw[:, :2] + grid) * scale, np.exp(raw[:, 2:]) * scale], 1)
     np.testing.assert_allclose(found["boxes"][0], corners(box), rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(found["scores"][0, 0], np.sqrt(both[0] * both[1]), rtol=1e-4)
@@ -188,23 +177,20 @@ def test_yunet() -> None:
 @pytest.mark.parametrize(
     ("name", "shape", "kind", "value"),
     [
-        ("orig_target_sizes", (1, 2), 7, [96, 64]), ("orig_target_sizes", (-1, 2), 7, [96, 64]),
-        ("im_shape", (1, 2), 1, [64, 96]), ("scale_factor", (1, 2), 1, [1, 1]), ("im_info", (1, 3), 1, [64, 96, 1]),
+        ("orig_target_sizes", (1, 2), 7, [96, 64]),
+        ("orig_target_sizes", (-1, 2), 7, [96, 64]),
+        ("im_shape", (1, 2), 1, [64, 96]),
+        ("scale_factor", (1, 2), 1, [1, 1]),
+        ("im_info", (1, 3), 1, [64, 96, 1]),
     ],
-)  # fmt: skip
+)
 def test_inputs_that_tell_the_size_become_constants(
     name: str, shape: tuple[int, ...], kind: int, value: list[float]
 ) -> None:
     image = helper.make_tensor_value_info("image", 1, ["batch", 3, 64, 96])
     second = helper.make_tensor_value_info(name, kind, [d if d > 0 else "batch" for d in shape])
-    nodes = [
-        helper.make_node("Identity", ["image"], ["a"]),
-        helper.make_node("Identity", [name], ["b"]),
-    ]
-    outputs = [
-        helper.make_tensor_value_info("a", 1, None),
-        helper.make_tensor_value_info("b", kind, None),
-    ]
+    nodes = [helper.make_node("Identity", ["image"], ["a"]), helper.make_node("Identity", [name], ["b"])]
+    outputs = [helper.make_tensor_value_info("a", 1, None), helper.make_tensor_value_info("b", kind, None)]
     model = helper.make_model(helper.make_graph(nodes, "g", [image, second], outputs))
     folded, notes = fold_sizes(model, None, "m")
     view = GraphView(folded)
@@ -233,9 +219,7 @@ def detr(logits: np.ndarray[Any, Any], last: str) -> onnx.ModelProto:
     arrays = {"logits": logits, "raw": RANDOM.standard_normal((1, 30, 4))}
     nodes = [
         helper.make_node("Sigmoid", ["raw"], ["pred_boxes"]),
-        helper.make_node(
-            last, ["logits"], ["pred_logits"], **({"axis": 2} if last == "Softmax" else {})
-        ),
+        helper.make_node(last, ["logits"], ["pred_logits"], **({"axis": 2} if last == "Softmax" else {})),
     ]
     outputs = {"pred_logits": logits.shape, "pred_boxes": (1, 30, 4)}
     return graph(nodes, outputs, arrays, raw=("logits",))

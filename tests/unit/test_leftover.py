@@ -100,8 +100,6 @@ def test_weights_that_are_no_numbers_are_damage(value: float, quantised: bool, t
 
 
 def test_an_architecture_of_another_kind_is_a_contradiction(tmp_path: Path) -> None:
-    path = changed(
-        folder(tmp_path / "model", False), lambda _: None, architectures=["GemmaForCausalLM"]
-    )
+    path = changed(folder(tmp_path / "model", False), lambda _: None, architectures=["GemmaForCausalLM"])
     with pytest.raises(SourceError, match="names two kinds of models"):
         network(path)

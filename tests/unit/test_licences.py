@@ -14,10 +14,7 @@ CARDS = {
     "quoted, with a comment": ("---\nlicense: 'mit'  # see below\n---\n", "mit"),
     "a list": ("---\nlicense:\n- mit\n- apache-2.0\ntags: [a]\n---\n", "mit, apache-2.0"),
     "a list in one line": ('---\nlicense: [mit, "bsd-3-clause"]\n---\n', "mit, bsd-3-clause"),
-    "another one, named": (
-        "---\nlicense: other\nlicense_name: tongyi-qianwen\n---\n",
-        "tongyi-qianwen",
-    ),
+    "another one, named": ("---\nlicense: other\nlicense_name: tongyi-qianwen\n---\n", "tongyi-qianwen"),
     "named before": ("---\nlicense_name: llama3.2\nlicense: other\n---\n", "llama3.2"),
     "far down": ("---\n" + "tags: x\n" * 200 + "license: gemma\n---\n", "gemma"),
     "with a mark of byte order": ("\ufeff---\nlicense: mit\n---\n", "mit"),
@@ -78,9 +75,18 @@ def test_a_link_that_leads_elsewhere_states_none(tmp_path: Path) -> None:
     assert of_folder(tmp_path / "model", {}) == ""
 
 
-@pytest.mark.parametrize(("value", "expected"), [
-    ("mit", "mit"), (" a\n b ", "a b"), (["mit", 5, "x"], "mit, x"), (None, ""), (5, ""), ("a\x07", ""), ({"a": 1}, ""),
-    ("y" * 500, "y" * 80),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("mit", "mit"),
+        (" a\n b ", "a b"),
+        (["mit", 5, "x"], "mit, x"),
+        (None, ""),
+        (5, ""),
+        ("a\x07", ""),
+        ({"a": 1}, ""),
+        ("y" * 500, "y" * 80),
+    ],
+)
 def test_what_is_printed_is_one_line(value: Any, expected: str) -> None:
     assert printed(value) == expected

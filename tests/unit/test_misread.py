@@ -76,9 +76,7 @@ def test_what_may_be_chance_is_not_refused() -> None:
 
 def _network(folder: Path) -> tuple[Any, list[int]]:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    network = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager"
-    )
+    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
     return network.eval(), tokenizer.encode(misread.TEXT).ids[:512]
 
 
@@ -123,32 +121,26 @@ def test_it_is_refused_before_it_is_compiled(given: bool, edgekit: Edgekit, tmp_
     assert ran.code == 0, ran.err + ran.out
     made = receipt(Path(ran.json["packages"][0]["path"]))
     assert made["verdict"] == "allowed: misread"
-    assert [t["reason"] for t in made["trips"]] == ["misread"] and "no better than a guess" in made[
-        "trips"
-    ][0]["message"]
+    assert [t["reason"] for t in made["trips"]] == ["misread"] and "no better than a guess" in made["trips"][0][
+        "message"
+    ]
 
 
 def test_the_projects_own_model_passes_without_a_text(edgekit: Edgekit, tmp_path: Path) -> None:
     """It was trained on another kind of text than the one that is tried."""
-    ran = edgekit(
-        "convert", RELIEF / "model", "--launches", 0, "--name", "relief", "-o", tmp_path, "--json"
-    )
+    ran = edgekit("convert", RELIEF / "model", "--launches", 0, "--name", "relief", "-o", tmp_path, "--json")
     assert ran.code == 0, ran.err + ran.out
     made = ran.json["packages"][0]["receipt"]
     assert not made["trips"]
     (counted,) = (m["value"] for m in made["measurements"] if m["name"] == "parameters")
-    assert (
-        counted == 3217920
-    )  # of the network, which its README names; not of the bytes they are packed in
+    assert counted == 3217920  # of the network, which its README names; not of the bytes they are packed in
     assert made["steps"][0].startswith("edgekit convert model -t cpu --name relief --launches 0")
     assert "edgekit.backends.worker" in made["steps"][1]
 
 
 def test_a_text_of_another_kind_says_that_it_may_be_one(edgekit: Edgekit, tmp_path: Path) -> None:
     text = language.text_file(tmp_path / "text.txt", 400)
-    ran = edgekit(
-        "convert", RELIEF / "model", "--eval", text, "--launches", 0, "-o", tmp_path / "out", "--json"
-    )
+    ran = edgekit("convert", RELIEF / "model", "--eval", text, "--launches", 0, "-o", tmp_path / "out", "--json")
     assert ran.code == 5, ran.out
     said = json.loads(ran.out)
     assert "a kind it was not trained on: of plain English, it puts" in said["why"]

@@ -27,26 +27,31 @@ def header(*sizes: int) -> bytes:
     return struct.pack("<7i", *sizes)
 
 
-@pytest.mark.parametrize(("content", "known"), [
-    (header(8, 16, 1, 2, 2, 32, 4) + bytes(4 * (32 * 8 + 16 + 256 + 384 + 8 + 16)), True),  # its head is the embedding
-    (header(8, 16, 1, 2, 2, -32, 4) + bytes(4 * (2 * 32 * 8 + 16 + 256 + 384 + 8 + 16)), True),  # and here it is not
-    (struct.pack("<I", 0x616B3432) + bytes(300), True),
-    (header(8, 16, 1, 2, 2, 32, 4) + bytes(400), False),
-    (header(8, 16, 1, 0, 2, 32, 4) + bytes(400), False),
-    (b"PK\3\4", False),
-    (b"", False),
-])  # fmt: skip
-def test_it_is_known_by_its_header(
-    content: bytes, known: bool, edgekit: Edgekit, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(
+    ("content", "known"),
+    [
+        (
+            header(8, 16, 1, 2, 2, 32, 4) + bytes(4 * (32 * 8 + 16 + 256 + 384 + 8 + 16)),
+            True,
+        ),  # its head is the embedding
+        (
+            header(8, 16, 1, 2, 2, -32, 4) + bytes(4 * (2 * 32 * 8 + 16 + 256 + 384 + 8 + 16)),
+            True,
+        ),  # and here it is not
+        (struct.pack("<I", 0x616B3432) + bytes(300), True),
+        (header(8, 16, 1, 2, 2, 32, 4) + bytes(400), False),
+        (header(8, 16, 1, 0, 2, 32, 4) + bytes(400), False),
+        (b"PK\3\4", False),
+        (b"", False),
+    ],
+)
+def test_it_is_known_by_its_header(content: bytes, known: bool, edgekit: Edgekit, tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(content)
     ran = edgekit("convert", tmp_path / "model.bin", "-o", tmp_path / "out")
     assert ran.code == (5 if known else 2) and ("llama2.c" in ran.err) == known
 
 
-def test_a_folder_that_is_compiled_already(
-    text_packages: dict[str, Path], edgekit: Edgekit, tmp_path: Path
-) -> None:
+def test_a_folder_that_is_compiled_already(text_packages: dict[str, Path], edgekit: Edgekit, tmp_path: Path) -> None:
     package = text_packages["fp32"]
     ran = edgekit("convert", package, "-o", tmp_path / "out")
     assert ran.code == 2 and "is a package of edgekit already" in ran.err
@@ -55,9 +60,7 @@ def test_a_folder_that_is_compiled_already(
         (tmp_path / "genai" / name).write_bytes((package / name).read_bytes())
     ran = edgekit("convert", tmp_path / "genai", "-o", tmp_path / "out")
     assert ran.code == 5 and "compiled already" in ran.err and "checkpoint it was built from" in ran.err
-    (tmp_path / "genai/config.json").write_text(
-        '{"architectures": ["LlamaForCausalLM"]}', encoding="utf-8"
-    )
+    (tmp_path / "genai/config.json").write_text('{"architectures": ["LlamaForCausalLM"]}', encoding="utf-8")
     ran = edgekit("convert", tmp_path / "genai", "-o", tmp_path / "out")
     assert ran.code == 5 and "compiled already" in ran.err
 
@@ -103,7 +106,7 @@ PARTS: dict[str, tuple[Callable[[Path], Path], int, str]] = {
     "a pointer": (lambda f: f / str((f / "model.safetensors").write_text(POINTER) and "."), 5, "pointer of Git LFS"),
     "a tokenizer that is one": (lambda f: f / str((f / "tokenizer.json").write_text(POINTER) and "."), 5, "of Git LFS"),
     "empty weights": (lambda f: f / str((f / "model.safetensors").write_text("") or "."), 5, "no.* safetensors file"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", PARTS)

@@ -60,10 +60,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
 def test_only_packages_are_ever_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("years of work", encoding="utf-8")
-    with (
-        pytest.raises(ConversionError, match="not an edgekit package"),
-        new_folder(tmp_path / "thesis"),
-    ):
+    with pytest.raises(ConversionError, match="not an edgekit package"), new_folder(tmp_path / "thesis"):
         pass
     assert (tmp_path / "thesis" / "chapter.txt").read_text(encoding="utf-8") == "years of work"
 
@@ -71,10 +68,7 @@ def test_only_packages_are_ever_replaced(tmp_path: Path) -> None:
 def test_a_folder_with_any_other_manifest_is_not_a_package(tmp_path: Path) -> None:
     (tmp_path / "extension").mkdir()
     (tmp_path / "extension" / "manifest.json").write_text('{"manifest_version": 3}', encoding="utf-8")
-    with (
-        pytest.raises(ConversionError, match="not an edgekit package"),
-        new_folder(tmp_path / "extension"),
-    ):
+    with pytest.raises(ConversionError, match="not an edgekit package"), new_folder(tmp_path / "extension"):
         pass
 
 

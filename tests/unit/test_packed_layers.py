@@ -20,9 +20,16 @@ def kernel(weight: Packed, x: np.ndarray[Any, Any], accuracy: int) -> np.ndarray
     """MatMulNBits of ONNX Runtime."""
     names = ["x", "weight", "scales"] + (["zeros"] if weight.zeros is not None else [])
     node = helper.make_node(
-        "MatMulNBits", names, ["y"], domain="com.microsoft", K=weight.columns, N=weight.rows, bits=weight.bits,
-        block_size=weight.block, accuracy_level=accuracy,
-    )  # fmt: skip
+        "MatMulNBits",
+        names,
+        ["y"],
+        domain="com.microsoft",
+        K=weight.columns,
+        N=weight.rows,
+        bits=weight.bits,
+        block_size=weight.block,
+        accuracy_level=accuracy,
+    )
     held = [
         numpy_helper.from_array(weight.weight.numpy(), "weight"),
         numpy_helper.from_array(weight.scales.numpy(), "scales"),
@@ -30,9 +37,12 @@ def kernel(weight: Packed, x: np.ndarray[Any, Any], accuracy: int) -> np.ndarray
     if weight.zeros is not None:
         held.append(numpy_helper.from_array(weight.zeros.numpy(), "zeros"))
     graph = helper.make_graph(
-        [node], "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, list(x.shape))],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [len(x), weight.rows])], held,
-    )  # fmt: skip
+        [node],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, list(x.shape))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [len(x), weight.rows])],
+        held,
+    )
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
     )
@@ -51,9 +61,7 @@ def test_bits_are_unpacked_as_they_were_packed(bits: int) -> None:
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("block", [16, 32, 64, 128])
 @pytest.mark.parametrize("symmetric", [True, False])
-def test_the_kernel_computes_with_the_weights_that_dequantised_gives(
-    bits: int, block: int, symmetric: bool
-) -> None:
+def test_the_kernel_computes_with_the_weights_that_dequantised_gives(bits: int, block: int, symmetric: bool) -> None:
     torch.manual_seed(0)
     made = nearest(torch.randn(24, 200), bits, block)
     zeros = None if symmetric else torch.randint(0, 2**bits, made.scales.shape, dtype=torch.uint8)
@@ -61,9 +69,7 @@ def test_the_kernel_computes_with_the_weights_that_dequantised_gives(
     x = np.random.default_rng(0).normal(size=(5, 200)).astype(np.float32)
     expected = x @ weight.dequantised().numpy().T
     assert np.abs(kernel(weight, x, 0) - expected).max() < 1e-3
-    assert torch.allclose(
-        PackedLinear(weight)(torch.from_numpy(x)), torch.from_numpy(expected), atol=1e-4
-    )
+    assert torch.allclose(PackedLinear(weight)(torch.from_numpy(x)), torch.from_numpy(expected), atol=1e-4)
     part = weight.part(slice(8, 16))
     assert torch.equal(part.dequantised(), weight.dequantised()[8:16])
 
@@ -80,10 +86,7 @@ def test_a_searched_scale_costs_less_than_the_nearest_where_it_counts() -> None:
 
 
 def test_weights_of_zero_stay_zero() -> None:
-    for made in (
-        nearest(torch.zeros(4, 64), 4, 32),
-        searched(torch.zeros(4, 64), 8, 32, torch.ones(64)),
-    ):
+    for made in (nearest(torch.zeros(4, 64), 4, 32), searched(torch.zeros(4, 64), 8, 32, torch.ones(64))):
         assert not made.dequantised().any()
 
 
@@ -98,9 +101,7 @@ def test_a_guard_makes_the_fast_kernel_exact(block: int, tokens: int) -> None:
     own = block - 1
     wide = np.zeros((tokens, held.columns // block * own), np.int64)
     wide[:, :300] = q
-    blocks = np.concatenate(
-        [wide.reshape(tokens, -1, own), np.full((tokens, held.columns // block, 1), 127)], -1
-    )
+    blocks = np.concatenate([wide.reshape(tokens, -1, own), np.full((tokens, held.columns // block, 1), 127)], -1)
     got = kernel(held, blocks.reshape(tokens, -1).astype(np.float32), 4)
     assert np.array_equal(got.astype(np.int64), q @ layer.ternary.numpy().astype(np.int64).T)
     assert np.array_equal(got, np.round(got))

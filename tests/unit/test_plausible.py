@@ -40,9 +40,7 @@ def made(boxes: Array, scores: Array) -> Model:
 
 def good() -> tuple[Array, Array]:
     low = RANDOM.random((1, CELLS, 2)) * 40
-    return np.concatenate([low, low + 4 + RANDOM.random((1, CELLS, 2)) * 20], 2), RANDOM.random(
-        (1, 2, CELLS)
-    )
+    return np.concatenate([low, low + 4 + RANDOM.random((1, CELLS, 2)) * 20], 2), RANDOM.random((1, 2, CELLS))
 
 
 def test_the_picture_that_is_carried_is_small_and_says_where_it_is_from() -> None:
@@ -78,10 +76,7 @@ def test_what_none_may_give_is_refused(change: Any, seen: str) -> None:
     model = made(*change(*good()))
     with pytest.raises(SourceError, match=seen) as caught:
         check_plausible(model, None)
-    assert (
-        "the picture that edgekit carries" in caught.value.why
-        and "--allow misread" in caught.value.next
-    )
+    assert "the picture that edgekit carries" in caught.value.why and "--allow misread" in caught.value.next
     (trip, *_) = check_plausible(model, None, {Reason.MISREAD})
     assert trip.reason is Reason.MISREAD and seen in trip.message
 
@@ -107,9 +102,7 @@ def test_the_projects_own_detector_finds_what_is_annotated(shapes: Model) -> Non
 def test_one_that_finds_nothing_is_refused(shapes: Model) -> None:
     blind = dataclasses.replace(shapes)
     assert shapes.spec is not None
-    blind.spec = dataclasses.replace(
-        shapes.spec, image=dataclasses.replace(shapes.spec.image, std=(1e6,) * 3)
-    )
+    blind.spec = dataclasses.replace(shapes.spec, image=dataclasses.replace(shapes.spec.image, std=(1e6,) * 3))
     with pytest.raises(SourceError, match="finds nothing of what is annotated") as caught:
         check_plausible(blind, read_dataset(SHAPES / "eval"))
     assert "mAP50 0.0" in caught.value.why and "overlap" in caught.value.why
@@ -122,9 +115,19 @@ def test_one_that_finds_nothing_is_refused(shapes: Model) -> None:
 
 def test_convert_refuses_before_it_compiles(edgekit: Edgekit, tmp_path: Path) -> None:
     command = (
-        "convert", SHAPES / "shapes.safetensors", "--std", 1000000, "-p", "fp32", "--launches", 0,
-        "--eval", SHAPES / "eval", "-o", tmp_path,
-    )  # fmt: skip
+        "convert",
+        SHAPES / "shapes.safetensors",
+        "--std",
+        1000000,
+        "-p",
+        "fp32",
+        "--launches",
+        0,
+        "--eval",
+        SHAPES / "eval",
+        "-o",
+        tmp_path,
+    )
     ran = edgekit(*command)
     assert ran.code == 5 and "misread as yolov9" in ran.err and not list(tmp_path.iterdir())
     ran = edgekit(*command, "--allow", "misread", "--json")
@@ -139,7 +142,7 @@ def test_convert_refuses_before_it_compiles(edgekit: Edgekit, tmp_path: Path) ->
         ("boxes", {"axis": 2, "order": [1, 0, 3, 2]}, "y1 x1 y2 x2"),
         ("scores", {"axis": 1, "order": [7, *range(7)]}, "count from 1"),
     ],
-)  # fmt: skip
+)
 def test_one_that_would_find_far_more_read_otherwise_is_refused(
     shapes: Model, output: str, node: dict[str, Any], seen: str
 ) -> None:

@@ -26,9 +26,7 @@ def preparing(*nodes: onnx.NodeProto, **constants: Any) -> onnx.ModelProto:
 
 
 def test_a_graph_that_scales_pixels_takes_them_as_they_are() -> None:
-    model = preparing(
-        helper.make_node("Div", ["image", "top"], ["prepared"]), top=np.array(255, np.float32)
-    )
+    model = preparing(helper.make_node("Div", ["image", "top"], ["prepared"]), top=np.array(255, np.float32))
     assert decode(model)[1].image.std == (1.0, 1.0, 1.0)
     assert decode(ultralytics(3, 0))[1].image.std == (255.0, 255.0, 255.0)
 
@@ -36,13 +34,9 @@ def test_a_graph_that_scales_pixels_takes_them_as_they_are() -> None:
 @pytest.mark.parametrize(("top", "std"), [(255.0, 255.0), (1.0, 1.0)])
 def test_a_mean_in_the_graph_says_what_it_is_taken_from(top: float, std: float) -> None:
     """Of 0..1 or of 0..255: the runtime leaves the rest to the graph."""
-    numbers = np.array([123.675, 116.28, 103.53, 58.395, 57.12, 57.375], np.float32).reshape(
-        2, 1, 3, 1, 1
-    )
+    numbers = np.array([123.675, 116.28, 103.53, 58.395, 57.12, 57.375], np.float32).reshape(2, 1, 3, 1, 1)
     mean, deviation = numbers / np.float32(top)
-    nodes = [
-        helper.make_node("Sub", ["image", "m"], ["less"]), helper.make_node("Div", ["less", "d"], ["prepared"]),
-    ]  # fmt: skip
+    nodes = [helper.make_node("Sub", ["image", "m"], ["less"]), helper.make_node("Div", ["less", "d"], ["prepared"])]
     image = decode(preparing(*nodes, m=mean, d=deviation))[1].image
     assert (image.mean, image.std) == ((0.0,) * 3, (std,) * 3)
 
@@ -57,13 +51,6 @@ def test_colours_that_the_graph_turns_round_are_fed_the_other_way(how: str) -> N
             helper.make_node("Concat", ["b", "g", "r"], ["prepared"], axis=1),
         ],
     }
-    constants = {
-        "order": [2, 1, 0],
-        "from": [-1],
-        "to": [-9],
-        "axis": [1],
-        "step": [-1],
-        "each": [1, 1, 1],
-    }
+    constants = {"order": [2, 1, 0], "from": [-1], "to": [-9], "axis": [1], "step": [-1], "each": [1, 1, 1]}
     assert decode(preparing(*nodes[how], **constants))[1].image.color == "bgr"
     assert decode(ultralytics(3, 0))[1].image.color == "rgb"

@@ -51,7 +51,7 @@ def test_the_turns_that_are_kept_are_those_of_dropping_one_after_the_other() -> 
         talk = [
             {"role": ("user", "assistant")[i % 2], "content": "cat " * random.randint(0, random.choice((3, 30, 120)))}
             for i in range(random.randint(1, 60))
-        ]  # fmt: skip
+        ]
         if random.random() < 0.4:
             talk.insert(0, {"role": "system", "content": "be " * random.randint(0, 40)})
         words, request = Words(), Request(Sampling(), overflow="truncate")

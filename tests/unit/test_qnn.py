@@ -33,14 +33,16 @@ def every(graph: onnx.ModelProto) -> set[str]:
 @pytest.mark.parametrize(
     ("qairt", "versions"),
     [
-        ("2.51.0", ">=2.7,<3"), ("2.50.40.260101", ">=2.6,<3"), ("2.49", ">=2.5,<3"),
+        ("2.51.0", ">=2.7,<3"),
+        ("2.50.40.260101", ">=2.6,<3"),
+        ("2.49", ">=2.5,<3"),
         ("2.40.0", ">=2.3,<3"),  # the oldest release that is known
-        ("2.99.0", ">2.9,<3"), ("", ">=2,<3"), ("unknown", ">=2,<3"),
+        ("2.99.0", ">2.9,<3"),
+        ("", ">=2,<3"),
+        ("unknown", ">=2,<3"),
     ],
-)  # fmt: skip
-def test_the_provider_that_opens_what_a_qairt_made(
-    monkeypatch: pytest.MonkeyPatch, qairt: str, versions: str
-) -> None:
+)
+def test_the_provider_that_opens_what_a_qairt_made(monkeypatch: pytest.MonkeyPatch, qairt: str, versions: str) -> None:
     """On a machine with a later provider than those that were tried."""
     monkeypatch.setattr(libraries, "compiler", lambda: "QAIRT 2.53.0")
     monkeypatch.setattr(libraries, "version", lambda name: "2.9.1")
@@ -109,12 +111,18 @@ def test_weights_of_4_bits_run_on_the_npu_in_floating_point(block: int) -> None:
     packed = rng.integers(0, 256, (outer, count, block // 2), dtype=np.uint8)
     scales = rng.uniform(0.01, 0.03, outer * count).astype(np.float32)
     node = helper.make_node(
-        "MatMulNBits", ["image", "packed", "scales"], ["y"], "product", domain="com.microsoft",
-        K=inner, N=outer, bits=4, block_size=block, accuracy_level=0,
-    )  # fmt: skip
-    graph = model(
-        [node], [1, rows, inner], {"y": [1, rows, outer]}, {"packed": packed, "scales": scales}, True
+        "MatMulNBits",
+        ["image", "packed", "scales"],
+        ["y"],
+        "product",
+        domain="com.microsoft",
+        K=inner,
+        N=outer,
+        bits=4,
+        block_size=block,
+        accuracy_level=0,
     )
+    graph = model([node], [1, rows, inner], {"y": [1, rows, outer]}, {"packed": packed, "scales": scales}, True)
     image = noise(graph)
     assert snr(on_cpu(graph, image)["y"], on_npu(graph, image)["y"]) > 50
 
@@ -145,16 +153,25 @@ def test_a_context_is_for_the_chip_asked_for_or_is_refused() -> None:
 
 def test_integers_run_the_same_on_every_processor_when_nothing_is_fused() -> None:
     """u8×s8 kernels add pairs in 16 bits on x86 without VNNI, which overflows here."""
-    weights = {"w": np.full((1, 64, 1, 1), 127, np.int8), "ws": np.float32(0.01), "wz": np.int8(0),
-               "s": np.float32(1 / 255), "z": np.uint8(0), "os": np.float32(1.0)}  # fmt: skip
+    weights = {
+        "w": np.full((1, 64, 1, 1), 127, np.int8),
+        "ws": np.float32(0.01),
+        "wz": np.int8(0),
+        "s": np.float32(1 / 255),
+        "z": np.uint8(0),
+        "os": np.float32(1.0),
+    }
     nodes = [
         helper.make_node(kind, takes, [gives], gives)
         for kind, takes, gives in (
-            ("QuantizeLinear", ["image", "s", "z"], "xq"), ("DequantizeLinear", ["xq", "s", "z"], "x"),
-            ("DequantizeLinear", ["w", "ws", "wz"], "wd"), ("Conv", ["x", "wd"], "c"),
-            ("QuantizeLinear", ["c", "os", "z"], "cq"), ("DequantizeLinear", ["cq", "os", "z"], "y"),
+            ("QuantizeLinear", ["image", "s", "z"], "xq"),
+            ("DequantizeLinear", ["xq", "s", "z"], "x"),
+            ("DequantizeLinear", ["w", "ws", "wz"], "wd"),
+            ("Conv", ["x", "wd"], "c"),
+            ("QuantizeLinear", ["c", "os", "z"], "cq"),
+            ("DequantizeLinear", ["cq", "os", "z"], "y"),
         )
-    ]  # fmt: skip
+    ]
     graph = model(nodes, [1, 64, 4, 4], {"y": [1, 1, 4, 4]}, weights)
     image = np.ones((1, 64, 4, 4), np.float32)
     exact = np.full((1, 1, 4, 4), round(64 * 1.27), np.float32)

@@ -50,15 +50,17 @@ def weight_of(q: Tensor, scale: Tensor, zero: Tensor, group: int = GROUP) -> Ten
 def gptq(weight: Tensor, order: Tensor | None = None) -> Written:
     q, scale, zero = rounded(weight)
     index = torch.arange(weight.shape[1]) // GROUP if order is None else order
-    tensors = {"qweight": words(q).T.contiguous(), "qzeros": words(zero.T - 1), "scales": scale.T.contiguous().half(),
-               "g_idx": index.to(torch.int32)}  # fmt: skip
+    tensors = {
+        "qweight": words(q).T.contiguous(),
+        "qzeros": words(zero.T - 1),
+        "scales": scale.T.contiguous().half(),
+        "g_idx": index.to(torch.int32),
+    }
     return tensors, (q - zero[:, index]) * scale[:, index]
 
 
 def act_order(weight: Tensor) -> Written:
-    return gptq(
-        weight, torch.randperm(weight.shape[1], generator=torch.Generator().manual_seed(1)) // GROUP
-    )
+    return gptq(weight, torch.randperm(weight.shape[1], generator=torch.Generator().manual_seed(1)) // GROUP)
 
 
 def awq(weight: Tensor) -> Written:
@@ -69,11 +71,9 @@ def awq(weight: Tensor) -> Written:
     def columns(x: Tensor) -> Tensor:
         return words(x.T.reshape(x.shape[1], -1, 8)[..., order].flatten(1))
 
-    return {
-        "qweight": columns(q),
-        "qzeros": columns(zero),
-        "scales": scale.T.contiguous().half(),
-    }, weight_of(q, scale, zero)
+    return {"qweight": columns(q), "qzeros": columns(zero), "scales": scale.T.contiguous().half()}, weight_of(
+        q, scale, zero
+    )
 
 
 def packed_quantized(weight: Tensor) -> Written:
@@ -81,11 +81,7 @@ def packed_quantized(weight: Tensor) -> Written:
     x = weight.float().reshape(len(weight), -1, GROUP)
     scale = (x.abs().amax(-1) / 7.5).half().float()
     q = (x / scale[..., None]).round().clamp(-8, 7).flatten(1)
-    tensors = {
-        "weight_packed": words(q + 8),
-        "weight_scale": scale.half(),
-        "weight_shape": torch.tensor(weight.shape),
-    }
+    tensors = {"weight_packed": words(q + 8), "weight_scale": scale.half(), "weight_shape": torch.tensor(weight.shape)}
     return tensors, q * scale.repeat_interleave(GROUP, 1)
 
 
@@ -98,10 +94,26 @@ def int_quantized(weight: Tensor) -> Written:
 
 def nf4(weight: Tensor) -> Written:
     """bitsandbytes with nested scales; levels of the QLoRA paper (arXiv 2305.14314)."""
-    levels = torch.tensor([
-        -1.0, -0.6961928, -0.52507305, -0.39491749, -0.28444138, -0.18477343, -0.09105004, 0.0, 0.0795803, 0.1609302,
-        0.24611230, 0.33791524, 0.44070983, 0.56261700, 0.72295684, 1.0,
-    ])  # fmt: skip
+    levels = torch.tensor(
+        [
+            -1.0,
+            -0.6961928,
+            -0.52507305,
+            -0.39491749,
+            -0.28444138,
+            -0.18477343,
+            -0.09105004,
+            0.0,
+            0.0795803,
+            0.1609302,
+            0.24611230,
+            0.33791524,
+            0.44070983,
+            0.56261700,
+            0.72295684,
+            1.0,
+        ]
+    )
     x = weight.float().flatten().reshape(-1, 64)
     table, nested = torch.linspace(-1, 1, 256), 256
     largest = x.abs().amax(1)
@@ -110,60 +122,58 @@ def nf4(weight: Tensor) -> Written:
     codes = ((largest - offset)[:, None] / size - table).abs().argmin(1)
     scale = table[codes] * size + offset
     q = (x / scale[:, None])[..., None].sub(levels).abs().argmin(-1).flatten()
-    state = {"quant_type": "nf4", "blocksize": 64, "dtype": "float32", "shape": list(weight.shape), "nested_blocksize": nested,
-             "nested_dtype": "float32", "nested_offset": float(offset)}  # fmt: skip
+    state = {
+        "quant_type": "nf4",
+        "blocksize": 64,
+        "dtype": "float32",
+        "shape": list(weight.shape),
+        "nested_blocksize": nested,
+        "nested_dtype": "float32",
+        "nested_offset": float(offset),
+    }
     raw = torch.tensor(list(json.dumps(state).encode()), dtype=torch.uint8)
     tensors = {
-        "weight": ((q[::2] << 4) | q[1::2]).to(torch.uint8)[:, None], "weight.absmax": codes.to(torch.uint8),
-        "weight.quant_map": levels, "weight.nested_absmax": torch.full((-(-len(codes) // nested),), float(size)),
-        "weight.nested_quant_map": table, "weight.quant_state.bitsandbytes__nf4": raw,
-    }  # fmt: skip
+        "weight": ((q[::2] << 4) | q[1::2]).to(torch.uint8)[:, None],
+        "weight.absmax": codes.to(torch.uint8),
+        "weight.quant_map": levels,
+        "weight.nested_absmax": torch.full((-(-len(codes) // nested),), float(size)),
+        "weight.nested_quant_map": table,
+        "weight.quant_state.bitsandbytes__nf4": raw,
+    }
     return tensors, (levels[q].reshape(-1, 64) * scale[:, None]).reshape(weight.shape)
 
 
-INT4 = {"quant_method": "compressed-tensors", "format": "pack-quantized",
-        "config_groups": {"group_0": {"weights": {"num_bits": 4, "type": "int", "group_size": GROUP}}}}  # fmt: skip
-INT8 = {"quant_method": "compressed-tensors", "format": "int-quantized",
-        "config_groups": {"group_0": {"weights": {"num_bits": 8, "type": "int", "strategy": "channel"}}}}  # fmt: skip
+INT4 = {
+    "quant_method": "compressed-tensors",
+    "format": "pack-quantized",
+    "config_groups": {"group_0": {"weights": {"num_bits": 4, "type": "int", "group_size": GROUP}}},
+}
+INT8 = {
+    "quant_method": "compressed-tensors",
+    "format": "int-quantized",
+    "config_groups": {"group_0": {"weights": {"num_bits": 8, "type": "int", "strategy": "channel"}}},
+}
 KINDS: dict[str, tuple[Callable[[Tensor], Written], dict[str, Any], bool]] = {
     "gptq": (gptq, {"quant_method": "gptq", "bits": 4, "group_size": GROUP, "desc_act": False}, True),
-    "gptq, act order": (
-        act_order,
-        {"quant_method": "gptq", "bits": 4, "group_size": GROUP, "desc_act": True},
-        False,
-    ),
-    "awq": (
-        awq,
-        {"quant_method": "awq", "bits": 4, "group_size": GROUP, "version": "gemm", "zero_point": True},
-        True,
-    ),
+    "gptq, act order": (act_order, {"quant_method": "gptq", "bits": 4, "group_size": GROUP, "desc_act": True}, False),
+    "awq": (awq, {"quant_method": "awq", "bits": 4, "group_size": GROUP, "version": "gemm", "zero_point": True}, True),
     "pack-quantized": (packed_quantized, INT4, True),
     "int-quantized": (int_quantized, INT8, True),
-    "nf4": (
-        nf4,
-        {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
-        False,
-    ),
+    "nf4": (nf4, {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, False),
 }
 
 
-def checkpoint(
-    path: Path, kind: str, family: str = "llama", **more: Any
-) -> tuple[Path, dict[str, Tensor]]:
+def checkpoint(path: Path, kind: str, family: str = "llama", **more: Any) -> tuple[Path, dict[str, Tensor]]:
     """A folder of the kind, and the weights its layers stand for."""
     write, config, _ = KINDS[kind]
     language.folder(path, family, **more)
     tensors, expected = load_file(path / "model.safetensors"), {}
     for name in [n for n in tensors if n.endswith("_proj.weight")]:
         layer, expected[name] = write(tensors.pop(name))
-        tensors |= {
-            f"{name.removesuffix('.weight')}.{part}": t.contiguous() for part, t in layer.items()
-        }
+        tensors |= {f"{name.removesuffix('.weight')}.{part}": t.contiguous() for part, t in layer.items()}
     save_file(tensors, path / "model.safetensors", {"format": "pt"})
     data = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    (path / "config.json").write_text(
-        json.dumps({**data, "quantization_config": config}), encoding="utf-8"
-    )
+    (path / "config.json").write_text(json.dumps({**data, "quantization_config": config}), encoding="utf-8")
     return path, expected
 
 
@@ -223,9 +233,7 @@ def test_a_package_of_one_keeps_it_and_says_so(tmp_path: Path, edgekit: Callable
     assert package["precision"] == "w4"
     assert any("own integers, 4 bits in blocks of 32" in n for n in package["receipt"]["notes"])
     kl = next(m["value"] for m in package["receipt"]["measurements"] if m["name"] == "KL divergence")
-    other = edgekit(
-        "convert", folder, "-p", "w8", *language.RANDOM, "--launches", 0, "-o", tmp_path / "other"
-    )
+    other = edgekit("convert", folder, "-p", "w8", *language.RANDOM, "--launches", 0, "-o", tmp_path / "other")
     assert other.code == 2 and "quantised to w4 already" in other.err  # a name says what is inside
     assert kl < 0.02  # of the head's and the inputs' rounding: the layers are the source's
 
@@ -240,9 +248,7 @@ def test_a_package_of_one_keeps_it_and_says_so(tmp_path: Path, edgekit: Callable
 )
 def test_what_is_not_read_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
     method = change.get("quant_method", "gptq")
-    folder, _ = checkpoint(
-        tmp_path / "model", {"compressed-tensors": "int-quantized"}.get(method, method)
-    )
+    folder, _ = checkpoint(tmp_path / "model", {"compressed-tensors": "int-quantized"}.get(method, method))
     data = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     data["quantization_config"] |= change
     (folder / "config.json").write_text(json.dumps(data), encoding="utf-8")

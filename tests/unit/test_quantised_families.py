@@ -22,10 +22,7 @@ from tests import quantised_folders as folders
 
 GROUP = 32
 METHODS: dict[str, tuple[dict[str, Any], Callable[[Tensor], folders.Made]]] = {
-    "gptq": (
-        {"quant_method": "gptq", "bits": 4, "group_size": GROUP},
-        lambda w: folders.gptq(w, 4, GROUP),
-    ),
+    "gptq": ({"quant_method": "gptq", "bits": 4, "group_size": GROUP}, lambda w: folders.gptq(w, 4, GROUP)),
     "compressed-tensors": (
         {
             "quant_method": "compressed-tensors",
@@ -61,9 +58,7 @@ OTHER: dict[str, dict[str, Any]] = {
 def quantised(folder: Path, method: str) -> Any:
     """The folder's layers, all but the head, by the method; transformers' network of what they then stand for."""
     config, write = METHODS[method]
-    network = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager"
-    )
+    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
     layers = {f"{n}.weight" for n, m in network.named_modules() if isinstance(m, torch.nn.Linear)}
     tensors: dict[str, Tensor] = {}
     expected: dict[str, Tensor] = {}
@@ -72,16 +67,12 @@ def quantised(folder: Path, method: str) -> Any:
             tensors[name] = weight
             continue
         made, expected[name] = write(weight.float())
-        tensors |= {
-            f"{name.removesuffix('.weight')}.{part}": t.contiguous() for part, t in made.items()
-        }
+        tensors |= {f"{name.removesuffix('.weight')}.{part}": t.contiguous() for part, t in made.items()}
     assert len(expected) >= 8
     network.load_state_dict(expected, strict=False)
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    (folder / "config.json").write_text(
-        json.dumps({**said, "quantization_config": config}), encoding="utf-8"
-    )
+    (folder / "config.json").write_text(json.dumps({**said, "quantization_config": config}), encoding="utf-8")
     return network.eval()
 
 

@@ -80,11 +80,19 @@ MISFITS: dict[str, tuple[str, dict[str, Any], str]] = {
     "zero points for fewer outputs": (GPTQ, {"qzeros": cut(3, 7)}, "qzeros does not fit"),
     "zero points for fewer groups": (GPTQ, {"qzeros": cut(2)}, "qzeros does not fit"),
     "scales of fewer groups": (GPTQ, {"scales": cut(2), "qzeros": cut(2)}, "g_idx does not fit its layer's scales"),
-    "scales of fewer groups, by number": (GPTQ, {"scales": cut(2), "qzeros": cut(2), "g_idx": None}, "2 groups of its 192"),
+    "scales of fewer groups, by number": (
+        GPTQ,
+        {"scales": cut(2), "qzeros": cut(2), "g_idx": None},
+        "2 groups of its 192",
+    ),
     "scales for fewer outputs": (GPTQ, {"scales": cut(3, 60)}, "scales does not fit"),
     "groups for fewer inputs": (GPTQ, {"g_idx": cut(191)}, "g_idx does not fit"),
     "groups that are none": (GPTQ, {"g_idx": lambda t: t + 1}, "g_idx does not fit its layer's scales"),
-    "scales that are no numbers": (GPTQ, {"scales": lambda t: t * torch.nan}, "scales holds values that are no numbers"),
+    "scales that are no numbers": (
+        GPTQ,
+        {"scales": lambda t: t * torch.nan},
+        "scales holds values that are no numbers",
+    ),
     "groups out of order, not said which": ("gptq, desc_act", {"g_idx": None}, "out of order, and g_idx is missing"),
     "groups out of order, not filled in": ("gptq, desc_act", {"g_idx": lambda t: t * 0}, "g_idx is not filled in"),
     "no zero points": (GPTQ, {"qzeros": None}, "lacks model.layers.1.mlp.down_proj.qzeros"),
@@ -95,17 +103,29 @@ MISFITS: dict[str, tuple[str, dict[str, Any], str]] = {
     "scales of another group": (PACKED, {"weight_scale": cut(64, 2)}, "2 groups of its 192 inputs"),
     "scales for fewer outputs, packed": (PACKED, {"weight_scale": cut(60)}, "weight_scale does not fit"),
     "no zero point": ("compressed, with zero points", {"weight_zero_point": None}, "lacks .*weight_zero_point"),
-    "fewer zero points": ("compressed, with zero points", {"weight_zero_point": cut(7)}, "weight_zero_point does not fit"),
+    "fewer zero points": (
+        "compressed, with zero points",
+        {"weight_zero_point": cut(7)},
+        "weight_zero_point does not fit",
+    ),
     "something more": (PACKED, {"weight_global_scale": lambda _: torch.ones(1)}, "weight_global_scale is left over"),
     "fewer bytes": ("nf4", {"weight": cut(100)}, "weight does not fit"),
     "fewer scales": ("nf4", {"weight.absmax": cut(100)}, r"weight.absmax does not fit"),
     "scales of another table": ("int8", {"SCB": cut(60)}, "SCB does not fit"),
-    "rows for a kernel": ("int8", {"weight_format": lambda _: torch.ones(1, dtype=torch.uint8)}, "ordered for a kernel"),
+    "rows for a kernel": (
+        "int8",
+        {"weight_format": lambda _: torch.ones(1, dtype=torch.uint8)},
+        "ordered for a kernel",
+    ),
     "floats without a scale": ("fp8 in blocks", {"weight_scale_inv": None}, "is float8_e4m3fn of .* without scales"),
     "bytes without a scale": ("int8", {"SCB": None}, "is int8 of .* without scales"),
-    "scales of a layer for each output": ("fp8, a scale a layer", {"weight_scale": lambda _: torch.ones(64)}, "one scale for"),
+    "scales of a layer for each output": (
+        "fp8, a scale a layer",
+        {"weight_scale": lambda _: torch.ones(64)},
+        "one scale for",
+    ),
     "fewer blocks": ("fp8 in blocks", {"weight_scale_inv": cut(1)}, "weight_scale_inv does not fit"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", MISFITS)
@@ -140,7 +160,7 @@ UNREAD: dict[str, tuple[str, Callable[[dict[str, Any]], object], str]] = {
     "hqq": (GPTQ, settings(quant_method="hqq"), "quant_method 'hqq'"),
     "no method": (GPTQ, settings(quant_method=None), "quant_method ''"),
     "a list of methods": (GPTQ, settings(quant_method=["gptq"]), "quant_method"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", UNREAD)
@@ -194,14 +214,8 @@ def test_a_pattern_that_would_never_end_is_not_followed(tmp_path: Path) -> None:
 
 
 def _read_gptq(said: dict[str, Any], words: Tensor) -> Integers:
-    tensors = {
-        "l.qweight": torch.zeros(4, 8, dtype=torch.int32),
-        "l.qzeros": words,
-        "l.scales": torch.ones(1, 8),
-    }
-    found = gptq.read(
-        Stated("gptq", {"bits": 4, "group_size": 32, **said}, "m"), Parts(tensors, "l", 8, 32)
-    )
+    tensors = {"l.qweight": torch.zeros(4, 8, dtype=torch.int32), "l.qzeros": words, "l.scales": torch.ones(1, 8)}
+    found = gptq.read(Stated("gptq", {"bits": 4, "group_size": 32, **said}, "m"), Parts(tensors, "l", 8, 32))
     assert found is not None
     return found
 
@@ -215,10 +229,7 @@ def test_a_zero_point_of_zero_is_stored_in_two_ways() -> None:
     meta = {"meta": {"quantizer": ["gptqmodel:4.0.0"]}}
     assert _read_gptq({}, one_by_one).zeros.T.tolist() == zeros.tolist()
     assert _read_gptq(meta, whole).zeros.T.tolist() == zeros.tolist()
-    assert (
-        _read_gptq({"checkpoint_format": "gptq_v2"}, folders.packed(zeros, 4)).zeros.T.tolist()
-        == zeros.tolist()
-    )
+    assert _read_gptq({"checkpoint_format": "gptq_v2"}, folders.packed(zeros, 4)).zeros.T.tolist() == zeros.tolist()
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 7, 8])
@@ -229,19 +240,13 @@ def test_widths_that_do_not_divide_a_word_cross_it_or_leave_it(bits: int, whole:
     each = 32 // bits
     if whole:
         padded = nn.functional.pad(values, (0, -170 % each)).reshape(3, -1, each)
-        packed = torch.cat(
-            [folders.packed(padded[:, i], bits)[:, :1] for i in range(padded.shape[1])], 1
-        )
+        packed = torch.cat([folders.packed(padded[:, i], bits)[:, :1] for i in range(padded.shape[1])], 1)
     else:
         packed = folders.packed(values, bits)
-    said = {
-        "config_groups": {"g": {"weights": {"num_bits": bits, "type": "int", "strategy": "channel"}}}
-    }
+    said = {"config_groups": {"g": {"weights": {"num_bits": bits, "type": "int", "strategy": "channel"}}}}
     tensors = {"l.weight_packed": packed, "l.weight_scale": torch.ones(3, 1)}
     found = compressed.read(Stated("compressed-tensors", said, "m"), Parts(tensors, "l", 3, 170))
-    assert (
-        isinstance(found, Integers) and found.values.tolist() == values.tolist() and found.bits == bits
-    )
+    assert isinstance(found, Integers) and found.values.tolist() == values.tolist() and found.bits == bits
 
 
 def test_a_last_group_may_be_shorter() -> None:
@@ -249,9 +254,11 @@ def test_a_last_group_may_be_shorter() -> None:
     padded, index = nn.functional.pad(weight, (0, 20)), torch.arange(172) // 32
     q, scale, zero = folders.rounded(padded, 8, 32)
     tensors = {
-        "l.qweight": folders.packed(q[:, :172], 8).T.contiguous(), "l.qzeros": folders.packed(zero.T - 1, 8),
-        "l.scales": scale.T.contiguous(), "l.g_idx": index.int(),
-    }  # fmt: skip
+        "l.qweight": folders.packed(q[:, :172], 8).T.contiguous(),
+        "l.qzeros": folders.packed(zero.T - 1, 8),
+        "l.scales": scale.T.contiguous(),
+        "l.g_idx": index.int(),
+    }
     found = gptq.read(Stated("gptq", {"bits": 8, "group_size": 32}, "m"), Parts(tensors, "l", 8, 172))
     from edgekit.sources.quantised.reader import _in_blocks
 
@@ -264,9 +271,7 @@ def test_a_last_group_may_be_shorter() -> None:
 def test_the_precision_is_what_most_kept_layers_have(kind: str, tmp_path: Path) -> None:
     folders.write(tmp_path / "model", KINDS[kind])
     model = HuggingFaceSource().read(str(tmp_path / "model"), SourceOptions(), tmp_path / "files")
-    eight = (
-        any(k in kind for k in ("8 bits an", "8 bits", "whole bytes", "int8")) and "floats" not in kind
-    )
+    eight = any(k in kind for k in ("8 bits an", "8 bits", "whole bytes", "int8")) and "floats" not in kind
     if KINDS[kind].kept:
         assert model.native == ("w8" if eight else "w4")
     elif "desc_act" not in kind:  # which only its tensors tell

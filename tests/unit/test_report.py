@@ -45,12 +45,7 @@ def measurement(group: str, name: str, value: float, unit: str = "1", **given: o
 def package(
     folder: Path, name: str = "one", accuracy: float | None = 0.4, note: str = "eval", **given: object
 ) -> Package:
-    source = {
-        "name": HOSTILE,
-        "sha256": "0" * 64,
-        "kind": "onnx",
-        "licence": "AGPL (https://example.org/l)",
-    }
+    source = {"name": HOSTILE, "sha256": "0" * 64, "kind": "onnx", "licence": "AGPL (https://example.org/l)"}
     manifest = Manifest(
         name,
         "cpu",
@@ -60,20 +55,13 @@ def package(
         source,
         {"versions": {"tool": "1"}},
     )
-    found = [
-        measurement("size", "package", 5e6, "bytes"),
-        measurement("parity", "scores SNR", 30.0, "dB"),
-    ]
+    found = [measurement("size", "package", 5e6, "bytes"), measurement("parity", "scores SNR", 30.0, "dB")]
     if accuracy is not None:
         found.append(
-            measurement(
-                "accuracy", "mAP50-95", accuracy, interval=(accuracy - 0.1, accuracy + 0.1), note=note
-            )
+            measurement("accuracy", "mAP50-95", accuracy, interval=(accuracy - 0.1, accuracy + 0.1), note=note)
         )
     receipt = Receipt(tuple(found), **given)  # type: ignore[arg-type]
-    return write_package(
-        folder / name.replace("/", "_"), manifest, {"model.bin": b"model"}, receipt.to_dict()
-    )
+    return write_package(folder / name.replace("/", "_"), manifest, {"model.bin": b"model"}, receipt.to_dict())
 
 
 def measure(store: Path, *packages: Package, milliseconds: str = "10", launches: int = 3) -> None:
@@ -112,19 +100,25 @@ def test_self_contained(tmp_path: Path) -> None:
 
 
 def test_hostile_texts_are_escaped(tmp_path: Path) -> None:
-    search = ({"kind": "step", "float_layers": 1, "error": 0.1, "chosen": True},
-              {"kind": "region", "name": HOSTILE, "cost": 1.0, "float": True})  # fmt: skip
+    search = (
+        {"kind": "step", "float_layers": 1, "error": 0.1, "chosen": True},
+        {"kind": "region", "name": HOSTILE, "cost": 1.0, "float": True},
+    )
     hostile = package(
-        tmp_path, "odd & sons", note=HOSTILE, search=search, notes=(HOSTILE,), steps=(HOSTILE,),
-        trips=(Trip(Reason.ACCURACY, HOSTILE, (HOSTILE,)),), not_checked=(HOSTILE,),
-    )  # fmt: skip
+        tmp_path,
+        "odd & sons",
+        note=HOSTILE,
+        search=search,
+        notes=(HOSTILE,),
+        steps=(HOSTILE,),
+        trips=(Trip(Reason.ACCURACY, HOSTILE, (HOSTILE,)),),
+        not_checked=(HOSTILE,),
+    )
     store = Store(tmp_path / "s.sqlite")
     info = DeviceInfo(HOSTILE, HOSTILE, HOSTILE, 1, 0, {HOSTILE: HOSTILE})
     number = store.begin("s", HOSTILE, hostile.manifest_sha256, info, Plan(), HOSTILE)
     samples = {"prepare": [0.0] * 9, "run": [0.01] * 9}
-    store.add_launch(
-        number, 0, Launch(samples, 0.1, 0.1, 0.1, 1, 1, HOSTILE, host={"warning": HOSTILE})
-    )
+    store.add_launch(number, 0, Launch(samples, 0.1, 0.1, 0.1, 1, 1, HOSTILE, host={"warning": HOSTILE}))
     store.close()
     write_report([hostile.path], tmp_path / "r.html", tmp_path / "s.sqlite")
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
@@ -176,11 +170,7 @@ def test_without_accuracy_the_plot_shows_parity(tmp_path: Path) -> None:
 
 
 def test_best_is_marked_only_among_what_compares(tmp_path: Path) -> None:
-    found = [
-        package(tmp_path, "a", 0.4),
-        package(tmp_path, "b", 0.5),
-        package(tmp_path, "c", 0.9, note="others"),
-    ]
+    found = [package(tmp_path, "a", 0.4), package(tmp_path, "b", 0.5), package(tmp_path, "c", 0.9, note="others")]
     measure(tmp_path / "s.sqlite", found[0], milliseconds="10")
     measure(tmp_path / "s.sqlite", found[1], milliseconds="20")
     evidence = collect([p.path for p in found], tmp_path / "s.sqlite")
@@ -201,9 +191,7 @@ def test_newest_profile_of_a_device_counts(tmp_path: Path) -> None:
     assert [d.cells[0].text for d in row.devices] == ["30.00"]
 
 
-def test_receipts_speak_when_the_store_does_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_receipts_speak_when_the_store_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEKIT_STORE", str(tmp_path / "none.sqlite"))
     one = package(tmp_path)
     database = Store(tmp_path / "elsewhere.sqlite")
@@ -256,8 +244,10 @@ def test_names() -> None:
     assert shortened("abc", 100) == "abc"
     assert shortened("abcdefghijklmnop", 60) == "abc…nop"
     assert short_names(["local: a, 1", "local: a, 2", "ssh:pi: b"]) == {
-        "local: a, 1": "local (1)", "local: a, 2": "local (2)", "ssh:pi: b": "ssh:pi",
-    }  # fmt: skip
+        "local: a, 1": "local (1)",
+        "local: a, 2": "local (2)",
+        "ssh:pi: b": "ssh:pi",
+    }
 
 
 def test_a_malformed_search_is_an_integrity_error(tmp_path: Path) -> None:
@@ -279,9 +269,7 @@ def test_what_is_best_is_asked_of_one_kind_of_model_at_a_time(
     size = [row.cells[0] for row in table]
     assert [c.best for c in size] == [False, True, False, True]
     titles = [c.title for c in package_columns(found)]
-    assert {"mAP50-95", "KL"} <= set(titles) and "KL" not in [
-        c.title for c in package_columns(found[:2])
-    ]
+    assert {"mAP50-95", "KL"} <= set(titles) and "KL" not in [c.title for c in package_columns(found[:2])]
 
 
 def test_language_models_have_a_plot_of_their_own(

@@ -122,8 +122,7 @@ def test_integer_inputs_are_the_nearest_steps(
 
 
 @pytest.mark.parametrize(
-    "bad",
-    [np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)],
+    "bad", [np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)]
 )
 def test_what_is_no_image_is_refused(bad: Array) -> None:
     buffer = np.zeros((1, 3, 4, 4), np.float32)
@@ -138,9 +137,7 @@ def test_placement_inverts() -> None:
     assert spot.offset == (0, 16)
 
 
-def plain_nms(
-    boxes: Array, scores: Array, classes: Array | None, threshold: float, limit: int
-) -> list[int]:
+def plain_nms(boxes: Array, scores: Array, classes: Array | None, threshold: float, limit: int) -> list[int]:
     kept: list[int] = []
     for i in sorted(range(len(scores)), key=lambda i: (-scores[i], i)):
 
@@ -166,9 +163,7 @@ def test_suppression_is_the_plain_algorithm(count: int, agnostic: bool) -> None:
     scores, classes = random.random(count), random.integers(0, 3, count)
     chosen = None if agnostic else classes
     for limit in (1000, 20):
-        assert suppress(boxes, scores, chosen, 0.5, limit).tolist() == plain_nms(
-            boxes, scores, chosen, 0.5, limit
-        )
+        assert suppress(boxes, scores, chosen, 0.5, limit).tolist() == plain_nms(boxes, scores, chosen, 0.5, limit)
 
 
 def test_suppression_agrees_with_opencv() -> None:
@@ -207,16 +202,12 @@ def test_a_detector_takes_paths_arrays_and_lists(packages: dict[str, Path]) -> N
 
 def test_everything_is_found_again_in_a_bigger_picture(packages: dict[str, Path]) -> None:
     """Boxes are in pixels of the image that was given, whatever its size."""
-    image = cv2.cvtColor(
-        cv2.imread(str(SHAPES / "eval" / "images" / "9002-0003.jpg")), cv2.COLOR_BGR2RGB
-    )
+    image = cv2.cvtColor(cv2.imread(str(SHAPES / "eval" / "images" / "9002-0003.jpg")), cv2.COLOR_BGR2RGB)
     twice = np.repeat(np.repeat(image, 2, 0), 2, 1)
     with load(packages["fp32"]) as detector:
         small, large = detector(image, score_threshold=0.6), detector(twice, score_threshold=0.5)
     for d in small:
-        assert any(
-            e.class_id == d.class_id and np.allclose(np.array(e.box) / 2, d.box, atol=6) for e in large
-        ), d
+        assert any(e.class_id == d.class_id and np.allclose(np.array(e.box) / 2, d.box, atol=6) for e in large), d
 
 
 class Fixed:
@@ -245,13 +236,16 @@ def test_integer_outputs_of_a_network_that_suppresses_itself() -> None:
     scores = np.full((1, 80), 20000, np.int16)
     answer = {"boxes": boxes, "scores": scores, "classes": steps}
     outputs = tuple(
-        TensorSpec(n, "int16", a.shape, scale=scale if n != "scores" else 2**-15)
-        for n, a in answer.items()
+        TensorSpec(n, "int16", a.shape, scale=scale if n != "scores" else 2**-15) for n, a in answer.items()
     )
     spec = DetectionSpec(
-        TensorSpec("image", "int8", (1, 8, 8, 3), "NHWC", 1 / 255, -128), outputs, ImageSpec(8, 8),
-        tuple(map(str, wanted)), "end-to-end", nms_in_graph=True,
-    )  # fmt: skip
+        TensorSpec("image", "int8", (1, 8, 8, 3), "NHWC", 1 / 255, -128),
+        outputs,
+        ImageSpec(8, 8),
+        tuple(map(str, wanted)),
+        "end-to-end",
+        nms_in_graph=True,
+    )
     found = Detector(spec, Fixed(answer))(np.zeros((8, 8, 3), np.uint8))
     assert sorted(d.class_id for d in found) == wanted.tolist()
     assert found[0].box == pytest.approx((1, 2, 5, 6), abs=scale)

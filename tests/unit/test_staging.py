@@ -23,12 +23,7 @@ def of_a_dead_process(of: str = "", old: bool = False) -> str:
     """A name that a process gave, which has ended since."""
     code = f"from edgekit import processes, staging; print(staging.name({of!r}, {old!r}))"
     ran = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        encoding="utf-8",
-        errors="replace",
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8", errors="replace"
     )
     return ran.stdout.strip()
 
@@ -42,10 +37,7 @@ def package(folder: Path, what: str) -> Path:
 
 def test_only_what_dead_processes_left_is_swept(tmp_path: Path) -> None:
     own, dead = tmp_path / staging.name("x"), tmp_path / of_a_dead_process("x")
-    others = [
-        tmp_path / n
-        for n in (".x.edgekit-tmp", ".x.12", "x.edgepkg", ".x.abcdefgh", "edgekit-ab", ".git")
-    ]
+    others = [tmp_path / n for n in (".x.edgekit-tmp", ".x.12", "x.edgepkg", ".x.abcdefgh", "edgekit-ab", ".git")]
     for folder in (own, dead, *others):
         folder.mkdir()
         (folder / "file").touch()
@@ -145,10 +137,7 @@ def test_a_package_stays_when_the_new_one_cannot_take_its_place(
 
     monkeypatch.setattr(atomic, "exchange", _cannot)
     monkeypatch.setattr(os, "rename", fails_once)
-    with (
-        pytest.raises(ConversionError, match="cannot be written"),
-        atomic.new_folder(tmp_path / "out") as folder,
-    ):
+    with pytest.raises(ConversionError, match="cannot be written"), atomic.new_folder(tmp_path / "out") as folder:
         (folder / "manifest.json").write_text(MANIFEST, encoding="utf-8")
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out" / "what").read_text(encoding="utf-8") == "old"

@@ -11,10 +11,7 @@ from edgekit.profiling.statistics import ratio, summarise
 def launches(spread: float, count: int, seed: int) -> list[list[float]]:
     """Launches whose own means differ by `spread`, each very steady: what real machines do."""
     random = np.random.default_rng(seed)
-    return [
-        (10 + spread * random.standard_normal() + 0.01 * random.standard_normal(50)).tolist()
-        for _ in range(count)
-    ]
+    return [(10 + spread * random.standard_normal() + 0.01 * random.standard_normal(50)).tolist() for _ in range(count)]
 
 
 def test_the_interval_covers_the_spread_between_launches() -> None:

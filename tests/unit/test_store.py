@@ -29,9 +29,16 @@ for path in map(str.strip, sys.stdin):
 
 def test_processes_that_open_a_new_store_at_once_all_succeed(tmp_path: Path) -> None:
     processes = [
-        subprocess.Popen([sys.executable, "-c", OPEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace")
+        subprocess.Popen(
+            [sys.executable, "-c", OPEN],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
         for _ in range(8)
-    ]  # fmt: skip
+    ]
     try:
         for process in processes:
             assert process.stdout is not None and process.stdout.readline() == "ready\n"
@@ -51,9 +58,7 @@ def test_processes_that_open_a_new_store_at_once_all_succeed(tmp_path: Path) -> 
             process.communicate()
 
 
-def test_a_migration_is_made_whole_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_migration_is_made_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(script: str) -> list[str]:
         return [*known(script), "CREATE TABLE profiles (id)"]
 
@@ -75,7 +80,9 @@ def test_a_store_that_is_up_to_date_is_opened_while_another_writes(tmp_path: Pat
 
 
 def test_statements_are_cut_where_sqlite_ends_them() -> None:
-    script = "CREATE TABLE a (x TEXT DEFAULT ';'); -- one;\nCREATE TRIGGER t AFTER INSERT ON a BEGIN\nDELETE FROM a;\nEND;\n"
+    script = (
+        "CREATE TABLE a (x TEXT DEFAULT ';'); -- one;\nCREATE TRIGGER t AFTER INSERT ON a BEGIN\nDELETE FROM a;\nEND;\n"
+    )
     connection = sqlite3.connect(":memory:")
     for statement in database._statements(script):
         connection.execute(statement)

@@ -52,9 +52,7 @@ def pictures() -> list[np.ndarray[Any, Any]]:
         ("counted", "boxes-scores-labels"),
     ],
 )
-def test_each_ending_is_read_and_runs_on_any_number_of_boxes(
-    ending: str, decoder: str, tmp_path: Path
-) -> None:
+def test_each_ending_is_read_and_runs_on_any_number_of_boxes(ending: str, decoder: str, tmp_path: Path) -> None:
     model = suppressing(ending)
     read_ = read(model, tmp_path)
     assert read_.spec is not None
@@ -88,10 +86,12 @@ def unordered(name: str, width: int) -> onnx.ModelProto:
         helper.make_node("Add", ["table", "mean"], [name]),
     ]
     graph = helper.make_graph(
-        nodes, "g", [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, [9, width])],
         [onnx.numpy_helper.from_array(np.ones((9, width), np.float32), "table")],
-    )  # fmt: skip
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
@@ -124,14 +124,27 @@ def test_the_gate_takes_any_number_of_boxes(edgekit: Edgekit, tmp_path: Path) ->
     for i, picture in enumerate(pictures()):
         PIL.Image.fromarray(picture).save(tmp_path / "images" / f"{i}.png")
     ran = edgekit(
-        "convert", tmp_path / "dets.onnx", "-p", "fp32", "-p", "w8a8", "--mean", 0, "--std", 255, "--launches", 0,
-        "--calibration", tmp_path / "images", "-o", tmp_path / "out", "--json",
-    )  # fmt: skip
+        "convert",
+        tmp_path / "dets.onnx",
+        "-p",
+        "fp32",
+        "-p",
+        "w8a8",
+        "--mean",
+        0,
+        "--std",
+        255,
+        "--launches",
+        0,
+        "--calibration",
+        tmp_path / "images",
+        "-o",
+        tmp_path / "out",
+        "--json",
+    )
     assert ran.code == 0, ran.err + ran.out
     for package in ran.json["packages"]:
-        (error,) = (
-            m["value"] for m in package["receipt"]["measurements"] if m["name"] == "detection error"
-        )
+        (error,) = (m["value"] for m in package["receipt"]["measurements"] if m["name"] == "detection error")
         assert error == 0 if package["precision"] == "fp32" else 0 < error < 0.1
         with load(package["path"]) as detector:
             counts = {len(detector(p, score_threshold=0.0)) for p in pictures()}
@@ -141,8 +154,11 @@ def test_the_gate_takes_any_number_of_boxes(edgekit: Edgekit, tmp_path: Path) ->
 def test_detections_are_compared_with_those_they_lie_on() -> None:
     def rows(*found: tuple[list[float], float, int]) -> dict[str, np.ndarray[Any, Any]]:
         boxes, scores, classes = zip(*found) if found else ([], [], [])
-        return {"boxes": np.array(boxes, np.float32).reshape(1, -1, 4), "scores": np.array([scores], np.float32),
-                "classes": np.array([classes], np.float32)}  # fmt: skip
+        return {
+            "boxes": np.array(boxes, np.float32).reshape(1, -1, 4),
+            "scores": np.array([scores], np.float32),
+            "classes": np.array([classes], np.float32),
+        }
 
     one, two = ([0, 0, 10, 10], 0.9, 1), ([20, 20, 40, 40], 0.6, 0)
     assert detection_error([rows(one, two)], [rows(two, one)]) == 0

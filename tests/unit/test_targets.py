@@ -103,10 +103,11 @@ def test_published_figures_were_measured_on_the_chip_itself(target: Target) -> N
     (chip,) = target.chips
     assert not (chip.proxy and target.published)
     graph = helper.make_graph(
-        [helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=[2, 2], strides=[1, 1])], "pool",
+        [helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=[2, 2], strides=[1, 1])],
+        "pool",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 8, 8])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4, 7, 7])],
-    )  # fmt: skip
+    )
     for published in target.published:
         assert published.device in chip.aihub
         assert published.precision in target.precisions and not published.precision.is_float

@@ -63,13 +63,7 @@ def test_what_was_held_back_comes_at_the_end() -> None:
 
 def test_a_damaged_file_of_tokens_is_refused() -> None:
     good = write_tokens(BYTES, [0])
-    for bad in (
-        b"",
-        b"EKTOK\0\0\2" + good[8:],
-        good[:100],
-        good[:8] + b"\xff\xff\xff\xff" + good[12:],
-        good[:-1],
-    ):
+    for bad in (b"", b"EKTOK\0\0\2" + good[8:], good[:100], good[:8] + b"\xff\xff\xff\xff" + good[12:], good[:-1]):
         with pytest.raises(IntegrityError):
             Tokens(bad)
 
@@ -112,11 +106,21 @@ def test_log_softmax_is_scipys() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"temperature": -1}, {"temperature": float("nan")}, {"top_p": 0}, {"top_p": 1.5}, {"min_p": 1}, {"top_k": -1},
-        {"repetition_penalty": 0}, {"max_tokens": 0}, {"overflow": "drop"}, {"nonsense": 1}, {"logprobs": -1},
-        {"temperature": "hot"}, {"schema": {"type": "object"}, "min_p": 0.1},
+        {"temperature": -1},
+        {"temperature": float("nan")},
+        {"top_p": 0},
+        {"top_p": 1.5},
+        {"min_p": 1},
+        {"top_k": -1},
+        {"repetition_penalty": 0},
+        {"max_tokens": 0},
+        {"overflow": "drop"},
+        {"nonsense": 1},
+        {"logprobs": -1},
+        {"temperature": "hot"},
+        {"schema": {"type": "object"}, "min_p": 0.1},
     ],
-)  # fmt: skip
+)
 def test_options_that_mean_nothing_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         request(SPEC, options)

@@ -29,13 +29,16 @@ from tests.tflite import Case, graph, lower, one, random
 
 STEP, CONTEXT = 8, 40
 FAMILIES = {
-    "llama": {}, "qwen2": {}, "qwen3": {}, "gemma2": {"sliding_window": 6, "query_pre_attn_scalar": 16},
+    "llama": {},
+    "qwen2": {},
+    "qwen3": {},
+    "gemma2": {"sliding_window": 6, "query_pre_attn_scalar": 16},
     "phi3": {"original_max_position_embeddings": 256},
-}  # fmt: skip
+}
 
 
 def network_of(source: Path) -> Any:
-    return AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, attn_implementation="eager").eval()  # fmt: skip
+    return AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, attn_implementation="eager").eval()
 
 
 def file_of(source: Path, out: Path, network: Any, precision: str) -> bytes:
@@ -74,8 +77,7 @@ def test_families_equal_transformers(family: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "limit", "bytes_a_weight"),
-    [("fp32", 1e-8, 4), ("fp16", 1e-4, 2), ("w8", 0.01, 1), ("w4", 0.3, 0.75)],
+    ("precision", "limit", "bytes_a_weight"), [("fp32", 1e-8, 4), ("fp16", 1e-4, 2), ("w8", 0.01, 1), ("w4", 0.3, 0.75)]
 )
 def test_the_trained_model_in_each_precision(
     precision: str, limit: float, bytes_a_weight: float, tmp_path: Path

@@ -94,8 +94,7 @@ def test_nothing_moves_where_nothing_must() -> None:
         target = factored(math.prod(shape), int(rng.integers(1, 5)))
         flat = numbered(shape, order).ravel()
         possible = any(
-            (flat == numbered(target, o).ravel()).all()
-            for o in itertools.permutations(identity(len(target)))
+            (flat == numbered(target, o).ravel()).all() for o in itertools.permutations(identity(len(target)))
         )
         have, _ = reshaped(shape, order, target)
         assert possible or have != order

@@ -31,15 +31,10 @@ SPEC = DetectionSpec(
     ImageSpec(4, 8),
     LABELS,
     "test",
-)  # fmt: skip
-BGR = replace(
-    SPEC,
-    image=ImageSpec(4, 8, "stretch", color="bgr", mean=(103.5, 116.0, 124.0), std=(1.0, 57.0, -0.5)),
 )
+BGR = replace(SPEC, image=ImageSpec(4, 8, "stretch", color="bgr", mean=(103.5, 116.0, 124.0), std=(1.0, 57.0, -0.5)))
 SUPPRESSED = replace(
-    SPEC,
-    outputs=tuple(TensorSpec(n, "float32", (1, 24)) for n in ("boxes", "scores", "classes")),
-    nms_in_graph=True,
+    SPEC, outputs=tuple(TensorSpec(n, "float32", (1, 24)) for n in ("boxes", "scores", "classes")), nms_in_graph=True
 )
 GREY = replace(SPEC, input=TensorSpec("image", "float32", (1, 4, 8, 1), "NHWC"))
 BYTES = replace(SPEC, input=replace(SPEC.input, dtype="uint8"), labels=())
@@ -88,8 +83,7 @@ TABLES = {
     "NormalizationOptions": "mean:[float32] std:[float32]",
     "ScoreThresholdingOptions": "global_score_threshold:float32",
     "Stats": "max:[float32] min:[float32]",
-    "AssociatedFile": "name:str description:str"
-    " type:|UNKNOWN,DESCRIPTIONS,TENSOR_AXIS_LABELS,TENSOR_VALUE_LABELS",
+    "AssociatedFile": "name:str description:str type:|UNKNOWN,DESCRIPTIONS,TENSOR_AXIS_LABELS,TENSOR_VALUE_LABELS",
 }
 
 
@@ -166,9 +160,7 @@ def test_the_model_itself_stays_as_it_was() -> None:
 
 
 def test_the_same_twice() -> None:
-    assert attach_metadata(model_for(SPEC), SPEC, "tiny") == attach_metadata(
-        model_for(SPEC), SPEC, "tiny"
-    )
+    assert attach_metadata(model_for(SPEC), SPEC, "tiny") == attach_metadata(model_for(SPEC), SPEC, "tiny")
 
 
 def test_labels_lie_open_behind_the_model_one_a_line() -> None:
@@ -196,21 +188,16 @@ def test_the_model_is_described() -> None:
     assert "4 classes" in found["description"]
     assert "scores from 0.25" in found["description"] and "IoU of 0.7" in found["description"]
     (graph,) = found["subgraph_metadata"]
-    assert [o["name"] for o in graph["output_tensor_metadata"]] == [
-        "scores",
-        "boxes",
-    ]  # the model's order
+    assert [o["name"] for o in graph["output_tensor_metadata"]] == ["scores", "boxes"]  # the model's order
 
 
 def test_outputs_before_suppression() -> None:
     _, outputs = tensors(SPEC)
     assert outputs["boxes"]["content"] == {
         "content_properties_type": "BoundingBoxProperties",
-        "content_properties": {
-            "index": [0, 1, 2, 3], "type": "BOUNDARIES", "coordinate_type": "PIXEL"
-        },
+        "content_properties": {"index": [0, 1, 2, 3], "type": "BOUNDARIES", "coordinate_type": "PIXEL"},
         "range": {"min": 2, "max": 2},
-    }  # fmt: skip
+    }
     scores = outputs["scores"]
     assert scores["content"]["content_properties_type"] == "FeatureProperties"
     assert scores["content"]["range"] == {"min": 1, "max": 1}
@@ -224,9 +211,7 @@ def test_outputs_before_suppression() -> None:
 
 def test_outputs_after_suppression() -> None:
     _, outputs = tensors(SUPPRESSED)
-    assert outputs["classes"]["associated_files"] == [
-        {"name": "labels.txt", "type": "TENSOR_VALUE_LABELS"}
-    ]
+    assert outputs["classes"]["associated_files"] == [{"name": "labels.txt", "type": "TENSOR_VALUE_LABELS"}]
     assert "associated_files" not in outputs["scores"]
     for name in ("scores", "classes"):
         assert outputs[name]["dimension_names"] == ["batch", "box"]
@@ -241,9 +226,7 @@ def normalization(image: dict[str, Any]) -> Any:
 
 def test_an_rgb_input() -> None:
     image, _ = tensors(SPEC)
-    assert image["content"]["content_properties"] == {
-        "color_space": "RGB", "default_size": {"width": 8, "height": 4}
-    }  # fmt: skip
+    assert image["content"]["content_properties"] == {"color_space": "RGB", "default_size": {"width": 8, "height": 4}}
     assert normalization(image) == ([0, 0, 0], [255, 255, 255])
     assert image["stats"] == {"max": [1, 1, 1], "min": [0, 0, 0]}
     assert "letterbox on 114" in image["description"]

@@ -170,7 +170,7 @@ OUTPUTS: dict[str, Build] = {
     "a conv before its relu": lambda e, x: [y := one("Conv", random(4, 4, 1, 1))(e, x), e.op("Relu", y)],  # type: ignore[list-item]
     "integers": lambda e, x: [e.op("ArgMax", x, axis=1)],
     "a truth": lambda e, x: [e.op("Less", x, e.const(0.0))],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("after_conv", [False, True])
@@ -184,34 +184,39 @@ REFUSED: dict[str, tuple[tuple[int, ...], Build, str]] = {
     "5-D convolution": ((1, 2, 4, 4, 4), one("Conv", random(2, 2, 3, 3, 3)), "4-D"),
     "3-D convolution": ((1, 2, 4), one("Conv", random(2, 2, 3)), "4-D"),
     "computed weights": (
-        (1, 2, 4, 4), lambda e, x: e.op("Conv", x, e.reshape(e.op("Exp", x), 4, 2, 2, 2)), "weight is computed",
+        (1, 2, 4, 4),
+        lambda e, x: e.op("Conv", x, e.reshape(e.op("Exp", x), 4, 2, 2, 2)),
+        "weight is computed",
     ),
     "dilated pool": ((1, 2, 9, 9), one("MaxPool", kernel_shape=[2, 2], dilations=[2, 2]), "dilation"),
-    "cubic resize": (
-        (1, 2, 4, 4), one("Resize", None, np.float32([1, 1, 2, 2]), mode="cubic"), "cubic",
-    ),
+    "cubic resize": ((1, 2, 4, 4), one("Resize", None, np.float32([1, 1, 2, 2]), mode="cubic"), "cubic"),
     "batch grows": ((1, 2, 4, 4), one("Resize", None, np.float32([2, 1, 2, 2])), "height and width"),
     "smooth resize": (
-        (1, 2, 4, 4), one("Resize", None, np.float32([1, 1, 0.5, 0.5]), mode="linear", antialias=1), "smooth",
+        (1, 2, 4, 4),
+        one("Resize", None, np.float32([1, 1, 0.5, 0.5]), mode="linear", antialias=1),
+        "smooth",
     ),
     "cropping resize": (
         (1, 2, 4, 4),
-        one("Resize", np.float32([0, 0, 0, 0, 1, 1, 1, 1]), np.float32([1, 1, 2, 2]),
-            coordinate_transformation_mode="tf_crop_and_resize"),
+        one(
+            "Resize",
+            np.float32([0, 0, 0, 0, 1, 1, 1, 1]),
+            np.float32([1, 1, 2, 2]),
+            coordinate_transformation_mode="tf_crop_and_resize",
+        ),
         "tf_crop_and_resize",
     ),
     "remainder": ((2, 3), one("Mod", np.float32(0.7), fmod=1), "sign"),
     "last of equals": ((2, 3), one("ArgMax", select_last_index=1), "first of equal"),
     "batched GatherND": ((2, 3), one("GatherND", np.asarray([[0], [1]]), batch_dims=1), "batch"),
     "computed repeats": (
-        (2, 3), lambda e, x: e.op("Slice", x, e.op("Cast", e.slice(e.reshape(x, 6), 0, 0, 1), to=7), e.ints(2)),
+        (2, 3),
+        lambda e, x: e.op("Slice", x, e.op("Cast", e.slice(e.reshape(x, 6), 0, 0, 1), to=7), e.ints(2)),
         "start is computed",
     ),
-    "cubic sample": (
-        (1, 2, 4, 4), one("GridSample", random(1, 3, 3, 2), mode="bicubic"), "bicubic",
-    ),
+    "cubic sample": ((1, 2, 4, 4), one("GridSample", random(1, 3, 3, 2), mode="bicubic"), "bicubic"),
     "long integers": ((2, 3), lambda e, x: e.op("Cast", x, to=TensorProto.UINT32), "uint32"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("shape", "build", "why"), REFUSED.values(), ids=REFUSED.keys())
@@ -240,11 +245,7 @@ def test_inputs_that_tflite_packages_do_not_take() -> None:
 
 
 def test_nodes_need_no_names() -> None:
-    model = graph(
-        Case(
-            (1, 4, 6, 8), lambda e, x: e.op("Exp", e.op("Relu", one("Conv", random(4, 4, 1, 1))(e, x)))
-        )
-    )
+    model = graph(Case((1, 4, 6, 8), lambda e, x: e.op("Exp", e.op("Relu", one("Conv", random(4, 4, 1, 1))(e, x)))))
     for node in model.graph.node:
         node.name = ""
     assert agree(model)["CONV_2D"] == 1

@@ -13,9 +13,13 @@ IMAGE = (1, 4, 7, 6)
 
 
 def conv(
-    outputs: int = 8, size: tuple[int, int] = (3, 3), bias: bool = True, after: Build | None = None,
-    channels: int = 4, **attributes: Any,
-) -> Build:  # fmt: skip
+    outputs: int = 8,
+    size: tuple[int, int] = (3, 3),
+    bias: bool = True,
+    after: Build | None = None,
+    channels: int = 4,
+    **attributes: Any,
+) -> Build:
     def build(e: Editor, x: str) -> Any:
         weight = random(outputs, channels // attributes.get("group", 1), *size)
         inputs = [x, e.const(weight), *([e.const(random(outputs, seed=2))] if bias else [])]
@@ -28,9 +32,7 @@ def conv(
 def deconv(size: tuple[int, int], channels: int = 4, outputs: int = 6, **attributes: Any) -> Build:
     group = attributes.get("group", 1)
     weight = random(channels, outputs // group, *size)
-    return lambda e, x: e.op(
-        "ConvTranspose", x, e.const(weight), e.const(random(outputs)), **attributes
-    )
+    return lambda e, x: e.op("ConvTranspose", x, e.const(weight), e.const(random(outputs)), **attributes)
 
 
 CONVOLUTIONS = {
@@ -85,14 +87,12 @@ POOLS = {
             ("sppf", IMAGE, {"kernel_shape": [5, 5], "pads": [2] * 4}),
             ("ceil", (1, 4, 6, 7), {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}),
             (
-                "ceil and pad", (1, 4, 8, 7),
+                "ceil and pad",
+                (1, 4, 8, 7),
                 {"kernel_shape": [3, 2], "strides": [2, 3], "pads": [1, 0, 1, 1], "ceil_mode": 1},
             ),
             ("same upper", IMAGE, {"kernel_shape": [2, 2], "auto_pad": "SAME_UPPER"}),
-            (
-                "same lower", IMAGE,
-                {"kernel_shape": [2, 3], "strides": [2, 1], "auto_pad": "SAME_LOWER"},
-            ),
+            ("same lower", IMAGE, {"kernel_shape": [2, 3], "strides": [2, 1], "auto_pad": "SAME_LOWER"}),
         ]
     },
     **{
@@ -106,21 +106,16 @@ POOLS = {
         ]
     },
     "MaxPool after Relu": Case(
-        (1, 4, 8, 8),
-        lambda e, x: e.op(
-            "MaxPool", e.op("Relu", x), kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4
-        ),
+        (1, 4, 8, 8), lambda e, x: e.op("MaxPool", e.op("Relu", x), kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
     ),
     "MaxPool all negative": Case(
         (1, 4, 8, 8),
-        lambda e, x: e.op(
-            "MaxPool", e.op("Sub", x, e.const(100.0)), kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4
-        ),
+        lambda e, x: e.op("MaxPool", e.op("Sub", x, e.const(100.0)), kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4),
     ),
     "GlobalAveragePool": Case(IMAGE, one("GlobalAveragePool")),
     "GlobalMaxPool": Case(IMAGE, one("GlobalMaxPool")),
     "GlobalAveragePool 3-D": Case((1, 4, 7), one("GlobalAveragePool")),
-}  # fmt: skip
+}
 
 
 def resize(shape: tuple[int, ...] = IMAGE, by: Any = None, to: Any = None, **attributes: Any) -> Case:
@@ -133,8 +128,10 @@ def resize(shape: tuple[int, ...] = IMAGE, by: Any = None, to: Any = None, **att
 RESIZES = {
     **{
         f"nearest {how} {rounding} {size}": resize(
-            **{"by" if isinstance(size[0], float) else "to": size}, mode="nearest",
-            coordinate_transformation_mode=how, nearest_mode=rounding,
+            **{"by" if isinstance(size[0], float) else "to": size},
+            mode="nearest",
+            coordinate_transformation_mode=how,
+            nearest_mode=rounding,
         )
         for how in ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
         for rounding in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
@@ -150,18 +147,12 @@ RESIZES = {
     },
     "linear scales": resize(by=[2.0, 3.0], mode="linear"),
     "linear one pixel": resize(to=(1, 1), mode="linear"),
-    "linear one pixel, pytorch": resize(
-        to=(1, 1), mode="linear", coordinate_transformation_mode="pytorch_half_pixel"
-    ),
+    "linear one pixel, pytorch": resize(to=(1, 1), mode="linear", coordinate_transformation_mode="pytorch_half_pixel"),
     "linear scales with a rest": resize(by=[1.5, 1.5], mode="linear"),
-    "linear asymmetric with a rest": resize(
-        by=[1.5, 1.3], mode="linear", coordinate_transformation_mode="asymmetric"
-    ),
-    "axes": Case(
-        IMAGE, one("Resize", None, None, np.asarray([14, 12]), mode="nearest", axes=[2, 3])
-    ),
+    "linear asymmetric with a rest": resize(by=[1.5, 1.3], mode="linear", coordinate_transformation_mode="asymmetric"),
+    "axes": Case(IMAGE, one("Resize", None, None, np.asarray([14, 12]), mode="nearest", axes=[2, 3])),
     "unchanged": resize(to=(7, 6), mode="linear"),
-}  # fmt: skip
+}
 BLOCKS = {
     "SpaceToDepth": Case((1, 3, 6, 4), one("SpaceToDepth", blocksize=2)),
     "DepthToSpace": Case((1, 12, 3, 4), one("DepthToSpace", blocksize=2)),

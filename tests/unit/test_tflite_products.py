@@ -49,8 +49,7 @@ REDUCTIONS = {
     },
     **{
         f"TopK {axis} {largest}": Case(
-            IMAGE,
-            lambda e, x, a=axis, w=largest: e.ops("TopK", x, e.ints(3), outputs=2, axis=a, largest=w),
+            IMAGE, lambda e, x, a=axis, w=largest: e.ops("TopK", x, e.ints(3), outputs=2, axis=a, largest=w)
         )
         for axis in (1, 2, -1)
         for largest in (0, 1)
@@ -58,7 +57,10 @@ REDUCTIONS = {
     "TopK values only": Case(ROWS, lambda e, x: e.op("TopK", x, e.ints(2), outputs=2)),
     "TopK indices only": Case(ROWS, lambda e, x: e.ops("TopK", x, e.ints(2), outputs=2)[1]),
     "TopK of integers": Case(
-        ROWS, lambda e, x: e.ops("TopK", integers(e, e.op("CumSum", e.op("Exp", x), e.ints(2)), 0, 99), e.ints(2), outputs=2)[0],
+        ROWS,
+        lambda e, x: e.ops("TopK", integers(e, e.op("CumSum", e.op("Exp", x), e.ints(2)), 0, 99), e.ints(2), outputs=2)[
+            0
+        ],
     ),
     **{
         f"CumSum {axis} {options}": Case(IMAGE, one("CumSum", np.asarray(axis), **options))
@@ -75,9 +77,7 @@ REDUCTIONS = {
     "RMSNormalization 2 axes": Case(
         IMAGE, one("RMSNormalization", random(7, 6), axis=2, epsilon=0.1), opset=23, tolerance=1e-4
     ),
-    "InstanceNormalization": Case(
-        IMAGE, one("InstanceNormalization", random(4), random(4, seed=2)), tolerance=1e-4
-    ),
+    "InstanceNormalization": Case(IMAGE, one("InstanceNormalization", random(4), random(4, seed=2)), tolerance=1e-4),
     "InstanceNormalization 3-D": Case(
         (2, 4, 9), one("InstanceNormalization", random(4), random(4, seed=2)), tolerance=1e-4
     ),
@@ -88,7 +88,7 @@ REDUCTIONS = {
         (3, 4), one("BatchNormalization", random(4), random(4), random(4), np.abs(random(4)) + 0.5)
     ),
     "LpNormalization": Case(IMAGE, one("LpNormalization", axis=1, p=2)),
-}  # fmt: skip
+}
 
 
 def product(*shape: int, swap: bool = False) -> Build:
@@ -110,9 +110,7 @@ PRODUCTS = {
     "matrix 2-D": Case((5, 6), one("MatMul", random(6, 3)), tolerance=1e-4),
     "matrix 4-D": Case(IMAGE, one("MatMul", random(6, 3)), tolerance=1e-4),
     "matrix, relu": Case(ROWS, lambda e, x: e.op("Relu", one("MatMul", random(6, 3))(e, x))),
-    "matrix of channels": Case(
-        IMAGE, lambda e, x: e.op("MatMul", e.transpose(x, 0, 2, 3, 1), e.const(random(4, 5)))
-    ),
+    "matrix of channels": Case(IMAGE, lambda e, x: e.op("MatMul", e.transpose(x, 0, 2, 3, 1), e.const(random(4, 5)))),
     "constants batched": Case(ROWS, one("MatMul", random(2, 6, 3)), tolerance=1e-4),
     "constant first": Case(ROWS, lambda e, x: e.op("MatMul", e.const(random(4, 5)), x), tolerance=1e-4),
     "constant vector first": Case(ROWS, lambda e, x: e.op("MatMul", e.const(random(5)), x)),
@@ -137,20 +135,23 @@ PRODUCTS = {
     "Gemm computed": Case(
         (3, 6), lambda e, x: e.op("Gemm", x, computed(e, x, 2, 6), computed(e, x, 2), transB=1), tolerance=1e-4
     ),
-}  # fmt: skip
+}
 
 
 EINSUMS = {
     equation: Case(
-        shape, lambda e, x, q=equation, o=other: e.op("Einsum", x, computed(e, x, *o), equation=q),
-        tolerance=1e-4,
+        shape, lambda e, x, q=equation, o=other: e.op("Einsum", x, computed(e, x, *o), equation=q), tolerance=1e-4
     )
     for equation, shape, other in [
-        ("bchw,bkc->bkhw", IMAGE, (1, 3, 4)), ("bnc,bmc->bnm", ROWS, (2, 3, 6)),
-        ("bnc,cd->bnd", ROWS, (6, 2)), ("bmchw,bnmc->bmhwn", (1, 2, 3, 4, 5), (1, 2, 2, 3)),
-        ("i,j->ij", (5,), (3,)), ("bij,bij->bj", ROWS, (2, 5, 6)), ("bnc, bc -> nb", ROWS, (2, 6)),
+        ("bchw,bkc->bkhw", IMAGE, (1, 3, 4)),
+        ("bnc,bmc->bnm", ROWS, (2, 3, 6)),
+        ("bnc,cd->bnd", ROWS, (6, 2)),
+        ("bmchw,bnmc->bmhwn", (1, 2, 3, 4, 5), (1, 2, 2, 3)),
+        ("i,j->ij", (5,), (3,)),
+        ("bij,bij->bj", ROWS, (2, 5, 6)),
+        ("bnc, bc -> nb", ROWS, (2, 6)),
     ]
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("equation", ["bnc,bmc", "b...,b...->b...", "bnc,bmd->bm", "bnn,bnn->bn"])

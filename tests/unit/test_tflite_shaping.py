@@ -80,12 +80,13 @@ RESHAPES = {
     "Unsqueeze": Case(IMAGE, one("Unsqueeze", np.asarray([1, -1]))),
     "Transpose to NHWC": Case(IMAGE, one("Transpose", perm=[0, 2, 3, 1])),
     "Transpose reversed": Case(IMAGE, one("Transpose")),
-    "Transpose chain": Case(
-        IMAGE, lambda e, x: e.transpose(e.op("Exp", e.transpose(x, 0, 2, 1, 3)), 3, 1, 0, 2)
-    ),
+    "Transpose chain": Case(IMAGE, lambda e, x: e.transpose(e.op("Exp", e.transpose(x, 0, 2, 1, 3)), 3, 1, 0, 2)),
     "one tensor, two orders": Case(
-        IMAGE, lambda e, x: [e.op("Softmax", e.transpose(x, *p), axis=1) for p in
-                             ((0, 2, 3, 1), (0, 3, 2, 1), (0, 1, 3, 2), (3, 2, 1, 0))],
+        IMAGE,
+        lambda e, x: [
+            e.op("Softmax", e.transpose(x, *p), axis=1)
+            for p in ((0, 2, 3, 1), (0, 3, 2, 1), (0, 1, 3, 2), (3, 2, 1, 0))
+        ],
     ),
     "Transpose of swapped sizes": Case(
         (1, 5, 5, 5), lambda e, x: [x, e.transpose(x, 0, 3, 1, 2), e.transpose(x, 0, 2, 3, 1)]
@@ -104,17 +105,14 @@ RESHAPES = {
         ),
     ),
     "pixel unshuffle": Case(
-        IMAGE,
-        lambda e, x: e.reshape(e.transpose(e.reshape(x, 1, 4, 3, 2, 4, 2), 0, 1, 3, 5, 2, 4), 1, 16, 3, 4),
+        IMAGE, lambda e, x: e.reshape(e.transpose(e.reshape(x, 1, 4, 3, 2, 4, 2), 0, 1, 3, 5, 2, 4), 1, 16, 3, 4)
     ),
-}  # fmt: skip
+}
 JOINS = {
     "Concat": Case(IMAGE, joined(one("Exp"), one("Relu"))),
     "Concat pixels": Case(IMAGE, joined(one("Exp"), axis=2)),
     "Concat negative axis": Case(IMAGE, joined(one("Exp"), axis=-1)),
-    "Concat orders": Case(
-        IMAGE, joined(lambda e, x: e.op("Softmax", e.op("Softmax", x, axis=3), axis=2), one("Exp"))
-    ),
+    "Concat orders": Case(IMAGE, joined(lambda e, x: e.op("Softmax", e.op("Softmax", x, axis=3), axis=2), one("Exp"))),
     "Concat constants": Case(IMAGE, joined(lambda e, x: e.const(random(1, 3, 6, 8)))),
     "Concat one": Case(IMAGE, joined()),
     "Concat itself": Case(IMAGE, joined(lambda e, x: x)),
@@ -139,15 +137,12 @@ JOINS = {
     "Expand both ways": Case((1, 4, 1, 8), one("Expand", np.asarray([2, 1, 3, 1]))),
     "Expand to itself": Case(IMAGE, one("Expand", np.asarray([1]))),
     "Expand integers": Case(
-        (1, 4, 1, 1),
-        lambda e, x: e.op("Expand", e.op("Cast", x, to=TensorProto.INT64), e.ints(1, 4, 3, 2)),
+        (1, 4, 1, 1), lambda e, x: e.op("Expand", e.op("Cast", x, to=TensorProto.INT64), e.ints(1, 4, 3, 2))
     ),
-    "Expand bools": Case(
-        (1, 4, 1, 1), lambda e, x: e.op("Expand", e.op("Less", x, e.const(0.0)), e.ints(1, 4, 3, 2))
-    ),
+    "Expand bools": Case((1, 4, 1, 1), lambda e, x: e.op("Expand", e.op("Less", x, e.const(0.0)), e.ints(1, 4, 3, 2))),
     "Expand to rank 6": Case((1, 4, 1, 1, 2, 1), one("Expand", np.asarray([1, 4, 3, 2, 2, 2]))),
     "Tile": Case(IMAGE, one("Tile", np.asarray([1, 2, 3, 1]))),
-}  # fmt: skip
+}
 PICKS = {
     "Slice": Case(IMAGE, sliced((1, 1, 3, 1))),
     "Slice axes": Case(IMAGE, sliced((2, 1, -1, 1), (-1, -3, END, 1))),
@@ -158,22 +153,22 @@ PICKS = {
     "Slice of rank 5": Case((1, 2, 3, 4, 5), sliced((4, 1, 3, 1), (2, 0, 3, 2))),
     "Slice of rank 6": Case((1, 2, 3, 4, 2, 5), sliced((5, 1, 3, 1), (2, 0, 2, 1))),
     "Slice of rank 6, steps": Case((1, 2, 3, 4, 2, 5), sliced((5, 1, 5, 2), (2, -1, -END, -1))),
-    "Slice of integers": Case(
-        IMAGE, lambda e, x: sliced((1, 3, 0, -2))(e, e.op("Cast", x, to=TensorProto.INT64))
-    ),
+    "Slice of integers": Case(IMAGE, lambda e, x: sliced((1, 3, 0, -2))(e, e.op("Cast", x, to=TensorProto.INT64))),
     **{
         f"Gather {name} {axis}": Case(IMAGE, one("Gather", np.asarray(picks), axis=axis))
         for name, picks in {
-            "scalar": 1, "negative scalar": -1, "list": [2, 0, 2], "matrix": [[0, 1], [-1, 2]],
-            "neighbours": [1, 2], "single": [1],
+            "scalar": 1,
+            "negative scalar": -1,
+            "list": [2, 0, 2],
+            "matrix": [[0, 1], [-1, 2]],
+            "neighbours": [1, 2],
+            "single": [1],
         }.items()
         for axis in (1, 2, -1)
     },
     "Gather computed": Case(IMAGE, lambda e, x: e.op("Gather", x, indices(e, x, 3, 5), axis=1)),
     "Gather computed 2-D": Case(IMAGE, lambda e, x: e.op("Gather", x, indices(e, x, 5, 2, 3), axis=2)),
-    "Gather computed scalar": Case(
-        IMAGE, lambda e, x: e.op("Gather", x, e.op("Squeeze", indices(e, x, 5, 1)), axis=2)
-    ),
+    "Gather computed scalar": Case(IMAGE, lambda e, x: e.op("Gather", x, e.op("Squeeze", indices(e, x, 5, 1)), axis=2)),
     "Gather from constant": Case(
         IMAGE, lambda e, x: e.op("Gather", e.const(random(6, 3)), indices(e, x, 5, 2, 3), axis=0)
     ),
@@ -183,37 +178,42 @@ PICKS = {
     "Gather best": Case(
         (1, 20, 3),
         lambda e, x: e.op(
-            "Gather", e.op("Squeeze", x, e.ints(0)),
+            "Gather",
+            e.op("Squeeze", x, e.ints(0)),
             e.op("Squeeze", e.ops("TopK", e.op("ReduceMax", x, e.ints(2), keepdims=0), e.ints(5), outputs=2)[1]),
             axis=0,
         ),
     ),
-    "GatherElements": Case(
-        (1, 20, 4), lambda e, x: e.op("GatherElements", x, indices(e, x, 19, 1, 6, 4), axis=1)
-    ),
-    "GatherElements image": Case(
-        IMAGE, lambda e, x: e.op("GatherElements", x, indices(e, x, 7, 1, 3, 6, 5), axis=-1)
-    ),
+    "GatherElements": Case((1, 20, 4), lambda e, x: e.op("GatherElements", x, indices(e, x, 19, 1, 6, 4), axis=1)),
+    "GatherElements image": Case(IMAGE, lambda e, x: e.op("GatherElements", x, indices(e, x, 7, 1, 3, 6, 5), axis=-1)),
     "GatherElements constant": Case(IMAGE, one("GatherElements", np.asarray([[[[0, -1]]]]), axis=3)),
     "GatherElements tiled": Case(
         (1, 20, 4),
         lambda e, x: e.op(
-            "GatherElements", x,
-            e.op("Tile", e.op("Unsqueeze", e.ops("TopK", e.op("ReduceMax", x, e.ints(-1), keepdims=0),
-                 e.ints(5), outputs=2, axis=1)[1], e.ints(-1)), e.ints(1, 1, 4)),
+            "GatherElements",
+            x,
+            e.op(
+                "Tile",
+                e.op(
+                    "Unsqueeze",
+                    e.ops("TopK", e.op("ReduceMax", x, e.ints(-1), keepdims=0), e.ints(5), outputs=2, axis=1)[1],
+                    e.ints(-1),
+                ),
+                e.ints(1, 1, 4),
+            ),
             axis=1,
         ),
     ),
     "GatherND": Case(IMAGE, one("GatherND", np.asarray([[0, 3], [-1, 1]]))),
     "GatherND values": Case(IMAGE, one("GatherND", np.asarray([[0, 3, 5, -1], [0, 1, 2, 3]]))),
-    "GatherND computed": Case(
-        (4, 5), lambda e, x: e.op("GatherND", x, indices(e, x, 3, 3, 2))
-    ),
+    "GatherND computed": Case((4, 5), lambda e, x: e.op("GatherND", x, indices(e, x, 3, 3, 2))),
     "ScatterND": Case((4, 5), one("ScatterND", np.asarray([[1], [-1]]), random(2, 5))),
     "ScatterND in place": Case(
         IMAGE,
         lambda e, x: e.op(
-            "ScatterND", x, e.const(np.stack(np.meshgrid([0], [1, 2], indexing="ij"), -1), np.int64),
+            "ScatterND",
+            x,
+            e.const(np.stack(np.meshgrid([0], [1, 2], indexing="ij"), -1), np.int64),
             e.op("Exp", sliced((1, 1, 3, 1))(e, x)),
         ),
     ),
@@ -228,7 +228,7 @@ PICKS = {
     "Pad crop": Case(IMAGE, one("Pad", np.asarray([0, 0, -1, -1, 0, 0, -1, -3]))),
     "Pad nothing": Case(IMAGE, one("Pad", np.zeros(8, np.int64), mode="reflect")),
     "Pad rank 5": Case((1, 2, 3, 2, 4), one("Pad", np.asarray([0, 0, 1, 0, 1, 0, 0, 1, 0, 2]))),
-}  # fmt: skip
+}
 
 
 @both({**RESHAPES, **JOINS})

@@ -29,17 +29,11 @@ def noisy(dataset: Dataset, seed: int) -> list[Predictions]:
         rows, scores, classes = [np.zeros((0, 4))], [], []
         for b in boxes:
             for _ in range(random.integers(0, 3)):
-                shift = (
-                    random.normal(0, 0.08, 4) * [b.width, b.height] * 2
-                    if False
-                    else random.normal(0, 3, 4)
-                )
+                shift = random.normal(0, 0.08, 4) * [b.width, b.height] * 2 if False else random.normal(0, 3, 4)
                 rows.append(np.array([[b.x, b.y, b.x + b.width, b.y + b.height]]) + shift)
                 scores.append(random.random())
                 classes.append(ids.index(b.category) if random.random() < 0.9 else 0)
-        found.append(
-            (np.concatenate(rows).astype(np.float32), np.array(scores), np.array(classes, int))
-        )
+        found.append((np.concatenate(rows).astype(np.float32), np.array(scores), np.array(classes, int)))
     return found
 
 
@@ -48,11 +42,15 @@ def pycocotools(dataset: Dataset, predictions: list[Predictions], file: Path) ->
     names = {e["file_name"]: e["id"] for e in truth["images"]}
     ids = sorted(dataset.categories)
     rows = [
-        {"image_id": names[path.name], "category_id": ids[c], "score": float(s),
-         "bbox": [float(v) for v in (b[0], b[1], b[2] - b[0], b[3] - b[1])]}
+        {
+            "image_id": names[path.name],
+            "category_id": ids[c],
+            "score": float(s),
+            "bbox": [float(v) for v in (b[0], b[1], b[2] - b[0], b[3] - b[1])],
+        }
         for path, (boxes, scores, classes) in zip(dataset.images, predictions)
         for b, s, c in zip(boxes, scores, classes)
-    ]  # fmt: skip
+    ]
     with contextlib.redirect_stdout(io.StringIO()):
         gold = COCO(str(file))
         run = COCOeval(gold, gold.loadRes(rows), "bbox")
@@ -101,9 +99,7 @@ def test_yolo_and_coco_folders_say_the_same(tmp_path: Path) -> None:
     yolo = read_dataset(tmp_path)
     assert list(yolo.categories.values()) == [coco.categories[i] for i in ids]
     for a, b in zip(yolo.boxes, coco.boxes):
-        assert [(round(x.x, 3), round(x.width, 3)) for x in a] == [
-            (round(x.x, 3), round(x.width, 3)) for x in b
-        ]
+        assert [(round(x.x, 3), round(x.width, 3)) for x in a] == [(round(x.x, 3), round(x.width, 3)) for x in b]
 
 
 def test_classes_match_by_name_then_by_position() -> None:

@@ -37,9 +37,9 @@ def half(model: onnx.ModelProto, ends: bool) -> onnx.ModelProto:
 
 
 def values(model: onnx.ModelProto, name: str) -> Array:
-    return next(
-        numpy_helper.to_array(t) for t in model.graph.initializer if t.name == f"{name}_values"
-    ).astype(np.float32)
+    return next(numpy_helper.to_array(t) for t in model.graph.initializer if t.name == f"{name}_values").astype(
+        np.float32
+    )
 
 
 @pytest.mark.parametrize("ends", [True, False])

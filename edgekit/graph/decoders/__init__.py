@@ -30,31 +30,32 @@ from edgekit.spec import DetectionSpec, ImageSpec, TensorSpec
 
 DECODERS: dict[str, Decoder] = {
     d.name: d
-    for d in (
-        *YOLO_DECODERS,
-        *ANCHOR_DECODERS,
-        *STRIDE_DECODERS,
-        *QUERY_DECODERS,
-        BEST_CLASS,
-        *SUPPRESSED_DECODERS,
-    )
+    for d in (*YOLO_DECODERS, *ANCHOR_DECODERS, *STRIDE_DECODERS, *QUERY_DECODERS, BEST_CLASS, *SUPPRESSED_DECODERS)
 }
 
 _DTYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.UINT8: "uint8"}
 
 
 def canonical_outputs(
-    model: onnx.ModelProto, name: str, decoder: str = "", labels: tuple[str, ...] = (),
-    image: Mapping[str, Any] | None = None, metadata: Mapping[str, str] | None = None,
-) -> tuple[onnx.ModelProto, DetectionSpec]:  # fmt: skip
+    model: onnx.ModelProto,
+    name: str,
+    decoder: str = "",
+    labels: tuple[str, ...] = (),
+    image: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> tuple[onnx.ModelProto, DetectionSpec]:
     """See `recognised`, which gives notes as well."""
     return recognised(model, name, decoder, labels, image, metadata)[:2]
 
 
 def recognised(
-    model: onnx.ModelProto, name: str, decoder: str = "", labels: tuple[str, ...] = (),
-    image: Mapping[str, Any] | None = None, metadata: Mapping[str, str] | None = None,
-) -> tuple[onnx.ModelProto, DetectionSpec, tuple[str, ...]]:  # fmt: skip
+    model: onnx.ModelProto,
+    name: str,
+    decoder: str = "",
+    labels: tuple[str, ...] = (),
+    image: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> tuple[onnx.ModelProto, DetectionSpec, tuple[str, ...]]:
     """`decoder` and `labels` win over what is recognised; `image` overrides the family's
     pre-processing. The notes say what was taken for granted.
 
@@ -80,31 +81,30 @@ def recognised(
     except (ValueError, IndexError, AssertionError) as error:
         raise UsageError(
             f"The outputs of {name} do not fit the decoder {chosen.name}",
-            f"it reads {chosen.about}; found {_outputs(heads)}", _list_known(),
-        ) from error  # fmt: skip
+            f"it reads {chosen.about}; found {_outputs(heads)}",
+            _list_known(),
+        ) from error
     count, classes = decoded.candidates, decoded.class_count
     if classes and labels and classes != len(labels):
         raise UsageError(
             f"{len(labels)} labels were given for {classes} classes",
-            f"{name} has outputs {_outputs(heads)}", "pass one name for each class to --labels",
-        )  # fmt: skip
+            f"{name} has outputs {_outputs(heads)}",
+            "pass one name for each class to --labels",
+        )
     outputs = _outputs_of(decoded, heads.edit)
     spec = DetectionSpec(
-        input=TensorSpec(source, _dtype(view, source, name), shape,
-                         ("NHWC" if is_channels_last(shape) else "NCHW")[4 - len(shape):]),
+        input=TensorSpec(
+            source, _dtype(view, source, name), shape, ("NHWC" if is_channels_last(shape) else "NCHW")[4 - len(shape) :]
+        ),
         outputs=outputs,
         image=heads.image,
         labels=labels or tuple(f"class_{i}" for i in range(classes)),
         decoder=chosen.name,
         nms_in_graph=bool(decoded.classes),
         iou_threshold=chosen.iou_threshold,
-    )  # fmt: skip
-    assert count != 0
-    return (
-        result,
-        spec,
-        (*left_out, *heads.notes, *decoded.notes, *prepared(view, chosen, spec.image, image or {})),
     )
+    assert count != 0
+    return (result, spec, (*left_out, *heads.notes, *decoded.notes, *prepared(view, chosen, spec.image, image or {})))
 
 
 def _outputs_of(decoded: Decoded, edit: Editor) -> tuple[TensorSpec, ...]:
@@ -152,6 +152,7 @@ def _dtype(view: GraphView, name: str, model: str) -> str:
     if kind not in _DTYPES:
         raise UsageError(
             f"{model} takes {onnx.TensorProto.DataType.Name(kind)} images",
-            "the runtime feeds float32 or uint8", "export it with a float32 image input",
-        )  # fmt: skip
+            "the runtime feeds float32 or uint8",
+            "export it with a float32 image input",
+        )
     return _DTYPES[kind]

@@ -41,7 +41,7 @@ def undecoded(heads: Heads) -> str:
             return (
                 f"its output {heads.outputs[0]} {shape} has 3 boxes a cell at strides "
                 f"{', '.join(map(str, heads.strides(shape[1], anchors=3)))}, whose four numbers come straight from {from_}"
-            )  # fmt: skip
+            )
     shapes = [heads.shape(n) for n in heads.outputs]
     maps = [(n, s) for n, s in zip(heads.outputs, shapes) if len(s) in (4, 5)]
     if len(maps) < 2 or len(maps) != len(shapes):
@@ -55,9 +55,7 @@ def undecoded(heads: Heads) -> str:
     if all(len(r) == 1 and s[axis] % 3 == 0 and s[axis] > 15 for r, (_, s) in zip(runs, maps)):
         first = {heads.kinds(n, axis)[0] for n, _ in maps}
         if first <= set(raw):
-            return (
-                f"its outputs {', '.join(f'{n} {s}' for n, s in maps)} come straight from the network"
-            )
+            return f"its outputs {', '.join(f'{n} {s}' for n, s in maps)} come straight from the network"
     return ""
 
 
@@ -78,9 +76,7 @@ def _rows(heads: Heads) -> tuple[str, tuple[int, ...]]:
         shape = heads.shape(name)
         if len(shape) == 4:  # (1, 3·(5+C), H, W)
             split = edit.reshape(name, 1, 3, shape[1] // 3, shape[2] * shape[3])
-            name = edit.reshape(
-                edit.transpose(split, 0, 1, 3, 2), 1, 3 * shape[2] * shape[3], shape[1] // 3
-            )
+            name = edit.reshape(edit.transpose(split, 0, 1, 3, 2), 1, 3 * shape[2] * shape[3], shape[1] // 3)
         elif len(shape) == 5:
             name = edit.reshape(name, 1, shape[1] * shape[2] * shape[3], shape[4])
         raw.append((name, shape))
@@ -117,7 +113,8 @@ def _decode_raw(heads: Heads) -> Decoded:
 
 
 ANCHOR_DECODERS = (
-    Decoder("yolov5", "(1, 3N, 5+C): xywh pixels, objectness, classes (YOLOv5, YOLOv7)",
-            _matches_yolov5, _decode_yolov5),
+    Decoder(
+        "yolov5", "(1, 3N, 5+C): xywh pixels, objectness, classes (YOLOv5, YOLOv7)", _matches_yolov5, _decode_yolov5
+    ),
     Decoder("yolov5-raw", "yolov5 before decoding; anchors of its COCO models", never, _decode_raw),
-)  # fmt: skip
+)

@@ -51,9 +51,7 @@ def _decode(heads: Heads) -> Decoded:
         name, at = heads.outputs[0], found.columns
         chosen = heads.origins.channels(name, 2)[at.cls].tensor
         boxes = heads.channels(name, 2, at.box, at.box + 4)
-        scores, labels = (
-            edit.transpose(heads.channels(name, 2, c, c + 1), 0, 2, 1) for c in (at.score, at.cls)
-        )
+        scores, labels = (edit.transpose(heads.channels(name, 2, c, c + 1), 0, 2, 1) for c in (at.score, at.cls))
     classes = _classes(heads, chosen)
     each = edit.const(np.arange(classes).reshape(1, classes, 1), np.int64)
     whole = edit.op("Cast", edit.op("Equal", edit.op("Cast", labels, to=7), each), to=1)
@@ -79,12 +77,15 @@ def _classes(heads: Heads, labels: str) -> int:
             break
         name = node.input[0]
     raise UsageError(
-        "How many classes it has cannot be told from the graph", f"{labels} holds the best class of each box only",
+        "How many classes it has cannot be told from the graph",
+        f"{labels} holds the best class of each box only",
         "pass their names: --labels FILE",
-    )  # fmt: skip
+    )
 
 
 BEST_CLASS = Decoder(
-    "best-class", "boxes, scores, labels of every candidate, not suppressed (Qualcomm's models)",
-    lambda heads: _find(heads) is not None, _decode,
-)  # fmt: skip
+    "best-class",
+    "boxes, scores, labels of every candidate, not suppressed (Qualcomm's models)",
+    lambda heads: _find(heads) is not None,
+    _decode,
+)

@@ -85,9 +85,7 @@ def _places(heads: Heads, count: int) -> Array | None:
 
 def _on_grid(heads: Heads, values: Array, places: Array, usual: Form) -> Form:
     """By the finest cells, which are most. Raises SourceError where boxes follow them in no known unit."""
-    first = (places[1:, 1] < places[:-1, 1]).argmax() + 1 or len(
-        places
-    )  # a level starts at the top again
+    first = (places[1:, 1] < places[:-1, 1]).argmax() + 1 or len(places)  # a level starts at the top again
     values, places = values[:first], places[:first]
     moved = places - places.mean(0)
     spread = (moved**2).sum(0)
@@ -152,9 +150,7 @@ def sample(heads: Heads, name: str) -> Array | None:
     options = ort.SessionOptions()
     options.log_severity_level = 4
     try:
-        session = ort.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         ordered = taken if is_channels_last(shape) else taken.transpose(2, 0, 1)
         found: Array = session.run([name], {source: ordered.reshape(shape)})[0]
     except Exception:  # onnxruntime's exceptions share no base class

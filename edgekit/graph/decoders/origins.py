@@ -30,24 +30,32 @@ _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorPro
 _SAME = ("Identity", "Dropout", "Clip", "Relu", "Expand", "Tile", "Min", "Max", "Where", "Abs")
 _SQUASH = ("Sigmoid", "HardSigmoid", "Softmax")
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "ConvInteger", "MatMulInteger", "QLinearConv")
-_ELEMENTWISE = (
-    "Add",
-    "Sub",
-    "Mul",
-    "Div",
-    "Pow",
-    "Sqrt",
-    "Exp",
-    "Log",
-    "Neg",
-    "Tanh",
-    "Softplus",
-    "Reciprocal",
-)
+_ELEMENTWISE = ("Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Exp", "Log", "Neg", "Tanh", "Softplus", "Reciprocal")
 _COUNTED = ("ArgMax", "ArgMin", "NonMaxSuppression", "Shape", "NonZero", "Size", "Range")
-_FOLLOWED = ("ReduceMax", "ReduceMin", "ReduceSum", "GatherElements", "GatherND", "TopK", "Gather", "Pad", "Slice",
-             "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Transpose", "Split", "Concat", "Cast", "ScatterND",
-             "ScatterElements", "DequantizeLinear", "QuantizeLinear", "Compress")  # fmt: skip
+_FOLLOWED = (
+    "ReduceMax",
+    "ReduceMin",
+    "ReduceSum",
+    "GatherElements",
+    "GatherND",
+    "TopK",
+    "Gather",
+    "Pad",
+    "Slice",
+    "Squeeze",
+    "Unsqueeze",
+    "Reshape",
+    "Flatten",
+    "Transpose",
+    "Split",
+    "Concat",
+    "Cast",
+    "ScatterND",
+    "ScatterElements",
+    "DequantizeLinear",
+    "QuantizeLinear",
+    "Compress",
+)
 
 
 class Channel(NamedTuple):
@@ -151,15 +159,8 @@ class Origins:
         if kind == "GatherND" and not attribute(node, "batch_dims", 0):
             indices = self.view.shape(node.input[1])
             at = axis - (len(indices) - 1) + (indices[-1] if indices else 0)
-            return (
-                self.channels(source, at, depth)
-                if axis >= len(indices) - 1 and at < len(before)
-                else None
-            )
-        if (
-            kind in ("GatherElements", "TopK")
-            and attribute(node, "axis", -1) % max(len(before), 1) != axis
-        ):
+            return self.channels(source, at, depth) if axis >= len(indices) - 1 and at < len(before) else None
+        if kind in ("GatherElements", "TopK") and attribute(node, "axis", -1) % max(len(before), 1) != axis:
             return self.channels(source, axis, depth)
         return None
 
@@ -223,12 +224,7 @@ class Origins:
             return Channel(PROBABILITY, varying[0].tensor)
         if kind in ("Sqrt", "Pow") and kinds[0] == PROBABILITY:
             return Channel(PROBABILITY, varying[0].tensor)
-        if (
-            kind == "Add"
-            and kinds.count(CONSTANT) == 1
-            and varying[0].kind == RAW
-            and self._is_bias(node)
-        ):
+        if kind == "Add" and kinds.count(CONSTANT) == 1 and varying[0].kind == RAW and self._is_bias(node):
             return varying[0]
         return Channel(ARITHMETIC, node.output[0])
 
@@ -256,11 +252,7 @@ class Origins:
 
     def _joined_inputs(self, node: onnx.NodeProto, depth: int) -> Channel:
         """Of what was merged or written over: the kind that all of it has, or none."""
-        values = (
-            [node.input[0], node.input[2]]
-            if node.op_type.startswith("Scatter")
-            else list(node.input[:1])
-        )
+        values = [node.input[0], node.input[2]] if node.op_type.startswith("Scatter") else list(node.input[:1])
         if node.op_type == "Concat":
             values = list(node.input)
         return _joined([self._whole(v, depth) for v in values], node.output[0])
@@ -277,10 +269,7 @@ def _alongside(sides: Sequence[list[Channel]]) -> list[Channel]:
     sides = [s * size if len(s) == 1 else s for s in sides]
     if len({len(s) for s in sides}) != 1:
         return [_joined([c for s in sides for c in s], sides[0][0].tensor)]
-    return [
-        Channel(cs[0].kind if len({c.kind for c in cs}) == 1 else OTHER, cs[0].tensor)
-        for cs in zip(*sides)
-    ]
+    return [Channel(cs[0].kind if len({c.kind for c in cs}) == 1 else OTHER, cs[0].tensor) for cs in zip(*sides)]
 
 
 def _same_axis(before: tuple[int, ...], after: tuple[int, ...], axis: int) -> int | None:

@@ -29,8 +29,11 @@ def candidates_only(model: onnx.ModelProto, source: str) -> tuple[str, ...]:
     shape = view.shape(source)
     rows, columns = (shape[a] for a in spatial_axes(shape))
     maps = {(-(-rows // s), -(-columns // s)) for s in (8, 16, 32, 64)}
-    counts = {k * sum(-(-rows // s) * -(-columns // s) for s in strides)
-              for strides in ((8, 16, 32), (8, 16, 32, 64)) for k in (1, 3)}  # fmt: skip
+    counts = {
+        k * sum(-(-rows // s) * -(-columns // s) for s in strides)
+        for strides in ((8, 16, 32), (8, 16, 32, 64))
+        for k in (1, 3)
+    }
 
     def is_map(name: str) -> bool:
         own = view.shape(name)
@@ -49,9 +52,7 @@ def candidates_only(model: onnx.ModelProto, source: str) -> tuple[str, ...]:
         return ()
     del model.graph.output[:]
     model.graph.output.append(kept)
-    return (
-        f"its outputs {', '.join(beside)} were left out: {whole[0]} holds what they are decoded to",
-    )
+    return (f"its outputs {', '.join(beside)} were left out: {whole[0]} holds what they are decoded to",)
 
 
 def _reshape(model: onnx.ModelProto, output: onnx.ValueInfoProto, shape: tuple[int, ...]) -> None:

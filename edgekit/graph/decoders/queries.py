@@ -72,12 +72,7 @@ def _likely(heads: Heads, pair: _Pair) -> bool:
 
 def _matches_nms_inputs(heads: Heads) -> bool:
     pair = _pair(heads)
-    return (
-        pair is not None
-        and _is_nms_inputs(pair)
-        and _decoded(heads, pair)
-        and heads.kind(pair.scores) != RAW
-    )
+    return pair is not None and _is_nms_inputs(pair) and _decoded(heads, pair) and heads.kind(pair.scores) != RAW
 
 
 def _matches_ssd(heads: Heads) -> bool:
@@ -147,11 +142,7 @@ def _matches_rtdetr(heads: Heads) -> bool:
         kinds = heads.kinds(heads.outputs[0], 2)
         if not 0 < shape[1] <= 1000 or on_grid or shape[2] <= 4 or shape[1] <= shape[2]:
             return False
-        return (
-            set(kinds[:4]) == {PROBABILITY}
-            and len(set(kinds[4:])) == 1
-            and kinds[4] in (PROBABILITY, RAW)
-        )
+        return set(kinds[:4]) == {PROBABILITY} and len(set(kinds[4:])) == 1 and kinds[4] in (PROBABILITY, RAW)
     pair = _pair(heads)
     if pair is None:
         return False
@@ -199,10 +190,31 @@ _STRETCH = {"resize": "stretch"}
 _SSD_IMAGE = {"resize": "stretch", "mean": (127.0,) * 3, "std": (128.0,) * 3}
 
 QUERY_DECODERS = (
-    Decoder("nms-inputs", "boxes (1, N, 4) x1y1x2y2 pixels, scores (1, C, N): edgekit's form",
-            _matches_nms_inputs, _decode_pair),
-    Decoder("boxes-scores", "boxes (1, N, 4) x1y1x2y2 pixels, scores (1, N, C) (YOLO-NAS)",
-            _matches_boxes_scores, _decode_pair),
-    Decoder("ssd", "boxes (1, N, 4) x1y1x2y2 in 0..1, scores (1, N, C), background first", _matches_ssd, _decode_ssd, _SSD_IMAGE, 0.5),
-    Decoder("rtdetr", "(1, Q, 4+C), or boxes and logits; cxcywh in 0..1 (RT-DETR, D-FINE)", _matches_rtdetr, _decode_rtdetr, _STRETCH),
-)  # fmt: skip
+    Decoder(
+        "nms-inputs",
+        "boxes (1, N, 4) x1y1x2y2 pixels, scores (1, C, N): edgekit's form",
+        _matches_nms_inputs,
+        _decode_pair,
+    ),
+    Decoder(
+        "boxes-scores",
+        "boxes (1, N, 4) x1y1x2y2 pixels, scores (1, N, C) (YOLO-NAS)",
+        _matches_boxes_scores,
+        _decode_pair,
+    ),
+    Decoder(
+        "ssd",
+        "boxes (1, N, 4) x1y1x2y2 in 0..1, scores (1, N, C), background first",
+        _matches_ssd,
+        _decode_ssd,
+        _SSD_IMAGE,
+        0.5,
+    ),
+    Decoder(
+        "rtdetr",
+        "(1, Q, 4+C), or boxes and logits; cxcywh in 0..1 (RT-DETR, D-FINE)",
+        _matches_rtdetr,
+        _decode_rtdetr,
+        _STRETCH,
+    ),
+)

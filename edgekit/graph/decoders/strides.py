@@ -17,10 +17,7 @@ Levels = Mapping[int, list[tuple[str, int]]]  # (output, channels) of each strid
 
 def _levels(heads: Heads) -> Levels:
     """Outputs by their stride, where all are (1, N, channels), (1, channels, H, W) or (1, H, W, channels) of one."""
-    for last in (
-        False,
-        True,
-    ):  # where all are one way: 80 classes on 80 x 80 cells are either by themselves
+    for last in (False, True):  # where all are one way: 80 classes on 80 x 80 cells are either by themselves
         found: dict[int, list[tuple[str, int]]] = {}
         for name in heads.outputs:
             sizes = {s: _channels(heads, name, s, last) for s in _STRIDES}
@@ -92,13 +89,7 @@ def _pairs(heads: Heads) -> tuple[tuple[int, ...], list[str], list[str], int, in
         sides += raw
     if len({c for _, c in classes}) != 1 or len({c for _, c in sides}) != 1:
         return none
-    return (
-        tuple(levels),
-        [n for n, _ in classes],
-        [n for n, _ in sides],
-        classes[0][1],
-        sides[0][1] // 4,
-    )
+    return (tuple(levels), [n for n, _ in classes], [n for n, _ in sides], classes[0][1], sides[0][1] // 4)
 
 
 def _family(heads: Heads) -> str:
@@ -173,9 +164,7 @@ def _decode_faces(heads: Heads) -> Decoded:
     strides, outputs = _faces(heads)
     assert strides
     edit, count = heads.edit, heads.cells(strides)
-    first, second, raw = (
-        _joined(heads, [level[i] for level in outputs], c) for i, c in enumerate((1, 1, 4))
-    )
+    first, second, raw = (_joined(heads, [level[i] for level in outputs], c) for i, c in enumerate((1, 1, 4)))
     grid, scale = heads.grid(strides, offset=0.0)
     steps = edit.const(scale)
     centre = edit.op("Mul", edit.op("Add", edit.slice(raw, 2, 0, 2), edit.const(grid)), steps)
@@ -183,35 +172,49 @@ def _decode_faces(heads: Heads) -> Decoded:
     boxes = heads.corners(edit.op("Concat", centre, size, axis=2))
     scores = edit.transpose(edit.op("Sqrt", edit.op("Mul", first, second)), 0, 2, 1)
     left = (
-        ("its five points a face are left out: a package holds boxes",)
-        if len(heads.outputs) > 3 * len(strides)
-        else ()
+        ("its five points a face are left out: a package holds boxes",) if len(heads.outputs) > 3 * len(strides) else ()
     )
     return Decoded(boxes, scores, count, 1, notes=left)
 
 
-_PICODET_IMAGE = {
-    "resize": "stretch",
-    "mean": (123.675, 116.28, 103.53),
-    "std": (58.395, 57.12, 57.375),
-}
-_YUNET_IMAGE = {
-    "resize": "letterbox-topleft",
-    "color": "bgr",
-    "pad": 0,
-    "mean": (0.0,) * 3,
-    "std": (1.0,) * 3,
-}
+_PICODET_IMAGE = {"resize": "stretch", "mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
+_YUNET_IMAGE = {"resize": "letterbox-topleft", "color": "bgr", "pad": 0, "mean": (0.0,) * 3, "std": (1.0,) * 3}
 
 STRIDE_DECODERS = (
-    Decoder("nanodet-strides", "at each of 3 strides classes and side distributions (NanoDet)",
-            functools.partial(_matches_pairs, "nanodet-strides"), _decode_pairs, NANODET_IMAGE, 0.6),
-    Decoder("picodet", "the same at 4 strides (PicoDet)",
-            functools.partial(_matches_pairs, "picodet"), _decode_pairs, _PICODET_IMAGE, 0.6),
-    Decoder("yolov8-strides", "the same as maps, of 16 bins (YOLOv8 for Rockchip, Hailo)", functools.partial(_matches_pairs, "yolov8-strides"),
-            _decode_pairs),
-    Decoder("yolov8-heads", "the same, sides and classes in one (YOLOv8's heads)", lambda heads: bool(_whole_heads(heads)[0]),
-            _decode_whole),
-    Decoder("yunet", "at each stride class, objectness, box, points (YuNet)",
-            lambda heads: bool(_faces(heads)[0]), _decode_faces, _YUNET_IMAGE, 0.3),
-)  # fmt: skip
+    Decoder(
+        "nanodet-strides",
+        "at each of 3 strides classes and side distributions (NanoDet)",
+        functools.partial(_matches_pairs, "nanodet-strides"),
+        _decode_pairs,
+        NANODET_IMAGE,
+        0.6,
+    ),
+    Decoder(
+        "picodet",
+        "the same at 4 strides (PicoDet)",
+        functools.partial(_matches_pairs, "picodet"),
+        _decode_pairs,
+        _PICODET_IMAGE,
+        0.6,
+    ),
+    Decoder(
+        "yolov8-strides",
+        "the same as maps, of 16 bins (YOLOv8 for Rockchip, Hailo)",
+        functools.partial(_matches_pairs, "yolov8-strides"),
+        _decode_pairs,
+    ),
+    Decoder(
+        "yolov8-heads",
+        "the same, sides and classes in one (YOLOv8's heads)",
+        lambda heads: bool(_whole_heads(heads)[0]),
+        _decode_whole,
+    ),
+    Decoder(
+        "yunet",
+        "at each stride class, objectness, box, points (YuNet)",
+        lambda heads: bool(_faces(heads)[0]),
+        _decode_faces,
+        _YUNET_IMAGE,
+        0.3,
+    ),
+)

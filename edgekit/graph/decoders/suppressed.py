@@ -38,9 +38,7 @@ _CLASS_FIRST = {7: Columns(3, 2, 1), 6: Columns(2, 1, 0)}
 
 def _named_order(name: str, width: int) -> Columns | None:
     """The order that a name like `batchno_classid_score_x1y1x2y2` spells out."""
-    at = {
-        word: found.start() for word, pattern in _WORDS if (found := re.search(pattern, name.lower()))
-    }
+    at = {word: found.start() for word, pattern in _WORDS if (found := re.search(pattern, name.lower()))}
     if not {"cls", "score", "box"} <= at.keys() or len(at) != width - 3:
         return None
     start: dict[str, int] = {}
@@ -72,19 +70,13 @@ def order_of(heads: Heads, name: str) -> Columns | None:
 
 def _rows_output(heads: Heads) -> tuple[str, int]:
     """(output, width) of rows of 6 or 7, perhaps beside a count of them; ("", 0) where there are none."""
-    wide = [
-        n
-        for n in heads.outputs
-        if heads.shape(n)[-1:] in ((6,), (7,)) and 2 <= len(heads.shape(n)) <= 3
-    ]
+    wide = [n for n in heads.outputs if heads.shape(n)[-1:] in ((6,), (7,)) and 2 <= len(heads.shape(n)) <= 3]
     others = [n for n in heads.outputs if n not in wide]
     counts = [n for n in others if len(heads.shape(n)) <= 1 and heads.view.types.get(n) in INTEGERS]
     if len(wide) != 1 or counts != others or len(others) > 1:
         return "", 0
     shape = heads.shape(wide[0])
-    if len(shape) == 3 and (
-        shape[0] not in (1, -1) or heads.strides(shape[1]) or heads.strides(shape[1], 3)
-    ):
+    if len(shape) == 3 and (shape[0] not in (1, -1) or heads.strides(shape[1]) or heads.strides(shape[1], 3)):
         return "", 0
     return wide[0], shape[-1]
 
@@ -95,12 +87,7 @@ def _matches_rows(heads: Heads, wanted: str) -> bool:
         return False
     order = order_of(heads, name)
     if order is None:  # fixed rows in three dimensions are Ultralytics'; anything else is asked
-        return (
-            wanted == "end-to-end"
-            and width == 6
-            and len(heads.shape(name)) == 3
-            and len(heads.outputs) == 1
-        )
+        return wanted == "end-to-end" and width == 6 and len(heads.shape(name)) == 3 and len(heads.outputs) == 1
     return wanted == _decoder_of(order, width)
 
 
@@ -147,9 +134,7 @@ def separate(heads: Heads) -> tuple[str, str, str] | None:
     rank = len(heads.shape(boxes[0])) - 1
     if any(len(heads.shape(n)) != rank for n in left):
         return None
-    labels = [n for n in left if heads.view.types.get(n) in INTEGERS] or [
-        n for n in left if _word(n, "cls")
-    ]
+    labels = [n for n in left if heads.view.types.get(n) in INTEGERS] or [n for n in left if _word(n, "cls")]
     if len(labels) != 1:
         return None
     left.remove(labels[0])
@@ -164,8 +149,12 @@ def _decode_separate(heads: Heads) -> Decoded:
     count = heads.shape(found[0])[-2]
     if len(heads.outputs) == 4:  # rows after the number of detections mean nothing
         number = next(n for n in heads.outputs if n not in found)
-        place = edit.op("Range", edit.const(0, int), edit.op("Gather", edit.op("Shape", scores), edit.const(1, int)),
-                        edit.const(1, int))  # fmt: skip
+        place = edit.op(
+            "Range",
+            edit.const(0, int),
+            edit.op("Gather", edit.op("Shape", scores), edit.const(1, int)),
+            edit.const(1, int),
+        )
         there = edit.op("Less", place, edit.reshape(edit.op("Cast", number, to=7), 1))
         scores = edit.op("Mul", scores, edit.op("Cast", there, to=1))
     boxes = rows_in_pixels(heads, boxes)
@@ -178,11 +167,7 @@ def _five(heads: Heads) -> tuple[str, str] | None:
         return None
     dets = [n for n in heads.outputs if heads.shape(n)[-1:] == (5,) and 2 <= len(heads.shape(n)) <= 3]
     labels = [n for n in heads.outputs if n not in dets and heads.view.types.get(n) in INTEGERS]
-    if (
-        len(dets) != 1
-        or len(labels) != 1
-        or len(heads.shape(labels[0])) != len(heads.shape(dets[0])) - 1
-    ):
+    if len(dets) != 1 or len(labels) != 1 or len(heads.shape(labels[0])) != len(heads.shape(dets[0])) - 1:
         return None
     return dets[0], labels[0]
 
@@ -223,12 +208,7 @@ _MMDET_IMAGE = {"resize": "stretch", "mean": (123.675, 116.28, 103.53), "std": (
 
 
 def _rows(name: str, about: str, order: dict[int, Columns] | None) -> Decoder:
-    return Decoder(
-        name,
-        about,
-        lambda heads: _matches_rows(heads, name),
-        functools.partial(_decode_rows, order=order),
-    )
+    return Decoder(name, about, lambda heads: _matches_rows(heads, name), functools.partial(_decode_rows, order=order))
 
 
 SUPPRESSED_DECODERS = (
@@ -236,10 +216,25 @@ SUPPRESSED_DECODERS = (
     _rows("end-to-end-flat", "(K, 7): batch, x1y1x2y2 pixels, class, score (YOLOv7)", {7: _YOLOV7}),
     _rows("class-first", "(K, 6) or (K, 7): batch, class, score, x1y1x2y2 pixels (Paddle)", _CLASS_FIRST),
     _rows("named-columns", "rows as the output's name or the graph orders them", None),
-    Decoder("boxes-scores-labels", "suppressed: boxes in pixels, scores, labels",
-            lambda heads: separate(heads) is not None and not _matches_tensorflow(heads), _decode_separate, _STRETCH),
-    Decoder("dets-labels", "(1, K, 5): x1y1x2y2 pixels, score; labels (1, K) (MMDeploy)",
-            lambda heads: _five(heads) is not None, _decode_five, _MMDET_IMAGE),
-    Decoder("tf-detection", "detection_boxes, _scores, _classes of TensorFlow's API",
-            _matches_tensorflow, _decode_tensorflow, _RAW_IMAGE),
-)  # fmt: skip
+    Decoder(
+        "boxes-scores-labels",
+        "suppressed: boxes in pixels, scores, labels",
+        lambda heads: separate(heads) is not None and not _matches_tensorflow(heads),
+        _decode_separate,
+        _STRETCH,
+    ),
+    Decoder(
+        "dets-labels",
+        "(1, K, 5): x1y1x2y2 pixels, score; labels (1, K) (MMDeploy)",
+        lambda heads: _five(heads) is not None,
+        _decode_five,
+        _MMDET_IMAGE,
+    ),
+    Decoder(
+        "tf-detection",
+        "detection_boxes, _scores, _classes of TensorFlow's API",
+        _matches_tensorflow,
+        _decode_tensorflow,
+        _RAW_IMAGE,
+    ),
+)

@@ -13,9 +13,13 @@ from edgekit.graph.decoders.base import Heads
 from edgekit.graph.decoders.origins import CONSTANT, INTEGER, PROBABILITY, RAW
 
 _TASKS = {
-    "pose": "key points", "obb": "oriented boxes", "segment": "masks", "semantic": "masks", "classify": "one class an image",
+    "pose": "key points",
+    "obb": "oriented boxes",
+    "segment": "masks",
+    "semantic": "masks",
+    "classify": "one class an image",
     "depth": "depth",
-}  # fmt: skip
+}
 _NEXT = "edgekit converts detectors of upright boxes: export the detection model of that family"
 
 
@@ -27,15 +31,11 @@ def check_metadata(metadata: Mapping[str, str], name: str) -> None:
         what = next((v for k, v in _TASKS.items() if k in task), "something else")
         more = f", and kpt_shape {points[:40]}" if points else ""
         raise SourceError(
-            f"{name} is no detector of boxes: it gives {what}",
-            f"its metadata says task {task[:40]}{more}",
-            _NEXT,
+            f"{name} is no detector of boxes: it gives {what}", f"its metadata says task {task[:40]}{more}", _NEXT
         )
     if points and not task:
         raise SourceError(
-            f"{name} is no detector of boxes: it gives key points",
-            f"its metadata says kpt_shape {points[:40]}",
-            _NEXT,
+            f"{name} is no detector of boxes: it gives key points", f"its metadata says kpt_shape {points[:40]}", _NEXT
         )
 
 
@@ -46,8 +46,9 @@ def check_outputs(heads: Heads, name: str) -> None:
         if shape and shape[-1] not in (6, 7) and (len(shape) < 2 or shape[0] in (1, -1)):
             raise SourceError(
                 f"{name} is no detector of boxes: it looks like a classifier",
-                f"its only output {heads.outputs[0]} {shape} is one row of numbers an image", _NEXT,
-            )  # fmt: skip
+                f"its only output {heads.outputs[0]} {shape} is one row of numbers an image",
+                _NEXT,
+            )
     _check_maps(heads, name)
     masks = [n for n in heads.outputs if len(heads.shape(n)) == 4]
     for output in heads.outputs:
@@ -81,24 +82,24 @@ def check_outputs(heads: Heads, name: str) -> None:
         if len(masks) == 1 and rows and min(heads.shape(masks[0])[2:]) > 4:
             raise SourceError(
                 f"{name} is no detector of boxes: it gives masks",
-                f"beside {rows[0]} {heads.shape(rows[0])} it has an output {masks[0]} {heads.shape(masks[0])}", _NEXT,
-            )  # fmt: skip
+                f"beside {rows[0]} {heads.shape(rows[0])} it has an output {masks[0]} {heads.shape(masks[0])}",
+                _NEXT,
+            )
 
 
 def _check_maps(heads: Heads, name: str) -> None:
     """Raises SourceError where all that leaves is as large as the picture, or a quarter of it: no detector's cells are."""
     shapes = {n: heads.shape(n) for n in heads.outputs}
     fine = [(-(-heads.height // s), -(-heads.width // s)) for s in (1, 2, 4) if heads.height > 4 * s]
-    if not all(
-        len(s) in (3, 4) and any(f in (s[-2:], s[-3:-1]) for f in fine) for s in shapes.values()
-    ):
+    if not all(len(s) in (3, 4) and any(f in (s[-2:], s[-3:-1]) for f in fine) for s in shapes.values()):
         return
     seen = ", ".join(f"{n} {s}" for n, s in shapes.items())
     if len(shapes) == 1:
         raise SourceError(
             f"{name} is no detector of boxes: it gives a map of the picture",
-            f"its only output {seen} has a number for each place: segmentation, depth or the like", _NEXT,
-        )  # fmt: skip
+            f"its only output {seen} has a number for each place: segmentation, depth or the like",
+            _NEXT,
+        )
     raise SourceError(
         f"{name} leaves its boxes undecoded",
         f"its outputs {seen} are maps of the picture, as CenterNet's of centres and sizes are",
@@ -134,20 +135,20 @@ def check_decoded(heads: Heads, name: str) -> None:
     seen = undecoded(heads)
     if seen:
         raise SourceError(
-            f"{name} leaves its boxes undecoded", f"{seen}; the anchors they are relative to are not in the graph",
+            f"{name} leaves its boxes undecoded",
+            f"{seen}; the anchors they are relative to are not in the graph",
             "export it with its decoding (YOLOv5's export.py does)"
-            + ("; if it has the anchors of YOLOv5's COCO models, pass --decoder yolov5-raw, and --eval to check that"
-               if like_yolov5(heads) else ""),
-        )  # fmt: skip
+            + (
+                "; if it has the anchors of YOLOv5's COCO models, pass --decoder yolov5-raw, and --eval to check that"
+                if like_yolov5(heads)
+                else ""
+            ),
+        )
     pairs = [n for n in heads.outputs if len(heads.shape(n)) == 3]
     if len(heads.outputs) != 2 or len(pairs) != 2:
         return
     shapes = [heads.shape(n) for n in pairs]
-    if (
-        shapes[0][1] == shapes[1][1]
-        and all(heads.kind(n) == RAW for n in pairs)
-        and min(s[2] for s in shapes) < 4
-    ):
+    if shapes[0][1] == shapes[1][1] and all(heads.kind(n) == RAW for n in pairs) and min(s[2] for s in shapes) < 4:
         _refuse_raw(heads, name)
     boxes = [n for n, s in zip(pairs, shapes) if s[2] == 4]
     if shapes[0][1] == shapes[1][1] and len(boxes) == 1 and heads.kind(boxes[0]) == RAW:
@@ -161,5 +162,6 @@ def _refuse_raw(heads: Heads, name: str) -> None:
     raise SourceError(
         f"{name} leaves its boxes undecoded",
         f"its outputs {shapes} come straight from the network's layers{more}; the anchors they are relative to are not "
-        "in the graph", "export it with its decoding, so that boxes leave in pixels or in 0..1",
-    )  # fmt: skip
+        "in the graph",
+        "export it with its decoding, so that boxes leave in pixels or in 0..1",
+    )

@@ -27,10 +27,7 @@ def _matches_yolov8(heads: Heads) -> bool:
     if not upright and not heads.strides(shape[1]):
         return False
     axis = 1 if upright else 2
-    kinds, sizes = (
-        heads.kinds(heads.outputs[0], axis),
-        [r.size for r in heads.runs(heads.outputs[0], axis)],
-    )
+    kinds, sizes = (heads.kinds(heads.outputs[0], axis), [r.size for r in heads.runs(heads.outputs[0], axis)])
     likely = all(k in _SCORES for k in kinds[4:]) or _logits(heads, axis)
     if PROBABILITY in kinds[:4] or _distances(heads, axis) or not likely:
         return False
@@ -121,11 +118,7 @@ def _matches_yolov6(heads: Heads) -> bool:
     if len(shape) != 3 or shape[2] <= 5 or not heads.strides(shape[1]):
         return False
     kinds = heads.kinds(heads.outputs[0], 2)
-    return (
-        set(kinds[:5]) == {ARITHMETIC, CONSTANT}
-        and kinds[4] == CONSTANT
-        and set(kinds[5:]) == {PROBABILITY}
-    )
+    return set(kinds[:5]) == {ARITHMETIC, CONSTANT} and kinds[4] == CONSTANT and set(kinds[5:]) == {PROBABILITY}
 
 
 def _decode_yolov6(heads: Heads) -> Decoded:
@@ -149,9 +142,7 @@ def _nanodet_split(heads: Heads) -> int:
 def _decode_nanodet(heads: Heads) -> Decoded:
     name, count, channels = rows(heads)
     classes = _nanodet_split(heads) or heads.classes or channels - 32
-    sides = heads.distances(
-        heads.channels(name, 2, classes, channels), count, (channels - classes) // 4
-    )
+    sides = heads.distances(heads.channels(name, 2, classes, channels), count, (channels - classes) // 4)
     # NanoDet-Plus has four strides, and measures from the corner of a cell (its `get_single_level_center_priors`);
     # those before it have three, and measure from its middle.
     strides = heads.strides(count)
@@ -186,28 +177,43 @@ def _decode_fastestdet(heads: Heads) -> Decoded:
     size = edit.op("Sigmoid", edit.slice(box, 1, 2, 4))
     boxes = edit.transpose(edit.op("Concat", centre, size, axis=1), 0, 2, 1)
     # The score its authors use: objectness^0.6 · class^0.4.
-    scores = edit.op(
-        "Mul",
-        edit.op("Pow", objectness, edit.const(0.6)),
-        edit.op("Pow", probability, edit.const(0.4)),
-    )
+    scores = edit.op("Mul", edit.op("Pow", objectness, edit.const(0.6)), edit.op("Pow", probability, edit.const(0.4)))
     return Decoded(heads.corners(boxes, heads.image_scale()), scores, count, classes)
 
 
-_YOLOX_IMAGE = {
-    "resize": "letterbox-topleft", "color": "bgr", "mean": (0.0,) * 3, "std": (1.0,) * 3
-}  # fmt: skip
-NANODET_IMAGE = {
-    "resize": "stretch", "color": "bgr",
-    "mean": (103.53, 116.28, 123.675), "std": (57.375, 57.12, 58.395),
-}  # fmt: skip
+_YOLOX_IMAGE = {"resize": "letterbox-topleft", "color": "bgr", "mean": (0.0,) * 3, "std": (1.0,) * 3}
+NANODET_IMAGE = {"resize": "stretch", "color": "bgr", "mean": (103.53, 116.28, 123.675), "std": (57.375, 57.12, 58.395)}
 
 YOLO_DECODERS = (
-    Decoder("yolov8", "(1, 4+C, N) or (1, N, 4+C): xywh pixels, classes (Ultralytics, YOLOv9)", _matches_yolov8, _decode_yolov8),
-    Decoder("yolox", "(1, N, 5+C): a box a cell, objectness, classes (YOLOX)", _matches_yolox, _decode_yolox, _YOLOX_IMAGE, 0.65),
+    Decoder(
+        "yolov8",
+        "(1, 4+C, N) or (1, N, 4+C): xywh pixels, classes (Ultralytics, YOLOv9)",
+        _matches_yolov8,
+        _decode_yolov8,
+    ),
+    Decoder(
+        "yolox",
+        "(1, N, 5+C): a box a cell, objectness, classes (YOLOX)",
+        _matches_yolox,
+        _decode_yolox,
+        _YOLOX_IMAGE,
+        0.65,
+    ),
     Decoder("yolov6", "(1, N, 5+C): xywh pixels, one, classes (YOLOv6)", _matches_yolov6, _decode_yolov6),
-    Decoder("nanodet", "(1, N, C+4·bins): classes, side distributions (NanoDet-Plus)",
-            lambda heads: _nanodet_split(heads) > 0, _decode_nanodet, NANODET_IMAGE, 0.6),
-    Decoder("fastestdet", "(1, 5+C, H, W): objectness, box, classes (FastestDet)",
-            _matches_fastestdet, _decode_fastestdet, {"resize": "stretch", "color": "bgr"}, 0.45),
-)  # fmt: skip
+    Decoder(
+        "nanodet",
+        "(1, N, C+4·bins): classes, side distributions (NanoDet-Plus)",
+        lambda heads: _nanodet_split(heads) > 0,
+        _decode_nanodet,
+        NANODET_IMAGE,
+        0.6,
+    ),
+    Decoder(
+        "fastestdet",
+        "(1, 5+C, H, W): objectness, box, classes (FastestDet)",
+        _matches_fastestdet,
+        _decode_fastestdet,
+        {"resize": "stretch", "color": "bgr"},
+        0.45,
+    ),
+)

@@ -20,9 +20,7 @@ class FixedTextSession:
 
     batches = False
 
-    def __init__(
-        self, decoder: Decoder, tokenizer: Any, spec: TextSpec, threads: int, simulator: str = ""
-    ) -> None:
+    def __init__(self, decoder: Decoder, tokenizer: Any, spec: TextSpec, threads: int, simulator: str = "") -> None:
         self._decoder, self.tokenizer, self.spec = decoder, tokenizer, spec
         self.threads, self.simulator = threads, simulator
         self._held: list[int] = []
@@ -50,9 +48,10 @@ class FixedTextSession:
 
     def constrained(self, tokens: Sequence[int], kind: str, grammar: str, search: Any) -> NoReturn:
         raise UsageError(
-            "A schema is not available in graphs of fixed sizes", "they read one text, and edgekit chooses its tokens",
+            "A schema is not available in graphs of fixed sizes",
+            "they read one text, and edgekit chooses its tokens",
             "ask for JSON in the prompt and check it, or use -t cpu",
-        )  # fmt: skip
+        )
 
     def reset(self) -> None:
         """Forget the cache."""

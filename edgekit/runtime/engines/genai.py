@@ -35,8 +35,9 @@ class GenaiSession:
         except Exception as error:  # the library raises RuntimeError for everything
             raise IntegrityError(
                 f"ONNX Runtime GenAI {og.__version__} cannot open this package",
-                str(error).splitlines()[0][:300], "use the version its manifest names, or convert again",
-            ) from error  # fmt: skip
+                str(error).splitlines()[0][:300],
+                "use the version its manifest names, or convert again",
+            ) from error
         self.tokenizer = open_tokenizer(folder, spec)
         self._generator: Any = None
         self._held: list[int] = []  # what the cache holds
@@ -86,9 +87,7 @@ class GenaiSession:
         """Several texts at once; the cache of `start` is not touched."""
         return GenaiBatch(self._create(len(prompts)), prompts, self.spec.vocab_size)
 
-    def constrained(
-        self, tokens: Sequence[int], kind: str, grammar: str, search: dict[str, Any]
-    ) -> Any:
+    def constrained(self, tokens: Sequence[int], kind: str, grammar: str, search: dict[str, Any]) -> Any:
         """A generator of onnxruntime-genai that follows a JSON schema, regular expression or grammar."""
         try:
             parameters = self._parameters(1, **search)
@@ -96,9 +95,10 @@ class GenaiSession:
             generator = self._og.Generator(self._model, parameters)
         except Exception as error:
             raise UsageError(
-                "The output cannot be constrained so", str(error).splitlines()[0][:300],
+                "The output cannot be constrained so",
+                str(error).splitlines()[0][:300],
                 "pass a JSON schema that llguidance supports",
-            ) from error  # fmt: skip
+            ) from error
         generator.append_tokens(np.asarray(tokens, np.int32))
         return generator
 

@@ -24,9 +24,15 @@ _LARGEST = 2**28  # bytes of a tokenizer's file
 _DIGITS = 7  # of a token's id: no vocabulary has ten million
 _FAR = re.compile(rb'(?<!\\)":\s*\d{%d}' % (_DIGITS + 1))
 _FILES = (
-    "genai_config.json", "tokenizer.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-    "vocab.txt", "merges.txt",
-)  # fmt: skip
+    "genai_config.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+)
 
 
 class GenaiTokenizer:
@@ -56,9 +62,10 @@ class GenaiTokenizer:
                 ids = [int(i) for i in self._og.Tokenizer(folder).encode(text)]
         if set(ids) & set(self.special_tokens().values()):
             raise UsageError(
-                "This text holds a special token that the tokenizer cannot take as plain characters", "",
+                "This text holds a special token that the tokenizer cannot take as plain characters",
+                "",
                 "remove it, or allow special tokens if you trust the text",
-            )  # fmt: skip
+            )
         return ids
 
     def special_tokens(self) -> dict[str, int]:
@@ -66,9 +73,7 @@ class GenaiTokenizer:
         if self._special is None:
             with _opened(self._folder, "tokenizer"):
                 added = read_object(self._folder / "tokenizer.json").get("added_tokens") or []
-                self._special = {
-                    t["content"]: int(t["id"]) for t in added if t.get("special") and t["content"]
-                }
+                self._special = {t["content"]: int(t["id"]) for t in added if t.get("special") and t["content"]}
         return self._special
 
     def render(self, messages: Sequence[dict[str, str]], answering: bool = True) -> str:
@@ -98,8 +103,9 @@ class ReferenceTokenizer(GenaiTokenizer):
         except ImportError as error:
             raise MissingError(
                 "This package's text needs the tokenizers library, which is not installed",
-                "the engine's own tokenizer gives other ids for this model", UPGRADE,
-            ) from error  # fmt: skip
+                "the engine's own tokenizer gives other ids for this model",
+                UPGRADE,
+            ) from error
         with _opened(folder, "tokenizer"):
             definition = read_utf8(folder / "tokenizer.json", _LARGEST)
             self._reference = Tokenizer.from_str(definition)
@@ -128,9 +134,10 @@ def library() -> Any:
         import onnxruntime_genai
     except ImportError as error:
         raise MissingError(
-            "This package runs on ONNX Runtime GenAI, which is not installed", str(error),
+            "This package runs on ONNX Runtime GenAI, which is not installed",
+            str(error),
             "pip install 'edgekit[genai]'",
-        ) from error  # fmt: skip
+        ) from error
     return onnxruntime_genai
 
 
@@ -158,19 +165,14 @@ def copy_tokenizer(source: Path, into: Path, special: bool = True) -> None:
             if name != "genai_config.json" and _FAR.search(content):
                 raise IntegrityError(
                     f"{name} of {source.name} has an id of more than {_DIGITS} digits",
-                    "the engine would take memory for all below it", "convert again",
-                )  # fmt: skip
+                    "the engine would take memory for all below it",
+                    "convert again",
+                )
             (into / name).write_bytes(content)
-    settings = (
-        read_object(source / "tokenizer_config.json")
-        if (source / "tokenizer_config.json").exists()
-        else {}
-    )
+    settings = read_object(source / "tokenizer_config.json") if (source / "tokenizer_config.json").exists() else {}
     settings.pop("chat_template", None)
     (into / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     if not special:
         definition = read_object(source / "tokenizer.json")
-        definition["added_tokens"] = [
-            t for t in definition.get("added_tokens") or [] if not t.get("special")
-        ]
+        definition["added_tokens"] = [t for t in definition.get("added_tokens") or [] if not t.get("special")]
         (into / "tokenizer.json").write_text(json.dumps(definition), encoding="utf-8")

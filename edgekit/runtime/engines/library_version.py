@@ -19,24 +19,22 @@ def check_version(distribution: str, versions: str, install: str) -> None:
     if first and numbers(found) < numbers(first[1]):
         raise MissingError(
             f"This package needs {distribution} {first[1]} or later",
-            f"{distribution} {found} is installed" if found else f"{distribution} is not installed", install,
-        )  # fmt: skip
+            f"{distribution} {found} is installed" if found else f"{distribution} is not installed",
+            install,
+        )
 
 
 def check_libraries(needed: Mapping[str, str], install: str) -> None:
     """Raises one MissingError for every distribution that is absent, or outside of its range."""
-    wrong = {
-        name: found for name, allowed in needed.items() if (found := _unfit(name, allowed)) is not None
-    }
+    wrong = {name: found for name, allowed in needed.items() if (found := _unfit(name, allowed)) is not None}
     if wrong:
         raise MissingError(
             f"This package needs {' and '.join(f'{name} {needed[name]}'.strip() for name in wrong)}",
             ", ".join(
-                f"{name} {found} is installed" if found else f"{name} is not installed"
-                for name, found in wrong.items()
+                f"{name} {found} is installed" if found else f"{name} is not installed" for name, found in wrong.items()
             ),
             install,
-        )  # fmt: skip
+        )
 
 
 def _unfit(distribution: str, allowed: str) -> str | None:

@@ -36,9 +36,8 @@ class LiteRtSession:
     simulator = ""
 
     def __init__(
-        self, model: bytes, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...],
-        options: EngineOptions,
-    ) -> None:  # fmt: skip
+        self, model: bytes, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], options: EngineOptions
+    ) -> None:
         self.threads = options.threads or default_threads()
         with opened(model, self.threads) as self._interpreter:
             self._at = _places(self._interpreter, inputs, outputs)
@@ -77,9 +76,10 @@ def opened(model: bytes, threads: int, path: str = "") -> Iterator[Any]:
         yield interpreter
     except (RuntimeError, ValueError) as error:
         raise IntegrityError(
-            f"{library.__name__.split('.')[0]} cannot open this package", _first_line(error),
+            f"{library.__name__.split('.')[0]} cannot open this package",
+            _first_line(error),
             "use the version its manifest names, or convert again",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _first_line(error: Exception) -> str:
@@ -99,34 +99,29 @@ def _library() -> Any:
             continue
         if name == "tflite_runtime" and int(np.__version__.split(".")[0]) > 1:
             raise MissingError(
-                "tflite-runtime does not work with numpy 2", f"numpy {np.__version__} is installed",
+                "tflite-runtime does not work with numpy 2",
+                f"numpy {np.__version__} is installed",
                 "pip install 'numpy<2', or pip install 'edgekit[litert]' for LiteRT",
-            )  # fmt: skip
+            )
         return library
     raise MissingError(
-        "This package runs on LiteRT, which is not installed", "",
+        "This package runs on LiteRT, which is not installed",
+        "",
         "pip install 'edgekit[litert]', or tflite-runtime on an old board",
-    )  # fmt: skip
+    )
 
 
-def _places(
-    interpreter: Any, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
-) -> dict[str, int]:
+def _places(interpreter: Any, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> dict[str, int]:
     """Where each tensor of the manifest is, once the file has what the manifest says."""
     places = {}
-    for wanted, details in (
-        (inputs, interpreter.get_input_details()),
-        (outputs, interpreter.get_output_details()),
-    ):
+    for wanted, details in ((inputs, interpreter.get_input_details()), (outputs, interpreter.get_output_details())):
         have = {
-            d["name"]: (tuple(map(int, d["shape"])), np.dtype(d["dtype"]).name, *d["quantization"])
-            for d in details
+            d["name"]: (tuple(map(int, d["shape"])), np.dtype(d["dtype"]).name, *d["quantization"]) for d in details
         }
         if have != {t.name: (t.shape, t.dtype, t.scale or 0.0, t.zero_point) for t in wanted}:
             raise IntegrityError(
-                "The model in this package is not the one its manifest describes",
-                f"it has {have}", "convert again",
-            )  # fmt: skip
+                "The model in this package is not the one its manifest describes", f"it has {have}", "convert again"
+            )
         places.update({d["name"]: int(d["index"]) for d in details})
     return places
 

@@ -43,10 +43,27 @@ _FAMILIES = {
     "unary": (
         "LOGISTIC TANH RELU RELU6 RELU_N1_TO_1 RELU_0_TO_1 LEAKY_RELU PRELU ELU GELU HARD_SWISH EXP LOG"
         " ABS NEG SQRT RSQRT SQUARE FLOOR CEIL ROUND SIN COS SIGN",
-        ("unary", "sigmoid", "tanh", "clamp", "elu", "swish", "exp", "log", "abs", "neg", "sqrt", "square",
-         "floor", "ceil", "round", "sin", "sign"),
+        (
+            "unary",
+            "sigmoid",
+            "tanh",
+            "clamp",
+            "elu",
+            "swish",
+            "exp",
+            "log",
+            "abs",
+            "neg",
+            "sqrt",
+            "square",
+            "floor",
+            "ceil",
+            "round",
+            "sin",
+            "sign",
+        ),
     ),
-}  # fmt: skip
+}
 _OF_KIND = {kind: family for family, (kinds, _) in _FAMILIES.items() for kind in kinds.split()}
 _LARGEST = 25_000_000  # cells of a table to align two lists: about a second
 
@@ -70,10 +87,7 @@ def attribute(
     delegated = [i for i, o in enumerate(operators) if o.placed != "CPU"]
     if own.keys() != {nodes[i] for i, o in enumerate(operators) if o.placed == "CPU"}:
         return None
-    timed = [
-        replace(o, milliseconds=own[nodes[i]]) if o.placed == "CPU" else o
-        for i, o in enumerate(operators)
-    ]
+    timed = [replace(o, milliseconds=own[nodes[i]]) if o.placed == "CPU" else o for i, o in enumerate(operators)]
     parts = [list(g) for _, g in groupby(delegated, key=lambda i: operators[i].partition)]
     told: list[list[Event]] = []
     for event in (e for e in events if not e.own):

@@ -118,17 +118,13 @@ def _tensor(number: int, tensor: _Table) -> int:
     sizes = {0, 1, shape[along]} if 0 <= along < len(shape) else {0, 1}
     if scales not in sizes or scales != zeros:
         raise ValueError(f"tensor {number} has {scales} scales and {zeros} zero points")
-    wrong = [
-        s for s in quantization.vector(2, "f") if not _SCALES[0] < s < _SCALES[1]
-    ]  # what is no number, too
+    wrong = [s for s in quantization.vector(2, "f") if not _SCALES[0] < s < _SCALES[1]]  # what is no number, too
     if wrong:
         raise ValueError(f"tensor {number} has a scale of {wrong[0]:g}")
     return kind
 
 
-def _operator(
-    number: int, operator: _Table, codes: list[int], types: list[int], known: set[int]
-) -> None:
+def _operator(number: int, operator: _Table, codes: list[int], types: list[int], known: set[int]) -> None:
     index = operator.number(0, "<I")
     inputs, outputs = operator.vector(1, "i"), operator.vector(2, "i")
     if index >= len(codes) or not outputs:

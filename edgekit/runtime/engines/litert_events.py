@@ -34,9 +34,15 @@ _FILES = ("libLiteRt.so", "libLiteRt.dylib", "libLiteRt.dll", "LiteRt.dll")
 
 class _Event(c.Structure):
     _fields_ = [
-        ("tag", c.c_char_p), ("type", c.c_int), ("start_us", c.c_uint64), ("elapsed_us", c.c_uint64),
-        ("memory", c.c_size_t * 6), ("node", c.c_uint64), ("graph", c.c_uint64), ("source", c.c_int),
-    ]  # fmt: skip
+        ("tag", c.c_char_p),
+        ("type", c.c_int),
+        ("start_us", c.c_uint64),
+        ("elapsed_us", c.c_uint64),
+        ("memory", c.c_size_t * 6),
+        ("node", c.c_uint64),
+        ("graph", c.c_uint64),
+        ("source", c.c_int),
+    ]
 
 
 class _TensorType(c.Structure):
@@ -51,9 +57,7 @@ class _Model:
         # what the library goes on using must outlive this call
         self._kept: list[Any] = [c.create_string_buffer(model, len(model))]
         environment = self._made("CreateEnvironment", c.c_int(0), None)
-        self._model = self._made(
-            "CreateModelFromBuffer", environment, self._kept[0], c.c_size_t(len(model))
-        )
+        self._model = self._made("CreateModelFromBuffer", environment, self._kept[0], c.c_size_t(len(model)))
         options = self._made("CreateOptions")
         self._call("SetOptionsHardwareAccelerators", options, c.c_int(_CPU))
         release = c.CFUNCTYPE(None, c.c_void_p)(lambda _: None)
@@ -94,9 +98,7 @@ class _Model:
             tensor = self._made(f"GetSignature{kind}TensorByIndex", self._signature, at)
             type_ = _TensorType()
             self._call("GetRankedTensorType", tensor, c.byref(type_))
-            buffer = self._made(
-                "CreateManagedTensorBufferFromRequirements", environment, c.byref(type_), needs
-            )
+            buffer = self._made("CreateManagedTensorBufferFromRequirements", environment, c.byref(type_), needs)
             if kind == "Input":
                 self._fill(buffer, type_.element)
             buffers[i] = buffer
@@ -118,10 +120,7 @@ class _Model:
 
     def run(self) -> None:
         count_in, count_out = c.c_size_t(len(self._inputs)), c.c_size_t(len(self._outputs))
-        self._call(
-            "RunCompiledModel", self._compiled, c.c_size_t(0),
-            count_in, self._inputs, count_out, self._outputs,
-        )  # fmt: skip
+        self._call("RunCompiledModel", self._compiled, c.c_size_t(0), count_in, self._inputs, count_out, self._outputs)
 
     def start(self) -> None:
         """Begin to record; forgets what was recorded before."""

@@ -151,9 +151,19 @@ def _partitions(found: Arrangement) -> int:
 def _events(model: bytes, threads: int, effort: Effort) -> dict[str, Any]:
     """What the library's profiler saw. Raises ValueError with what is known of why it saw nothing."""
     command = [
-        sys.executable, "-P", "-m", "edgekit.runtime.engines.litert_events", "--threads", str(threads),
-        "--runs", str(effort.runs), "--warmup", str(effort.warmup), "--seconds", str(effort.seconds),
-    ]  # fmt: skip
+        sys.executable,
+        "-P",
+        "-m",
+        "edgekit.runtime.engines.litert_events",
+        "--threads",
+        str(threads),
+        "--runs",
+        str(effort.runs),
+        "--warmup",
+        str(effort.warmup),
+        "--seconds",
+        str(effort.seconds),
+    ]
     process = subprocess.run(tied(command), input=model, capture_output=True)
     try:
         told: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])

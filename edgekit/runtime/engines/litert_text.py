@@ -26,8 +26,7 @@ class Signature:
     def __init__(self, interpreter: Any, name: str) -> None:
         self._runner = interpreter.get_signature_runner(name)
         self.inputs = {
-            n: (tuple(int(d) for d in i["shape"]), i["dtype"])
-            for n, i in self._runner.get_input_details().items()
+            n: (tuple(int(d) for d in i["shape"]), i["dtype"]) for n, i in self._runner.get_input_details().items()
         }
 
     def run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
@@ -43,9 +42,7 @@ def open_decoder(model: bytes, threads: int, path: str = "") -> Decoder:
         prompt, token = (Signature(interpreter, name) for name in ("prompt", "token"))
     if not all(any(n.startswith("mask") for n in s.inputs) for s in (prompt, token)):
         raise IntegrityError(
-            "The model in this package is no language model",
-            "its signatures take no mask",
-            "convert again",
+            "The model in this package is no language model", "its signatures take no mask", "convert again"
         )
     return Decoder(prompt, token)
 

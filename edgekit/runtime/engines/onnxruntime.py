@@ -48,9 +48,7 @@ class OnnxRuntimeSession:
                 self._outputs[name] = np.zeros(shape, dtype)
                 value = ort.OrtValue.ortvalue_from_numpy(self._outputs[name])
                 self._binding.bind_ortvalue_output(name, value)
-        self._order = [
-            n for n in outputs if n not in self._open
-        ] + self._open  # as they are bound first
+        self._order = [n for n in outputs if n not in self._open] + self._open  # as they are bound first
 
     def _create(self, ort: Any, model: bytes, settings: Any) -> Any:
         try:
@@ -58,8 +56,9 @@ class OnnxRuntimeSession:
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise IntegrityError(
                 f"ONNX Runtime {ort.__version__} cannot open this package",
-                str(error).splitlines()[0][:300], "use the version its manifest names, or convert again",
-            ) from error  # fmt: skip
+                str(error).splitlines()[0][:300],
+                "use the version its manifest names, or convert again",
+            ) from error
 
     def input(self, name: str) -> Array:
         return self._inputs[name]
@@ -87,9 +86,8 @@ def library() -> Any:
         import onnxruntime
     except ImportError as error:
         raise MissingError(
-            "This package runs on ONNX Runtime, which is not installed", str(error),
-            "pip install 'edgekit[runtime]'",
-        ) from error  # fmt: skip
+            "This package runs on ONNX Runtime, which is not installed", str(error), "pip install 'edgekit[runtime]'"
+        ) from error
     return onnxruntime
 
 

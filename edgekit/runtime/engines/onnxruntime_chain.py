@@ -18,8 +18,9 @@ class Chain:
         self._sessions = [(s, _names(s.get_inputs()), _names(s.get_outputs())) for s in (host, *parts)]
         self.inputs = {
             i.name: (tuple(i.shape), np.float16 if "float16" in i.type else np.float32)
-            for part in parts for i in part.get_inputs()
-        }  # fmt: skip
+            for part in parts
+            for i in part.get_inputs()
+        }
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         known = dict(feeds)

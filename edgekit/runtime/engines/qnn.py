@@ -41,10 +41,12 @@ class QnnEngine:
         check_libraries(libraries_of(package), UPGRADE)
         engine, model = package.manifest.engine, package.manifest.detection
         return QnnSession(
-            soc, package.read(engine.chips[soc]),
+            soc,
+            package.read(engine.chips[soc]),
             {model.input.name: (model.input.shape, model.input.dtype)},
-            {o.name: (o.shape, o.dtype) for o in model.outputs}, options,
-        )  # fmt: skip
+            {o.name: (o.shape, o.dtype) for o in model.outputs},
+            options,
+        )
 
 
 def libraries_of(package: Package) -> dict[str, str]:
@@ -64,15 +66,16 @@ def choose(package: Package, options: EngineOptions) -> str:
             f"it is {platform.machine()}, where Qualcomm's library only simulates an NPU",
             "copy it to the device, or ask for the simulator (-d sim:htp, load(..., simulate=True)): "
             "right in numbers, seconds an image",
-        )  # fmt: skip
+        )
     wanted = options.chip or ("" if simulated() else find_soc())
     if wanted in have:
         return wanted
     if wanted:
         raise DeviceError(
-            f"{name} was not compiled for {wanted}", f"it holds contexts for {', '.join(have)}",
+            f"{name} was not compiled for {wanted}",
+            f"it holds contexts for {', '.join(have)}",
             "convert it for this chip as well",
-        )  # fmt: skip
+        )
     return next(iter(have))  # the system does not say: the context itself tells whether it fits
 
 
@@ -88,8 +91,9 @@ def open_context(ort: Any, model: bytes, settings: Any, soc: str) -> Any:
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise DeviceError(
             f"The NPU does not open this package, which was compiled for {soc}",
-            str(error).splitlines()[0][-300:], "edgekit doctor --package PACKAGE says what is wrong",
-        ) from error  # fmt: skip
+            str(error).splitlines()[0][-300:],
+            "edgekit doctor --package PACKAGE says what is wrong",
+        ) from error
 
 
 def simulated() -> bool:
@@ -105,9 +109,8 @@ def provider() -> Any:
         qnn = importlib.import_module("onnxruntime_qnn")
     except ImportError as error:
         raise MissingError(
-            "This package runs on a Snapdragon NPU, and onnxruntime-qnn is not installed",
-            str(error), EXTRA,
-        ) from error  # fmt: skip
+            "This package runs on a Snapdragon NPU, and onnxruntime-qnn is not installed", str(error), EXTRA
+        ) from error
     name = qnn.get_ep_name()
     try:
         if all(d.ep_name != name for d in ort.get_ep_devices()):  # the program may have done it already
@@ -115,8 +118,9 @@ def provider() -> Any:
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise MissingError(
             f"onnxruntime-qnn does not fit onnxruntime {ort.__version__}",
-            str(error).splitlines()[0][-300:], f"{EXTRA} brings two that do",
-        ) from error  # fmt: skip
+            str(error).splitlines()[0][-300:],
+            f"{EXTRA} brings two that do",
+        ) from error
     devices = [d for d in ort.get_ep_devices() if d.ep_name == name]
     if not devices:
         raise DeviceError("onnxruntime-qnn finds no processor on this machine", "", "edgekit doctor")

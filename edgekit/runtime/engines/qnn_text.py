@@ -37,9 +37,7 @@ def _parts(package: Package, folder: PurePosixPath, kind: str) -> list[str]:
     while (name := f"{folder}/{kind}-{len(found)}.onnx") in package.manifest.files:
         found.append(name)
     if not found:
-        raise IntegrityError(
-            f"{package.path.name} has no {kind} graph", "its manifest lists none", "convert again"
-        )
+        raise IntegrityError(f"{package.path.name} has no {kind} graph", "its manifest lists none", "convert again")
     return found
 
 
@@ -50,14 +48,14 @@ class QnnTextEngine:
         for name in package.manifest.files:  # the tokenizer's library reads its files itself
             package.check(name)
         ort = library()
-        host = ort.InferenceSession(
-            package.read(HOST), _settings(ort), providers=["CPUExecutionProvider"]
-        )
+        host = ort.InferenceSession(package.read(HOST), _settings(ort), providers=["CPUExecutionProvider"])
         folder = PurePosixPath(package.manifest.engine.chips[soc]).parent
         prompt, token = (
-            Chain(host, [open_context(ort, package.read(n), _settings(ort), soc) for n in _parts(package, folder, kind)])
+            Chain(
+                host, [open_context(ort, package.read(n), _settings(ort), soc) for n in _parts(package, folder, kind)]
+            )
             for kind in ("prompt", "token")
-        )  # fmt: skip
+        )
         spec = package.manifest.text
         simulator = f"HTP simulator, {compiler()}" if simulated() else ""
         threads = 1  # of the CPU, which only looks up rows

@@ -17,15 +17,15 @@ from edgekit.documents import read_bytes, read_object, read_utf8
 from edgekit.errors import UsageError
 
 _SECONDS = 10.0
-_MORE, _TIMES = (
-    2**20,
-    8,
-)  # characters that a rendering may have: so many, and so many times the messages
+_MORE, _TIMES = (2**20, 8)  # characters that a rendering may have: so many, and so many times the messages
 _LARGEST = 2**20  # bytes of a template
 _LETTERS: dict[str, Any] = {
-    "version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False},
-    "decoder": {"type": "ByteLevel"}, "model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []},
-}  # fmt: skip
+    "version": "1.0",
+    "added_tokens": [],
+    "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False},
+    "decoder": {"type": "ByteLevel"},
+    "model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []},
+}
 
 
 class Template:
@@ -76,6 +76,7 @@ def _object(path: Path) -> dict[str, Any]:
 
 def _refused(why: str) -> UsageError:
     return UsageError(
-        "The chat template of this package does not take these messages", why,
+        "The chat template of this package does not take these messages",
+        why,
         "most take user and assistant in turn, some a system message first",
-    )  # fmt: skip
+    )

@@ -28,9 +28,7 @@ def read(stated: Stated, parts: Parts) -> Integers | Floats | None:
         return None
     kind = next((k for k in _STATES if parts.has(f"weight.quant_state.bitsandbytes__{k}")), "")
     if not kind:
-        raise stated.unread(
-            f"{parts.name}.weight has scales, and none of the settings of {' or '.join(_STATES)}"
-        )
+        raise stated.unread(f"{parts.name}.weight has scales, and none of the settings of {' or '.join(_STATES)}")
     return _table(parts, _settings(parts, f"weight.quant_state.bitsandbytes__{kind}"), kind)
 
 
@@ -40,9 +38,7 @@ def _int8(stated: Stated, parts: Parts) -> Integers:
     if parts.has("weight_format"):
         layout = parts.take("weight_format", None, (torch.uint8, torch.int8, torch.int32, torch.int64))
         if bool(layout.any()):  # 0: rows; others are those of one kernel
-            raise stated.unread(
-                f"{parts.name}.weight is ordered for a kernel, format {layout.flatten().tolist()[:4]}"
-            )
+            raise stated.unread(f"{parts.name}.weight is ordered for a kernel, format {layout.flatten().tolist()[:4]}")
     values = (stored.int() + 128).to(torch.uint8)
     zeros = torch.full_like(scales, 128, dtype=torch.int32)
     return Integers(values, scales, zeros, 8, parts.columns)
@@ -73,9 +69,7 @@ def _table(parts: Parts, facts: dict[str, Any], kind: str) -> Floats:
         scale = parts.take("weight.absmax", (blocks,), FLOATS).float()
     values = levels[torch.stack([stored >> 4, stored & 15], 1).flatten().long()][:count]
     values = values * scale.repeat_interleave(size)[:count]
-    return Floats(
-        values.reshape(parts.rows, parts.columns), f"{kind.upper()}'s levels are no even steps"
-    )
+    return Floats(values.reshape(parts.rows, parts.columns), f"{kind.upper()}'s levels are no even steps")
 
 
 def _settings(parts: Parts, part: str) -> dict[str, Any]:
@@ -99,6 +93,4 @@ def _whole(parts: Parts, facts: dict[str, Any], key: str) -> int:
 
 
 def _malformed(parts: Parts, why: str) -> SourceError:
-    return SourceError(
-        f"The settings of {parts.name} are malformed", why, "download or copy the checkpoint again"
-    )
+    return SourceError(f"The settings of {parts.name} are malformed", why, "download or copy the checkpoint again")

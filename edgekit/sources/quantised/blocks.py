@@ -20,10 +20,7 @@ _SCALE, _OLDER = "weight_scale_inv", "weight_scale"
 
 
 def check(stated: Stated) -> None:
-    if str(stated.said.get("fmt") or stated.said.get("weight_format") or "e4m3") not in (
-        "e4m3",
-        "float8_e4m3fn",
-    ):
+    if str(stated.said.get("fmt") or stated.said.get("weight_format") or "e4m3") not in ("e4m3", "float8_e4m3fn"):
         raise stated.unread(f"floats of the form {ascii(stated.said.get('fmt'))[:20]}")
 
 
@@ -35,9 +32,7 @@ def read(stated: Stated, parts: Parts) -> Floats | None:
     weight = parts.take("weight", (parts.rows, parts.columns), (torch.float8_e4m3fn,)).float()
     layout = parts.look(scale)
     if layout.numel() == 1:
-        return Floats(
-            weight * parts.take(scale, tuple(layout.shape), FLOATS).float().reshape(1, 1), WHY
-        )
+        return Floats(weight * parts.take(scale, tuple(layout.shape), FLOATS).float().reshape(1, 1), WHY)
     if scale == _OLDER:
         raise parts.misfit(_OLDER, "one scale for the layer")
     size = size_of([stated.said.get("weight_block_size")], parts, _SCALE)
@@ -47,9 +42,10 @@ def read(stated: Stated, parts: Parts) -> Floats | None:
 def size_of(stated: list[Any], parts: Parts, part: str) -> tuple[int, int]:
     """Rows and columns of a block, by the config. Raises SourceError where the scales are of another number."""
     named = {
-        (min(b[0], parts.rows), min(b[1], parts.columns)) for b in stated
+        (min(b[0], parts.rows), min(b[1], parts.columns))
+        for b in stated
         if isinstance(b, (list, tuple)) and len(b) == 2 and all(type(v) is int and v > 0 for v in b)
-    }  # fmt: skip
+    }
     shapes = {b: (-(-parts.rows // b[0]), -(-parts.columns // b[1])) for b in named}
     fitting = [b for b in sorted(named) if shapes[b] == tuple(parts.look(part).shape)]
     if len(fitting) != 1:

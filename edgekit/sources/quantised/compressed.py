@@ -14,26 +14,11 @@ import torch
 from torch import Tensor
 
 from edgekit.sources.quantised import blocks
-from edgekit.sources.quantised.layer import (
-    FLOATS,
-    Floats,
-    Integers,
-    Parts,
-    padded_unpacked,
-    unpacked,
-    word_count,
-)
+from edgekit.sources.quantised.layer import FLOATS, Floats, Integers, Parts, padded_unpacked, unpacked, word_count
 from edgekit.sources.quantised.stated import Stated
 
 _PLAIN = ("dense", "fakequant")
-_FORMATS = (
-    "pack-quantized",
-    "int-quantized",
-    "float-quantized",
-    "naive-quantized",
-    "mixed-precision",
-    *_PLAIN,
-)
+_FORMATS = ("pack-quantized", "int-quantized", "float-quantized", "naive-quantized", "mixed-precision", *_PLAIN)
 _MOST = 8  # bits
 _CACHE = ("k_scale", "v_scale", "q_scale", "k_zero_point", "v_zero_point")
 
@@ -47,9 +32,7 @@ def check(stated: Stated) -> None:
         if layout not in ("", "dense"):
             raise stated.unread(f"with sparse weights, {ascii(layout)[:40]}")
     if said.get("transform_config"):
-        raise stated.unread(
-            "with rotated weights, whose rotation runs beside the network (transform_config)"
-        )
+        raise stated.unread("with rotated weights, whose rotation runs beside the network (transform_config)")
     groups = said.get("config_groups")
     if not isinstance(groups, dict) or not groups:
         raise stated.unread("without config_groups")
@@ -82,14 +65,9 @@ def read(stated: Stated, parts: Parts) -> Integers | Floats | None:
         if kind == torch.float8_e4m3fn:
             return _floats(stated, parts)
         if kind in FLOATS:
-            raise stated.unread(
-                f"{parts.name}.weight is {kind} with a scale, to be rounded as the model runs"
-            )
+            raise stated.unread(f"{parts.name}.weight is {kind} with a scale, to be rounded as the model runs")
         stored = parts.take("weight", (parts.rows, parts.columns), (torch.int8,)).int()
-        bits, whole = (
-            4 if widths(stated) <= {1, 2, 3, 4} else 8,
-            False,
-        )  # whole bytes hold what has fewer bits
+        bits, whole = (4 if widths(stated) <= {1, 2, 3, 4} else 8, False)  # whole bytes hold what has fewer bits
         if int(stored.min()) < -(2 ** (bits - 1)) or int(stored.max()) >= 2 ** (bits - 1):
             raise stated.unread(f"its config says {bits} bits, and {parts.name}.weight holds more")
         values = (stored + 2 ** (bits - 1)).to(torch.uint8)
@@ -163,9 +141,7 @@ def _zeros(stated: Stated, parts: Parts, shape: torch.Size, bits: int, whole: bo
 def _floats(stated: Stated, parts: Parts) -> Floats:
     weight = parts.take("weight", (parts.rows, parts.columns), (torch.float8_e4m3fn,)).float()
     if parts.has("weight_zero_point"):
-        zeros = parts.take(
-            "weight_zero_point", None, (torch.int8, torch.int32, torch.float8_e4m3fn, *FLOATS)
-        )
+        zeros = parts.take("weight_zero_point", None, (torch.int8, torch.int32, torch.float8_e4m3fn, *FLOATS))
         if bool(zeros.float().any()):
             raise stated.unread(f"{parts.name}.weight is of floats, and has zero points")
     if _is_block(stated, parts):
@@ -181,13 +157,9 @@ def _floats(stated: Stated, parts: Parts) -> Floats:
 def _scales(parts: Parts) -> Tensor:
     """float32 (1 or N, groups)."""
     found = parts.look("weight_scale")
-    shape = (
-        (1, 1) if found.numel() == 1 else tuple(found.shape) if found.dim() == 2 else (len(found), 1)
-    )
+    shape = (1, 1) if found.numel() == 1 else tuple(found.shape) if found.dim() == 2 else (len(found), 1)
     if found.dim() > 2 or (shape[0] != parts.rows and shape != (1, 1)):
-        raise parts.misfit(
-            "weight_scale", f"(1,), {(parts.rows, 1)} or a scale for each group of inputs"
-        )
+        raise parts.misfit("weight_scale", f"(1,), {(parts.rows, 1)} or a scale for each group of inputs")
     return parts.take("weight_scale", tuple(found.shape), FLOATS).float().reshape(shape)
 
 
@@ -198,9 +170,7 @@ def _blocks_of_integers(stated: Stated, parts: Parts, values: Tensor, shift: int
     if parts.has("weight_zero_point"):
         zeros = parts.take("weight_zero_point", tuple(scale.shape), (torch.int8,)).float() + shift
     spread = [blocks.spread(v, size, values.shape) for v in (zeros, scale)]
-    return Floats(
-        (values.float() - spread[0]) * spread[1], "their scales are of blocks of outputs and inputs"
-    )
+    return Floats((values.float() - spread[0]) * spread[1], "their scales are of blocks of outputs and inputs")
 
 
 def _is_block(stated: Stated, parts: Parts) -> bool:

@@ -26,9 +26,7 @@ def check(stated: Stated) -> None:
     if stated.said.get("is_marlin_format"):  # as AutoGPTQ said it before it named formats
         raise stated.unread("in the layout of the Marlin kernel (is_marlin_format)")
     if not widths(stated) & set(_WIDTHS):
-        raise stated.unread(
-            f"{', '.join(map(str, sorted(widths(stated)))) or 'an unknown number of'} bits"
-        )
+        raise stated.unread(f"{', '.join(map(str, sorted(widths(stated)))) or 'an unknown number of'} bits")
 
 
 def widths(stated: Stated) -> set[int]:
@@ -57,8 +55,7 @@ def _width(stated: Stated, parts: Parts) -> int:
     bits = rows * 32 // parts.columns
     if bits not in _WIDTHS or bits * parts.columns != rows * 32 or qweight.dtype != torch.int32:
         fitting = " or ".join(
-            str((word_count(parts.columns, b), parts.rows))
-            for b in sorted(widths(stated) & set(_WIDTHS))
+            str((word_count(parts.columns, b), parts.rows)) for b in sorted(widths(stated) & set(_WIDTHS))
         )
         raise parts.misfit("qweight", f"int32 of {fitting}")
     if bits not in widths(stated):
@@ -73,16 +70,12 @@ def _zeros(stated: Stated, words: Tensor, bits: int, rows: int) -> Tensor:
     stored = unpacked(words, bits, rows).int()
     older = _format(said) == "gptq"
     if said.get("sym") is True and bool((stored == stored.flatten()[0]).all()):
-        value = int(
-            stored.flatten()[0]
-        )  # the middle, by what `sym` means: this tells the format for certain
+        value = int(stored.flatten()[0])  # the middle, by what `sym` means: this tells the format for certain
         older = value == middle - 1 if value in (middle - 1, middle) else older
     if not older:
         return stored
     if _by_words(said) and 32 % bits == 0:
-        ones = sum(
-            1 << i for i in range(0, 32, bits)
-        )  # taken from whole words, and so borrowed across values
+        ones = sum(1 << i for i in range(0, 32, bits))  # taken from whole words, and so borrowed across values
         whole = ((words.long() & 0xFFFFFFFF) + ones) & 0xFFFFFFFF
         signed = torch.where(whole >= 2**31, whole - 2**32, whole).int()
         return unpacked(signed, bits, rows).int()
@@ -103,8 +96,5 @@ def _format(said: dict[str, Any]) -> str:
 def _named(stated: Stated, key: str) -> set[int]:
     """The values of a setting, for all layers and for some (`dynamic`)."""
     rules = stated.said.get("dynamic")
-    places = [
-        stated.said,
-        *(r for r in (rules.values() if isinstance(rules, dict) else ()) if isinstance(r, dict)),
-    ]
+    places = [stated.said, *(r for r in (rules.values() if isinstance(rules, dict) else ()) if isinstance(r, dict))]
     return {p[key] for p in places if type(p.get(key)) is int}

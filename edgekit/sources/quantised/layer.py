@@ -10,9 +10,7 @@ from torch import Tensor
 from edgekit.errors import SourceError
 from edgekit.sources.assembly import Tensors
 
-_NEXT = (
-    "check that config.json and the weights belong together, or take the float original of the model"
-)
+_NEXT = "check that config.json and the weights belong together, or take the float original of the model"
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _AT_ONCE = 2**24  # values, of those that cross words
 
@@ -54,25 +52,17 @@ class Parts:
         """A tensor, which stays. Raises SourceError when it is missing."""
         found = self._tensors.get(f"{self.name}.{part}")
         if found is None:
-            raise SourceError(
-                f"The checkpoint lacks {self.name}.{part}", "", "download or copy it again"
-            )
+            raise SourceError(f"The checkpoint lacks {self.name}.{part}", "", "download or copy it again")
         return found
 
-    def take(
-        self, part: str, shape: tuple[int, ...] | None, kinds: tuple[torch.dtype, ...] = (torch.int32,)
-    ) -> Tensor:  # fmt: skip
+    def take(self, part: str, shape: tuple[int, ...] | None, kinds: tuple[torch.dtype, ...] = (torch.int32,)) -> Tensor:
         """A tensor, out of the rest. Raises SourceError when it is missing or another one than expected."""
         found = self.look(part)
         if found.dtype not in kinds or (shape is not None and tuple(found.shape) != shape):
             named = " or ".join(str(k).removeprefix("torch.") for k in kinds)
             expected = named if shape is None else f"{named} of {shape}"
             raise self.misfit(part, expected)
-        if (
-            found.is_floating_point()
-            and found.dtype in FLOATS
-            and not bool(torch.isfinite(found).all())
-        ):
+        if found.is_floating_point() and found.dtype in FLOATS and not bool(torch.isfinite(found).all()):
             raise SourceError(f"{self.name}.{part} holds values that are no numbers", "", _NEXT)
         del self._tensors[f"{self.name}.{part}"]
         return found
@@ -88,19 +78,15 @@ class Parts:
             f"{self.name}.{part} does not fit its layer of {self.rows}x{self.columns}",
             f"it is {str(found.dtype).removeprefix('torch.')} of {tuple(found.shape)}, and {expected} was expected",
             _NEXT,
-        )  # fmt: skip
+        )
 
-    def order(
-        self, part: str, groups: int, sizes: list[int], dealt: bool = False
-    ) -> tuple[int, Tensor | None]:
+    def order(self, part: str, groups: int, sizes: list[int], dealt: bool = False) -> tuple[int, Tensor | None]:
         """Inputs a group, and the group of each where that is not its number divided by it. `sizes`: those
         that the config names, in inputs; 0 or less: one group for all. `dealt`: the config says that inputs
         were given to groups in an order of their own, which nothing but `part` tells."""
         known = [self.columns if s <= 0 else min(s, self.columns) for s in sizes]
         known = [s for s in known if -(-self.columns // s) == groups]
-        stored = (
-            self.take(part, (self.columns,), (torch.int32, torch.int64)) if self.has(part) else None
-        )
+        stored = self.take(part, (self.columns,), (torch.int32, torch.int64)) if self.has(part) else None
         index = None if stored is None else stored.long()
         if index is not None and (bool((index == -1).all()) or (groups > 1 and not bool(index.any()))):
             index = None  # as it was made, never filled in
@@ -108,21 +94,23 @@ class Parts:
             raise SourceError(
                 f"{self.name} does not say which group each of its inputs belongs to",
                 f"the config says that they are out of order, and {part} is "
-                f"{'missing' if stored is None else 'not filled in'}", "download or copy the checkpoint again",
-            )  # fmt: skip
+                f"{'missing' if stored is None else 'not filled in'}",
+                "download or copy the checkpoint again",
+            )
         if index is None:
             if not known:
                 raise SourceError(
                     f"{self.name} has {groups} groups of its {self.columns} inputs, and nothing says which",
-                    f"the config names groups of {', '.join(map(str, sizes)) or 'no size'}", _NEXT,
-                )  # fmt: skip
+                    f"the config names groups of {', '.join(map(str, sizes)) or 'no size'}",
+                    _NEXT,
+                )
             return known[0], None
         if int(index.min()) < 0 or int(index.max()) + 1 != groups:
             raise SourceError(
                 f"{self.name}.{part} does not fit its layer's scales",
                 f"it names groups from {int(index.min())} to {int(index.max())}, and there are {groups} scales an output",
                 _NEXT,
-            )  # fmt: skip
+            )
         if self.columns % groups == 0:
             known.append(self.columns // groups)
         for size in known:

@@ -18,8 +18,12 @@ from edgekit.sources.quantised.stated import Stated
 from edgekit.spec import Precision
 
 _METHODS: dict[str, Any] = {
-    "gptq": gptq, "awq": awq, "compressed-tensors": compressed, "bitsandbytes": bitsandbytes, "fp8": blocks,
-}  # fmt: skip
+    "gptq": gptq,
+    "awq": awq,
+    "compressed-tensors": compressed,
+    "bitsandbytes": bitsandbytes,
+    "fp8": blocks,
+}
 _BLOCKS = (16, 32, 64, 128, 256)
 _WHOLE_ROW = 32  # the block of a scale that holds for a whole row
 _WIDTHS = (2, 4, 8)  # that MatMulNBits has
@@ -39,10 +43,7 @@ class Reader:
         return assemble(folder, config, self._replace, self._check_rest)
 
     def notes(self) -> tuple[str, ...]:
-        lines = [
-            f"{n} layers keep the checkpoint's own integers, {kind}"
-            for kind, n in sorted(self.kept.items())
-        ]
+        lines = [f"{n} layers keep the checkpoint's own integers, {kind}" for kind, n in sorted(self.kept.items())]
         lines += [f"{n} layers became float: {why}" for why, n in sorted(self.lost.items())]
         if self._method is compressed and compressed.rounds_inputs(self.stated):
             lines.append("what layers are given is not rounded, as the checkpoint's own runtime would")
@@ -125,9 +126,7 @@ def _values(found: Integers) -> Tensor:
     return weight
 
 
-def precision(
-    stated: Stated, layers: Mapping[str, tuple[int, int]], held: Mapping[str, Any]
-) -> Precision | None:
+def precision(stated: Stated, layers: Mapping[str, tuple[int, int]], held: Mapping[str, Any]) -> Precision | None:
     """What most of the layers that are quantised keep, by what the files say of their tensors; None where all
     become float. `layers`: outputs and inputs of each; `held`: the `shape` and `kind` of each tensor."""
     sizes = Counter[int]()

@@ -11,8 +11,12 @@ from edgekit.errors import SourceError
 from edgekit.sources.files import contained, json_of
 
 _METHODS = ("gptq", "awq", "compressed-tensors", "bitsandbytes", "fp8", "bitnet")
-_ALIASES = {"gptqmodel": "gptq", "bitsandbytes_4bit": "bitsandbytes", "bitsandbytes_8bit": "bitsandbytes",
-            "compressed_tensors": "compressed-tensors"}  # fmt: skip
+_ALIASES = {
+    "gptqmodel": "gptq",
+    "bitsandbytes_4bit": "bitsandbytes",
+    "bitsandbytes_8bit": "bitsandbytes",
+    "compressed_tensors": "compressed-tensors",
+}
 # Beside config.json, as AutoGPTQ and llm-awq wrote them before it had a place for it.
 SIDECARS = {"quantize_config.json": "gptq", "quant_config.json": "awq"}
 _CONFIGS = ("quantization_config", "compression_config")
@@ -31,8 +35,9 @@ class Stated:
         """For a layout that no file of this room knows."""
         return SourceError(
             f"{self.name} is quantised in a way edgekit does not read",
-            f"{self.method}, {what}", "take the float original of the model",
-        )  # fmt: skip
+            f"{self.method}, {what}",
+            "take the float original of the model",
+        )
 
 
 def stated(folder: Path, config: dict[str, Any], tensors: Collection[str]) -> Stated | None:
@@ -42,25 +47,27 @@ def stated(folder: Path, config: dict[str, Any], tensors: Collection[str]) -> St
     """
     if isinstance(config.get("quantization"), dict) and any(t.endswith(".biases") for t in tensors):
         raise SourceError(
-            f"{folder.name} is quantised by a method edgekit does not read", "it is MLX's, for Apple's chips",
+            f"{folder.name} is quantised by a method edgekit does not read",
+            "it is MLX's, for Apple's chips",
             "take the float original of the model",
-        )  # fmt: skip
+        )
     said = next((config[k] for k in _CONFIGS if config.get(k)), None)
     if said is None:
         return _beside(folder, tensors)
     if not isinstance(said, dict):
         raise SourceError(
             f"The config.json of {folder.name} is malformed",
-            f"its quantization_config is {ascii(said)[:80]}", "copy it again",
-        )  # fmt: skip
+            f"its quantization_config is {ascii(said)[:80]}",
+            "copy it again",
+        )
     method = str(said.get("quant_method") or _told(said)).lower()
     method = _ALIASES.get(method, method)
     if method not in _METHODS:
         raise SourceError(
             f"{folder.name} is quantised by a method edgekit does not read",
-            f"its config.json says quant_method {ascii(method)[:60]}; "
-            f"{', '.join(_METHODS)} are read", "take the float original of the model",
-        )  # fmt: skip
+            f"its config.json says quant_method {ascii(method)[:60]}; {', '.join(_METHODS)} are read",
+            "take the float original of the model",
+        )
     return Stated(method, said, folder.name)
 
 
@@ -73,7 +80,7 @@ def check_floats(types: dict[str, str], name: str) -> None:
                 f"{name} holds integers, and does not say what they stand for",
                 f"{tensor[:120]} is of {kind}, and its config.json has no quantization_config",
                 "copy its config.json again, or take the float original of the model",
-            )  # fmt: skip
+            )
 
 
 def _beside(folder: Path, tensors: Collection[str]) -> Stated | None:

@@ -107,12 +107,7 @@ def einsum(to: Lowering, node: onnx.NodeProto) -> None:
     equation = attribute(node, "equation").decode().replace(" ", "")
     sides, _, out = equation.partition("->")
     terms = sides.split(",")
-    if (
-        len(terms) != 2
-        or not out
-        or "." in equation
-        or any(len(set(t)) < len(t) for t in (*terms, out))
-    ):
+    if len(terms) != 2 or not out or "." in equation or any(len(set(t)) < len(t) for t in (*terms, out)):
         raise to.cannot(f"edgekit writes no {equation} as a product of matrices")
     a, b = terms
     batch = [c for c in a if c in b and c in out]
@@ -135,9 +130,8 @@ def einsum(to: Lowering, node: onnx.NodeProto) -> None:
 
 
 def _fully_connected(
-    to: Lowering, node: onnx.NodeProto, x: str, order: Order, weight: Any, bias: Any,
-    vector: bool = False,
-) -> None:  # fmt: skip
+    to: Lowering, node: onnx.NodeProto, x: str, order: Order, weight: Any, bias: Any, vector: bool = False
+) -> None:
     """`weight`: outputs × inputs. The contracted axis lies last, wherever the others are.
 
     `vector`: ONNX has no axis for the single output.

@@ -15,19 +15,40 @@ from edgekit.tflite.layout import Order, arrange, in_groups
 from edgekit.tflite.lowering import Lowering, lowers
 
 _UNARY = {
-    "Relu": "RELU", "Sigmoid": "LOGISTIC", "Tanh": "TANH", "Exp": "EXP", "Log": "LOG", "Sqrt": "SQRT",
-    "Abs": "ABS", "Neg": "NEG", "Floor": "FLOOR", "Ceil": "CEIL", "Round": "ROUND", "Sin": "SIN",
-    "Cos": "COS", "Sign": "SIGN", "Not": "LOGICAL_NOT", "HardSwish": "HARD_SWISH",
-}  # fmt: skip
+    "Relu": "RELU",
+    "Sigmoid": "LOGISTIC",
+    "Tanh": "TANH",
+    "Exp": "EXP",
+    "Log": "LOG",
+    "Sqrt": "SQRT",
+    "Abs": "ABS",
+    "Neg": "NEG",
+    "Floor": "FLOOR",
+    "Ceil": "CEIL",
+    "Round": "ROUND",
+    "Sin": "SIN",
+    "Cos": "COS",
+    "Sign": "SIGN",
+    "Not": "LOGICAL_NOT",
+    "HardSwish": "HARD_SWISH",
+}
 _BINARY = {
-    "Add": "ADD", "Sub": "SUB", "Mul": "MUL", "Div": "DIV", "Equal": "EQUAL",
-    "Greater": "GREATER", "GreaterOrEqual": "GREATER_EQUAL", "Less": "LESS", "LessOrEqual": "LESS_EQUAL",
-    "And": "LOGICAL_AND", "Or": "LOGICAL_OR", "Xor": "NOT_EQUAL", "Where": "SELECT_V2", "PRelu": "PRELU",
-}  # fmt: skip
-_OPTIONS = {
-    "ADD": schema.AddOptionsT, "SUB": schema.SubOptionsT, "MUL": schema.MulOptionsT,
-    "DIV": schema.DivOptionsT,
-}  # fmt: skip
+    "Add": "ADD",
+    "Sub": "SUB",
+    "Mul": "MUL",
+    "Div": "DIV",
+    "Equal": "EQUAL",
+    "Greater": "GREATER",
+    "GreaterOrEqual": "GREATER_EQUAL",
+    "Less": "LESS",
+    "LessOrEqual": "LESS_EQUAL",
+    "And": "LOGICAL_AND",
+    "Or": "LOGICAL_OR",
+    "Xor": "NOT_EQUAL",
+    "Where": "SELECT_V2",
+    "PRelu": "PRELU",
+}
+_OPTIONS = {"ADD": schema.AddOptionsT, "SUB": schema.SubOptionsT, "MUL": schema.MulOptionsT, "DIV": schema.DivOptionsT}
 _FUSED = schema.ActivationFunctionType
 LONGEST_BROADCAST = 4  # dimensions: tflite-runtime aborts on more in some of these operators
 
@@ -63,14 +84,9 @@ def combined(
         to.put(result, kind, inputs, order, options)
         return
     # Neighbours along which all are broadcast alike become one dimension.
-    groups = in_groups(
-        [None if d == 1 else tuple(s[i] == 1 for s in shapes) for i, d in enumerate(stored)]
-    )
+    groups = in_groups([None if d == 1 else tuple(s[i] == 1 for s in shapes) for i, d in enumerate(stored)])
     whole = len(groups) > LONGEST_BROADCAST  # as a last resort each has all its values
-    inputs = [
-        _grouped(to, n, order, stored, [list(range(len(shape)))] if whole else groups, dtype)
-        for n in names
-    ]
+    inputs = [_grouped(to, n, order, stored, [list(range(len(shape)))] if whole else groups, dtype) for n in names]
     sizes = [math.prod(stored)] if whole else [math.prod(stored[d] for d in group) for group in groups]
     tensor = to.temporary(kind, inputs, sizes, to.dtype(result), options)
     to.alias(result, to.reshape(tensor, stored, to.dtype(result)), order)
@@ -157,8 +173,11 @@ def clip(to: Lowering, node: onnx.NodeProto) -> None:
 
 
 _BOUNDED: dict[tuple[float, float] | None, str] = {
-    (0.0, math.inf): "RELU", (0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1", (0.0, 1.0): "RELU_0_TO_1",
-}  # fmt: skip
+    (0.0, math.inf): "RELU",
+    (0.0, 6.0): "RELU6",
+    (-1.0, 1.0): "RELU_N1_TO_1",
+    (0.0, 1.0): "RELU_0_TO_1",
+}
 
 
 def limits(to: Lowering, node: onnx.NodeProto) -> tuple[float, float] | None:

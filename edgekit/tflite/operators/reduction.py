@@ -17,9 +17,15 @@ from edgekit.tflite.operators.pointwise import LONGEST_BROADCAST
 from edgekit.tflite.operators.shaping import axis_last
 
 _REDUCE = {
-    "ReduceMean": "MEAN", "ReduceSum": "SUM", "ReduceMax": "REDUCE_MAX", "ReduceMin": "REDUCE_MIN",
-    "ReduceProd": "REDUCE_PROD", "ReduceL2": "SUM", "ReduceL1": "SUM", "ReduceSumSquare": "SUM",
-}  # fmt: skip
+    "ReduceMean": "MEAN",
+    "ReduceSum": "SUM",
+    "ReduceMax": "REDUCE_MAX",
+    "ReduceMin": "REDUCE_MIN",
+    "ReduceProd": "REDUCE_PROD",
+    "ReduceL2": "SUM",
+    "ReduceL1": "SUM",
+    "ReduceSumSquare": "SUM",
+}
 _FIRST = {"ReduceL2": "SQUARE", "ReduceL1": "ABS", "ReduceSumSquare": "SQUARE"}
 
 
@@ -145,23 +151,21 @@ def batch_norm(to: Lowering, node: onnx.NodeProto) -> None:
     factor = scale / np.sqrt(variance + attribute(node, "epsilon", 1e-5))
     parts = [v.reshape(-1, *[1] * (len(order) - 2))[None] for v in (factor, shift - mean * factor)]
     scaled = to.temporary(
-        "MUL", [to.take(x), to.floats(parts[0].transpose(order))], arrange(to.shape(x), order),
+        "MUL",
+        [to.take(x), to.floats(parts[0].transpose(order))],
+        arrange(to.shape(x), order),
         options=schema.MulOptionsT(),
-    )  # fmt: skip
+    )
     inputs = [scaled, to.floats(parts[1].transpose(order))]
     to.put(node.output[0], "ADD", inputs, order, schema.AddOptionsT())
 
 
-def _normal(
-    to: Lowering, node: onnx.NodeProto, tensor: int, shape: Sequence[int], places: Sequence[int]
-) -> int:
+def _normal(to: Lowering, node: onnx.NodeProto, tensor: int, shape: Sequence[int], places: Sequence[int]) -> int:
     """(x - mean) / sqrt(variance + epsilon) along these dimensions of the tensor."""
     if len(shape) > LONGEST_BROADCAST:
         groups = in_groups([None if d == 1 else p in places for p, d in enumerate(shape)])
         sizes = [math.prod(shape[p] for p in group) for group in groups]
-        inside = [
-            i for i, group in enumerate(groups) if any(p in places and shape[p] > 1 for p in group)
-        ]
+        inside = [i for i, group in enumerate(groups) if any(p in places and shape[p] > 1 for p in group)]
         if len(sizes) <= LONGEST_BROADCAST and inside:
             return to.reshape(_normal(to, node, to.reshape(tensor, sizes), sizes, inside), shape)
     mean = _mean(to, tensor, shape, places)
@@ -169,9 +173,7 @@ def _normal(
     return _unit(to, node, centred, shape, places)
 
 
-def _unit(
-    to: Lowering, node: onnx.NodeProto, tensor: int, shape: Sequence[int], places: Sequence[int]
-) -> int:
+def _unit(to: Lowering, node: onnx.NodeProto, tensor: int, shape: Sequence[int], places: Sequence[int]) -> int:
     """x / sqrt(mean of x² + epsilon) along these dimensions of the tensor."""
     small = [1 if p in places else d for p, d in enumerate(shape)]
     squared = to.temporary("MUL", [tensor, tensor], shape, options=schema.MulOptionsT())

@@ -42,9 +42,11 @@ class _Side:
         x = self.source(how)
         half = np.float32(0.5)
         rounded = {
-            "floor": np.floor(x), "ceil": np.ceil(x),
-            "round_prefer_floor": np.ceil(x - half), "round_prefer_ceil": np.floor(x + half),
-        }[rounding]  # fmt: skip
+            "floor": np.floor(x),
+            "ceil": np.ceil(x),
+            "round_prefer_floor": np.ceil(x - half),
+            "round_prefer_ceil": np.floor(x + half),
+        }[rounding]
         return np.clip(rounded, 0, self.size - 1).astype(np.int32)
 
     def tflite_nearest(self, half: bool) -> Any:
@@ -67,9 +69,7 @@ def resize(to: Lowering, node: onnx.NodeProto) -> None:
     mode = attribute(node, "mode", b"nearest").decode()
     how = attribute(node, "coordinate_transformation_mode", b"half_pixel").decode()
     if shape[:2] != out[:2] or mode not in ("nearest", "linear"):
-        raise to.cannot(
-            f"TFLite resizes height and width, nearest or linear, not {mode} to {list(out)}"
-        )
+        raise to.cannot(f"TFLite resizes height and width, nearest or linear, not {mode} to {list(out)}")
     if attribute(node, "antialias", 0) and (out[2] < shape[2] or out[3] < shape[3]):
         raise to.cannot("TFLite's resize does not smooth what it makes smaller")
     scales = _scales(to, node)
@@ -135,9 +135,7 @@ def _linear(to: Lowering, node: onnx.NodeProto, sides: list[_Side], how: str) ->
     to.put(result, "ADD", parts, CHANNELS_LAST, schema.AddOptionsT())
 
 
-def _gather(
-    to: Lowering, tensor: int, shape: tuple[int, ...], axis: int, picks: Any
-) -> tuple[int, tuple[int, ...]]:
+def _gather(to: Lowering, tensor: int, shape: tuple[int, ...], axis: int, picks: Any) -> tuple[int, tuple[int, ...]]:
     after = (*shape[:axis], len(picks), *shape[axis + 1 :])
     return to.temporary("GATHER", [tensor, to.ints(picks)], after, options=_along(axis)), after
 

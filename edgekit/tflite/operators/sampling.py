@@ -15,10 +15,15 @@ from edgekit.tflite.lowering import Lowering, lowers
 from edgekit.tflite.operators.spatial import image
 
 _OPTIONS = {
-    "ADD": schema.AddOptionsT, "SUB": schema.SubOptionsT, "MUL": schema.MulOptionsT,
-    "PAD": schema.PadOptionsT, "CAST": schema.CastOptionsT, "SUM": schema.ReducerOptionsT,
-    "SLICE": schema.SliceOptionsT, "GATHER": schema.GatherOptionsT,
-}  # fmt: skip
+    "ADD": schema.AddOptionsT,
+    "SUB": schema.SubOptionsT,
+    "MUL": schema.MulOptionsT,
+    "PAD": schema.PadOptionsT,
+    "CAST": schema.CastOptionsT,
+    "SUM": schema.ReducerOptionsT,
+    "SLICE": schema.SliceOptionsT,
+    "GATHER": schema.GatherOptionsT,
+}
 
 
 @lowers("GridSample")
@@ -36,9 +41,7 @@ def grid_sample(to: Lowering, node: onnx.NodeProto) -> None:
     places, flat = (count, rows, columns, 2), count * (height + 2 * ring) * (width + 2 * ring)
     sizes, larger = np.asarray([width, height]), np.asarray([width, height]) + 2 * ring
 
-    def op(
-        kind: str, inputs: Sequence[int], shape: Sequence[int] = places, dtype: Any = np.float32
-    ) -> int:
+    def op(kind: str, inputs: Sequence[int], shape: Sequence[int] = places, dtype: Any = np.float32) -> int:
         return to.temporary(kind, inputs, shape, dtype, _OPTIONS[kind]() if kind in _OPTIONS else None)
 
     tensor = to.take(x, CHANNELS_LAST)

@@ -286,8 +286,7 @@ def scatter_nd(to: Lowering, node: onnx.NodeProto) -> None:
     where = tuple(np.moveaxis(indices, -1, 0))
     picks[where] = old + np.arange(new).reshape(to.shape(updates))
     parts = [
-        to.reshape(to.take(v, identity(to.rank(v))), (size,), to.dtype(x))
-        for v, size in ((x, old), (updates, new))
+        to.reshape(to.take(v, identity(to.rank(v))), (size,), to.dtype(x)) for v, size in ((x, old), (updates, new))
     ]
     options = schema.ConcatenationOptionsT()
     both = to.temporary("CONCATENATION", parts, (old + new,), to.dtype(x), options)

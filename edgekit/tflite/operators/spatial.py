@@ -82,9 +82,8 @@ def conv_transpose(to: Lowering, node: onnx.NodeProto) -> None:
 
 
 def _cut(
-    node: onnx.NodeProto, shape: Sequence[int], out: Sequence[int], extent: Sequence[int],
-    strides: Sequence[int],
-) -> tuple[int, int]:  # fmt: skip
+    node: onnx.NodeProto, shape: Sequence[int], out: Sequence[int], extent: Sequence[int], strides: Sequence[int]
+) -> tuple[int, int]:
     """How much of a transposed convolution's whole result ONNX cuts away at the top and left."""
     mode = attribute(node, "auto_pad", b"NOTSET")
     if mode == b"VALID":
@@ -93,17 +92,12 @@ def _cut(
         top, left = attribute(node, "pads", [0, 0, 0, 0])[:2]
         return top, left
     more = attribute(node, "output_padding", [0, 0])
-    cuts = [
-        max((d - 1) * s + m + e - o, 0)
-        for d, s, m, e, o in zip(shape[2:], strides, more, extent, out[2:])
-    ]
+    cuts = [max((d - 1) * s + m + e - o, 0) for d, s, m, e, o in zip(shape[2:], strides, more, extent, out[2:])]
     top, left = (c // 2 if mode == b"SAME_UPPER" else c - c // 2 for c in cuts)
     return top, left
 
 
-def _spread_convolution(
-    to: Lowering, node: onnx.NodeProto, weight: Any, bias: Any, cut: tuple[int, int]
-) -> None:
+def _spread_convolution(to: Lowering, node: onnx.NodeProto, weight: Any, bias: Any, cut: tuple[int, int]) -> None:
     """TFLite's transposed convolution has neither groups nor dilation: a convolution over the
     pixels spread apart by zeros, with the kernel mirrored."""
     x, result = node.input[0], node.output[0]
@@ -181,9 +175,13 @@ def average_pool(to: Lowering, node: onnx.NodeProto) -> None:
 
 
 def _share_inside(
-    shape: Sequence[int], out: Sequence[int], kernel: Sequence[int], strides: Sequence[int],
-    pads: Pads, counted: Sequence[int] | None,
-) -> Any:  # fmt: skip
+    shape: Sequence[int],
+    out: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    pads: Pads,
+    counted: Sequence[int] | None,
+) -> Any:
     """For each output pixel, the share of its window that ONNX counts; None when that is all.
 
     `counted`: the padding that counts as pixels; what `ceil_mode` adds to it never does.
@@ -231,9 +229,8 @@ def _pool(padding: int, kernel: Sequence[int], strides: Sequence[int]) -> Any:
 
 
 def _pads(
-    to: Lowering, node: onnx.NodeProto, shape: Sequence[int], extent: Sequence[int],
-    strides: Sequence[int],
-) -> Pads:  # fmt: skip
+    to: Lowering, node: onnx.NodeProto, shape: Sequence[int], extent: Sequence[int], strides: Sequence[int]
+) -> Pads:
     """Top, left, bottom, right; what `ceil_mode` needs beyond what was asked is at the end."""
     mode = attribute(node, "auto_pad", b"NOTSET")
     if mode == b"VALID":

@@ -10,16 +10,86 @@ from tests.attacks.fuzzing.case import Random
 _MARK = "\ue000raw"
 # Text that stands in a document as it is: no value of Python gives it.
 _RAW = (
-    "NaN", "-Infinity", "1e999", "9" * 400, "-" + "9" * 400, "1e308", "-0.0", '"\\ud800"', '"\\udc00\\ud800"',
-    "[" * 5000 + "]" * 5000, '{"a":' * 3000 + "1" + "}" * 3000, "[" * 150 + "]" * 150, '{"a": 1, "a": 2}', "01", "'a'",
-)  # fmt: skip
+    "NaN",
+    "-Infinity",
+    "1e999",
+    "9" * 400,
+    "-" + "9" * 400,
+    "1e308",
+    "-0.0",
+    '"\\ud800"',
+    '"\\udc00\\ud800"',
+    "[" * 5000 + "]" * 5000,
+    '{"a":' * 3000 + "1" + "}" * 3000,
+    "[" * 150 + "]" * 150,
+    '{"a": 1, "a": 2}',
+    "01",
+    "'a'",
+)
 _VALUES: tuple[Any, ...] = (
-    None, True, False, 0, 1, -1, 2, 5, 255, 256, 1000, 2**31 - 1, 2**31, 2**32, 2**53 + 1, 2**63 - 1, 10**15, 10**18, -(2**31),
-    0.0, 0.5, -1.5, 1e-300, 1e300, "", " ", "a", "x" * 100_000, "\0", "a\0b", "\x1b[31mred\x1b[0m", "\u202e", "\u2028",
-    "é", "\N{FOX FACE}", "../../secret", "/etc/passwd", "a/b", ".", "..", "C:\\x", "{{ 7*7 }}", "<script>alert(1)</script>",
-    "nan", "inf", "1", "-1", "1e999", "<|im_end|>", "%s%n", [], [5], [None], [[]], ["a", "a"], [0] * 1000, {}, {"a": None}, {"": 1},
-    {"__class__": "x"}, [{}], {"x": {"y": {"z": []}}},
-)  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    2,
+    5,
+    255,
+    256,
+    1000,
+    2**31 - 1,
+    2**31,
+    2**32,
+    2**53 + 1,
+    2**63 - 1,
+    10**15,
+    10**18,
+    -(2**31),
+    0.0,
+    0.5,
+    -1.5,
+    1e-300,
+    1e300,
+    "",
+    " ",
+    "a",
+    "x" * 100_000,
+    "\0",
+    "a\0b",
+    "\x1b[31mred\x1b[0m",
+    "\u202e",
+    "\u2028",
+    "é",
+    "\N{FOX FACE}",
+    "../../secret",
+    "/etc/passwd",
+    "a/b",
+    ".",
+    "..",
+    "C:\\x",
+    "{{ 7*7 }}",
+    "<script>alert(1)</script>",
+    "nan",
+    "inf",
+    "1",
+    "-1",
+    "1e999",
+    "<|im_end|>",
+    "%s%n",
+    [],
+    [5],
+    [None],
+    [[]],
+    ["a", "a"],
+    [0] * 1000,
+    {},
+    {"a": None},
+    {"": 1},
+    {"__class__": "x"},
+    [{}],
+    {"x": {"y": {"z": []}}},
+)
 
 
 def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -65,13 +135,9 @@ def _at(random: Random, holder: Any, key: Any, hostile: bool) -> None:
     elif kind == 2 and isinstance(holder, dict):
         holder[key + random.choice(("_", " ", "\0", "x"))] = holder.pop(key)
     elif kind == 3 and isinstance(old, (int, float)) and not isinstance(old, bool):
-        holder[key] = random.choice(
-            (-old, old + 1, old * 1000, old * 10**9, old / 3, -1, 0, str(old), [old], None)
-        )
+        holder[key] = random.choice((-old, old + 1, old * 1000, old * 10**9, old / 3, -1, 0, str(old), [old], None))
     elif kind == 4 and isinstance(old, list) and len(old) < 10_000:
-        holder[key] = random.choice(
-            (old * 3, old[:-1], old[::-1], [old], [*old, None], dict(enumerate(map(str, old))))
-        )
+        holder[key] = random.choice((old * 3, old[:-1], old[::-1], [old], [*old, None], dict(enumerate(map(str, old)))))
     elif kind == 5 and isinstance(old, str):
         holder[key] = random.choice(
             (old * 50, old[:-1], old.upper(), "\0" + old, [old], {"a": old}, old + "\n", f"../{old}")
@@ -100,18 +166,54 @@ def mutate(random: Random, content: bytes) -> bytes:
     if kind < 0.9:
         return content.decode("utf-8").encode(random.choice(("utf-16", "utf-32", "utf-8-sig")))
     if kind < 0.95:
-        return random.choice((b"", b"null", b"[]", b"5", b'"a"', b"{}", b"[" * 200_000, b'{"a":' * 100_000, b"\xff\xfe{}",
-                              b"{}{}", b"\0" * 50, b"9" * 5000, b" " * 100))  # fmt: skip
+        return random.choice(
+            (
+                b"",
+                b"null",
+                b"[]",
+                b"5",
+                b'"a"',
+                b"{}",
+                b"[" * 200_000,
+                b'{"a":' * 100_000,
+                b"\xff\xfe{}",
+                b"{}{}",
+                b"\0" * 50,
+                b"9" * 5000,
+                b" " * 100,
+            )
+        )
     from tests.attacks.fuzzing import raw
 
     return raw.mutate(random, content)
 
 
 _TOML = (
-    "[" * 4000 + "]" * 4000, "{a=" * 2000 + "1" + "}" * 2000, "9" * 5000, "nan", "inf", "-inf", "1e400", "1979-05-27T07:32:00Z",
-    '"\\ud800"', '"\\U0010FFFF"', "''", '"' + "x" * 100_000 + '"', "[1, 'a', [], {}]", "true", "0x7fffffffffffffff", "{}", "[]",
-    '"../../etc"', '"\\u001b[31m"', "-1", "1e18", "[[[]]]", '["fp32", 5]', "00:00:00",
-)  # fmt: skip
+    "[" * 4000 + "]" * 4000,
+    "{a=" * 2000 + "1" + "}" * 2000,
+    "9" * 5000,
+    "nan",
+    "inf",
+    "-inf",
+    "1e400",
+    "1979-05-27T07:32:00Z",
+    '"\\ud800"',
+    '"\\U0010FFFF"',
+    "''",
+    '"' + "x" * 100_000 + '"',
+    "[1, 'a', [], {}]",
+    "true",
+    "0x7fffffffffffffff",
+    "{}",
+    "[]",
+    '"../../etc"',
+    '"\\u001b[31m"',
+    "-1",
+    "1e18",
+    "[[[]]]",
+    '["fp32", 5]',
+    "00:00:00",
+)
 
 
 def mutate_toml(random: Random, content: bytes) -> bytes:
@@ -133,15 +235,7 @@ def mutate_toml(random: Random, content: bytes) -> bytes:
                 lines.insert(
                     at,
                     random.choice(
-                        (
-                            "[a]",
-                            "[[chips]]",
-                            "[tolerance]",
-                            "a.b.c = 1",
-                            "[" + "a." * 3000 + "a]",
-                            "\0",
-                            "= 1",
-                        )
+                        ("[a]", "[[chips]]", "[tolerance]", "a.b.c = 1", "[" + "a." * 3000 + "a]", "\0", "= 1")
                     ),
                 )
             case _:
@@ -153,13 +247,40 @@ def mutate_toml(random: Random, content: bytes) -> bytes:
 
 
 _YAML = (
-    "names: {0: a, ~: b}", "names: [~, 1, {a: b}]", "names: 5", "names: abc", "a: &a [x, x]\nb: &b [*a, *a]\nnames: [*b, *b]",
-    "names: " + "[" * 3000 + "]" * 3000, "names: " + "{a: " * 2000 + "1" + "}" * 2000, "names: !!python/object/apply:os.system ['touch CANARY']",
-    "names: {1e15: a}", "names: {-1: a}", "names: {99999999999: a}", "names: {true: a, 1: b}", "names: {a: 0}", "names:\n  0: a\n  0: b",
-    "? [a, b]\n: c\nnames: [a]", "names: !!binary aGVsbG8=", "names: 2020-01-01", "nc: 1e999", "- a\n- b", "names: [.nan, .inf]",
-    "<<: {names: [a]}", "names: !!set {a, b}", "%YAML 9.9\n---\nnames: [a]", "names: [a]\n---\nnames: [b]", "names: '\\ud800'", 'names: ["\\ud800"]',
-    "names: {99999: a}", "names: 0x" + "f" * 5000, "names: {" + "9" * 5000 + ": a}", "names: ? ? ?", "\tnames: [a]", "names: *a", "names: [1:1:1:1]",
-)  # fmt: skip
+    "names: {0: a, ~: b}",
+    "names: [~, 1, {a: b}]",
+    "names: 5",
+    "names: abc",
+    "a: &a [x, x]\nb: &b [*a, *a]\nnames: [*b, *b]",
+    "names: " + "[" * 3000 + "]" * 3000,
+    "names: " + "{a: " * 2000 + "1" + "}" * 2000,
+    "names: !!python/object/apply:os.system ['touch CANARY']",
+    "names: {1e15: a}",
+    "names: {-1: a}",
+    "names: {99999999999: a}",
+    "names: {true: a, 1: b}",
+    "names: {a: 0}",
+    "names:\n  0: a\n  0: b",
+    "? [a, b]\n: c\nnames: [a]",
+    "names: !!binary aGVsbG8=",
+    "names: 2020-01-01",
+    "nc: 1e999",
+    "- a\n- b",
+    "names: [.nan, .inf]",
+    "<<: {names: [a]}",
+    "names: !!set {a, b}",
+    "%YAML 9.9\n---\nnames: [a]",
+    "names: [a]\n---\nnames: [b]",
+    "names: '\\ud800'",
+    'names: ["\\ud800"]',
+    "names: {99999: a}",
+    "names: 0x" + "f" * 5000,
+    "names: {" + "9" * 5000 + ": a}",
+    "names: ? ? ?",
+    "\tnames: [a]",
+    "names: *a",
+    "names: [1:1:1:1]",
+)
 
 
 def yaml(random: Random, honest: bytes, canary: str) -> bytes:

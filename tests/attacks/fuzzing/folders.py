@@ -40,13 +40,15 @@ def folder_json(random: Random, place: Place) -> Case:
     name = random.choice(_JSON)
     (folder / name).write_bytes(documents.mutate(random, (folder / name).read_bytes()))
     if random.random() < 0.15:
-        config = {"auto_map": {"AutoConfig": "evil.C", "AutoModelForCausalLM": "evil.M", "AutoTokenizer": ["evil.T", None]},
-                  "model_type": random.choice(("llama", "evil")), "architectures": ["EvilForCausalLM"]}  # fmt: skip
+        config = {
+            "auto_map": {"AutoConfig": "evil.C", "AutoModelForCausalLM": "evil.M", "AutoTokenizer": ["evil.T", None]},
+            "model_type": random.choice(("llama", "evil")),
+            "architectures": ["EvilForCausalLM"],
+        }
         whole = json.loads((place.seeds / "llama" / "config.json").read_bytes()) | config
         (folder / "config.json").write_text(json.dumps(whole), encoding="utf-8")
         (folder / "evil.py").write_text(
-            f"open({str(place.canary)!r}, 'w')\nclass C: pass\nclass M: pass\nclass T: pass\n",
-            encoding="utf-8",
+            f"open({str(place.canary)!r}, 'w')\nclass C: pass\nclass M: pass\nclass T: pass\n", encoding="utf-8"
         )
     return _language(random, place, folder, name)
 
@@ -58,13 +60,7 @@ def folder_tokenizer(random: Random, place: Place) -> Case:
     if kind == 0:
         (folder / "tokenizer.json").unlink()
         name = random.choice(
-            (
-                "tokenizer.model",
-                "vocab.json",
-                "merges.txt",
-                "added_tokens.json",
-                "special_tokens_map.json",
-            )
+            ("tokenizer.model", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json")
         )
         (folder / name).write_bytes(
             random.choice((b"", b"{}", b"[]", b"\xff" * 50, b"a b\n" * 9, b"\x0a\x05\x0a\x01a\x15\0"))
@@ -86,9 +82,7 @@ def folder_tokenizer(random: Random, place: Place) -> Case:
             )
         )
         document = documents.change_part(random, document, part)
-        (folder / "tokenizer.json").write_text(
-            documents.written(document), encoding="utf-8", errors="surrogatepass"
-        )
+        (folder / "tokenizer.json").write_text(documents.written(document), encoding="utf-8", errors="surrogatepass")
     return _language(random, place, folder, "tokenizer")
 
 
@@ -109,9 +103,7 @@ def folder_weights(random: Random, place: Place) -> Case:
         os.symlink(random.choice((str(place.secret), "..", shard.name, "/etc", "/dev/zero")), shard)
         lie = True
     else:
-        name = random.choice(
-            ("../secret", "/etc/passwd", "a/../../x", "pytorch_model.bin", "x\0", "..", "C:\\x")
-        )
+        name = random.choice(("../secret", "/etc/passwd", "a/../../x", "pytorch_model.bin", "x\0", "..", "C:\\x"))
         document = json.loads(index.read_bytes())
         document["weight_map"][random.choice(list(document["weight_map"]))] = name
         index.write_text(json.dumps(document), encoding="utf-8")
@@ -153,5 +145,8 @@ def _rendered(folder: Path, out: Path) -> None:
 
 
 READERS: dict[str, Reader] = {
-    "folder-json": folder_json, "folder-tokenizer": folder_tokenizer, "folder-weights": folder_weights, "folder-template": folder_template,
-}  # fmt: skip
+    "folder-json": folder_json,
+    "folder-tokenizer": folder_tokenizer,
+    "folder-weights": folder_weights,
+    "folder-template": folder_template,
+}

@@ -42,19 +42,10 @@ android = ["SM8750"]
 
 def target(random: Random, place: Place) -> Case:
     file = place.folder / "mine.toml"
-    file.write_bytes(
-        raw.mutate(random, _TARGET) if random.random() < 0.2 else documents.mutate_toml(random, _TARGET)
-    )
+    file.write_bytes(raw.mutate(random, _TARGET) if random.random() < 0.2 else documents.mutate_toml(random, _TARGET))
     if random.random() < 0.5:
         return Case(
-            "target",
-            [
-                "convert",
-                "absent.onnx",
-                "-t",
-                str(file),
-                *random.choice(((), ("-p", "fp32"), ("--json",))),
-            ],
+            "target", ["convert", "absent.onnx", "-t", str(file), *random.choice(((), ("-p", "fp32"), ("--json",)))]
         )
     own = place.out / "config" / "targets"
     own.mkdir(parents=True)
@@ -62,18 +53,12 @@ def target(random: Random, place: Place) -> Case:
     return Case("targets", ["targets", *random.choice(((), ("--json",)))])
 
 
-_SETTINGS = (
-    b'threads = 2\naihub_patience = 10\nstore = "x.sqlite"\ncache = "x"\naihub_python = "python"\n'
-)
+_SETTINGS = b'threads = 2\naihub_patience = 10\nstore = "x.sqlite"\ncache = "x"\naihub_python = "python"\n'
 
 
 def settings(random: Random, place: Place) -> Case:
     """The user's own file, and the one of the current folder: what lies there may start nothing."""
-    content = (
-        raw.mutate(random, _SETTINGS)
-        if random.random() < 0.2
-        else documents.mutate_toml(random, _SETTINGS)
-    )
+    content = raw.mutate(random, _SETTINGS) if random.random() < 0.2 else documents.mutate_toml(random, _SETTINGS)
     if random.random() < 0.5:
         (place.out / "config").mkdir()
         kept = [
@@ -86,11 +71,7 @@ def settings(random: Random, place: Place) -> Case:
     return Case(
         "settings",
         random.choice(
-            (
-                ["doctor", "--json"],
-                ["detect", package, picture],
-                ["report", package, "-o", str(place.out / "r.html")],
-            )
+            (["doctor", "--json"], ["detect", package, picture], ["report", package, "-o", str(place.out / "r.html")])
         ),
     )
 
@@ -99,19 +80,28 @@ _CLIENT = b"[api]\napi_token = abcdef0123456789\napi_url = https://127.0.0.1:9\n
 
 
 def client_ini(random: Random, place: Place) -> Case:
-    content = random.choice((raw.mutate(random, _CLIENT), raw.mutate(random, _CLIENT), _CLIENT + b"\xff\xfe", _CLIENT * 2, b"[api]\n" * 2, b"[" * 5000, b"",
-                             _CLIENT.replace(b"api_url", b"url"), _CLIENT.replace(b"https", b"%(x)s\x1b[31m"), _CLIENT.decode().encode("utf-16"),
-                             b"api_token = x\n", b"[api]\napi_token\n", b"[DEFAULT]\napi_token = y\n[api]\n", b"\0" * 2**21))  # fmt: skip
+    content = random.choice(
+        (
+            raw.mutate(random, _CLIENT),
+            raw.mutate(random, _CLIENT),
+            _CLIENT + b"\xff\xfe",
+            _CLIENT * 2,
+            b"[api]\n" * 2,
+            b"[" * 5000,
+            b"",
+            _CLIENT.replace(b"api_url", b"url"),
+            _CLIENT.replace(b"https", b"%(x)s\x1b[31m"),
+            _CLIENT.decode().encode("utf-16"),
+            b"api_token = x\n",
+            b"[api]\napi_token\n",
+            b"[DEFAULT]\napi_token = y\n[api]\n",
+            b"\0" * 2**21,
+        )
+    )
     (place.out / "client.ini").write_bytes(content)
     return Case(
         "client.ini",
-        [
-            "doctor",
-            "--package",
-            str(place.seeds / "packages" / DETECTOR),
-            "-d",
-            "aihub:Samsung Galaxy S25",
-        ],
+        ["doctor", "--package", str(place.seeds / "packages" / DETECTOR), "-d", "aihub:Samsung Galaxy S25"],
     )
 
 
@@ -121,23 +111,35 @@ def words(random: Random, place: Place) -> Case:
     text = str(place.seeds / "packages" / TEXT)
     kind = random.randrange(6)
     if kind < 2:
-        flag = pick(("--labels", "--mean", "--std", "--image-size", "--name", "--decoder", "-t", "-p", "--hub-options", "--allow", "--reference",
-                     "--context", "--bits", "--eval", "--calibration", "--float-layers"))  # fmt: skip
+        flag = pick(
+            (
+                "--labels",
+                "--mean",
+                "--std",
+                "--image-size",
+                "--name",
+                "--decoder",
+                "-t",
+                "-p",
+                "--hub-options",
+                "--allow",
+                "--reference",
+                "--context",
+                "--bits",
+                "--eval",
+                "--calibration",
+                "--float-layers",
+            )
+        )
         value = pick(texts.LABELS if flag == "--labels" else (*texts.NUMBERS, *texts.PROMPTS))
         return Case(
             flag,
-            [
-                "convert",
-                str(place.seeds / "absent.onnx"),
-                f"{flag}={value}" if flag.startswith("--") else flag + value,
-            ],
+            ["convert", str(place.seeds / "absent.onnx"), f"{flag}={value}" if flag.startswith("--") else flag + value],
         )
     if kind == 2:
         file = place.folder / "schema.json"
         file.write_bytes(
-            pick(texts.SCHEMAS).encode()
-            if random.random() < 0.8
-            else raw.mutate(random, b'{"type": "object"}')
+            pick(texts.SCHEMAS).encode() if random.random() < 0.8 else raw.mutate(random, b'{"type": "object"}')
         )
         return Case(
             "schema",
@@ -146,9 +148,7 @@ def words(random: Random, place: Place) -> Case:
         )
     if kind == 3:
         file = place.folder / "prompt.txt"
-        file.write_bytes(
-            pick(texts.PROMPTS).encode("utf-8", "surrogatepass") + pick((b"", b"\xff", b"\0"))
-        )
+        file.write_bytes(pick(texts.PROMPTS).encode("utf-8", "surrogatepass") + pick((b"", b"\xff", b"\0")))
         return Case("prompt file", ["generate", text, "-f", str(file), "-n", "2"])
     if kind == 4:
         flag = pick(
@@ -208,26 +208,25 @@ def results(random: Random, place: Place) -> Case:
             )
         )
         (honest,) = connection.execute(f"SELECT {column} FROM {table}").fetchone()
-        value: object = documents.mutate(random, honest.encode()).decode("utf-8", "replace") if honest.startswith("{") else random.choice(
-            ("", "\x1b[31m", "x" * 100_000, 5, b"\xff", "\0", "<script>", "nan"))  # fmt: skip
+        value: object = (
+            documents.mutate(random, honest.encode()).decode("utf-8", "replace")
+            if honest.startswith("{")
+            else random.choice(("", "\x1b[31m", "x" * 100_000, 5, b"\xff", "\0", "<script>", "nan"))
+        )
         connection.execute(f"UPDATE {table} SET {column} = ?", (value,))
         connection.commit()
         connection.close()
     package = str(place.seeds / "packages" / DETECTOR)
     return Case(
         "results",
-        [
-            "report",
-            package,
-            "-o",
-            str(place.out / "r.html"),
-            "--store",
-            str(file),
-            *random.choice(((), ("--json",))),
-        ],
+        ["report", package, "-o", str(place.out / "r.html"), "--store", str(file), *random.choice(((), ("--json",)))],
     )
 
 
 READERS: dict[str, Reader] = {
-    "target": target, "settings": settings, "client-ini": client_ini, "words": words, "results": results,
-}  # fmt: skip
+    "target": target,
+    "settings": settings,
+    "client-ini": client_ini,
+    "words": words,
+    "results": results,
+}

@@ -13,8 +13,7 @@ ACCEPTED, REFUSED = "accepted", "refused"
 FAILURES = ("traceback", "signal", "hang", "memory", "code", "outside", "lie", "unclear", "left")
 _RIGHT = (ACCEPTED, REFUSED)
 _MEMORY = re.compile(
-    r"needs more memory than there is|not enough memory|bad_alloc|DefaultCPUAllocator|cannot allocate",
-    re.IGNORECASE,
+    r"needs more memory than there is|not enough memory|bad_alloc|DefaultCPUAllocator|cannot allocate", re.IGNORECASE
 )
 _STEERING = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _COLOUR = re.compile("\x1b\\[[01];[0-9]+m(.*?onnxruntime.*?)\x1b\\[m", re.DOTALL)
@@ -42,9 +41,7 @@ def judge(case: Case, place: Place, ended: dict[str, Any], watched: list[str]) -
     if "signal" in ended:
         return Outcome("signal", f"signal {ended['signal']}; {err[-500:]}")
     if "exception" in ended:
-        return Outcome(
-            "memory" if "MemoryError" in ended["exception"][-200:] else "traceback", ended["exception"]
-        )
+        return Outcome("memory" if "MemoryError" in ended["exception"][-200:] else "traceback", ended["exception"])
     if "Traceback (most recent call last)" in err or ended.get("code") == 70:
         return Outcome("traceback", err[-4000:])
     if ended.get("code") == 0:

@@ -13,25 +13,10 @@ WHOLE = 0.04  # of cases go through all of `edgekit convert`, which takes second
 
 
 def converting(
-    random: Random,
-    place: Place,
-    source: Path,
-    note: str,
-    lie: bool = False,
-    words: tuple[str, ...] = (),
+    random: Random, place: Place, source: Path, note: str, lie: bool = False, words: tuple[str, ...] = ()
 ) -> Case:
     """`edgekit convert` on a source, or what it runs in its child, here."""
-    command = [
-        "convert",
-        str(source),
-        "-p",
-        "fp32",
-        "--launches",
-        "0",
-        "-o",
-        str(place.out / "dist"),
-        *words,
-    ]
+    command = ["convert", str(source), "-p", "fp32", "--launches", "0", "-o", str(place.out / "dist"), *words]
     if random.random() < WHOLE:
         return Case(f"convert: {note}", command, lie=lie, seconds=150.0)
     return Case(note, command, partial(read, str(source), place.out, words), lie)
@@ -63,9 +48,7 @@ def checkpoint(random: Random, place: Place) -> Case:
         def change(random: Random, name: str, inside: bytes) -> bytes:
             nonlocal runs
             changed, runs = (
-                pickles.mutate(random, inside, canary)
-                if name.endswith(".pkl")
-                else (raw.mutate(random, inside), False)
+                pickles.mutate(random, inside, canary) if name.endswith(".pkl") else (raw.mutate(random, inside), False)
             )
             return changed
 
@@ -109,9 +92,7 @@ def onnx_external(random: Random, place: Place) -> Case:
     elif kind == 3:
         other = raw.mutate(random, other)
     elif kind == 4:  # the same length, so that the message stays one
-        data = data.replace(
-            b"m.data", random.choice((b"../../", b"/etc/x", b"m.onnx", b"\0.data", b"......"))
-        )
+        data = data.replace(b"m.data", random.choice((b"../../", b"/etc/x", b"m.onnx", b"\0.data", b"......")))
     (place.folder / "m.onnx").write_bytes(data)
     if kind == 5:
         os.symlink(place.secret, place.folder / "m.data")
@@ -161,11 +142,7 @@ def gguf(random: Random, place: Place) -> Case:
         at = content.index(name) + len(name) + 4
         size = int.from_bytes(content[at : at + 8], "little")
         honest = content[at + 8 : at + 8 + size].decode("utf-8")
-        text = (
-            texts.template(random, honest, str(place.canary))
-            .encode("utf-8", "surrogatepass")[:size]
-            .ljust(size)
-        )
+        text = texts.template(random, honest, str(place.canary)).encode("utf-8", "surrogatepass")[:size].ljust(size)
         content = content[: at + 8] + text + content[at + 8 + size :]
     else:
         content = raw.mutate(random, content, 16_000)
@@ -174,6 +151,10 @@ def gguf(random: Random, place: Place) -> Case:
 
 
 READERS: dict[str, Reader] = {
-    "checkpoint": checkpoint, "safetensors": safetensors, "onnx": onnx, "onnx-external": onnx_external,
-    "exported-program": exported_program, "gguf": gguf,
-}  # fmt: skip
+    "checkpoint": checkpoint,
+    "safetensors": safetensors,
+    "onnx": onnx,
+    "onnx-external": onnx_external,
+    "exported-program": exported_program,
+    "gguf": gguf,
+}

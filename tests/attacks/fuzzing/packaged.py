@@ -21,13 +21,16 @@ def using(random: Random, place: Place, package: Path, note: str, lie: bool = Fa
     """One of the verbs that open a package."""
     text = (package / "tokens.bin").exists() if package.is_dir() else False
     picture, path, out = str(place.seeds / "images" / "a.png"), str(package), str(place.out)
-    commands = [["inspect", path], ["verify", path], ["report", path, "-o", f"{out}/r.html"], ["inspect", path, "--json"],
-                ["doctor", "--package", path], ["pack", path, "-o", f"{out}/x.edgepkg"]]  # fmt: skip
+    commands = [
+        ["inspect", path],
+        ["verify", path],
+        ["report", path, "-o", f"{out}/r.html"],
+        ["inspect", path, "--json"],
+        ["doctor", "--package", path],
+        ["pack", path, "-o", f"{out}/x.edgepkg"],
+    ]
     run = (
-        [
-            ["generate", path, "-p", "hi", "-n", "2"],
-            ["generate", path, "-p", "hi", "-n", "2", "--chat", "--json"],
-        ]
+        [["generate", path, "-p", "hi", "-n", "2"], ["generate", path, "-p", "hi", "-n", "2", "--chat", "--json"]]
         if text
         else [["detect", path, picture], ["detect", path, picture, "--json", "--save", f"{out}/drawn"]]
     )
@@ -56,12 +59,20 @@ def receipt(random: Random, place: Place) -> Case:
     if random.random() < 0.8:
         seal_receipt(package, documents.change(random, honest, hostile=False))
     else:
-        (package / "receipt.json").write_bytes(
-            documents.mutate(random, (package / "receipt.json").read_bytes())
-        )
+        (package / "receipt.json").write_bytes(documents.mutate(random, (package / "receipt.json").read_bytes()))
     path = str(package)
-    return Case("receipt", random.choice((["inspect", path], ["report", path, "-o", str(place.out / "r.html")], ["verify", path],
-                                          ["inspect", path, "--json"], ["pack", path, "-o", str(place.out / "x.edgepkg")])))  # fmt: skip
+    return Case(
+        "receipt",
+        random.choice(
+            (
+                ["inspect", path],
+                ["report", path, "-o", str(place.out / "r.html")],
+                ["verify", path],
+                ["inspect", path, "--json"],
+                ["pack", path, "-o", str(place.out / "x.edgepkg")],
+            )
+        ),
+    )
 
 
 def detector_graph(random: Random, place: Place) -> Case:
@@ -84,14 +95,7 @@ def tflite(random: Random, place: Place) -> Case:
 def text_files(random: Random, place: Place) -> Case:
     package = _copy(place, TEXT)
     name = random.choice(
-        (
-            "tokenizer.json",
-            "tokenizer_config.json",
-            "tokens.bin",
-            "genai_config.json",
-            "model.onnx",
-            "model.onnx.data",
-        )
+        ("tokenizer.json", "tokenizer_config.json", "tokens.bin", "genai_config.json", "model.onnx", "model.onnx.data")
     )
     data, lie = (package / name).read_bytes(), False
     if name.endswith(".json"):
@@ -106,11 +110,18 @@ def text_files(random: Random, place: Place) -> Case:
 
 
 _ORDERS = (
-    {"custom_ops_library": "evil.so"}, {"session_options": {"provider_options": [{"cuda": {}}]}}, {"session_options": {"enable_profiling": "CANARY"}},
-    {"session_options": {"custom_ops_library": "/tmp/evil.so"}}, {"filename": "../../secret"}, {"pipeline": [{"a": {"filename": "x"}}]},
-    {"run_options": {}}, {"session_options": {"optimized_model_filepath": "CANARY"}}, {"session_options": {"ep.context_file_path": "CANARY"}},
-    {"session_options": {"config_entries": {"session.save_model_format": "ORT"}}}, {"session_options": {"providers": ["QNN"]}},
-)  # fmt: skip
+    {"custom_ops_library": "evil.so"},
+    {"session_options": {"provider_options": [{"cuda": {}}]}},
+    {"session_options": {"enable_profiling": "CANARY"}},
+    {"session_options": {"custom_ops_library": "/tmp/evil.so"}},
+    {"filename": "../../secret"},
+    {"pipeline": [{"a": {"filename": "x"}}]},
+    {"run_options": {}},
+    {"session_options": {"optimized_model_filepath": "CANARY"}},
+    {"session_options": {"ep.context_file_path": "CANARY"}},
+    {"session_options": {"config_entries": {"session.save_model_format": "ORT"}}},
+    {"session_options": {"providers": ["QNN"]}},
+)
 
 
 def genai_config(random: Random, place: Place) -> Case:
@@ -119,9 +130,7 @@ def genai_config(random: Random, place: Place) -> Case:
     if lie:
         document = json.loads(file.read_bytes())
         order = json.loads(json.dumps(random.choice(_ORDERS)).replace("CANARY", str(place.canary)))
-        part = random.choice(
-            (document["model"]["decoder"], document["model"]["decoder"], document["model"], document)
-        )
+        part = random.choice((document["model"]["decoder"], document["model"]["decoder"], document["model"], document))
         for key, value in order.items():
             part[key] = {**part.get(key, {}), **value} if isinstance(value, dict) else value
         file.write_text(json.dumps(document), encoding="utf-8")
@@ -154,9 +163,7 @@ def archive(random: Random, place: Place) -> Case:
     content = (place.seeds / "detector.edgepkg").read_bytes()
 
     def change(random: Random, name: str, inside: bytes) -> bytes:
-        return (
-            documents.mutate(random, inside) if name.endswith(".json") else raw.mutate(random, inside)
-        )
+        return documents.mutate(random, inside) if name.endswith(".json") else raw.mutate(random, inside)
 
     file = place.folder / "p.edgepkg"
     file.write_bytes(zips.mutate(random, content, change))
@@ -173,18 +180,14 @@ def labels(random: Random, place: Place) -> Case:
         (package / "labels.txt").write_bytes(raw.mutate(random, (package / "labels.txt").read_bytes()))
         seal_file(package, "labels.txt")
     elif kind == 1:
-        name = random.choice(
-            ("evil.py", "lib.so", "sitecustomize.py", "a/b.so", "x.pth", "README.md", "model.so.1")
-        )
+        name = random.choice(("evil.py", "lib.so", "sitecustomize.py", "a/b.so", "x.pth", "README.md", "model.so.1"))
         (package / name).parent.mkdir(exist_ok=True)
         (package / name).write_text(f"open({str(place.canary)!r}, 'w')", encoding="utf-8")
         if random.random() < 0.7:
             seal_file(package, name)
     elif kind == 2:
         (package / "labels.txt").unlink()
-        (package / "labels.txt").symlink_to(
-            random.choice((str(place.secret), "labels.txt", "/dev/zero", ".."))
-        )
+        (package / "labels.txt").symlink_to(random.choice((str(place.secret), "labels.txt", "/dev/zero", "..")))
     else:
         (package / "model.onnx").write_bytes(
             random.choice((b"\x7fELF" + bytes(100), b"#!/bin/sh\n", b"MZ", b"", bytes(2**20)))
@@ -194,6 +197,13 @@ def labels(random: Random, place: Place) -> Case:
 
 
 READERS: dict[str, Reader] = {
-    "manifest": manifest, "receipt": receipt, "package-files": labels, "package-onnx": detector_graph, "package-tflite": tflite,
-    "package-text": text_files, "genai-config": genai_config, "package-template": package_template, "edgepkg": archive,
-}  # fmt: skip
+    "manifest": manifest,
+    "receipt": receipt,
+    "package-files": labels,
+    "package-onnx": detector_graph,
+    "package-tflite": tflite,
+    "package-text": text_files,
+    "genai-config": genai_config,
+    "package-template": package_template,
+    "edgepkg": archive,
+}

@@ -11,10 +11,31 @@ import zipfile
 from tests.attacks.fuzzing import raw
 from tests.attacks.fuzzing.case import Random
 
-_RUN = ("os system", "posix system", "subprocess call", "builtins eval", "builtins exec", "webbrowser open", "runpy run_path",
-        "shutil rmtree", "importlib import_module", "torch.hub load", "torch load", "numpy load", "pathlib Path.unlink",
-        "torch.storage _load_from_bytes", "builtins getattr", "operator attrgetter", "timeit timeit", "pty spawn", "code interact",
-        "torch.serialization load", "torch._utils _rebuild_device_tensor_from_numpy", "pydoc pipepager", "builtins __import__")  # fmt: skip
+_RUN = (
+    "os system",
+    "posix system",
+    "subprocess call",
+    "builtins eval",
+    "builtins exec",
+    "webbrowser open",
+    "runpy run_path",
+    "shutil rmtree",
+    "importlib import_module",
+    "torch.hub load",
+    "torch load",
+    "numpy load",
+    "pathlib Path.unlink",
+    "torch.storage _load_from_bytes",
+    "builtins getattr",
+    "operator attrgetter",
+    "timeit timeit",
+    "pty spawn",
+    "code interact",
+    "torch.serialization load",
+    "torch._utils _rebuild_device_tensor_from_numpy",
+    "pydoc pipepager",
+    "builtins __import__",
+)
 
 
 def attack(random: Random, canary: str) -> tuple[bytes, bool]:
@@ -23,30 +44,62 @@ def attack(random: Random, canary: str) -> tuple[bytes, bool]:
     if kind < 6:
         module, name = random.choice(_RUN).split(" ")
         text = random.choice(
-            (
-                f"touch {canary}",
-                f"open({canary!r}, 'w')",
-                canary,
-                f"__import__('os').system('touch {canary}')",
-            )
+            (f"touch {canary}", f"open({canary!r}, 'w')", canary, f"__import__('os').system('touch {canary}')")
         )
         return b"c" + f"{module}\n{name}\n".encode() + b"(V" + text.encode() + b"\ntR.", True
     if kind == 6:  # by name on the stack, and by instance
-        return (b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c" + bytes([min(len(canary) + 6, 255)])
-                + f"touch {canary}".encode()[:255] + b"\x85R."), True  # fmt: skip
+        return (
+            b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c"
+            + bytes([min(len(canary) + 6, 255)])
+            + f"touch {canary}".encode()[:255]
+            + b"\x85R."
+        ), True
     if kind == 7:
         return b"(S'touch " + canary.encode() + b"'\nios\nsystem\n.", True
     bombs = (
-        b"Nr\xff\xff\xff\x7f.", b"N" + b"r" + struct.pack("<I", 2**31) + b".", b"}" + b"(" * 5000 + b".", b"(" * 100_000 + b"t" * 100_000 + b".",
-        b"]" + b"]a" * 100_000 + b".", _nested(40), _nested(2000), _deep_key(), b"]q\0h\0a.", b"}q\0Nh\0s.", b"\x8e" + b"\xff" * 7 + b"\x7f.",
-        b"\x96" + struct.pack("<Q", 2**40) + b".", b"L" + b"9" * 100_000 + b"L\n.", b"I" + b"9" * 5000 + b"\n.", b"\x8b\xff\xff\xff\x7f.",
-        b"cbuiltins\nbytearray\n(I1000000000000\ntR.", b"cbuiltins\nint\n(V" + b"9" * 5000 + b"\ntR.", b"cbuiltins\nset\n(" + _deep_key()[:-1] + b"tR.",
-        b"ctorch\nSize\n(I1\ntR.", b"ccollections\nOrderedDict\n(I1\ntR.", b"(lp0\n" + b"g0\na" * 1000 + b".", b".", b"", b"N", b"0.", b"\x80\xff.",
-        b"ctorch._utils\n_rebuild_tensor_v2\n(NNNNtR.", b"ctorch._utils\n_rebuild_tensor_v2\n)R.", b"ctorch._utils\n_rebuild_parameter\n)R.",
-        b"ctorch._utils\n_rebuild_tensor_v2\n(NI9\n(I1\nt(I1\ntNNtR.", b"(VstorageNV0\nVcpu\nI4\ntQ.", b"\x94" * 100 + b".", b"Fnan\n.", b"V\\ud800\n.",
-        b"cenum\nEnum\n(I1\ntR}b.", b"c" + b"x" * 5000 + b"\n" + b"y" * 5000 + b"\n.", b"c\xff\xfe\nx\n.", b"c\x1b[31m\nx\n(tR.",
-        b"ccollections\ndefaultdict\n(NtR.", b"cbuiltins\ndict\n(]]a" + b"tR.", b"cbuiltins\nslice\n(NNtR.", b"cbuiltins\ncomplex\n(Fnan\ntR.",
-    )  # fmt: skip
+        b"Nr\xff\xff\xff\x7f.",
+        b"N" + b"r" + struct.pack("<I", 2**31) + b".",
+        b"}" + b"(" * 5000 + b".",
+        b"(" * 100_000 + b"t" * 100_000 + b".",
+        b"]" + b"]a" * 100_000 + b".",
+        _nested(40),
+        _nested(2000),
+        _deep_key(),
+        b"]q\0h\0a.",
+        b"}q\0Nh\0s.",
+        b"\x8e" + b"\xff" * 7 + b"\x7f.",
+        b"\x96" + struct.pack("<Q", 2**40) + b".",
+        b"L" + b"9" * 100_000 + b"L\n.",
+        b"I" + b"9" * 5000 + b"\n.",
+        b"\x8b\xff\xff\xff\x7f.",
+        b"cbuiltins\nbytearray\n(I1000000000000\ntR.",
+        b"cbuiltins\nint\n(V" + b"9" * 5000 + b"\ntR.",
+        b"cbuiltins\nset\n(" + _deep_key()[:-1] + b"tR.",
+        b"ctorch\nSize\n(I1\ntR.",
+        b"ccollections\nOrderedDict\n(I1\ntR.",
+        b"(lp0\n" + b"g0\na" * 1000 + b".",
+        b".",
+        b"",
+        b"N",
+        b"0.",
+        b"\x80\xff.",
+        b"ctorch._utils\n_rebuild_tensor_v2\n(NNNNtR.",
+        b"ctorch._utils\n_rebuild_tensor_v2\n)R.",
+        b"ctorch._utils\n_rebuild_parameter\n)R.",
+        b"ctorch._utils\n_rebuild_tensor_v2\n(NI9\n(I1\nt(I1\ntNNtR.",
+        b"(VstorageNV0\nVcpu\nI4\ntQ.",
+        b"\x94" * 100 + b".",
+        b"Fnan\n.",
+        b"V\\ud800\n.",
+        b"cenum\nEnum\n(I1\ntR}b.",
+        b"c" + b"x" * 5000 + b"\n" + b"y" * 5000 + b"\n.",
+        b"c\xff\xfe\nx\n.",
+        b"c\x1b[31m\nx\n(tR.",
+        b"ccollections\ndefaultdict\n(NtR.",
+        b"cbuiltins\ndict\n(]]a" + b"tR.",
+        b"cbuiltins\nslice\n(NNtR.",
+        b"cbuiltins\ncomplex\n(Fnan\ntR.",
+    )
     return random.choice(bombs), False
 
 
@@ -84,8 +137,35 @@ def mutate(random: Random, content: bytes, canary: str) -> tuple[bytes, bool]:
             case 2:
                 parts[at] = random.choice(parts)
             case 3:
-                parts.insert(at, random.choice((b"N", b")", b"]", b"}", b"(", b"0", b"2", b"R", b"b", b"Q", b"\x81", b"s", b"a", b"t", b"e", b"u",
-                                                b"I-1\n", b"I9223372036854775808\n", b"Fnan\n", b"V\\ud800\n", b"\x85", b"h\0")))  # fmt: skip
+                parts.insert(
+                    at,
+                    random.choice(
+                        (
+                            b"N",
+                            b")",
+                            b"]",
+                            b"}",
+                            b"(",
+                            b"0",
+                            b"2",
+                            b"R",
+                            b"b",
+                            b"Q",
+                            b"\x81",
+                            b"s",
+                            b"a",
+                            b"t",
+                            b"e",
+                            b"u",
+                            b"I-1\n",
+                            b"I9223372036854775808\n",
+                            b"Fnan\n",
+                            b"V\\ud800\n",
+                            b"\x85",
+                            b"h\0",
+                        )
+                    ),
+                )
             case 4:
                 parts[at] = raw.mutate(random, parts[at])
         if not parts:
@@ -99,9 +179,7 @@ def bare(random: Random, canary: str) -> tuple[bytes, bool]:
     if random.random() < 0.5:
         return content, runs
     out = io.BytesIO()
-    with zipfile.ZipFile(
-        out, "w", random.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
-    ) as archive:
+    with zipfile.ZipFile(out, "w", random.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
         archive.writestr(random.choice(("m/data.pkl", "data.pkl", "a/b/data.pkl")), content)
         archive.writestr("m/version", "3\n")
         archive.writestr("m/data/0", bytes(64))

@@ -24,20 +24,27 @@ def image(random: Random, place: Place) -> Case:
     if random.random() < 0.2:
         content = _large(random)
     elif random.random() < 0.2:
-        content = random.choice((b"", b"\0" * 100, b"#?RADIANCE\n" * 9, b"P6 99999 99999 255\n", b"Pf 99999 99999 1\n", b"GIF89a" + b"\xff" * 60,
-                                 b"<svg/>", b"v/1\x01" + bytes(100), b"II*\0" + bytes(60), b"\x76\x2f\x31\x01" + b"\xff" * 99))  # fmt: skip
+        content = random.choice(
+            (
+                b"",
+                b"\0" * 100,
+                b"#?RADIANCE\n" * 9,
+                b"P6 99999 99999 255\n",
+                b"Pf 99999 99999 1\n",
+                b"GIF89a" + b"\xff" * 60,
+                b"<svg/>",
+                b"v/1\x01" + bytes(100),
+                b"II*\0" + bytes(60),
+                b"\x76\x2f\x31\x01" + b"\xff" * 99,
+            )
+        )
     else:
         content = raw.mutate(random, content, 64)
     file.write_bytes(content)
     package = str(place.seeds / "packages" / DETECTOR)
     return Case(
         f"image.{ending}",
-        [
-            "detect",
-            package,
-            str(file),
-            *random.choice(((), ("--json",), ("--save", str(place.out / "drawn")))),
-        ],
+        ["detect", package, str(file), *random.choice(((), ("--json",), ("--save", str(place.out / "drawn"))))],
     )
 
 
@@ -46,21 +53,7 @@ def _large(random: Random) -> bytes:
     side, depth = random.choice((16_000, 30_000, 60_000, 2**31 - 1, 0)), random.choice((8, 16))
     if random.random() < 0.2:
         return b"BM" + struct.pack(
-            "<IIIIiiHHIIiiII",
-            54,
-            0,
-            54,
-            40,
-            side % 2**31,
-            random.choice((-side, side, 1)),
-            1,
-            24,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
+            "<IIIIiiHHIIiiII", 54, 0, 54, 40, side % 2**31, random.choice((-side, side, 1)), 1, 24, 0, 0, 0, 0, 0, 0
         )
 
     def part(kind: bytes, data: bytes) -> bytes:
@@ -68,10 +61,7 @@ def _large(random: Random) -> bytes:
 
     header = struct.pack(">IIBBBBB", side, side, depth, random.choice((0, 2, 6)), 0, 0, 0)
     return (
-        b"\x89PNG\r\n\x1a\n"
-        + part(b"IHDR", header)
-        + part(b"IDAT", zlib.compress(bytes(2**20)))
-        + part(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n" + part(b"IHDR", header) + part(b"IDAT", zlib.compress(bytes(2**20))) + part(b"IEND", b"")
     )
 
 
@@ -139,8 +129,18 @@ def corpus(random: Random, place: Place) -> Case:
         rows[at] = documents.mutate(random, rows[at])
         content = b"\n".join(rows)
     else:
-        content = random.choice((raw.mutate(random, content), b"\0" * 500, b"<|endoftext|>" * 5000, "\ufffe\ud800".encode("utf-8", "surrogatepass"),
-                                 b"x" * 200_000, b"\n" * 5000, content.decode().encode("utf-16"), b"\xff"))  # fmt: skip
+        content = random.choice(
+            (
+                raw.mutate(random, content),
+                b"\0" * 500,
+                b"<|endoftext|>" * 5000,
+                "\ufffe\ud800".encode("utf-8", "surrogatepass"),
+                b"x" * 200_000,
+                b"\n" * 5000,
+                content.decode().encode("utf-16"),
+                b"\xff",
+            )
+        )
     file.write_bytes(content)
     if random.random() < WHOLE:
         command = [

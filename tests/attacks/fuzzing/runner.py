@@ -44,14 +44,66 @@ _MODULES = (
     "qai_hub",
 )
 _WARM = (
-    "numpy", "torch", "onnx", "onnx.checker", "onnxruntime", "onnxruntime_genai", "onnxscript", "safetensors.torch", "transformers", "transformers.utils.chat_template_utils",
-    "transformers.models.llama.modeling_llama", "tokenizers", "cv2", "PIL.Image", "yaml", "gguf", "ai_edge_litert.interpreter", "jinja2", "sqlite3",
-    "torch.export", "torch.onnx", "onnxslim", "edgekit.pipeline", "edgekit.text_pipeline", "edgekit.reading", "edgekit.reading_child", "edgekit.graph.canonical",
-    "edgekit.sources.yolo", "edgekit.sources.yolo_layouts", "edgekit.sources.onnx", "edgekit.sources.huggingface", "edgekit.sources.gguf", "edgekit.sources.torch",
-    "edgekit.sources.exported_program", "edgekit.sources.export", "edgekit.architectures.yolov9", "edgekit.runtime", "edgekit.runtime.image",
-    "edgekit.runtime.engines.onnxruntime", "edgekit.runtime.engines.genai", "edgekit.runtime.engines.litert", "edgekit.report.render", "edgekit.verify.tokenizers",
-    *(f"edgekit.cli.{v}" for v in ("main", "convert", "inspect", "verify", "unpack", "pack", "detect", "generate", "report", "doctor", "targets")),
-)  # fmt: skip
+    "numpy",
+    "torch",
+    "onnx",
+    "onnx.checker",
+    "onnxruntime",
+    "onnxruntime_genai",
+    "onnxscript",
+    "safetensors.torch",
+    "transformers",
+    "transformers.utils.chat_template_utils",
+    "transformers.models.llama.modeling_llama",
+    "tokenizers",
+    "cv2",
+    "PIL.Image",
+    "yaml",
+    "gguf",
+    "ai_edge_litert.interpreter",
+    "jinja2",
+    "sqlite3",
+    "torch.export",
+    "torch.onnx",
+    "onnxslim",
+    "edgekit.pipeline",
+    "edgekit.text_pipeline",
+    "edgekit.reading",
+    "edgekit.reading_child",
+    "edgekit.graph.canonical",
+    "edgekit.sources.yolo",
+    "edgekit.sources.yolo_layouts",
+    "edgekit.sources.onnx",
+    "edgekit.sources.huggingface",
+    "edgekit.sources.gguf",
+    "edgekit.sources.torch",
+    "edgekit.sources.exported_program",
+    "edgekit.sources.export",
+    "edgekit.architectures.yolov9",
+    "edgekit.runtime",
+    "edgekit.runtime.image",
+    "edgekit.runtime.engines.onnxruntime",
+    "edgekit.runtime.engines.genai",
+    "edgekit.runtime.engines.litert",
+    "edgekit.report.render",
+    "edgekit.verify.tokenizers",
+    *(
+        f"edgekit.cli.{v}"
+        for v in (
+            "main",
+            "convert",
+            "inspect",
+            "verify",
+            "unpack",
+            "pack",
+            "detect",
+            "generate",
+            "report",
+            "doctor",
+            "targets",
+        )
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -75,9 +127,17 @@ class Runner:
         hooks.mkdir()
         shutil.copy(Path(watch.__file__), hooks / "sitecustomize.py")
         environment = {
-            "PYTHONPATH": str(hooks), "PYTHONDONTWRITEBYTECODE": "1", "EDGEKIT_QUIET": "1", "COLUMNS": "80", "OMP_NUM_THREADS": "1",
-            "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-        }  # fmt: skip
+            "PYTHONPATH": str(hooks),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "EDGEKIT_QUIET": "1",
+            "COLUMNS": "80",
+            "OMP_NUM_THREADS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "HF_HUB_OFFLINE": "1",
+            "NO_COLOR": "1",
+            "MKL_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
         os.environ.update(environment)
         sys.dont_write_bytecode = True
 
@@ -102,18 +162,14 @@ class Runner:
         for folder in (place.folder, place.out / "tmp"):
             folder.mkdir(parents=True)
         for module in _MODULES:
-            (place.folder / f"{module}.py").write_text(
-                f"open({str(place.canary)!r}, 'w')\n", encoding="utf-8"
-            )
+            (place.folder / f"{module}.py").write_text(f"open({str(place.canary)!r}, 'w')\n", encoding="utf-8")
         (place.folder / "edgekit.toml").write_text("threads = 1\n", encoding="utf-8")
         case = reader(random.Random(f"{self._seed}:{name}:{index}"), place)
         start = time.monotonic()
         outcome = self._judged(case, place)
         if case.call is not None and case.command and outcome.kind in _BOUNDED:
             for left in (place.out / "model", place.out / "tmp", place.out / "watched"):
-                shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(
-                    missing_ok=True
-                )
+                shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
             (place.out / "tmp").mkdir()
             outcome = self._judged(replace(case, call=None, seconds=200.0), place)
         finding = Finding(name, index, case, outcome, time.monotonic() - start)
@@ -143,9 +199,17 @@ class Runner:
         from edgekit.errors import EdgekitError
 
         out = place.out
-        homes = {"HOME": out, "XDG_DATA_HOME": out / "data", "EDGEKIT_CONFIG_HOME": out / "config", "EDGEKIT_CACHE": out / "cache", "TMPDIR": out / "tmp",
-                 "EDGEKIT_STORE": out / "profiles.sqlite", "QAIHUB_CLIENT_INI": out / "client.ini", "XDG_CACHE_HOME": out / "xdg",
-                 "EDGEKIT_AIHUB_PYTHON": sys.executable}  # fmt: skip
+        homes = {
+            "HOME": out,
+            "XDG_DATA_HOME": out / "data",
+            "EDGEKIT_CONFIG_HOME": out / "config",
+            "EDGEKIT_CACHE": out / "cache",
+            "TMPDIR": out / "tmp",
+            "EDGEKIT_STORE": out / "profiles.sqlite",
+            "QAIHUB_CLIENT_INI": out / "client.ini",
+            "XDG_CACHE_HOME": out / "xdg",
+            "EDGEKIT_AIHUB_PYTHON": sys.executable,
+        }
         os.environ.update({k: str(v) for k, v in homes.items()})
         tempfile.tempdir = None
         os.chdir(place.folder)
@@ -165,9 +229,7 @@ class Runner:
         except EdgekitError as error:
             return {"error": error.to_dict()}
         except OSError as error:  # as `edgekit` says it
-            return {
-                "error": {"what": f"{error.filename or 'A file'} cannot be used", "why": str(error)}
-            }
+            return {"error": {"what": f"{error.filename or 'A file'} cannot be used", "why": str(error)}}
         return {"code": 0}
 
     def _kept(self, finding: Finding, home: Path) -> None:
@@ -176,9 +238,7 @@ class Runner:
         shutil.copytree(home, folder, symlinks=True)
         command = f"python -m tests.attacks.fuzz --reader {finding.reader} --seed {self._seed} --case {finding.index}"
         asked = (
-            f"edgekit {' '.join(map(ascii, finding.case.command))}"
-            if finding.case.command
-            else f"{finding.case.call}"
+            f"edgekit {' '.join(map(ascii, finding.case.command))}" if finding.case.command else f"{finding.case.call}"
         )
         text = f"{command}\n{asked}\n{finding.outcome.kind}: {finding.outcome.detail}\n"
         (folder / "repeat.txt").write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -9,10 +9,7 @@ from typing import Any
 
 
 def canonical(value: Any) -> bytes:
-    return (
-        json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        + b"\n"
-    )
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
 
 
 def seal_file(folder: Path, name: str) -> None:

@@ -20,17 +20,7 @@ def make(root: Path, language: bool) -> None:
     from tests.data import SHAPES
 
     packages = root / "packages"
-    _convert(
-        SHAPES / "shapes.safetensors",
-        "-p",
-        "fp32",
-        "--image-size",
-        SIDE,
-        "-o",
-        packages,
-        "--name",
-        "detector",
-    )
+    _convert(SHAPES / "shapes.safetensors", "-p", "fp32", "--image-size", SIDE, "-o", packages, "--name", "detector")
     _convert(
         SHAPES / "shapes.safetensors",
         "-t",
@@ -51,14 +41,7 @@ def make(root: Path, language: bool) -> None:
     _data(root, SHAPES)
     _ran("pack", packages / "detector-cpu-fp32", "-o", root / "detector.edgepkg")
     _ran(
-        "profile",
-        packages / "detector-cpu-fp32",
-        "--launches",
-        2,
-        "--iterations",
-        2,
-        "--store",
-        root / "store.sqlite",
+        "profile", packages / "detector-cpu-fp32", "--launches", 2, "--iterations", 2, "--store", root / "store.sqlite"
     )
 
 
@@ -80,18 +63,12 @@ def _detectors(root: Path, shapes: Path, package: Path) -> None:
     from safetensors.torch import load_file
 
     shutil.copy(shapes / "shapes.safetensors", root / "m.safetensors")
-    torch.save(
-        {"model": load_file(str(root / "m.safetensors")), "epoch": 3, "names": {0: "a"}}, root / "m.pt"
-    )
+    torch.save({"model": load_file(str(root / "m.safetensors")), "epoch": 3, "names": {0: "a"}}, root / "m.pt")
     model: Any = onnx.load(str(package / "model.onnx"))
     onnx.save(model, str(root / "m.onnx"))
     (root / "external").mkdir()
     onnx.save(
-        model,
-        str(root / "external" / "m.onnx"),
-        save_as_external_data=True,
-        location="m.data",
-        size_threshold=64,
+        model, str(root / "external" / "m.onnx"), save_as_external_data=True, location="m.data", size_threshold=64
     )
     layers = [torch.nn.Conv2d(3, 5, 2, 2), torch.nn.Flatten(2)]
     program = torch.export.export(torch.nn.Sequential(*layers), (torch.zeros(1, 3, SIDE, SIDE),))
@@ -140,9 +117,7 @@ def _texts(root: Path) -> None:
     from tests import language
 
     language.text_file(root / "text.txt", 300)
-    (root / "text.jsonl").write_text(
-        '{"text": "once upon a time"}\n"a red fox"\n{"content": "x"}\n', encoding="utf-8"
-    )
+    (root / "text.jsonl").write_text('{"text": "once upon a time"}\n"a red fox"\n{"content": "x"}\n', encoding="utf-8")
 
 
 def _data(root: Path, shapes: Path) -> None:
@@ -156,8 +131,7 @@ def _data(root: Path, shapes: Path) -> None:
     entries = [e for e in document["images"] if e["file_name"] == _NAME]
     boxes = [a for a in document["annotations"] if a["image_id"] == entries[0]["id"]]
     (coco / "instances.json").write_text(
-        json.dumps({"images": entries, "annotations": boxes, "categories": document["categories"]}),
-        encoding="utf-8",
+        json.dumps({"images": entries, "annotations": boxes, "categories": document["categories"]}), encoding="utf-8"
     )
     shutil.copy(shapes / "eval" / "images" / _NAME, coco / "images" / _NAME)
     with Image.open(coco / "images" / _NAME) as picture:
@@ -165,9 +139,7 @@ def _data(root: Path, shapes: Path) -> None:
         for ending in ("jpg", "png", "webp", "bmp"):
             small.save(images / f"a.{ending}")
     shutil.copy(images / "a.png", yolo / "images" / "a.png")
-    (yolo / "labels" / "a.txt").write_text(
-        "0 0.5 0.5 0.2 0.2\n1 0.1 0.2 0.3 0.2 0.3 0.4 0.1 0.3\n", encoding="utf-8"
-    )
+    (yolo / "labels" / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n1 0.1 0.2 0.3 0.2 0.3 0.4 0.1 0.3\n", encoding="utf-8")
     (yolo / "data.yaml").write_text("nc: 2\nnames: {0: circle, 1: square}\n", encoding="utf-8")
 
 

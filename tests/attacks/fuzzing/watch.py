@@ -16,16 +16,7 @@ VARIABLE = "EDGEKIT_FUZZ_WATCH"  # {"log", "allowed", "secret"}, for the childre
 
 _RUNS = {"os.system", "os.exec", "os.posix_spawn", "os.startfile", "pty.spawn"}
 _NETWORK = {"socket.connect", "socket.getaddrinfo", "socket.bind", "socket.sendto", "urllib.Request"}
-_CHANGES = {
-    "os.remove",
-    "os.rename",
-    "os.rmdir",
-    "os.mkdir",
-    "os.link",
-    "os.symlink",
-    "os.truncate",
-    "os.chmod",
-}
+_CHANGES = {"os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod"}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _DEVICES = ("/dev/", "/proc/", "/sys/")
 # Programs that libraries ask about the machine, by name; none of them takes anything from a case.
@@ -40,16 +31,12 @@ def install(log: str, allowed: list[str], secret: str) -> None:
     busy = [False]
 
     def say(text: str) -> None:
-        os.write(
-            descriptor, text.encode("utf-8", "backslashreplace")[:400].replace(b"\n", b" ") + b"\n"
-        )
+        os.write(descriptor, text.encode("utf-8", "backslashreplace")[:400].replace(b"\n", b" ") + b"\n")
 
     def inside(path: Any) -> bool:
         name = os.fsdecode(path)
         real = os.path.realpath(name)
-        return real.startswith(_DEVICES) or any(
-            real == f or real.startswith(f + os.sep) for f in folders
-        )
+        return real.startswith(_DEVICES) or any(real == f or real.startswith(f + os.sep) for f in folders)
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if busy[0]:
@@ -88,9 +75,7 @@ def install(log: str, allowed: list[str], secret: str) -> None:
         if event == "os.symlink":  # where it leads is only written down
             arguments = arguments[1:]
         paths = [a for a in arguments[:2] if isinstance(a, (str, bytes))]
-        descriptors = [
-            a for a in arguments[len(paths) :] if isinstance(a, int) and a >= 0 and event != "os.mkdir"
-        ]
+        descriptors = [a for a in arguments[len(paths) :] if isinstance(a, int) and a >= 0 and event != "os.mkdir"]
         if event == "os.mkdir" and isinstance(arguments[-1], int) and arguments[-1] >= 0:
             descriptors = [arguments[-1]]
         for path in paths:
@@ -103,17 +88,11 @@ def install(log: str, allowed: list[str], secret: str) -> None:
                 within = any(name.startswith(f + os.sep) or name == f for f in folders)
             else:
                 within = inside(name)
-            if (
-                not within
-                and not name.startswith(_DEVICES)
-                and not (event == "os.mkdir" and os.path.isdir(name))
-            ):
+            if not within and not name.startswith(_DEVICES) and not (event == "os.mkdir" and os.path.isdir(name)):
                 say(f"file: {event} {name!r}")
 
     def _started(program: Any, arguments: Any) -> None:
-        words = [
-            os.fsdecode(w) for w in (arguments if isinstance(arguments, (list, tuple)) else [arguments])
-        ]
+        words = [os.fsdecode(w) for w in (arguments if isinstance(arguments, (list, tuple)) else [arguments])]
         own = os.path.realpath(os.fsdecode(program or words[0])) == os.path.realpath(sys.executable)
         # A builder asks the repository that its library may have come from which version it is.
         known = (own and words[1:2] in (["-P"], ["-I"])) or words == ["git", "rev-parse", "HEAD"]

@@ -53,16 +53,32 @@ def _change(random: Random, model: Any, secret: str) -> bool:
     elif kind == 1 and tensor is not None:
         tensor.data_type = random.choice((0, 1, 2, 7, 8, 10, 11, 16, 17, 22, 23, 99, -1))
     elif kind == 2 and tensor is not None:
-        tensor.raw_data = (
-            raw.mutate(random, tensor.raw_data)
-            if tensor.raw_data
-            else b"x" * random.choice((1, 3, 4096))
-        )
+        tensor.raw_data = raw.mutate(random, tensor.raw_data) if tensor.raw_data else b"x" * random.choice((1, 3, 4096))
     elif kind == 3 and tensor is not None:
         return _external(random, tensor, secret)
     elif kind == 4 and node is not None:
-        node.op_type = random.choice(("Loop", "If", "Scan", "Constant", "ConstantOfShape", "Teleport", "", "EPContext", "Expand", "Gemm",
-                                      "Conv", "Reshape", "Tile", "Resize", "StringNormalizer", "Identity", "RandomNormal", "x" * 5000))  # fmt: skip
+        node.op_type = random.choice(
+            (
+                "Loop",
+                "If",
+                "Scan",
+                "Constant",
+                "ConstantOfShape",
+                "Teleport",
+                "",
+                "EPContext",
+                "Expand",
+                "Gemm",
+                "Conv",
+                "Reshape",
+                "Tile",
+                "Resize",
+                "StringNormalizer",
+                "Identity",
+                "RandomNormal",
+                "x" * 5000,
+            )
+        )
     elif kind == 5 and node is not None:
         node.domain = random.choice(("com.microsoft", "ai.onnx.ml", "\0", "x", "ai.onnx.training"))
     elif kind == 6 and node is not None and node.attribute:
@@ -90,8 +106,24 @@ def _change(random: Random, model: Any, secret: str) -> bool:
         model.ir_version = random.choice((0, 1, 3, 99, -1, 2**40))
     elif kind == 15:
         for key in ("names", "stride", "task", "imgsz"):
-            model.metadata_props.add(key=key, value=random.choice(("{0: 'a'}", "{" * 3000, "9" * 5000, "[nan]", "__import__('os').system('x')",
-                                                                   "{0: {}}", "", "\0", "[-1, 1e999]", "{1e15: 'a'}", "{-1: 'a'}")))  # fmt: skip
+            model.metadata_props.add(
+                key=key,
+                value=random.choice(
+                    (
+                        "{0: 'a'}",
+                        "{" * 3000,
+                        "9" * 5000,
+                        "[nan]",
+                        "__import__('os').system('x')",
+                        "{0: {}}",
+                        "",
+                        "\0",
+                        "[-1, 1e999]",
+                        "{1e15: 'a'}",
+                        "{-1: 'a'}",
+                    )
+                ),
+            )
     elif kind == 16:
         inner: Any = node
         for _ in range(random.choice((3, 90))) if inner is not None else ():
@@ -122,9 +154,7 @@ def _external(random: Random, tensor: Any, secret: str) -> bool:
     tensor.external_data.add(key="location", value=location)
     for key in ("offset", "length"):
         if random.random() < 0.5:
-            tensor.external_data.add(
-                key=key, value=random.choice(("0", "-1", "4", "1e9", str(2**62), "x", "9" * 400))
-            )
+            tensor.external_data.add(key=key, value=random.choice(("0", "-1", "4", "1e9", str(2**62), "x", "9" * 400)))
     return location.startswith(("../", "/")) or location in ("link.bin", "a/../../secret")
 
 

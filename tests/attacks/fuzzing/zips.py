@@ -48,19 +48,7 @@ def mutate(random: Random, content: bytes, change: Change) -> bytes:
             method = random.choice((zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
         case 3:
             entries[at] = (
-                random.choice(
-                    (
-                        "../../evil",
-                        "/evil",
-                        "a\\b",
-                        "evil.py",
-                        "x" * 3000,
-                        "",
-                        ".",
-                        f"{name}/",
-                        "\u202e",
-                    )
-                ),
+                random.choice(("../../evil", "/evil", "a\\b", "evil.py", "x" * 3000, "", ".", f"{name}/", "\u202e")),
                 inside,
             )
         case 4:

@@ -25,13 +25,7 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 def child(options: Sequence[str], arguments: list[str]) -> None:
     """Runs a command line; writes the names of its writes, or dies at one."""
-    place, number, delay, events, exchange = (
-        options[0],
-        int(options[1]),
-        float(options[2]),
-        options[3],
-        options[4],
-    )
+    place, number, delay, events, exchange = (options[0], int(options[1]), float(options[2]), options[3], options[4])
     seen: list[str] = []
 
     def happened(what: str) -> None:

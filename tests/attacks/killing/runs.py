@@ -38,10 +38,15 @@ class Place:
 
     def environment(self) -> dict[str, str]:
         return {
-            **os.environ, "EDGEKIT_CACHE": str(self.cache), "TMPDIR": str(self.tmp), _TOKEN: self.token,
-            "EDGEKIT_STORE": str(self.store / "profiles.sqlite"), "XDG_DATA_HOME": str(self.data),
-            "EDGEKIT_CONFIG_HOME": str(self.config), "EDGEKIT_QUIET": "1",
-        }  # fmt: skip
+            **os.environ,
+            "EDGEKIT_CACHE": str(self.cache),
+            "TMPDIR": str(self.tmp),
+            _TOKEN: self.token,
+            "EDGEKIT_STORE": str(self.store / "profiles.sqlite"),
+            "XDG_DATA_HOME": str(self.data),
+            "EDGEKIT_CONFIG_HOME": str(self.config),
+            "EDGEKIT_QUIET": "1",
+        }
 
     def processes(self) -> list[int]:
         mark, found = f"{_TOKEN}={self.token}".encode(), []
@@ -208,8 +213,20 @@ finally:
 
 def emulator(place: Place) -> list[str]:
     python = os.environ["EDGEKIT_AIHUB_PYTHON"]
-    return ["hub-emulator", "--state", str(place.state), "--client-python", python, "--",
-            python, "-I", "-c", _CLIENT, str(place.root / "model.onnx"), str(place.root)]  # fmt: skip
+    return [
+        "hub-emulator",
+        "--state",
+        str(place.state),
+        "--client-python",
+        python,
+        "--",
+        python,
+        "-I",
+        "-c",
+        _CLIENT,
+        str(place.root / "model.onnx"),
+        str(place.root),
+    ]
 
 
 def convert(place: Place) -> list[str]:
@@ -231,11 +248,8 @@ RUNS = (
     Run("convert, new", 4, lambda t, p: None, convert, _new),
     Run("convert, two renames", 8, _converted, convert, _package, exchange="without"),
     Run("profile", 14, _measured, profile, _store),
-    Run("pack", 12, _archived,
-        lambda p: ["pack", str(p.out / NAME), "-o", str(p.out / f"{NAME}.edgepkg")], _packed),
-    Run("unpack", 14, _archived,
-        lambda p: ["unpack", str(p.out / f"{NAME}.edgepkg"), "-o", str(p.out)], _package),
-    Run("report", 12, _reported,
-        lambda p: ["report", str(p.out / NAME), "-o", str(p.out / "report.html")], _report),
+    Run("pack", 12, _archived, lambda p: ["pack", str(p.out / NAME), "-o", str(p.out / f"{NAME}.edgepkg")], _packed),
+    Run("unpack", 14, _archived, lambda p: ["unpack", str(p.out / f"{NAME}.edgepkg"), "-o", str(p.out)], _package),
+    Run("report", 12, _reported, lambda p: ["report", str(p.out / NAME), "-o", str(p.out / "report.html")], _report),
     Run("emulator", 12, emulated, emulator, _state, aimed=False, strike=_strike_emulator),
-)  # fmt: skip
+)
