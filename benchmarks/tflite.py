@@ -27,16 +27,16 @@ import numpy as np
 
 from edgekit import convert
 from edgekit.cli.arguments import parse_labels
-from edgekit.dataset import Dataset, read_dataset
+from edgekit.conversion.reading import read_model
+from edgekit.data.images import Dataset, read_dataset
 from edgekit.model import Model
 from edgekit.quantize.calibration import feeds
-from edgekit.reading import read_model
-from edgekit.runtime.detector import Detector
+from edgekit.runtime.detection.detector import Detector
 from edgekit.settings import cache_folder
 from edgekit.sources.base import SourceOptions
 from edgekit.spec import DetectionSpec
+from edgekit.tasks.detection.evidence import Images
 from edgekit.tflite.inspection import take_inventory
-from edgekit.verify.evidence import Images
 
 _PEER = ("onnx2tf==2.6.9", "sne4onnx==2.0.1", "sng4onnx==2.0.1")
 _PEER_NEEDS = (

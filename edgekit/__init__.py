@@ -20,13 +20,13 @@ __version__ = "0.1.0"
 __all__ = ["Package", "convert", "load", "profile"]
 
 if TYPE_CHECKING:
+    from edgekit.conversion.pipeline import convert
     from edgekit.package import Package
-    from edgekit.pipeline import convert
     from edgekit.profiling.sampler import profile
     from edgekit.runtime import load
 
 _HOMES = {
-    "convert": "edgekit.pipeline",
+    "convert": "edgekit.conversion.pipeline",
     "load": "edgekit.runtime",
     "profile": "edgekit.profiling.sampler",
     "Package": "edgekit.package",

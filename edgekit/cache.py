@@ -15,9 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgekit import progress, settings, staging
+from edgekit import progress, settings
 from edgekit.errors import ConversionError, CrashError
 from edgekit.package import canonical
+from edgekit.system import staging
 
 _MONTH = 30 * 24 * 3600
 _unfinished: set[Path] = set()

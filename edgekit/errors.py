@@ -23,7 +23,7 @@ import errno
 import os
 from collections.abc import Iterator
 
-from edgekit.redaction import printable, redact
+from edgekit.system.redaction import printable, redact
 
 _MEMORY = "end other programs, or take a machine or a limit (ulimit) with more memory"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # of where results go, not of what is read

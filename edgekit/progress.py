@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from edgekit.redaction import redact
+from edgekit.system.redaction import redact
 
 T = TypeVar("T")
 Progress = Callable[[str, int, int], None]  # what is being done, done so far, total

@@ -1,6 +1,6 @@
-"""Plug-ins: sources, backends, engines and devices, found through entry points.
+"""Plug-ins: sources, backends, engines, devices, tasks, specs, verbs, found through entry points.
 
-The built-in ones are registered in pyproject.toml like any other.
+The built-in ones are registered in pyproject.toml like any other. Standard library only.
 """
 
 from __future__ import annotations
@@ -16,15 +16,20 @@ def names(kind: str) -> list[str]:
     return sorted({e.name for e in entry_points(group=f"edgekit.{kind}")})
 
 
-def load(kind: str, name: str) -> Any:
-    """The object registered as `name`, instantiated when it is a class."""
-    found: list[EntryPoint] = list(entry_points(group=f"edgekit.{kind}", name=name))
-    if not found:
+def find(kind: str, name: str) -> Any:
+    """The object registered as `name`, as it is. Raises MissingError when there is none."""
+    entries: list[EntryPoint] = list(entry_points(group=f"edgekit.{kind}", name=name))
+    if not entries:
         known = ", ".join(names(kind)) or "none; is edgekit installed?"
         raise MissingError(
             f"There is no {kind.rstrip('s')} called {name}",
             f"those registered: {known}",
             "install the extension that provides it",
         )
-    plugin = found[0].load()
+    return entries[0].load()
+
+
+def load(kind: str, name: str) -> Any:
+    """The object registered as `name`, instantiated when it is a class."""
+    plugin = find(kind, name)
     return plugin() if isinstance(plugin, type) else plugin

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgekit.documents import read_utf8
 from edgekit.errors import UsageError
+from edgekit.system.documents import read_utf8
 
 KNOWN = {
     "store": "the database of measurements",

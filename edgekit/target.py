@@ -11,9 +11,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from edgekit.documents import read_utf8
 from edgekit.errors import UsageError, guard
 from edgekit.spec import Precision, from_json
+from edgekit.system.documents import read_utf8
 
 _LARGEST = 2**20  # bytes of a target's file
 

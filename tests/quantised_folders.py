@@ -338,7 +338,7 @@ def windows() -> list[list[int]]:
     """What `edgekit convert --eval TEXT --eval-windows 2` looks at."""
     from tokenizers import Tokenizer
 
-    from edgekit.corpus import read_texts, windows_of
+    from edgekit.data.texts import read_texts, windows_of
 
     tokenizer = Tokenizer.from_file(str(language.stories() / "tokenizer.json"))
     return windows_of(read_texts(language.stories_text()), lambda t: tokenizer.encode(t).ids, 512, 2, "text")

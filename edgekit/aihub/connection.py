@@ -13,7 +13,7 @@ from typing import Any
 from edgekit import progress, settings
 from edgekit.aihub.environment import client_python, how_to_configure, service_url
 from edgekit.errors import EdgekitError, MissingError, RemoteError
-from edgekit.redaction import redact
+from edgekit.system.redaction import redact
 
 _PASSING = ("network", "limited")  # may be better in a moment
 _CONTINUE = "the same command continues where it stopped and uploads nothing twice"

@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from edgekit import settings
-from edgekit.documents import DocumentError, read_utf8
 from edgekit.errors import MissingError
-from edgekit.redaction import redact, remember
+from edgekit.system.documents import DocumentError, read_utf8
+from edgekit.system.redaction import redact, remember
 
 SETTING = "aihub_python"
 REQUIREMENT = "qai-hub>=0.56,<0.57"  # what the emulator and the client side are written against

@@ -12,7 +12,7 @@ from edgekit.aihub import environment
 from edgekit.aihub import options as hub_options
 from edgekit.backends.base import Artifact, Availability, CompileOptions
 from edgekit.backends.qnn import QnnBackend, advice, figures, not_installed
-from edgekit.dataset import Dataset, read_dataset
+from edgekit.data.images import Dataset, read_dataset
 from edgekit.errors import MissingError, RemoteError, UsageError
 from edgekit.model import Model
 from edgekit.package import EngineRequirement

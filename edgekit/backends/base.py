@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from edgekit.model import AnyModel
 from edgekit.package import EngineRequirement
+from edgekit.package.receipt import Measurement
 from edgekit.progress import Progress
-from edgekit.receipt import Measurement
 from edgekit.spec import ModelSpec, Precision
 from edgekit.target import Target
 

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from edgekit.backends.base import Artifact, Availability, CompileOptions
-from edgekit.dataset import read_dataset
+from edgekit.data.images import read_dataset
 from edgekit.model import Model
 from edgekit.package import EngineRequirement
 from edgekit.progress import Progress

@@ -20,11 +20,11 @@ from edgekit.backends.fixed_text import both, check_family, number, prompt_step,
 from edgekit.backends.genai import GenaiBackend
 from edgekit.backends.qnn import QnnBackend
 from edgekit.backends.qnn_text_hub import Sender
-from edgekit.corpus import fingerprint, read_texts
+from edgekit.data.texts import fingerprint, read_texts
 from edgekit.model import AnyModel, TextModel
 from edgekit.package import EngineRequirement
+from edgekit.package.receipt import Measurement, Provenance
 from edgekit.progress import Progress
-from edgekit.receipt import Measurement, Provenance
 from edgekit.spec import Precision, TextSpec, from_json, to_json
 from edgekit.target import Chip, Target
 

@@ -8,12 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from edgekit.backends.base import Artifact, Availability, CompileOptions
-from edgekit.dataset import read_dataset
+from edgekit.data.images import read_dataset
 from edgekit.errors import ConversionError
 from edgekit.model import Model
 from edgekit.package import EngineRequirement
+from edgekit.package.receipt import Measurement, Provenance
 from edgekit.progress import Progress
-from edgekit.receipt import Measurement, Provenance
 from edgekit.spec import Precision
 from edgekit.target import Target
 

@@ -18,11 +18,11 @@ from typing import Any, NoReturn
 
 from edgekit import cache, registry
 from edgekit.backends.base import Artifact, CompileOptions
-from edgekit.child import limit_memory
 from edgekit.errors import ConversionError, CrashError, EdgekitError, from_dict
 from edgekit.model import load_model
 from edgekit.runtime.room import room_to_convert
 from edgekit.spec import Precision, from_json, to_json
+from edgekit.system.child import limit_memory
 from edgekit.target import Target
 
 _ATTENDED = "--attended"  # ends when its parent does; a person who repeats a step has none

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from edgekit.errors import IntegrityError
-from edgekit.tether import end_with
+from edgekit.system.tether import end_with
 
 if TYPE_CHECKING:
     from edgekit.package import Package
@@ -58,8 +58,8 @@ def bound(package: Package) -> None:
 def bound_source(source: str) -> None:
     """What converting a source may take: its graph is run here too, to be compared with."""
     if _own == [os.getpid()]:
-        from edgekit.child import limit_memory
         from edgekit.runtime.room import room_to_convert, size_of
+        from edgekit.system.child import limit_memory
 
         size = size_of(Path(source))
         if size:  # code of the user's own may take what it likes

@@ -15,9 +15,10 @@ from edgekit.cli.completion import PATH
 from edgekit.cli.console import utf8
 from edgekit.cli.generation import chosen, sampling_options, show, speed, text_of
 from edgekit.cli.output import common_options, emit
-from edgekit.documents import parse_json
 from edgekit.errors import EdgekitError, UsageError
 from edgekit.package import Package
+from edgekit.spec import TextSpec
+from edgekit.system.documents import parse_json
 
 _HELP = """/reset       forget the conversation
 /save FILE   write it as JSON
@@ -46,7 +47,7 @@ def command(package: str, system: str | None, saved: str | None, as_json: bool, 
     if click.get_current_context().get_parameter_source("overflow") == click.core.ParameterSource.DEFAULT:
         options["overflow"] = "truncate"
     opened = Package(package)
-    if not opened.manifest.text.chat:
+    if not opened.manifest.model_as(TextSpec).chat:
         raise UsageError(
             f"{package} has no chat template",
             "it continues text, it was not trained to answer",

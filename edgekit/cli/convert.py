@@ -133,8 +133,8 @@ def command(
     is 1, unless --allow names the reason. An interrupted conversion continues where it stopped.
     """
     from edgekit.cli.arguments import parse_source_options
-    from edgekit.pipeline import convert
-    from edgekit.reading import source_for
+    from edgekit.conversion.pipeline import convert
+    from edgekit.conversion.reading import source_for
     from edgekit.sources.hub import fetch, is_hub_id, refuse
     from edgekit.target import find_target
 

@@ -12,6 +12,7 @@ from edgekit.cli.completion import PATH
 from edgekit.cli.output import common_options, emit, table, threads_option
 from edgekit.errors import DataError, no_file
 from edgekit.progress import note
+from edgekit.spec import DetectionSpec
 
 
 @click.command()
@@ -43,7 +44,7 @@ def command(package: str, images: tuple[str, ...], save: str | None, as_json: bo
     from edgekit.runtime.image import read_image
 
     opened = Package(package)
-    _ = opened.manifest.detection  # says so when it is no detector
+    _ = opened.manifest.model_as(DetectionSpec)  # says so when it is no detector
     bound(opened)
     results: list[dict[str, Any]] = []
     unread = 0
@@ -85,7 +86,7 @@ def command(package: str, images: tuple[str, ...], save: str | None, as_json: bo
 
 def _files(images: tuple[str, ...]) -> list[Path]:
     """Folders at any depth, as a data set is read: what is hidden or no image is left out, and said."""
-    from edgekit.dataset.folder import images_in
+    from edgekit.data.images.folder import images_in
 
     files: list[Path] = []
     for name in images:

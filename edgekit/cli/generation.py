@@ -12,9 +12,9 @@ import click
 
 from edgekit.cli.console import utf8
 from edgekit.cli.output import threads_option
-from edgekit.documents import DocumentError, decode
 from edgekit.errors import DataError, no_file
-from edgekit.redaction import printable
+from edgekit.system.documents import DocumentError, decode
+from edgekit.system.redaction import printable
 
 _LARGEST = 2**26  # bytes of a prompt or schema
 

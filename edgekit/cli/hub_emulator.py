@@ -15,8 +15,8 @@ from edgekit.cli.completion import PATH
 from edgekit.cli.output import common_options, emit
 from edgekit.cli.secret import secret_in
 from edgekit.errors import RemoteError, UsageError
-from edgekit.staging import outer_environment
-from edgekit.tether import run_guarded
+from edgekit.system.staging import outer_environment
+from edgekit.system.tether import run_guarded
 
 TOKEN = "EDGEKIT_EMULATOR_TOKEN"  # as emulator/start.py reads it
 _PATIENCE = 20  # seconds that the emulator has to end its jobs and itself

@@ -9,9 +9,9 @@ import click
 from edgekit.cli.completion import PATH
 from edgekit.cli.output import common_options, emit, interval, number, table
 from edgekit.package import Package
-from edgekit.receipt import Measurement, Receipt
-from edgekit.redaction import printable
+from edgekit.package.receipt import Measurement, Receipt
 from edgekit.spec import DetectionSpec, TextSpec, from_json
+from edgekit.system.redaction import printable
 
 
 @click.command()
@@ -34,7 +34,7 @@ def command(package: str, as_json: bool) -> None:
         ("package", f"{manifest.name}  ({manifest.task}, {manifest.target}, {manifest.precision})"),
         ("verdict", str(receipt.get("verdict", known.verdict))),
         ("engine", f"{manifest.engine.name} {manifest.engine.versions}: {manifest.engine.artifact}"),
-        *(_of_text(model) if isinstance(model, TextSpec) else _of_detector(model)),
+        *(_of_text(model) if isinstance(model, TextSpec) else _of_detector(manifest.model_as(DetectionSpec))),
         ("source", f"{source.get('name', '')}  sha256 {source.get('sha256', '')[:16]}…"),
         ("layout", source.get("layout", "")),
         ("licence", source.get("licence") or "not stated in the source"),

@@ -17,8 +17,8 @@ from edgekit.cli.console import adapt_output
 from edgekit.cli.elsewhere import named_elsewhere
 from edgekit.cli.ending import ended_politely
 from edgekit.errors import ConversionError, DeviceError, EdgekitError, MissingError, UsageError
-from edgekit.redaction import redact
-from edgekit.staging import own_temporary_folder
+from edgekit.system.redaction import redact
+from edgekit.system.staging import own_temporary_folder
 
 _SMALLER = "end other programs, or take a machine or limit (ulimit -v) with more memory"
 _BUG = 70  # EX_SOFTWARE of sysexits.h: none of the codes that scripts act on

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from edgekit.cli.output import emit, number, table
-from edgekit.redaction import printable
+from edgekit.system.redaction import printable
 
 _SLOWEST = 10
 _WIDTH = 80

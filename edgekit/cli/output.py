@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
-from edgekit.redaction import printable
 from edgekit.spec import to_json
+from edgekit.system.redaction import printable
 
 _SHORT = 22  # signs of a cell that is not broken
 _THREADS = 1024  # as runtime.cores has it, which is not imported for a page of help

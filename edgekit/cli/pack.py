@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from edgekit.archive import pack
 from edgekit.cli.completion import PATH
 from edgekit.cli.output import common_options, emit, number
 from edgekit.package import Package
+from edgekit.package.writing import pack
 
 
 @click.command()

@@ -82,8 +82,8 @@ def command(context: click.Context, /, packages: tuple[str, ...], as_json: bool,
 
 def _compare(packages: tuple[str, ...], device: Any, options: dict[str, Any], record: bool) -> Any:
     """Outputs on the device against the float original's, by package."""
-    from edgekit.comparing import compare_outputs
-    from edgekit.dataset import read_dataset
+    from edgekit.conversion.compare import compare_outputs
+    from edgekit.data.images import read_dataset
     from edgekit.devices.aihub import AiHubDevice
     from edgekit.errors import UsageError
     from edgekit.package import Package

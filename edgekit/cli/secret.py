@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgekit.documents import DocumentError, read_utf8
 from edgekit.errors import UsageError, no_file
-from edgekit.redaction import remember
+from edgekit.system.documents import DocumentError, read_utf8
+from edgekit.system.redaction import remember
 
 _LARGEST = 4096  # bytes
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import click
 
 from edgekit.cli.output import number, table
-from edgekit.outcome import Outcome
-from edgekit.receipt import Reason, Receipt
+from edgekit.conversion.outcome import Outcome
+from edgekit.package.receipt import Reason, Receipt
 from edgekit.spec import Precision
 
 # Measurement, heading, digits (None: as its unit is written).

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from edgekit.archive import unpack
 from edgekit.cli.completion import PATH
 from edgekit.cli.output import common_options, emit
 from edgekit.errors import no_file
-from edgekit.mistaken import may_be_packed, no_package
 from edgekit.package import Package
+from edgekit.package.mistaken import may_be_packed, no_package
+from edgekit.package.writing import unpack
 
 
 @click.command()

@@ -10,7 +10,7 @@ from edgekit.cli.completion import PATH
 from edgekit.cli.output import common_options, emit, number
 from edgekit.errors import EdgekitError, IntegrityError
 from edgekit.package import Package
-from edgekit.redaction import printable
+from edgekit.system.redaction import printable
 
 
 @click.command()

@@ -11,7 +11,7 @@ from edgekit.aihub.environment import service_url
 from edgekit.devices.base import DeviceInfo, Launch, Plan
 from edgekit.errors import DeviceError, MissingError, RemoteError, UsageError, guard
 from edgekit.package import Package
-from edgekit.receipt import Provenance
+from edgekit.package.receipt import Provenance
 
 if TYPE_CHECKING:
     from edgekit.aihub.hub import Hub, Request
@@ -63,7 +63,7 @@ class AiHubDevice:
         """Raises UsageError without a name, DeviceError for a package of another chip, RemoteError."""
         from edgekit.aihub.hub import Request
         from edgekit.aihub.options import text
-        from edgekit.verify.remote import sent
+        from edgekit.tasks.detection.remote import sent
 
         opened, told = Package(package), self.told
         model = sent(self.hub, opened, chip_in(opened, told))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from edgekit.receipt import Provenance
+from edgekit.package.receipt import Provenance
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from edgekit.devices.base import DeviceInfo, Launch, Plan
 from edgekit.devices.sensors import busy_share, cpu_model, frequency_policy, memory_bytes, readings
 from edgekit.errors import DeviceError, UsageError, from_dict
 from edgekit.runtime.cores import allowed_cores
-from edgekit.tether import tied
+from edgekit.system.tether import tied
 
 _BUSY = 0.10  # share of the allowed cores that others may use before a launch is suspect
 
@@ -37,7 +37,7 @@ class LocalDevice:
         )
 
     def run(self, package: Path, plan: Plan) -> Launch:
-        data, host = fresh_process("edgekit.launch", package, plan)
+        data, host = fresh_process("edgekit.devices.launch", package, plan)
         return Launch(host=host, **data)
 
     def finished(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgekit.devices.base import DeviceInfo, Launch, Plan
 from edgekit.errors import UsageError
-from edgekit.receipt import Provenance
+from edgekit.package.receipt import Provenance
 
 
 class NullDevice:

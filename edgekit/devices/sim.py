@@ -8,7 +8,7 @@ from typing import NoReturn
 from edgekit.devices.base import DeviceInfo, Plan
 from edgekit.devices.sensors import memory_bytes
 from edgekit.errors import UsageError
-from edgekit.receipt import Provenance
+from edgekit.package.receipt import Provenance
 from edgekit.runtime.cores import allowed_cores
 from edgekit.runtime.engines.qnn import compiler
 

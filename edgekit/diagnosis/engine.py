@@ -13,7 +13,7 @@ from edgekit.diagnosis.installation import installed, requirements, split
 from edgekit.errors import IntegrityError
 from edgekit.package import EngineRequirement, Package
 from edgekit.runtime.ranges import within
-from edgekit.tether import tied
+from edgekit.system.tether import tied
 
 # The distributions that bring each engine, any of them, and the extras that install the first and what it needs.
 _LIBRARIES = {

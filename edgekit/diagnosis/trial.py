@@ -15,7 +15,7 @@ from edgekit.errors import EdgekitError
 from edgekit.package import Package
 from edgekit.runtime import Detector, EngineOptions, load, open_session
 from edgekit.runtime.room import bound_memory
-from edgekit.spec import TextSpec
+from edgekit.spec import DetectionSpec, TextSpec
 
 
 def main(path: str, simulate: bool) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def main(path: str, simulate: bool) -> dict[str, Any]:
     bound_memory(package)
     if isinstance(package.manifest.model, TextSpec):
         return _write(package, simulate)
-    engine, spec = package.manifest.engine, package.manifest.detection
+    engine, spec = package.manifest.engine, package.manifest.model_as(DetectionSpec)
     files = {file: chip for chip, file in reversed(engine.chips.items())}
     told: dict[str, Any] = {"finite": True, "outputs": "", "simulator": ""}
     for chip in list(files.values()) if simulate else [""]:  # each chip has a context of its own

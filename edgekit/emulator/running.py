@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from edgekit.devices.launch import peak_memory
 from edgekit.emulator.artefacts import load_onnx, onnx_path
 from edgekit.emulator.compiling import ABOUT, GRAPH, WRAPPER, made_here
 from edgekit.emulator.datasets import read_npz, write_npz
@@ -24,7 +25,6 @@ from edgekit.emulator.options import Options
 from edgekit.emulator.quantising import check
 from edgekit.emulator.sessions import Loaded, OnnxModel, QnnModel, TfliteModel
 from edgekit.emulator.toolchain import log
-from edgekit.launch import peak_memory
 
 _SECONDS = 10.0  # a profile takes no longer, whatever the options say
 _TUNING = ("qnn_options", "tflite_options", "onnx_options", "tflite_delegates", "qairt_version")

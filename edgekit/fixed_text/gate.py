@@ -10,11 +10,11 @@ import numpy as np
 import onnx
 
 from edgekit.errors import ConversionError
-from edgekit.receipt import Measurement, Provenance
+from edgekit.package.receipt import Measurement, Provenance
 from edgekit.runtime.engine import Array
 from edgekit.runtime.engines.fixed_text_decoder import Decoder
 from edgekit.runtime.engines.onnxruntime import library
-from edgekit.runtime.sampling import log_softmax
+from edgekit.runtime.text.sampling import log_softmax
 
 _BUILT = "model.onnx"
 _EXACT = "exact.onnx"

@@ -12,7 +12,7 @@ import numpy as np
 from edgekit.errors import ConversionError
 from edgekit.runtime.engine import EngineOptions
 from edgekit.runtime.engines.genai import GenaiSession
-from edgekit.runtime.sampling import log_softmax
+from edgekit.runtime.text.sampling import log_softmax
 from edgekit.spec import TextSpec
 
 TEXTS = (

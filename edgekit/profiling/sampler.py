@@ -14,8 +14,8 @@ from edgekit.devices.address import open_device
 from edgekit.devices.base import Device, DeviceInfo, Launch, Plan
 from edgekit.errors import UsageError
 from edgekit.package import Package
+from edgekit.package.receipt import Measurement, Provenance, Receipt
 from edgekit.profiling.statistics import Ratio, Summary, ratio, summarise
-from edgekit.receipt import Measurement, Provenance, Receipt
 from edgekit.spec import from_json
 from edgekit.store.database import Store
 

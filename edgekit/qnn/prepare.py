@@ -3,7 +3,7 @@
 First: what the passes made of the float graph equals the source on the CPU. Second: the quantised
 graph runs on the CPU too, and how far it is from float there. The compiler would take graphs that
 fail either. The third is that it leaves nothing to the CPU (context.py), the fourth the simulator
-(edgekit/verification.py); the receipt names all four.
+(edgekit/tasks/detection/judge.py); the receipt names all four.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ import numpy as np
 import onnx
 
 from edgekit import cache
-from edgekit.dataset import Dataset
+from edgekit.data.images import Dataset
 from edgekit.errors import ConversionError
 from edgekit.graph.channels_last import channels_last
 from edgekit.graph.clean import clean
 from edgekit.graph.flat_matmul import flat_matmul
 from edgekit.graph.pool_to_conv import pool_to_conv
 from edgekit.model import Model
+from edgekit.package.receipt import Measurement, Provenance
 from edgekit.progress import Progress
 from edgekit.qnn.integers import integers_in_and_out
 from edgekit.qnn.quantise import laid_out, quantise
 from edgekit.quantize.calibration import feeds
 from edgekit.quantize.search import run_onnx
-from edgekit.receipt import Measurement, Provenance
 from edgekit.spec import DetectionSpec, Precision, from_json, to_json
 
 _EQUAL = {"boxes": 0.05, "scores": 1e-3, "classes": 0.0}  # px and probability: order of additions

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from edgekit.dataset import Dataset
+from edgekit.data.images import Dataset
 from edgekit.errors import ConversionError
 from edgekit.graph.channels_last import channels_last
 from edgekit.graph.flat_matmul import flat_matmul

@@ -15,8 +15,8 @@ import onnx
 
 from edgekit.fixed_text.gate import equal, open_on_cpu, write_exact
 from edgekit.fixed_text.graphs import decoder, host
+from edgekit.package.receipt import Measurement
 from edgekit.progress import Progress
-from edgekit.receipt import Measurement
 from edgekit.runtime.engines.fixed_text_decoder import Decoder
 from edgekit.runtime.engines.onnxruntime_chain import Chain
 

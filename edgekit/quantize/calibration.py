@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.dataset import Dataset
+from edgekit.data.images import Dataset
 from edgekit.runtime.image import Preprocessor, read_image
 from edgekit.spec import DetectionSpec
 

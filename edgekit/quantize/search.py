@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import onnx
 
 from edgekit import cache
-from edgekit.dataset import Dataset
+from edgekit.data.images import Dataset
 from edgekit.errors import ConversionError
 from edgekit.graph.clean import clean
 from edgekit.graph.pool_to_conv import pool_to_conv

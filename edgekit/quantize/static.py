@@ -7,7 +7,7 @@ from typing import Any
 
 import onnx
 
-from edgekit.dataset import Dataset
+from edgekit.data.images import Dataset
 from edgekit.graph.clean import clean
 from edgekit.model import Model
 from edgekit.progress import Progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgekit.corpus import read_texts, windows_of
+from edgekit.data.texts import read_texts, windows_of
 from edgekit.model import TextModel
 from edgekit.progress import Progress
 from edgekit.spec import TextSpec

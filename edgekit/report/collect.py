@@ -10,8 +10,8 @@ from pathlib import Path
 
 from edgekit.errors import IntegrityError, MissingError, UsageError, guard
 from edgekit.package import Manifest, Package
+from edgekit.package.receipt import Receipt
 from edgekit.profiling import sampler
-from edgekit.receipt import Receipt
 from edgekit.spec import from_json, to_json
 from edgekit.store.database import Profile, Store, default_path
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from edgekit import staging
 from edgekit.errors import ConversionError, MissingError
-from edgekit.runtime.detector import Detection
+from edgekit.runtime.detection.detector import Detection
+from edgekit.system import staging
 
 # Okabe and Ito's palette: told apart with any colour vision.
 _COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")

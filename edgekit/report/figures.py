@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from edgekit.receipt import Measurement
+from edgekit.package.receipt import Measurement
 from edgekit.report.collect import Evidence, Measured
 from edgekit.report.scatter import Point, scatter
 from edgekit.report.strips import Strip, strips

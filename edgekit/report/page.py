@@ -10,7 +10,7 @@ from typing import Any
 
 from edgekit import __version__
 from edgekit.errors import IntegrityError
-from edgekit.receipt import Measurement, Provenance
+from edgekit.package.receipt import Measurement, Provenance
 from edgekit.report.collect import Evidence, Measured
 from edgekit.report.figures import Figure, launch_figures, quality_figures
 from edgekit.report.table import TAGS, Column, Row, device_columns, package_columns, rows

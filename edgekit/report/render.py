@@ -7,10 +7,10 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgekit import staging
 from edgekit.errors import MissingError, UsageError
 from edgekit.report.collect import collect
 from edgekit.report.page import Page, build
+from edgekit.system import staging
 
 _HERE = Path(__file__).parent
 

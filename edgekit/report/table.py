@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edgekit.receipt import Measurement, Provenance
+from edgekit.package.receipt import Measurement, Provenance
 from edgekit.report.collect import Evidence
 
 TAGS = {Provenance.MEASURED: "m", Provenance.SIMULATED: "s", Provenance.PUBLISHED: "p", Provenance.ESTIMATED: "e"}

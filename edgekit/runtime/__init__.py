@@ -20,11 +20,11 @@ from typing import Any
 
 from edgekit.errors import MissingError, UsageError
 from edgekit.package import Package
-from edgekit.runtime.detector import Detection, Detector
+from edgekit.runtime.detection.detector import Detection, Detector
 from edgekit.runtime.engine import Engine, EngineOptions, Session
-from edgekit.runtime.generator import LanguageModel
-from edgekit.runtime.tokens import Tokens
-from edgekit.spec import TextSpec
+from edgekit.runtime.text.generator import LanguageModel
+from edgekit.runtime.text.tokens import Tokens
+from edgekit.spec import DetectionSpec, TextSpec
 
 __all__ = ["Detection", "Detector", "EngineOptions", "LanguageModel", "Session", "load", "load_text", "open_session"]
 
@@ -46,7 +46,7 @@ def load(path: str | os.PathLike[str] | Package, threads: int | None = None, sim
     for name in package.manifest.files:
         if name not in package.manifest.engine.artifacts:  # the engine reads those itself
             package.read(name)
-    return Detector(spec, open_session(package, options))
+    return Detector(package.manifest.model_as(DetectionSpec), open_session(package, options))
 
 
 def load_text(
@@ -54,7 +54,7 @@ def load_text(
 ) -> LanguageModel:
     """As `load`; raises UsageError for a package that is no language model, before it is opened."""
     package = path if isinstance(path, Package) else Package(path)
-    _ = package.manifest.text
+    _ = package.manifest.model_as(TextSpec)
     model: LanguageModel = load(package, threads, simulate)
     return model
 

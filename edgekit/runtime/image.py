@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekit.documents import read_bytes
 from edgekit.errors import DataError, MissingError, guard, no_file
 from edgekit.runtime.engine import Array
 from edgekit.runtime.image_size import size_of
 from edgekit.runtime.orientation import upright, upright_size
 from edgekit.spec import ImageSpec, TensorSpec
+from edgekit.system.documents import read_bytes
 
 _LARGEST = 2**30  # bytes of a file
 _PIXELS, _PIXELS_A_BYTE = 40_000_000, 32  # what an image may have: so many, and more for a large file

@@ -25,7 +25,7 @@ from edgekit.errors import EdgekitError, UsageError
 from edgekit.package import Package
 from edgekit.runtime import open_session
 from edgekit.runtime.engine import Array, EngineOptions
-from edgekit.spec import TensorSpec
+from edgekit.spec import DetectionSpec, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def timed(run: Any, effort: Effort) -> list[float]:
 
 def _whole_run(package: Package, threads: int | None, effort: Effort) -> tuple[int, float]:
     """Threads used, and milliseconds of a run with nobody looking, as the runtime runs it."""
-    spec = package.manifest.detection.input
+    spec = package.manifest.model_as(DetectionSpec).input
     session = open_session(package, EngineOptions(threads))
     session.input(spec.name)[...] = noise(spec)
     taken = timed(session.run, effort)

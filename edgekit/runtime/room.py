@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgekit.child import limit_memory
 from edgekit.package import Package
 from edgekit.spec import TextSpec
+from edgekit.system.child import limit_memory
 
 _CONVERTING, _TIMES_CONVERTING = 8 * 2**30, 24
 _SPARE, _TIMES, _CACHES = 4 * 2**30, 8, 3  # bytes, times the package's size, times its KV cache

@@ -15,10 +15,10 @@ from typing import Any
 import anyio
 from anyio.to_thread import run_sync
 
-from edgekit.child import Child, ChildError
 from edgekit.errors import DeviceError, EdgekitError, UsageError, from_dict
 from edgekit.serving.protocol import Done, RequestError
 from edgekit.serving.schema import Asked
+from edgekit.system.child import Child, ChildError
 
 _STEP = 600.0  # seconds without a token after which a model is given up
 _GOODBYE = 30.0  # seconds for a cancelled answer to end; a prompt being read cannot be interrupted

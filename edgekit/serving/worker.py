@@ -15,13 +15,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from edgekit.child import answer, limit_memory
 from edgekit.errors import EdgekitError
-from edgekit.runtime.generation import request
-from edgekit.runtime.generator import LanguageModel
-from edgekit.runtime.prompts import check_size
 from edgekit.runtime.room import at_most
+from edgekit.runtime.text.generation import request
+from edgekit.runtime.text.generator import LanguageModel
+from edgekit.runtime.text.prompts import check_size
 from edgekit.spec import TextSpec
+from edgekit.system.child import answer, limit_memory
 
 _SPARE = 3 * 2**29  # bytes for a schema, a template and the engine's own; beside the model
 

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgekit.documents import decode, read_bytes
 from edgekit.errors import SourceError
 from edgekit.sources.files import contained, json_of
+from edgekit.system.documents import decode, read_bytes
 
 INDEX = "model.safetensors.index.json"
 # Whole, as data: a tokenizer's own definitions name no files.

@@ -19,10 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edgekit.documents import DocumentError, parse_json
 from edgekit.errors import SourceError, UnsafeSourceError
 from edgekit.sources.pickle_reader import Inert, read_checkpoint
 from edgekit.sources.shape_expressions import check_expression
+from edgekit.system.documents import DocumentError, parse_json
 
 _PLAIN = re.compile(
     r"archive_format|archive_version|byteorder|\.data/(version|serialization_id|[\w-]+)|"

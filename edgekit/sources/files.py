@@ -8,8 +8,8 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from edgekit.documents import DocumentError, read_object
 from edgekit.errors import SourceError, UnsafeSourceError, no_file
+from edgekit.system.documents import DocumentError, read_object
 
 _ENTRIES = 20_000  # of a folder; a model's has dozens
 _POINTER = b"version https://git-lfs"

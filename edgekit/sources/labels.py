@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 
-from edgekit.documents import parse_json
-from edgekit.redaction import printable
+from edgekit.system.documents import parse_json
+from edgekit.system.redaction import printable
 
 _LONGEST = 2**22  # characters
 

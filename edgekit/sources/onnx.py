@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekit.contents.onnx_references import WireError, external_tensors
 from edgekit.errors import SourceError
 from edgekit.model import Model, SourceInfo
+from edgekit.package.contents.onnx_references import WireError, external_tensors
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.files import contained, existing_file, sha256
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from edgekit.documents import DocumentError, read_object
 from edgekit.errors import EdgekitError, SourceError, UsageError
+from edgekit.system.documents import DocumentError, read_object
 
 _LARGEST = 2**24  # bytes of a document that is looked at
 _LLAMA2C = struct.Struct("<7i")  # dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len

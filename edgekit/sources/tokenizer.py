@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import SourceError, guard
-from edgekit.runtime.tokens import write_tokens
+from edgekit.runtime.text.tokens import write_tokens
 
 
 def read_tokenizer(folder: Path) -> Any:

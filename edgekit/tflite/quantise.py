@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.dataset import Dataset
+from edgekit.data.images import Dataset
 from edgekit.model import Model
 from edgekit.progress import Progress
 from edgekit.quantize.ranges import Range

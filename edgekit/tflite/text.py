@@ -14,8 +14,8 @@ import onnx
 
 from edgekit.fixed_text.gate import equal, write_exact
 from edgekit.fixed_text.graphs import whole
+from edgekit.package.receipt import Measurement
 from edgekit.progress import Progress
-from edgekit.receipt import Measurement
 from edgekit.runtime.engines.litert_text import open_decoder
 from edgekit.spec import Precision
 from edgekit.tflite.lowering import lower

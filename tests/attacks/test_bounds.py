@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from edgekit.child import Child, ChildError
 from edgekit.errors import DataError, EdgekitError, SourceError
 from edgekit.sources.pickle_machine import Machine, PickleError
 from edgekit.sources.pickle_reader import read_checkpoint
+from edgekit.system.child import Child, ChildError
 from tests import language
 from tests.cli.commands import Edgekit
 from tests.data import SHAPES
@@ -164,7 +164,7 @@ def test_threads_without_bounds(
 
 def test_a_child_that_takes_too_much_is_ended() -> None:
     code = (
-        "import itertools, time\nfrom edgekit.child import answer\n"
+        "import itertools, time\nfrom edgekit.system.child import answer\n"
         "def handle(q):\n"
         "    if q == 'loop': time.sleep(60)\n"
         "    if q == 'memory': yield len(bytearray(10**10))\n"
@@ -197,7 +197,7 @@ def _child_of(code: str) -> Child:
 def test_a_source_that_kills_its_reader_is_one_error(
     edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgekit import reading
+    from edgekit.conversion import reading
 
     monkeypatch.setattr(reading, "_MEMORY", 1 << 20)
     monkeypatch.setenv("EDGEKIT_CACHE", str(tmp_path / "cache"))

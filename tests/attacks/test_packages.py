@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from edgekit.archive import pack
 from edgekit.errors import IntegrityError
 from edgekit.package import Package, canonical
+from edgekit.package.writing import pack
 from edgekit.runtime import load
 from tests.altered import seal
 from tests.conftest import Ran

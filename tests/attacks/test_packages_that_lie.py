@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from edgekit.archive import pack
 from edgekit.package import Package, canonical
+from edgekit.package.writing import pack
 from tests.altered import seal
 from tests.cli.commands import Edgekit
 

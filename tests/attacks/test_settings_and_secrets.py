@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgekit.errors import EdgekitError
-from edgekit.redaction import redact
+from edgekit.system.redaction import redact
 from tests.cli.commands import Edgekit
 
 TOKEN = "abc123secretsecret42"

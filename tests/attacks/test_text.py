@@ -15,7 +15,7 @@ import pytest
 import edgekit
 from edgekit.errors import UsageError
 from edgekit.runtime import load_text
-from edgekit.runtime.sampling import Sampler
+from edgekit.runtime.text.sampling import Sampler
 from edgekit.spec import Sampling
 from tests.altered import put, seal
 from tests.cli.commands import Edgekit
@@ -97,7 +97,7 @@ def test_a_tokenizer_that_fails_on_a_text(name: str, text_packages: dict[str, Pa
 
 
 def test_lines_of_jsonl_end_at_line_feeds(tmp_path: Path) -> None:
-    from edgekit.corpus import read_texts
+    from edgekit.data.texts import read_texts
 
     (tmp_path / "a.jsonl").write_text('{"text": "one\u2028two\x85three"}\r\n"four"\n', encoding="utf-8", newline="")
     assert read_texts(tmp_path / "a.jsonl") == ["one\u2028two\x85three", "four"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edgekit.spec import TextSpec
 from tests.cli.commands import IMAGE, Edgekit
 from tests.data import SHAPES
 
@@ -33,10 +34,12 @@ def test_greedy_is_greedy(text_packages: dict[str, Path]) -> None:
     from dataclasses import replace
 
     from edgekit.package import Package
-    from edgekit.runtime.generation import request
+    from edgekit.runtime.text.generation import request
     from edgekit.spec import Sampling
 
-    spec = replace(Package(text_packages["fp32"]).manifest.text, sampling=Sampling(0.7, repetition_penalty=1.3))
+    spec = replace(
+        Package(text_packages["fp32"]).manifest.model_as(TextSpec), sampling=Sampling(0.7, repetition_penalty=1.3)
+    )
     assert request(spec, {}).penalises
     assert not request(spec, {"temperature": 0}).penalises
     assert request(spec, {"temperature": 0, "repetition_penalty": 1.1}).penalises

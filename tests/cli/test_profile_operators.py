@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from edgekit.package import MANIFEST, Package, canonical
+from edgekit.package import Package, canonical
+from edgekit.package.atomic import MANIFEST
 from tests.cli.commands import SOURCE, Edgekit
 
 QUICK = ("--ops", "--iterations", 5, "--threads", 1)

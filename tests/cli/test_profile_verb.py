@@ -127,7 +127,7 @@ def test_a_launch_that_dies_is_the_device_s_error(
     ran = edgekit("profile", packages["fp32"], *LOCAL, "--no-record")
     assert ran.code == 4
     assert "exit code 9" in ran.err
-    assert f"python -P -m edgekit.launch {packages['fp32']}" in ran.err
+    assert f"python -P -m edgekit.devices.launch {packages['fp32']}" in ran.err
 
 
 def test_a_changed_package_is_not_measured(edgekit: Edgekit, copy: Path) -> None:

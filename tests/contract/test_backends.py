@@ -13,9 +13,9 @@ import pytest
 from edgekit import registry
 from edgekit.backends.base import Artifact, Availability, CompileOptions
 from edgekit.backends.worker import compile_in_worker
+from edgekit.conversion.reading import read_model
 from edgekit.model import Model
 from edgekit.package import Manifest, write_package
-from edgekit.reading import read_model
 from edgekit.runtime import load
 from edgekit.sources.base import SourceOptions
 from edgekit.spec import Precision, from_json, to_json

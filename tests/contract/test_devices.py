@@ -10,8 +10,8 @@ import pytest
 from edgekit import registry
 from edgekit.devices.address import open_device
 from edgekit.devices.base import Device, DeviceInfo, Launch, Plan
+from edgekit.devices.launch import PHASES
 from edgekit.errors import DeviceError, MissingError, UsageError
-from edgekit.launch import PHASES
 from edgekit.spec import from_json, to_json
 
 PLAN = Plan(iterations=4, warmup=1, seconds=30.0, threads=1)

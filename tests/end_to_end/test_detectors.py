@@ -242,12 +242,12 @@ def test_the_same_source_gives_the_same_bytes_anywhere(tmp_path: Path, packages:
 )
 def test_detectors_of_several_outputs_find_what_their_authors_do(file: str, precision: float, at_half: float) -> None:
     from edgekit.cli.arguments import parse_labels
-    from edgekit.dataset import read_dataset
-    from edgekit.reading import read_model
+    from edgekit.conversion.reading import read_model
+    from edgekit.data.images import read_dataset
     from edgekit.runtime.image import read_image
     from edgekit.sources.base import SourceOptions
-    from edgekit.verify.detection import PROTOCOL, evaluate
-    from edgekit.verify.evidence import open_model
+    from edgekit.tasks.detection.evidence import open_model
+    from edgekit.tasks.detection.metrics import PROTOCOL, evaluate
 
     labels = parse_labels("coco")
     dataset = read_dataset(data("images/coco128_val2017"))

@@ -70,7 +70,7 @@ def test_greedy_text_is_that_of_transformers_word_for_word(stories: dict[str, Pa
 
 def test_quantising_costs_what_the_receipt_says(stories: dict[str, Path]) -> None:
     """Perplexity and divergence against formulae of their own, over the same windows."""
-    from edgekit.corpus import read_texts, windows_of
+    from edgekit.data.texts import read_texts, windows_of
 
     network, tokenizer = reference()
     texts = read_texts(language.stories_text())

@@ -15,9 +15,9 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
+from edgekit.conversion.pipeline import convert
 from edgekit.errors import UsageError
 from edgekit.genai.builder import build
-from edgekit.pipeline import convert
 from edgekit.quantize import kv_cache, language, tables
 from edgekit.runtime import load_text
 from edgekit.runtime.engine import EngineOptions

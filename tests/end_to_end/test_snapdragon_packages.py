@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from edgekit.conversion.reading import read_model
 from edgekit.errors import DeviceError
 from edgekit.package import Package
 from edgekit.qnn.prepare import prepare
-from edgekit.reading import read_model
 from edgekit.runtime import load
 from edgekit.sources.base import SourceOptions
 from edgekit.spec import Precision

@@ -58,7 +58,9 @@ def test_both_libraries_give_the_same_answers(
     words, here = [], {}
     opened = dict(tflite_packages)
     if "tflite-runtime" in environment.installed():  # it cannot turn 8-bit numbers into 16-bit ones
-        refused = environment.run("python", "-P", "-m", "edgekit.launch", opened.pop("integer"), "--iterations", 3)
+        refused = environment.run(
+            "python", "-P", "-m", "edgekit.devices.launch", opened.pop("integer"), "--iterations", 3
+        )
         assert "tflite_runtime cannot open this package" in refused.stdout
     for name, path in opened.items():
         spec = Package(path).manifest.model.input

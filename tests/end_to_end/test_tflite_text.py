@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM
 
 from edgekit.backends.base import CompileOptions
 from edgekit.backends.tflite_text import TfliteTextBackend
+from edgekit.conversion.reading import read_text_model
 from edgekit.errors import ConversionError, IntegrityError, MissingError, UsageError
-from edgekit.reading import read_text_model
 from edgekit.runtime import load
 from edgekit.sources.base import SourceOptions
 from edgekit.spec import Precision

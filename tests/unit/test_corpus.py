@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.corpus import fingerprint, read_texts, windows_of
+from edgekit.data.texts import fingerprint, read_texts, windows_of
 from edgekit.errors import DataError
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from edgekit.dataset import check_readable, match_categories, read_dataset
+from edgekit.data.images import check_readable, match_categories, read_dataset
 from edgekit.errors import DataError, UsageError
 from edgekit.runtime.image import _read_with_pillow, image_size, read_image
 

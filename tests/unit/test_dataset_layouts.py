@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from edgekit.dataset import Dataset, match_categories, read_dataset
+from edgekit.data.images import Dataset, match_categories, read_dataset
 from edgekit.errors import DataError, UsageError
 
 NAMES = ["cat", "dog", "fox"]

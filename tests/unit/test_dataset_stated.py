@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from edgekit.dataset import match_categories, read_dataset
+from edgekit.data.images import match_categories, read_dataset
 from edgekit.errors import DataError
 
 BOXES = [(10, 20, 30, 40), (60, 5, 20, 20), (5, 50, 40, 30), (100, 10, 90, 60)]

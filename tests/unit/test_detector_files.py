@@ -13,7 +13,7 @@ from edgekit.graph.canonical import canonicalise
 from edgekit.model import Model
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.onnx import OnnxSource
-from edgekit.verify.plausible import check_plausible
+from edgekit.tasks.detection.plausible import check_plausible
 from tests.data import ROOT, data
 from tests.heads import ultralytics
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from edgekit.receipt import Measurement, Provenance, Reason, Receipt, Trip
+from edgekit.package.receipt import Measurement, Provenance, Reason, Receipt, Trip
 from edgekit.spec import Precision
 from edgekit.target import find_target
-from edgekit.verify.trips import accuracy_unclear, images_needed
+from edgekit.tasks.detection.trips import accuracy_unclear, images_needed
 
 
 def drop(value: float, low: float, high: float, images: int = 48) -> Measurement:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edgekit.keeping import merged
-from edgekit.receipt import Measurement, Provenance, Reason, Receipt, Trip
+from edgekit.conversion.keeping import merged
+from edgekit.package.receipt import Measurement, Provenance, Reason, Receipt, Trip
 
 
 def row(group: str, name: str, value: float = 1.0, samples: int = 1, device: str = "") -> Measurement:

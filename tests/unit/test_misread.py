@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
-from edgekit.verify import misread
-from edgekit.verify.misread import counting, on_plain_text, on_text, preferred
+from edgekit.tasks.text import misread
+from edgekit.tasks.text.misread import counting, on_plain_text, on_text, preferred
 from tests import language
 from tests.cli.commands import Edgekit, receipt
 from tests.data import ROOT

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.archive import pack, unpack
 from edgekit.errors import ConversionError, IntegrityError
-from edgekit.package import Package, canonical, new_folder
+from edgekit.package import Package, canonical
+from edgekit.package.atomic import new_folder
+from edgekit.package.writing import pack, unpack
 
 
 @pytest.fixture

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekit.dataset import read_dataset
+from edgekit.conversion.reading import read_model
+from edgekit.data.images import read_dataset
 from edgekit.errors import SourceError
 from edgekit.graph.canonical import canonicalise
 from edgekit.graph.dequantise import WAS_QUANTISED
 from edgekit.model import Model, SourceInfo
-from edgekit.reading import read_model
-from edgekit.receipt import Reason
+from edgekit.package.receipt import Reason
 from edgekit.runtime.image import read_image
 from edgekit.sources.base import SourceOptions
-from edgekit.verify.plausible import SAMPLE, check_plausible
+from edgekit.tasks.detection.plausible import SAMPLE, check_plausible
 from tests.cli.commands import Edgekit
 from tests.data import SHAPES
 from tests.heads import CELLS, graph

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from edgekit.errors import UsageError
-from edgekit.runtime.generation import Request
-from edgekit.runtime.prompts import fit_messages
+from edgekit.runtime.text.generation import Request
+from edgekit.runtime.text.prompts import fit_messages
 from edgekit.spec import Sampling, TextSpec
 
 

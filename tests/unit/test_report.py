@@ -16,8 +16,8 @@ from edgekit.devices.base import DeviceInfo, Launch, Plan
 from edgekit.devices.null import NullDevice
 from edgekit.errors import UsageError
 from edgekit.package import EngineRequirement, Manifest, Package, write_package
+from edgekit.package.receipt import Measurement, Provenance, Reason, Receipt, Trip
 from edgekit.profiling.sampler import profile
-from edgekit.receipt import Measurement, Provenance, Reason, Receipt, Trip
 from edgekit.report.collect import collect
 from edgekit.report.figures import NARROW, WIDE
 from edgekit.report.page import build, short_names

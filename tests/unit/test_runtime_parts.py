@@ -15,8 +15,8 @@ import pytest
 from edgekit.errors import DataError
 from edgekit.runtime import Detector, load
 from edgekit.runtime.cores import allowed_cores, default_threads
+from edgekit.runtime.detection.nms import suppress
 from edgekit.runtime.image import Preprocessor, _resize_with_numpy, place
-from edgekit.runtime.nms import suppress
 from edgekit.spec import DetectionSpec, ImageSpec, TensorSpec
 from tests.data import SHAPES
 

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from edgekit import atomic, cache, processes, staging
+from edgekit import cache
 from edgekit.errors import ConversionError, CrashError
+from edgekit.package import atomic
+from edgekit.system import processes, staging
 
 MANIFEST = '{"schema": "edgekit.package/1", "files": {}}'
 
@@ -184,7 +186,7 @@ def test_the_folder_for_temporary_files_is_the_processs_own(tmp_path: Path) -> N
 def test_a_tied_process_ends_with_its_parent(tmp_path: Path) -> None:
     mark = tmp_path / "pid"
     inner = f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-    code = f"import subprocess, sys; from edgekit.tether import tied; subprocess.run(tied([sys.executable, '-c', {inner!r}]))"
+    code = f"import subprocess, sys; from edgekit.system.tether import tied; subprocess.run(tied([sys.executable, '-c', {inner!r}]))"
     process = subprocess.Popen([sys.executable, "-c", code])
     assert _soon(lambda: mark.exists() and bool(mark.read_text(encoding="utf-8")))
     process.kill()
@@ -202,7 +204,7 @@ def test_what_a_guarded_command_started_ends_with_it(tmp_path: Path, number: int
         f"open({str(mark)!r}, 'w').write(f'{{os.getpid()}} {{p.pid}}'); time.sleep(60)"
     )
     code = (
-        "import os, signal, sys; from edgekit.tether import run_guarded;"
+        "import os, signal, sys; from edgekit.system.tether import run_guarded;"
         "signal.signal(signal.SIGINT, signal.default_int_handler);"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143));"
         f"run_guarded([sys.executable, '-c', {inner!r}], dict(os.environ))"
@@ -217,7 +219,7 @@ def test_what_a_guarded_command_started_ends_with_it(tmp_path: Path, number: int
 
 
 def test_a_guarded_command_gives_its_exit_code() -> None:
-    from edgekit.tether import run_guarded
+    from edgekit.system.tether import run_guarded
 
     environment = dict(os.environ)
     assert run_guarded(["sh", "-c", "exit 7"], environment) == 7

@@ -19,7 +19,7 @@ from edgekit.quantize.sensitivity import detection_error
 from edgekit.runtime import load
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.onnx import OnnxSource
-from edgekit.verify.evidence import open_model
+from edgekit.tasks.detection.evidence import open_model
 from tests.cli.commands import Edgekit
 from tests.suppressing import SIDE, expected, suppressing
 

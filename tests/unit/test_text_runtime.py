@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from edgekit.errors import IntegrityError, UsageError
-from edgekit.runtime.generation import request
-from edgekit.runtime.sampling import Sampler, log_softmax, penalised
-from edgekit.runtime.tokens import Pieces, Tokens, write_tokens
+from edgekit.runtime.text.generation import request
+from edgekit.runtime.text.sampling import Sampler, log_softmax, penalised
+from edgekit.runtime.text.tokens import Pieces, Tokens, write_tokens
 from edgekit.spec import Sampling, TextSpec
 
 BYTES = [b"<s>", *(bytes([b]) for b in range(256)), b" Lily", b" Li", b"\xf0\x9f", b"\x91\x8d"]

@@ -14,9 +14,9 @@ pytest.importorskip("ai_edge_quantizer")
 pytest.importorskip("onnxruntime_genai")
 
 from edgekit import registry
+from edgekit.conversion.reading import read_text_model
 from edgekit.errors import IntegrityError
 from edgekit.genai.builder import build
-from edgekit.reading import read_text_model
 from edgekit.runtime.engines.fixed_text_decoder import Decoder
 from edgekit.runtime.engines.litert_text import open_decoder
 from edgekit.sources.base import SourceOptions

@@ -12,11 +12,11 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from edgekit.dataset import Dataset, match_categories, read_dataset
+from edgekit.data.images import Dataset, match_categories, read_dataset
 from edgekit.errors import DataError
 from edgekit.quantize.sensitivity import detection_error
-from edgekit.verify.detection import Predictions, evaluate
-from edgekit.verify.parity import Parity
+from edgekit.tasks.detection.metrics import Predictions, evaluate
+from edgekit.tasks.detection.parity import Parity
 from tests.data import SHAPES
 
 

@@ -13,7 +13,7 @@ from edgekit.graph.canonical import canonicalise
 from edgekit.graph.widen import widen
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.onnx import OnnxSource
-from edgekit.verify.evidence import open_model
+from edgekit.tasks.detection.evidence import open_model
 from tests.heads import SIDE, Array, corners, sigmoid, ultralytics
 
 

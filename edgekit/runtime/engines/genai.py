@@ -159,7 +159,7 @@ class GenaiEngine:
         check_libraries(package.manifest.engine.libraries, UPGRADE)
         for name in package.manifest.files:  # the library reads the files itself
             package.check(name)
-        return GenaiSession(package.folder, package.manifest.text, options)
+        return GenaiSession(package.folder, package.manifest.model_as(TextSpec), options)
 
 
 engine = GenaiEngine()

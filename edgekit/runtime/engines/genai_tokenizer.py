@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgekit.documents import read_bytes, read_object, read_utf8
 from edgekit.errors import IntegrityError, MissingError, UsageError, guard
 from edgekit.runtime.engines.template import Template
 from edgekit.runtime.native import output_to
-from edgekit.runtime.tokens import checked_text
+from edgekit.runtime.text.tokens import checked_text
 from edgekit.spec import TextSpec
+from edgekit.system.documents import read_bytes, read_object, read_utf8
 
 UPGRADE = "pip install -U 'edgekit[genai]'"
 _LARGEST = 2**28  # bytes of a tokenizer's file

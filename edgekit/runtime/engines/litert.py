@@ -22,7 +22,7 @@ from edgekit.runtime.engine import Array, EngineOptions, running
 from edgekit.runtime.engines.library_version import check_version
 from edgekit.runtime.engines.litert_check import check
 from edgekit.runtime.native import output_to
-from edgekit.spec import TensorSpec
+from edgekit.spec import DetectionSpec, TensorSpec
 
 if TYPE_CHECKING:
     from edgekit.runtime.operators import Effort, Inside
@@ -128,7 +128,7 @@ def _places(interpreter: Any, inputs: tuple[TensorSpec, ...], outputs: tuple[Ten
 
 class LiteRtEngine:
     def open(self, package: Package, options: EngineOptions) -> LiteRtSession:
-        model = package.manifest.detection
+        model = package.manifest.model_as(DetectionSpec)
         if _library().__name__.startswith("ai_edge_litert"):
             check_version("ai-edge-litert", package.manifest.engine.versions, UPGRADE)
         artifact = package.read(package.manifest.engine.artifact)

@@ -21,7 +21,7 @@ from edgekit.package import Package
 from edgekit.runtime.engines.litert import _library, quiet
 from edgekit.runtime.engines.litert_attribution import Event, attribute
 from edgekit.runtime.operators import Effort, Inside, Operator
-from edgekit.tether import tied
+from edgekit.system.tether import tied
 
 DELEGATE = "XNNPACK"
 _CPU = "CPU"

@@ -18,6 +18,7 @@ from edgekit.runtime.engines.genai_tokenizer import UPGRADE as TOKENIZER
 from edgekit.runtime.engines.genai_tokenizer import open_tokenizer
 from edgekit.runtime.engines.library_version import check_libraries, check_version
 from edgekit.runtime.engines.litert import UPGRADE, opened
+from edgekit.spec import TextSpec
 
 
 class Signature:
@@ -54,7 +55,7 @@ class LiteRtTextEngine:
         check_libraries(engine.libraries, TOKENIZER)
         for name in package.manifest.files:  # the tokenizer's library reads its files itself
             package.check(name)
-        spec, threads = package.manifest.text, options.threads or default_threads()
+        spec, threads = package.manifest.model_as(TextSpec), options.threads or default_threads()
         name = engine.artifact
         decoder = open_decoder(package.read(name), threads, str(package.folder / name))
         return FixedTextSession(decoder, open_tokenizer(package.folder, spec), spec, threads)

@@ -11,6 +11,7 @@ from edgekit.errors import IntegrityError, MissingError
 from edgekit.package import Package
 from edgekit.runtime.cores import default_threads
 from edgekit.runtime.engine import Array, EngineOptions, running
+from edgekit.spec import DetectionSpec
 
 if TYPE_CHECKING:
     from edgekit.runtime.operators import Effort, Inside
@@ -105,7 +106,7 @@ def _compare(session: Any, inputs: set[str], outputs: set[str]) -> None:
 
 class OnnxRuntimeEngine:
     def open(self, package: Package, options: EngineOptions) -> OnnxRuntimeSession:
-        model = package.manifest.detection
+        model = package.manifest.model_as(DetectionSpec)
         return OnnxRuntimeSession(
             package.read(package.manifest.engine.artifact),
             {model.input.name: (model.input.shape, model.input.dtype)},

@@ -16,13 +16,14 @@ from typing import Any
 from edgekit.package import Package
 from edgekit.runtime.engines.onnxruntime import library
 from edgekit.runtime.operators import Effort, Inside, Operator, noise, timed
+from edgekit.spec import DetectionSpec
 
 _SUFFIX = "_kernel_time"
 
 
 def look(package: Package, threads: int, effort: Effort) -> Inside:
     ort = library()
-    spec = package.manifest.detection.input
+    spec = package.manifest.model_as(DetectionSpec).input
     feed = {spec.name: noise(spec)}
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
         settings = ort.SessionOptions()

@@ -18,6 +18,7 @@ from edgekit.runtime.engines.library_version import check_libraries
 from edgekit.runtime.engines.onnxruntime import OnnxRuntimeSession, library
 from edgekit.runtime.native import output_to
 from edgekit.runtime.soc import find_soc
+from edgekit.spec import DetectionSpec
 
 EXTRA = "pip install 'edgekit[qnn]'"
 UPGRADE = "pip install -U 'edgekit[qnn]'"
@@ -39,7 +40,7 @@ class QnnEngine:
     def open(self, package: Package, options: EngineOptions) -> QnnSession:
         soc = choose(package, options)
         check_libraries(libraries_of(package), UPGRADE)
-        engine, model = package.manifest.engine, package.manifest.detection
+        engine, model = package.manifest.engine, package.manifest.model_as(DetectionSpec)
         return QnnSession(
             soc,
             package.read(engine.chips[soc]),

@@ -19,6 +19,7 @@ from edgekit.runtime.engines.library_version import check_libraries
 from edgekit.runtime.engines.onnxruntime import library
 from edgekit.runtime.engines.onnxruntime_chain import Chain
 from edgekit.runtime.engines.qnn import choose, compiler, libraries_of, open_context, simulated
+from edgekit.spec import TextSpec
 
 HOST = "host.onnx"
 UPGRADE = "pip install -U 'edgekit[genai,qnn]'"
@@ -56,7 +57,7 @@ class QnnTextEngine:
             )
             for kind in ("prompt", "token")
         )
-        spec = package.manifest.text
+        spec = package.manifest.model_as(TextSpec)
         simulator = f"HTP simulator, {compiler()}" if simulated() else ""
         threads = 1  # of the CPU, which only looks up rows
         tokenizer = open_tokenizer(package.folder, spec)

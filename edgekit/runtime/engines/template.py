@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgekit.child import Child, ChildError
-from edgekit.documents import read_bytes, read_object, read_utf8
 from edgekit.errors import UsageError
+from edgekit.system.child import Child, ChildError
+from edgekit.system.documents import read_bytes, read_object, read_utf8
 
 _SECONDS = 10.0
 _MORE, _TIMES = (2**20, 8)  # characters that a rendering may have: so many, and so many times the messages

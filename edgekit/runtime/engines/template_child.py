@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from edgekit.child import answer
 from edgekit.errors import first_line
+from edgekit.system.child import answer
 
 _MEMORY, _SECONDS = 512 * 2**20, 30.0  # the parent waits less
 

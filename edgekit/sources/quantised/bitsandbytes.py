@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgekit.documents import DocumentError, parse_json
 from edgekit.errors import SourceError
 from edgekit.sources.quantised.layer import FLOATS, Floats, Integers, Parts
 from edgekit.sources.quantised.stated import Stated
+from edgekit.system.documents import DocumentError, parse_json
 
 _LARGEST = 2**16  # bytes of the settings that each layer stores
 _STATES = ("nf4", "fp4")

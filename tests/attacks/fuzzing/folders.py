@@ -135,7 +135,7 @@ def folder_template(random: Random, place: Place) -> Case:
 def _rendered(folder: Path, out: Path) -> None:
     from transformers import PreTrainedTokenizerFast
 
-    from edgekit.verify.tokenizers import _expected
+    from edgekit.tasks.text.tokenizers import _expected
 
     read(str(folder), out, ())
     copied = out / "model" / "files"

@@ -23,8 +23,8 @@ def converting(
 
 
 def read(path: str, out: Path, words: tuple[str, ...]) -> None:
-    from edgekit import reading_child
-    from edgekit.reading import _files, source_for
+    from edgekit.conversion import reading_child
+    from edgekit.conversion.reading import _files, source_for
     from edgekit.sources.base import SourceOptions
 
     given = dict(zip(words[::2], words[1::2]))

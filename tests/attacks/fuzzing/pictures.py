@@ -84,7 +84,7 @@ def _evaluating(random: Random, place: Place, folder: Path, note: str) -> Case:
 
 
 def _dataset(folder: Path) -> None:
-    from edgekit.dataset import match_categories, read_dataset
+    from edgekit.data.images import match_categories, read_dataset
 
     found = read_dataset(folder)
     found.fingerprint()
@@ -160,7 +160,7 @@ def corpus(random: Random, place: Place) -> Case:
 
 
 def _texts(file: Path) -> None:
-    from edgekit.corpus import fingerprint, read_texts
+    from edgekit.data.texts import fingerprint, read_texts
 
     fingerprint(read_texts(file))
 

@@ -66,10 +66,10 @@ _WARM = (
     "torch.export",
     "torch.onnx",
     "onnxslim",
-    "edgekit.pipeline",
-    "edgekit.text_pipeline",
-    "edgekit.reading",
-    "edgekit.reading_child",
+    "edgekit.conversion.pipeline",
+    "edgekit.conversion.text_pipeline",
+    "edgekit.conversion.reading",
+    "edgekit.conversion.reading_child",
     "edgekit.graph.canonical",
     "edgekit.sources.yolo",
     "edgekit.sources.yolo_layouts",
@@ -86,7 +86,7 @@ _WARM = (
     "edgekit.runtime.engines.genai",
     "edgekit.runtime.engines.litert",
     "edgekit.report.render",
-    "edgekit.verify.tokenizers",
+    "edgekit.tasks.text.tokenizers",
     *(
         f"edgekit.cli.{v}"
         for v in (
@@ -195,8 +195,8 @@ class Runner:
         import resource
         import tempfile
 
-        from edgekit.child import limit_memory
         from edgekit.errors import EdgekitError
+        from edgekit.system.child import limit_memory
 
         out = place.out
         homes = {

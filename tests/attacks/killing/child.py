@@ -67,7 +67,7 @@ def child(options: Sequence[str], arguments: list[str]) -> None:
     if exchange == "without":
         import errno
 
-        from edgekit import atomic
+        from edgekit.package import atomic
 
         def cannot(one: Path, other: Path) -> None:
             raise OSError(errno.EINVAL, "this file system exchanges nothing")

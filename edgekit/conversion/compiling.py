@@ -1,0 +1,58 @@
+"""A model compiled in a worker, kept by content, and the manifest of what came out: the same for every
+kind of model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from edgekit import cache, registry
+from edgekit.backends.base import Artifact, Backend, CompileOptions
+from edgekit.backends.worker import compile_in_worker, repeat_command
+from edgekit.conversion.reading import versions
+from edgekit.model import AnyModel, TextModel
+from edgekit.package import Manifest
+from edgekit.spec import Precision, from_json, to_json
+from edgekit.target import Target
+
+
+def compiled(
+    model: AnyModel, target: Target, precision: Precision, options: CompileOptions, **content: Any
+) -> tuple[Artifact, Path]:
+    """The artefact and the folder it is in; `content`: of what it is made, besides the target."""
+    backend: Backend = registry.load("backends", target.backend)
+    tools = {**versions(isinstance(model, TextModel)), **backend.available().versions}
+    key = cache.key(**content, spec=to_json(model.spec), target=to_json(target), precision=precision.value, tools=tools)
+
+    def make(folder: Path) -> None:
+        (folder / "source").mkdir()
+        model.save(folder / "source")
+        compile_in_worker(target, precision, options, folder)
+
+    folder = cache.step(f"{precision}-{key}", make)
+    return from_json(Artifact, json.loads((folder / "artifact.json").read_text(encoding="utf-8"))), folder
+
+
+def described(title: str, model: AnyModel, target: Target, precision: Precision, artifact: Artifact) -> Manifest:
+    """The manifest of a package named `title`."""
+    spec = artifact.spec or model.spec
+    assert spec is not None
+    return Manifest(
+        name=title,
+        target=target.name,
+        precision=precision,
+        engine=artifact.engine,
+        model=spec,
+        source=to_json(model.source),
+        toolchain={
+            "versions": {**versions(isinstance(model, TextModel)), **artifact.versions},
+            "backend": target.backend,
+            "settings": artifact.settings,
+        },
+    )
+
+
+def repeats(folder: Path) -> str:
+    """The command that compiles again what is in a folder."""
+    return repeat_command(Path("$EDGEKIT_CACHE") / "steps" / folder.name / "job.json")

@@ -1,0 +1,142 @@
+"""Detectors: images in, labelled boxes in the pixels of those images out."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from edgekit.runtime.detection.nms import suppress
+from edgekit.runtime.engine import Array, Session
+from edgekit.runtime.image import Placement, Preprocessor, read_image
+from edgekit.spec import DetectionSpec
+
+Image = str | os.PathLike[str] | Array
+
+
+class Detection(NamedTuple):
+    """`box`: x1, y1, x2, y2 in pixels of the input image."""
+
+    label: str
+    score: float
+    box: tuple[float, float, float, float]
+    class_id: int
+
+
+class Detector:
+    """A detection package, ready to run. Not for concurrent use: its buffers are reused."""
+
+    def __init__(self, spec: DetectionSpec, session: Session) -> None:
+        self.spec, self.session = spec, session
+        self.outputs: dict[str, Array] = {}  # of the last image; reused by the next
+        self.prepare = Preprocessor(spec.image, session.input(spec.input.name), spec.input)
+        self._integers = [o for o in spec.outputs if o.scale is not None]
+
+    def __call__(self, image: Image | list[Image], **options: Any) -> Any:
+        """Detect in a path or HWC uint8 RGB array; a list of them gives a list of results.
+        Returns list[Detection], best first.
+
+        Options: score_threshold, iou_threshold, max_detections (defaults from the package);
+        class_agnostic (boxes of different classes suppress each other); multi_label (a box may
+        carry several classes, as COCO evaluation does).
+        """
+        if isinstance(image, list):
+            return [self(one, **options) for one in image]
+        boxes, scores, classes = self.arrays(image, **options)
+        return [
+            Detection(self.label(c), s, (x1, y1, x2, y2), c)
+            for (x1, y1, x2, y2), s, c in zip(boxes.tolist(), scores.tolist(), classes.tolist())
+        ]
+
+    def arrays(
+        self,
+        image: Image,
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+        max_detections: int | None = None,
+        class_agnostic: bool = False,
+        multi_label: bool = False,
+    ) -> tuple[Array, Array, Array]:
+        """As `__call__`, as arrays: boxes float32 (K, 4), scores float32 (K,), classes int (K,)."""
+        pixels = image if isinstance(image, np.ndarray) else read_image(image)
+        placement = self.prepare(pixels)
+        self.outputs = self.run()
+        return self.postprocess(
+            self.outputs,
+            placement,
+            (pixels.shape[0], pixels.shape[1]),
+            score_threshold,
+            iou_threshold,
+            max_detections,
+            class_agnostic,
+            multi_label,
+        )
+
+    def run(self) -> dict[str, Array]:
+        """The graph's outputs for the prepared image, as float32 where it gives integers."""
+        outputs = self.session.run()
+        if not self._integers:
+            return outputs
+        real = {}
+        for o in self._integers:
+            zero, scale = np.float32(o.zero_point), np.float32(o.scale)
+            real[o.name] = (outputs[o.name] - zero) * scale
+        return {**outputs, **real}
+
+    def postprocess(
+        self,
+        outputs: dict[str, Array],
+        placement: Placement,
+        image_size: tuple[int, int],
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+        max_detections: int | None = None,
+        class_agnostic: bool = False,
+        multi_label: bool = False,
+    ) -> tuple[Array, Array, Array]:
+        """From the graph's outputs to detections in pixels of the image (height, width)."""
+        spec = self.spec
+        threshold = spec.score_threshold if score_threshold is None else score_threshold
+        overlap = spec.iou_threshold if iou_threshold is None else iou_threshold
+        limit = spec.max_detections if max_detections is None else max_detections
+        boxes, scores = outputs["boxes"][0], outputs["scores"][0]
+        if spec.nms_in_graph:
+            chosen = np.flatnonzero(scores > threshold)
+            chosen = chosen[np.argsort(-scores[chosen], kind="stable")][:limit]
+            best, classes = scores[chosen], np.rint(outputs["classes"][0][chosen]).astype(np.intp)
+        else:
+            if multi_label:
+                classes, chosen = np.nonzero(scores > threshold)
+                best = scores[classes, chosen]
+            else:
+                chosen = np.flatnonzero(scores.max(0) > threshold)
+                classes = scores[:, chosen].argmax(0)
+                best = scores[classes, chosen]
+            keep = suppress(boxes[chosen], best, None if class_agnostic else classes, overlap, limit)
+            chosen, best, classes = chosen[keep], best[keep], classes[keep]
+        return _to_image(boxes[chosen], placement, image_size), best, classes
+
+    def label(self, class_id: int) -> str:
+        labels = self.spec.labels
+        return labels[class_id] if 0 <= class_id < len(labels) else f"class_{class_id}"
+
+    def close(self) -> None:
+        self.session.close()
+
+    def __enter__(self) -> Detector:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _to_image(boxes: Array, placement: Placement, image_size: tuple[int, int]) -> Array:
+    height, width = image_size
+    offset = np.array([*placement.offset, *placement.offset], np.float32)
+    scale = np.array([*placement.scale, *placement.scale], np.float32)
+    limits = np.array([width, height, width, height], np.float32)
+    return np.clip((boxes - offset) / scale, 0, limits)

@@ -1,0 +1,264 @@
+"""Language models: text in, text out, piece by piece.
+
+llm = load("dist/smol-cpu-w4")
+for piece in llm.stream("Once upon a time", max_tokens=64):
+    print(piece, end="")
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Any
+
+from edgekit.errors import UsageError
+from edgekit.runtime.text.generation import Generation, Request, TokenScore, request, scores
+from edgekit.runtime.text.prompts import Message, fit_messages, fit_tokens, message_tokens
+from edgekit.runtime.text.sampling import Sampler
+from edgekit.runtime.text.tokens import Pieces, Tokens
+from edgekit.spec import TextSpec
+
+__all__ = ["Generation", "LanguageModel", "Message", "TokenScore"]
+
+
+@dataclass
+class _Running:
+    """One text being generated."""
+
+    request: Request
+    prompt: list[int]
+    pieces: Pieces
+    sampler: Sampler
+    tokens: list[int] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+    scores: list[TokenScore] = field(default_factory=list)
+    why: str = ""  # it ended
+
+    def take(self, token: int, logits: Any, stop: Sequence[int], names: Tokens) -> str:
+        """Add a token; returns the text that is certain now."""
+        if token in stop:
+            self.why = "stop"
+            return ""
+        self.tokens.append(token)
+        if self.request.logprobs is not None:
+            self.scores.append(scores(logits, token, self.request.logprobs, names))
+        piece = self.pieces.add(token)
+        if self.pieces.stopped:
+            self.why = "stop"
+        elif len(self.tokens) >= self.request.max_tokens:
+            self.why = "length"
+        self.text.append(piece)
+        return piece
+
+    def rest(self) -> str:
+        """The text that was held back, at the end."""
+        self.text.append(self.pieces.finish())
+        return self.text[-1]
+
+
+class LanguageModel:
+    """A text-generation package, ready to run. Not for concurrent use: its cache is shared by calls.
+
+    The cache is kept: a prompt that begins as the last one did, above all the next turn of a chat,
+    is read from where it differs.
+    """
+
+    def __init__(self, spec: TextSpec, session: Any, tokens: Tokens) -> None:
+        self.spec, self.session, self.tokens = spec, session, tokens
+        self._cancelled = False
+        self.last: Generation | None = None  # of the latest stream, once it ended
+
+    def generate(self, prompt: str | Sequence[str], **options: Any) -> Any:
+        """The continuation of a prompt, as a Generation (its `text`; `str()` of it as well). A list
+        of prompts gives a list, generated side by side.
+
+        Options: max_tokens (256), temperature, top_k, top_p, min_p, repetition_penalty (defaults
+        from the package; temperature 0 is greedy, and then nothing of the package's applies), seed, stop (strings), logprobs (how many
+        alternatives), schema (a JSON schema the text must follow), overflow ("error": a prompt that
+        does not fit is refused; "truncate": its oldest part is left out; "shift": so is the oldest
+        half when the context is full), allow_special (special tokens in the text count as such).
+        """
+        asked = request(self.spec, options)
+        if not isinstance(prompt, str):
+            return self._batch([self._prompt(p, asked) for p in prompt], asked)
+        for _ in self._run(self._prompt(prompt, asked), asked):
+            pass
+        return self.last
+
+    def stream(self, prompt: str, **options: Any) -> Iterator[str]:
+        """As `generate`, piece by piece: each is whole characters. `last` then holds the Generation."""
+        asked = request(self.spec, options)
+        return self._run(self._prompt(prompt, asked), asked)
+
+    def chat(self, messages: Sequence[Message], **options: Any) -> Generation:
+        """The next answer in a conversation: dictionaries with `role` and `content`.
+
+        Options as of `generate`. Special tokens in the contents are plain characters.
+        """
+        for _ in self.chat_stream(messages, **options):
+            pass
+        assert self.last is not None
+        return self.last
+
+    def chat_stream(self, messages: Sequence[Message], **options: Any) -> Iterator[str]:
+        """As `chat`, piece by piece."""
+        asked = request(self.spec, options)
+        if not self.spec.chat:
+            raise UsageError(
+                "This model has no chat template",
+                "it continues text, it was not trained to answer",
+                "use generate or stream",
+            )
+        return self._run(fit_messages(self.session.tokenizer, self.spec, messages, asked), asked)
+
+    def count(self, text: str) -> int:
+        """How many tokens a text is."""
+        return len(self.session.tokenizer.encode_plain(text))
+
+    def cancel(self) -> None:
+        """End the running generation after its current token; may be called from another thread."""
+        self._cancelled = True
+
+    def reset(self) -> None:
+        """Forget the cached prompt, and free its memory."""
+        self.session.reset()
+
+    def _prompt(self, text: str, asked: Request) -> list[int]:
+        encoded = message_tokens(self.session.tokenizer, text, asked.allow_special)
+        bos = [self.spec.bos] if self.spec.add_bos and self.spec.bos is not None else []
+        if encoded[:1] == bos:
+            bos = []
+        if not encoded and not bos:
+            raise UsageError("The prompt is empty", "", "give the model something to continue")
+        return fit_tokens(bos, encoded, self.spec, asked)
+
+    def _run(self, prompt: list[int], asked: Request) -> Iterator[str]:
+        if asked.schema:
+            return self._constrained(prompt, asked)
+        return self._sampled(prompt, asked)
+
+    def _sampled(self, prompt: list[int], asked: Request) -> Iterator[str]:
+        run, session = self._begin(prompt, asked), self.session
+        start = time.perf_counter()
+        read = session.start(prompt)
+        first, timed = 0.0, time.perf_counter() - start
+        while not run.why:
+            logits = session.logits()
+            token = run.sampler(logits, (prompt + run.tokens) if asked.penalises else ())
+            first = first or time.perf_counter()
+            piece = run.take(token, logits, self.spec.stop, self.tokens)
+            if self._cancelled:
+                run.why = "cancelled"
+            if piece:
+                yield piece
+            if not run.why:
+                self._make_room(run)
+            if not run.why:
+                session.append([token])
+        if rest := run.rest():
+            yield rest
+        self.last = self._ended(run, read, timed, time.perf_counter() - first)
+
+    def _make_room(self, run: _Running) -> None:
+        if self.session.held < self.spec.context_length:
+            return
+        if run.request.overflow != "shift":
+            run.why = "length"
+            return
+        bos = [self.spec.bos] if self.spec.add_bos and self.spec.bos is not None else []
+        kept = (run.prompt + run.tokens)[:-1][-self.spec.context_length // 2 :]
+        self.session.start(bos + kept)
+
+    def _constrained(self, prompt: list[int], asked: Request) -> Iterator[str]:
+        """The engine masks and samples here: it alone knows which tokens the schema allows."""
+        run = self._begin(prompt, asked)
+        s, start = asked.sampling, time.perf_counter()
+        search = {
+            "do_sample": s.temperature > 0,
+            "temperature": s.temperature or 1.0,
+            "top_k": s.top_k,
+            "top_p": s.top_p,
+            "repetition_penalty": s.repetition_penalty,
+        }
+        if asked.seed is not None:
+            search["random_seed"] = asked.seed
+        generator = self.session.constrained(prompt, "json_schema", asked.schema, search)
+        timed = time.perf_counter() - start
+        first = time.perf_counter()
+        while not run.why:
+            if generator.is_done():
+                run.why = "stop" if generator.token_count() < self.spec.context_length else "length"
+                break
+            logits = generator.get_logits()[0, -1] if asked.logprobs is not None else None
+            generator.generate_next_token()
+            token = int(generator.get_next_tokens()[0])
+            piece = run.take(token, logits, self.spec.stop, self.tokens)
+            if self._cancelled:
+                run.why = "cancelled"
+            if piece:
+                yield piece
+        if rest := run.rest():
+            yield rest
+        self.last = self._ended(run, len(prompt), timed, time.perf_counter() - first)
+
+    def _batch(self, prompts: list[list[int]], asked: Request) -> list[Generation]:
+        stop = set(self.spec.stop)
+        shortest = min((len(p) for p in prompts), default=0)
+        alone = asked.schema or asked.overflow == "shift" or len(prompts) < 2 or not self.session.batches
+        if alone or any(stop & set(p[shortest:]) for p in prompts):  # the engine ends at such a token
+            return [self._alone(p, asked) for p in prompts]
+        start = time.perf_counter()
+        batch = self.session.batch(prompts)
+        timed, first = time.perf_counter() - start, time.perf_counter()
+        runs = [
+            self._begin(p, asked if asked.seed is None else replace(asked, seed=asked.seed + i))
+            for i, p in enumerate(prompts)
+        ]
+        position = shortest
+        while not all(r.why for r in runs):
+            logits, chosen = batch.logits(), []
+            for row, run in enumerate(runs):
+                token = 0
+                if not batch.reading(row) and not run.why:
+                    token = run.sampler(logits[row], (run.prompt + run.tokens) if asked.penalises else ())
+                    run.take(token, logits[row], self.spec.stop, self.tokens)
+                chosen.append(token)
+            position += 1
+            for run in runs:
+                if not run.why and (self._cancelled or position >= self.spec.context_length):
+                    run.why = "cancelled" if self._cancelled else "length"
+            if not all(r.why for r in runs):
+                batch.append(chosen)
+        for run in runs:
+            run.rest()
+        spent = time.perf_counter() - first
+        return [self._ended(r, len(r.prompt), timed, spent) for r in runs]
+
+    def _alone(self, prompt: list[int], asked: Request) -> Generation:
+        for _ in self._run(prompt, asked):
+            pass
+        assert self.last is not None
+        return self.last
+
+    def _begin(self, prompt: list[int], asked: Request) -> _Running:
+        self._cancelled, self.last = False, None
+        pieces = Pieces(self.tokens, asked.stop)
+        return _Running(asked, prompt, pieces, Sampler(asked.sampling, asked.seed))
+
+    def _ended(self, run: _Running, read: int, prompt_s: float, decode_s: float) -> Generation:
+        return Generation(
+            "".join(run.text), tuple(run.tokens), run.why, len(run.prompt), read, prompt_s, decode_s, tuple(run.scores)
+        )
+
+    def close(self) -> None:
+        self.session.close()
+
+    def __enter__(self) -> LanguageModel:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
