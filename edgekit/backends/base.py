@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,8 +11,10 @@ from edgekit.model import AnyModel
 from edgekit.package import EngineRequirement
 from edgekit.package.receipt import Measurement
 from edgekit.progress import Progress
-from edgekit.spec import ModelSpec, Precision
+from edgekit.spec import ModelSpec, Precision, from_json, read_spec, to_json
 from edgekit.target import Target
+
+_FILE = "artifact.json"
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,16 @@ class Artifact:
     notes: tuple[str, ...] = ()
     spec: ModelSpec | None = None
     measured: tuple[Measurement, ...] = ()
+
+
+def write_artifact(artifact: Artifact, folder: Path) -> None:
+    (folder / _FILE).write_text(json.dumps(to_json(artifact), sort_keys=True), encoding="utf-8")
+
+
+def read_artifact(folder: Path) -> Artifact:
+    """What `write_artifact` wrote."""
+    data = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+    return from_json(Artifact, data, {ModelSpec: read_spec})
 
 
 class Backend(Protocol):

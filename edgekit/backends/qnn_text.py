@@ -6,7 +6,6 @@ are float16 in the NPU.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +14,7 @@ from pathlib import Path
 from edgekit import cache
 from edgekit.backends import qnn_text_hub
 from edgekit.backends.aihub import Wanted
-from edgekit.backends.base import Artifact, Availability, CompileOptions
+from edgekit.backends.base import Artifact, Availability, CompileOptions, read_artifact, write_artifact
 from edgekit.backends.fixed_text import both, check_family, number, prompt_step, tokenizer_libraries, without_graph
 from edgekit.backends.genai import GenaiBackend
 from edgekit.backends.qnn import QnnBackend
@@ -25,7 +24,7 @@ from edgekit.model import AnyModel, TextModel
 from edgekit.package import EngineRequirement
 from edgekit.package.receipt import Measurement, Provenance
 from edgekit.progress import Progress
-from edgekit.spec import Precision, TextSpec, from_json, to_json
+from edgekit.spec import Precision, TextSpec, to_json
 from edgekit.target import Chip, Target
 
 _AS_BUILT = {Precision.FP16: Precision.FP32}  # the NPU makes float16 of it
@@ -142,10 +141,10 @@ def _prepared(
         assert isinstance(spec, TextSpec)
         spec = replace(spec, kv_cache="float16", kv_cache_bytes=spec.kv_cache_bytes // 2)
         made = replace(made, measured=(ready.gate,), spec=spec)
-        (folder / "artifact.json").write_text(json.dumps(to_json(made)), encoding="utf-8")
+        write_artifact(made, folder)
 
     folder = cache.step(f"prepared-text-{key}", make)
-    return folder, from_json(Artifact, json.loads((folder / "artifact.json").read_text(encoding="utf-8")))
+    return folder, read_artifact(folder)
 
 
 def _compiled(files: Sequence[Path], chip: Chip, into: Path, progress: Progress, sender: Sender) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from edgekit import cache, registry
-from edgekit.backends.base import Artifact, CompileOptions
+from edgekit.backends.base import Artifact, CompileOptions, read_artifact, write_artifact
 from edgekit.errors import ConversionError, CrashError, EdgekitError, from_dict
 from edgekit.model import load_model
 from edgekit.runtime.room import room_to_convert
@@ -69,7 +69,7 @@ def compile_in_worker(target: Target, precision: Precision, options: CompileOpti
                 pipe.close()
     if process.returncode:
         _raise(said, process.returncode, target, precision, path)
-    return from_json(Artifact, json.loads((work / "artifact.json").read_text(encoding="utf-8")))
+    return read_artifact(work)
 
 
 def _raise(said: str, code: int, target: Target, precision: Precision, job: Path) -> NoReturn:
@@ -105,7 +105,7 @@ def main(job_path: str) -> int:
         why = f"{error.strerror or error}"
         hint = "free some space, or set EDGEKIT_CACHE to another folder"
         return _say(ConversionError(f"The {target.backend} backend could not write its result", why, hint))
-    (work / "artifact.json").write_text(json.dumps(to_json(artifact), sort_keys=True), encoding="utf-8")
+    write_artifact(artifact, work)
     return 0
 
 

@@ -3,17 +3,16 @@ kind of model."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from edgekit import cache, registry
-from edgekit.backends.base import Artifact, Backend, CompileOptions
+from edgekit.backends.base import Artifact, Backend, CompileOptions, read_artifact
 from edgekit.backends.worker import compile_in_worker, repeat_command
 from edgekit.conversion.reading import versions
 from edgekit.model import AnyModel, TextModel
 from edgekit.package import Manifest
-from edgekit.spec import Precision, from_json, to_json
+from edgekit.spec import Precision, to_json
 from edgekit.target import Target
 
 
@@ -31,7 +30,7 @@ def compiled(
         compile_in_worker(target, precision, options, folder)
 
     folder = cache.step(f"{precision}-{key}", make)
-    return from_json(Artifact, json.loads((folder / "artifact.json").read_text(encoding="utf-8"))), folder
+    return read_artifact(folder), folder
 
 
 def described(title: str, model: AnyModel, target: Target, precision: Precision, artifact: Artifact) -> Manifest:
