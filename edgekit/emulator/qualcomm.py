@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 
 from edgekit.emulator.failure import JobError
-from edgekit.runtime.engines.onnxruntime import library
+from edgekit.runtime.engines.libraries import onnxruntime as library
 from edgekit.runtime.engines.qnn import provider
 from edgekit.target import Chip
 

@@ -14,7 +14,7 @@ import onnx
 
 from edgekit.emulator.artefacts import Specs
 from edgekit.emulator.failure import JobError
-from edgekit.runtime.engines.onnxruntime import library
+from edgekit.runtime.engines.libraries import onnxruntime as library
 
 _NODE = re.compile(r"(.*?)(?::OpId_\d+)? \(cycles\)")
 _TYPES = {"float": "float32", "double": "float64"}
@@ -109,7 +109,8 @@ class TfliteModel:
     kind, unit, compiled_in = "LiteRT on this machine's CPU", "CPU", 0.0
 
     def __init__(self, data: bytes) -> None:
-        from edgekit.runtime.engines.litert import _library, quiet
+        from edgekit.runtime.engines.libraries import litert as _library
+        from edgekit.runtime.engines.libraries import quiet
 
         self._data, self._library = data, _library()
         try:

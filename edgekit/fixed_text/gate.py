@@ -13,7 +13,7 @@ from edgekit.errors import ConversionError
 from edgekit.package.receipt import Measurement, Provenance
 from edgekit.runtime.engine import Array
 from edgekit.runtime.engines.fixed_text_decoder import Decoder
-from edgekit.runtime.engines.onnxruntime import library
+from edgekit.runtime.engines.libraries import onnxruntime as library
 from edgekit.runtime.text.sampling import log_softmax
 
 _BUILT = "model.onnx"

@@ -15,7 +15,7 @@ from pathlib import Path
 import onnx
 
 from edgekit.errors import ConversionError
-from edgekit.runtime.engines.onnxruntime import library
+from edgekit.runtime.engines.libraries import onnxruntime as library
 from edgekit.runtime.engines.qnn import compiler, provider
 from edgekit.runtime.native import output_to
 from edgekit.target import Chip

@@ -90,7 +90,7 @@ def test_tflite_runtime_beside_numpy_2_says_what_to_do(tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
     made = Environment(tmp_path / "venv", tmp_path)
     made.install("tflite-runtime==2.14.0", "numpy>=2", str(ROOT))
-    ran = made.python("from edgekit.runtime.engines.litert import _library; _library()")
+    ran = made.python("from edgekit.runtime.engines.libraries import litert; litert()")
     assert "pip install 'numpy<2'" in ran.stderr
 
 

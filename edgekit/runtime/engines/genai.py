@@ -13,7 +13,8 @@ from edgekit.errors import IntegrityError, UsageError
 from edgekit.package import Package
 from edgekit.runtime.cores import default_threads
 from edgekit.runtime.engine import Array, EngineOptions, running
-from edgekit.runtime.engines.genai_tokenizer import UPGRADE, library, open_tokenizer
+from edgekit.runtime.engines.genai_tokenizer import UPGRADE, open_tokenizer
+from edgekit.runtime.engines.libraries import onnxruntime_genai
 from edgekit.runtime.engines.library_version import check_libraries
 from edgekit.spec import TextSpec
 
@@ -24,7 +25,7 @@ class GenaiSession:
     batches = True  # reads several texts side by side
 
     def __init__(self, folder: Path, spec: TextSpec, options: EngineOptions) -> None:
-        og = library()
+        og = onnxruntime_genai()
         self.spec, self.threads = spec, options.threads or default_threads()
         self._og = og
         try:

@@ -5,21 +5,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from edgekit.errors import IntegrityError, MissingError, UsageError, guard
+from edgekit.runtime.engines.libraries import install, onnxruntime_genai
 from edgekit.runtime.engines.template import Template
 from edgekit.runtime.native import output_to
 from edgekit.runtime.text.tokens import checked_text
 from edgekit.spec import TextSpec
 from edgekit.system.documents import read_bytes, read_object, read_utf8
 
-UPGRADE = "pip install -U 'edgekit[genai]'"
+UPGRADE = install("genai", upgrade=True)
 _LARGEST = 2**28  # bytes of a tokenizer's file
 _DIGITS = 7  # of a token's id: no vocabulary has ten million
 _FAR = re.compile(rb'(?<!\\)":\s*\d{%d}' % (_DIGITS + 1))
@@ -39,7 +38,7 @@ class GenaiTokenizer:
     """onnxruntime-genai's own: it needs nothing more, and its other languages have it as well."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._og = folder, library()
+        self._folder, self._og = folder, onnxruntime_genai()
         # The library reads a chat template as it opens a tokenizer, and a stranger's may take for ever.
         with _opened(folder, "tokenizer"), tempfile.TemporaryDirectory(prefix="edgekit-") as bare:
             copy_tokenizer(folder, Path(bare))
@@ -126,19 +125,6 @@ class ReferenceTokenizer(GenaiTokenizer):
 
 def open_tokenizer(folder: Path, spec: TextSpec) -> GenaiTokenizer:
     return (ReferenceTokenizer if spec.tokenizer == "tokenizers" else GenaiTokenizer)(folder)
-
-
-def library() -> Any:
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    try:
-        import onnxruntime_genai
-    except ImportError as error:
-        raise MissingError(
-            "This package runs on ONNX Runtime GenAI, which is not installed",
-            str(error),
-            "pip install 'edgekit[genai]'",
-        ) from error
-    return onnxruntime_genai
 
 
 @contextlib.contextmanager

@@ -8,28 +8,26 @@ LiteRT's CompiledModel is not used: it runs the same kernels at the same speed.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekit.errors import IntegrityError, MissingError
+from edgekit.errors import IntegrityError
 from edgekit.package import Package
 from edgekit.runtime.cores import default_threads
 from edgekit.runtime.engine import Array, EngineOptions, running
+from edgekit.runtime.engines.libraries import install, litert, quiet
 from edgekit.runtime.engines.library_version import check_version
 from edgekit.runtime.engines.litert_check import check
-from edgekit.runtime.native import output_to
 from edgekit.spec import DetectionSpec, TensorSpec
 
 if TYPE_CHECKING:
     from edgekit.runtime.operators import Effort, Inside
 
 
-_LIBRARIES = ("ai_edge_litert", "tflite_runtime")
-UPGRADE = "pip install -U 'edgekit[litert]'"
+UPGRADE = install("litert", upgrade=True)
 
 
 class LiteRtSession:
@@ -66,7 +64,7 @@ class LiteRtSession:
 def opened(model: bytes, threads: int, path: str = "") -> Iterator[Any]:
     """An interpreter with its memory, to be looked at. `path`: a file of these bytes, to be mapped and not
     held. Raises IntegrityError for what the library cannot open, and for names in it that are none."""
-    library = _library()
+    library = litert()
     try:
         check(model)  # on some broken files the library ends the process
         with quiet():
@@ -84,31 +82,6 @@ def opened(model: bytes, threads: int, path: str = "") -> Iterator[Any]:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "")[:300]
-
-
-def quiet() -> AbstractContextManager[None]:
-    """The library greets on the error stream from native code; what goes wrong is raised anyway."""
-    return output_to(streams=(2,))
-
-
-def _library() -> Any:
-    for name in _LIBRARIES:
-        try:
-            library = importlib.import_module(f"{name}.interpreter")
-        except ImportError:
-            continue
-        if name == "tflite_runtime" and int(np.__version__.split(".")[0]) > 1:
-            raise MissingError(
-                "tflite-runtime does not work with numpy 2",
-                f"numpy {np.__version__} is installed",
-                "pip install 'numpy<2', or pip install 'edgekit[litert]' for LiteRT",
-            )
-        return library
-    raise MissingError(
-        "This package runs on LiteRT, which is not installed",
-        "",
-        "pip install 'edgekit[litert]', or tflite-runtime on an old board",
-    )
 
 
 def _places(interpreter: Any, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> dict[str, int]:
@@ -129,7 +102,7 @@ def _places(interpreter: Any, inputs: tuple[TensorSpec, ...], outputs: tuple[Ten
 class LiteRtEngine:
     def open(self, package: Package, options: EngineOptions) -> LiteRtSession:
         model = package.manifest.model_as(DetectionSpec)
-        if _library().__name__.startswith("ai_edge_litert"):
+        if litert().__name__.startswith("ai_edge_litert"):
             check_version("ai-edge-litert", package.manifest.engine.versions, UPGRADE)
         artifact = package.read(package.manifest.engine.artifact)
         return LiteRtSession(artifact, (model.input,), model.outputs, options)

@@ -18,7 +18,7 @@ from typing import Any
 
 from edgekit.errors import EdgekitError
 from edgekit.package import Package
-from edgekit.runtime.engines.litert import _library, quiet
+from edgekit.runtime.engines.libraries import litert, quiet
 from edgekit.runtime.engines.litert_attribution import Event, attribute
 from edgekit.runtime.operators import Effort, Inside, Operator
 from edgekit.system.tether import tied
@@ -41,7 +41,7 @@ class Delegation:
 def delegation(model: bytes) -> Delegation | None:
     """What becomes of the operators of a .tflite file; None where the library does not tell."""
     try:
-        library = _library()
+        library = litert()
     except EdgekitError:
         return None
     found = arrange(library, model, 1)
@@ -120,7 +120,7 @@ def _ready(group: list[int], own: dict[int, Any], maker: dict[int, int], made: s
 
 
 def look(package: Package, threads: int, effort: Effort) -> Inside:
-    library = _library()
+    library = litert()
     name = library.__name__.split(".")[0].replace("_", "-")
     label = f"{name} {version(name)}"
     model = package.read(package.manifest.engine.artifact)

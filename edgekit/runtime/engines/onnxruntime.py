@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekit.errors import IntegrityError, MissingError
+from edgekit.errors import IntegrityError
 from edgekit.package import Package
 from edgekit.runtime.cores import default_threads
 from edgekit.runtime.engine import Array, EngineOptions, running
+from edgekit.runtime.engines.libraries import onnxruntime
 from edgekit.spec import DetectionSpec
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class OnnxRuntimeSession:
     simulator = ""
 
     def __init__(self, model: bytes, inputs: Sizes, outputs: Sizes, options: EngineOptions) -> None:
-        ort = library()
+        ort = onnxruntime()
         self.threads = options.threads or default_threads()
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = self.threads
@@ -80,16 +81,6 @@ class OnnxRuntimeSession:
     def close(self) -> None:
         for name in ("_binding", "_session"):  # a second time is harmless
             vars(self).pop(name, None)
-
-
-def library() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingError(
-            "This package runs on ONNX Runtime, which is not installed", str(error), "pip install 'edgekit[runtime]'"
-        ) from error
-    return onnxruntime
 
 
 def _compare(session: Any, inputs: set[str], outputs: set[str]) -> None:

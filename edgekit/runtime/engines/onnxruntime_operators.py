@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from edgekit.package import Package
-from edgekit.runtime.engines.onnxruntime import library
+from edgekit.runtime.engines.libraries import onnxruntime
 from edgekit.runtime.operators import Effort, Inside, Operator, noise, timed
 from edgekit.spec import DetectionSpec
 
@@ -22,7 +22,7 @@ _SUFFIX = "_kernel_time"
 
 
 def look(package: Package, threads: int, effort: Effort) -> Inside:
-    ort = library()
+    ort = onnxruntime()
     spec = package.manifest.model_as(DetectionSpec).input
     feed = {spec.name: noise(spec)}
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:

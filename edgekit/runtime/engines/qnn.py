@@ -14,14 +14,15 @@ from typing import Any
 from edgekit.errors import DeviceError, IntegrityError, MissingError
 from edgekit.package import Package
 from edgekit.runtime.engine import EngineOptions
+from edgekit.runtime.engines.libraries import install, onnxruntime
 from edgekit.runtime.engines.library_version import check_libraries
-from edgekit.runtime.engines.onnxruntime import OnnxRuntimeSession, library
+from edgekit.runtime.engines.onnxruntime import OnnxRuntimeSession
 from edgekit.runtime.native import output_to
 from edgekit.runtime.soc import find_soc
 from edgekit.spec import DetectionSpec
 
-EXTRA = "pip install 'edgekit[qnn]'"
-UPGRADE = "pip install -U 'edgekit[qnn]'"
+EXTRA = install("qnn")
+UPGRADE = install("qnn", upgrade=True)
 
 
 class QnnSession(OnnxRuntimeSession):
@@ -105,7 +106,7 @@ def simulated() -> bool:
 @functools.cache
 def provider() -> Any:
     """ONNX Runtime's device for the QNN execution provider. Raises MissingError, DeviceError."""
-    ort = library()
+    ort = onnxruntime()
     try:
         qnn = importlib.import_module("onnxruntime_qnn")
     except ImportError as error:

@@ -15,14 +15,14 @@ from edgekit.runtime.engine import EngineOptions
 from edgekit.runtime.engines.fixed_text import FixedTextSession
 from edgekit.runtime.engines.fixed_text_decoder import Decoder
 from edgekit.runtime.engines.genai_tokenizer import open_tokenizer
+from edgekit.runtime.engines.libraries import install, onnxruntime
 from edgekit.runtime.engines.library_version import check_libraries
-from edgekit.runtime.engines.onnxruntime import library
 from edgekit.runtime.engines.onnxruntime_chain import Chain
 from edgekit.runtime.engines.qnn import choose, compiler, libraries_of, open_context, simulated
 from edgekit.spec import TextSpec
 
 HOST = "host.onnx"
-UPGRADE = "pip install -U 'edgekit[genai,qnn]'"
+UPGRADE = install("genai,qnn", upgrade=True)
 
 
 def _settings(ort: Any) -> Any:
@@ -48,7 +48,7 @@ class QnnTextEngine:
         check_libraries(libraries_of(package), UPGRADE)
         for name in package.manifest.files:  # the tokenizer's library reads its files itself
             package.check(name)
-        ort = library()
+        ort = onnxruntime()
         host = ort.InferenceSession(package.read(HOST), _settings(ort), providers=["CPUExecutionProvider"])
         folder = PurePosixPath(package.manifest.engine.chips[soc]).parent
         prompt, token = (

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 from edgekit.errors import first_line
+from edgekit.runtime.engines.libraries import onnxruntime_genai
 from edgekit.system.child import answer
 
 _MEMORY, _SECONDS = 512 * 2**20, 30.0  # the parent waits less
 
 
 def main(folder: str) -> None:
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime_genai
-
+    library = onnxruntime_genai()
     opened: list[Any] = []
 
     def handle(question: dict[str, Any]) -> Iterator[dict[str, str]]:
         try:
             if not opened:  # within the limits: parsing a template is a part of it
-                opened.append(onnxruntime_genai.Tokenizer(folder))
+                opened.append(library.Tokenizer(folder))
             text = opened[0].apply_chat_template(
                 json.dumps(question["messages"]), add_generation_prompt=question["answering"]
             )
