@@ -1,7 +1,8 @@
 """Settings: options beat `EDGEKIT_*` variables, which beat `edgekit.toml`. Standard library only.
 
 The file in the current folder may be anybody's: it says nothing about what is executed and where results
-go. That is for the user's own file, the environment or an option.
+go. That is for the user's own file, the environment or an option. On a device that file does not count at
+all: a program that loads a package runs in whatever folder its own user has chosen.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ KNOWN = {
 
 ANYWHERE = ("threads", "aihub_patience")  # what the current folder's file may set
 
+MOST_THREADS = 1024  # of an engine
 _LARGEST = 2**20  # bytes
 
 
@@ -60,16 +62,32 @@ def _home(own: str, xdg: str, below: str, windows: str) -> Path:
     return Path(os.environ.get(xdg) or Path.home() / below) / "edgekit"
 
 
-def get(name: str) -> Setting:
-    """A setting's value and where it came from; "" when nothing sets it."""
+def get(name: str, folder: bool = True) -> Setting:
+    """A setting's value and where it came from; "" when nothing sets it.
+
+    `folder`: whether the file in the current folder counts. Raises UsageError for a file that cannot be read.
+    """
     variable = f"EDGEKIT_{name.upper()}"
     if os.environ.get(variable):
         return Setting(name, os.environ[variable], variable)
-    for path, allowed in ((Path("edgekit.toml"), ANYWHERE), (config_folder() / "edgekit.toml", tuple(KNOWN))):
+    own = (config_folder() / "edgekit.toml", tuple(KNOWN))
+    for path, allowed in ((Path("edgekit.toml"), ANYWHERE), own) if folder else (own,):
         value = _file(path, allowed).get(name)
         if value is not None:
             return Setting(name, str(value), str(path))
     return Setting(name, "", "default")
+
+
+def threads(folder: bool = True) -> int | None:
+    """The setting `threads`, as `get`; None when nothing sets it. Raises UsageError for what is no number of threads."""
+    value = get("threads", folder).value
+    if not value:
+        return None
+    if not (value.isdecimal() and value.isascii() and len(value) < 6 and 0 < int(value) <= MOST_THREADS):
+        raise UsageError(
+            f"The setting threads is {value:.40}", "", f"set EDGEKIT_THREADS to a number from 1 to {MOST_THREADS}"
+        )
+    return int(value)
 
 
 def _file(path: Path, allowed: tuple[str, ...]) -> dict[str, Any]:

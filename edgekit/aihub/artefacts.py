@@ -8,7 +8,9 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
+from edgekit.aihub.hub import Hub
 from edgekit.errors import RemoteError
+from edgekit.package import Package
 from edgekit.spec import DetectionSpec, TensorSpec
 
 _TYPES = {
@@ -69,6 +71,18 @@ def wrapped(context: bytes, graph: str, spec: DetectionSpec, qairt: str) -> byte
     made = helper.make_graph([node], graph, [_value(spec.input)], [_value(o) for o in spec.outputs])
     opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
     return helper.make_model(made, opset_imports=opsets, ir_version=10).SerializeToString()
+
+
+def upload(hub: Hub, package: Package, chip: str = "") -> str:
+    """AI Hub's id of a package's artefact for `chip`, which is uploaded unless it came from there."""
+    engine = package.manifest.engine
+    name = engine.chips.get(chip, engine.artifact)
+    data = package.read(name)
+    return hub.model(
+        package.manifest.files[name].sha256,
+        f"{package.manifest.name}-{name}",
+        lambda folder: for_upload(data, engine.name, folder),
+    )
 
 
 def for_upload(artefact: bytes, engine: str, folder: Path) -> Path:

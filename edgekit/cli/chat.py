@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from edgekit import settings
 from edgekit.cli.apart import bound
 from edgekit.cli.completion import PATH
 from edgekit.cli.console import utf8
@@ -54,7 +55,7 @@ def command(package: str, system: str | None, saved: str | None, as_json: bool, 
             "edgekit generate PACKAGE -p TEXT",
         )
     bound(opened)
-    with load_text(opened, given["threads"], given["device"] == "sim:htp") as llm:
+    with load_text(opened, given["threads"] or settings.threads(), given["device"] == "sim:htp") as llm:
         click.echo(f"{llm.spec.context_length} tokens of context, {llm.session.threads} threads; /help", err=True)
         while True:
             line = _ask()

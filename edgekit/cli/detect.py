@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from edgekit import settings
 from edgekit.cli.apart import bound
 from edgekit.cli.completion import PATH
 from edgekit.cli.output import common_options, emit, table, threads_option
@@ -40,7 +41,7 @@ def command(package: str, images: tuple[str, ...], save: str | None, as_json: bo
     out, and the exit code is 5.
     """
     from edgekit.package import Package
-    from edgekit.runtime import load
+    from edgekit.runtime import Detector, load
     from edgekit.runtime.image import read_image
 
     opened = Package(package)
@@ -48,7 +49,8 @@ def command(package: str, images: tuple[str, ...], save: str | None, as_json: bo
     bound(opened)
     results: list[dict[str, Any]] = []
     unread = 0
-    with load(opened, options["threads"], options["device"] == "sim:htp") as detector:
+    threads = options["threads"] or settings.threads()
+    with load(opened, threads, options["device"] == "sim:htp", kind=Detector) as detector:
         files = _files(images)
         taken = {f.resolve() for f in files}
         for path in files:

@@ -18,16 +18,14 @@ def command(kind: str | None, as_json: bool) -> None:
     With KIND, each device of that kind: `edgekit devices aihub` asks Qualcomm AI Hub.
     """
     if kind:
-        device = open_device(kind)
-        each = device.listing() if hasattr(device, "listing") else [device.info()]
-        found = {i.name: i for i in each}
+        devices = {info.name: info for info in open_device(kind).listing()}
     else:
-        found = {name: open_device(name).info() for name in registry.names("devices")}
+        devices = {name: open_device(name).info() for name in registry.names("devices")}
     if as_json:
-        emit("devices", devices=found)
+        emit("devices", devices=devices)
         return
     rows = [
         (name, str(i.cores or "-"), number(i.memory_bytes, "bytes") if i.memory_bytes else "-", i.system, i.chip)
-        for name, i in found.items()
+        for name, i in devices.items()
     ]
     click.echo(table(rows, ("device", "cores", "memory", "system", "chip")))

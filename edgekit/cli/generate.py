@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from edgekit import settings
 from edgekit.cli.apart import bound
 from edgekit.cli.completion import PATH
 from edgekit.cli.console import utf8
@@ -49,7 +50,7 @@ def command(
         raise UsageError("--chat takes one prompt", "", "pass one -p")
     opened = Package(package)
     bound(opened)
-    with load_text(opened, given["threads"], given["device"] == "sim:htp") as llm:
+    with load_text(opened, given["threads"] or settings.threads(), given["device"] == "sim:htp") as llm:
         if as_json or len(prompts) > 1:
             results = (
                 [llm.chat([{"role": "user", "content": prompts[0]}], **options)]

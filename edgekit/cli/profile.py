@@ -63,7 +63,7 @@ def command(context: click.Context, /, packages: tuple[str, ...], as_json: bool,
             {
                 **{f.name: getattr(r, f.name) for f in dataclasses.fields(r) if f.name != "launches"},
                 "outputs": compared.get(r.package, []),
-                "layers": r.launches[0].host.get("layers", []),
+                "layers": r.launches[0].host.layers,
             }
             for r in results
         ]
@@ -139,7 +139,7 @@ def _show(results: Any) -> None:
     if texts:
         click.echo(_texts(texts))
     for r in results:
-        units = r.launches[0].host.get("compute_units", {})
+        units = r.launches[0].host.compute_units
         if units:
             click.echo(f"{r.package}: layers on {', '.join(f'{u} {n}' for u, n in units.items())}")
     for warning in {w for r in results for w in r.warnings}:
@@ -172,8 +172,8 @@ def _texts(results: Any) -> str:
     shown = table(rows, ("package", "decode", "95 %", "full", "prompt", "cold/warm", "MB"))
     text = results[0].launches[0].text
     return (
-        f"{shown}\n\ntokens/s: decode with an empty context; full: after {text['depth']} tokens\n"
-        f"prompt: of {text['prompt_tokens']} tokens; cold/warm: load, ms; MB: peak memory"
+        f"{shown}\n\ntokens/s: decode with an empty context; full: after {text.depth} tokens\n"
+        f"prompt: of {text.prompt_tokens} tokens; cold/warm: load, ms; MB: peak memory"
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from edgekit import settings
 from edgekit.cli.completion import PATH
 from edgekit.cli.generation import engine_options
 from edgekit.cli.output import common_options, emit
@@ -81,7 +82,7 @@ def command(
                 "anybody there could use the model",
                 "set EDGEKIT_API_KEY or pass --api-key-file FILE",
             )
-        model = Model(package, threads, device == "sim:htp", queue=queue)
+        model = Model(package, threads or settings.threads(), device == "sim:htp", queue=queue)
         stack.callback(model.close)
         model.start()
         name = Path(package).name.removesuffix(".edgepkg")

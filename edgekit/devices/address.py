@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgekit import registry
 from edgekit.devices.base import Device
 from edgekit.errors import UsageError
@@ -19,3 +21,18 @@ def open_device(address: str) -> Device:
     found = registry.load("devices", kind)
     device: Device = type(found)(rest) if rest else found
     return device
+
+
+def timed_device(addresses: Sequence[str]) -> str:
+    """The first of a target's devices on which launches can be timed at once; "" for none."""
+    return next((a for a in addresses if _kind(a).timed), "")
+
+
+def simulator_of(addresses: Sequence[str]) -> str:
+    """The first of a target's devices that runs packages here in numbers but not in time; "" for none."""
+    return next((a for a in addresses if _kind(a).simulates), "")
+
+
+def _kind(address: str) -> type[Device]:
+    kind: type[Device] = registry.find("devices", address.partition(":")[0])
+    return kind

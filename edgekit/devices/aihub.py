@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.aihub.environment import service_url
-from edgekit.devices.base import DeviceInfo, Launch, Plan
+from edgekit.devices.base import DeviceInfo, Plan
+from edgekit.devices.record import HostNotes, Launch
 from edgekit.errors import DeviceError, MissingError, RemoteError, UsageError, guard
 from edgekit.package import Package
 from edgekit.package.receipt import Provenance
@@ -21,6 +23,8 @@ _STAGES = ("compile", "first_load", "warm_load", "inference")
 
 class AiHubDevice:
     name = "aihub"
+    timed = False
+    simulates = False
 
     def __init__(self, address: str = "") -> None:
         self._address = address
@@ -61,12 +65,12 @@ class AiHubDevice:
 
     def run(self, package: Path, plan: Plan) -> Launch:
         """Raises UsageError without a name, DeviceError for a package of another chip, RemoteError."""
+        from edgekit.aihub.artefacts import upload
         from edgekit.aihub.hub import Request
-        from edgekit.aihub.options import text
-        from edgekit.tasks.detection.remote import sent
+        from edgekit.aihub.job_options import text
 
         opened, told = Package(package), self.told
-        model = sent(self.hub, opened, chip_in(opened, told))
+        model = upload(self.hub, opened, chip_in(opened, told))
         options = text({"max_profiler_iterations": str(plan.iterations)})
         title = opened.manifest.name
         alike = sum(r.title == title for r in self._requests)
@@ -74,9 +78,9 @@ class AiHubDevice:
         self._requests.append(request)
         job = self.hub.job(request)
         versions = ", ".join(f"{n} {v}" for n, v in job.versions.items())
-        said, host = self.hub.profile(job), {"job": job.id, "url": job.url, "emulated": job.emulated}
+        profile, host = self.hub.profile(job), HostNotes(job=job.id, url=job.url, emulated=job.emulated)
         with guard(RemoteError, f"The profile of {title} that AI Hub gives cannot be read", "see its page there"):
-            return launch(said, versions, host)
+            return launch(profile, versions, host)
 
     def finished(self) -> None:
         for request in self._requests:
@@ -118,26 +122,26 @@ def chip_in(package: Package, told: dict[str, Any]) -> str:
     )
 
 
-def launch(profile: dict[str, Any], versions: str, host: dict[str, Any]) -> Launch:
+def launch(profile: dict[str, Any], versions: str, host: HostNotes) -> Launch:
     """From what a profile job says: microseconds and bytes. Layers and ranges of memory go into
     `host`, as they are."""
     summary, layers = profile["execution_summary"], profile["execution_detail"]
     times = summary.get("all_inference_times") or [summary["estimated_inference_time"]]
     units = Counter(layer["compute_unit"] for layer in layers)
     memory = {
-        stage: list(found)
+        stage: list(peak)
         for stage in _STAGES
-        if isinstance(found := summary.get(f"{stage}_memory_peak_range"), (list, tuple))
+        if isinstance(peak := summary.get(f"{stage}_memory_peak_range"), (list, tuple))
     }
-    host = {**host, "layers": layers, "compute_units": dict(units), "memory": memory}
     elsewhere = [layer["name"] for layer in layers if layer["compute_unit"] != "NPU"]
+    warning = ""
     if units["NPU"] and elsewhere:
         shown = ", ".join(elsewhere[:5]) + (" …" if len(elsewhere) > 5 else "")
-        host["warning"] = f"{len(elsewhere)} of {len(layers)} layers ran outside the NPU: {shown}"
+        warning = f"{len(elsewhere)} of {len(layers)} layers ran outside the NPU: {shown}"
 
     def value(name: str) -> float:
-        found = summary.get(name)
-        return float(found) if isinstance(found, (int, float)) else 0.0
+        number = summary.get(name)
+        return float(number) if isinstance(number, (int, float)) else 0.0
 
     return Launch(
         {"run": [t / 1e6 for t in times]},
@@ -147,5 +151,5 @@ def launch(profile: dict[str, Any], versions: str, host: dict[str, Any]) -> Laun
         int(value("estimated_inference_peak_memory")),
         0,
         f"AI Hub ({versions})",
-        host=host,
+        host=replace(host, warning=warning, layers=layers, compute_units=dict(units), memory=memory),
     )

@@ -1,11 +1,13 @@
-"""The seam between a package and where it is measured: a `Device` runs one launch at a time."""
+"""The seams between a package and where it is measured: a `Transport` reaches a machine, a `Device` runs launches."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import ClassVar, Protocol
 
+from edgekit.devices.record import Launch
 from edgekit.package.receipt import Provenance
 
 
@@ -26,39 +28,58 @@ class DeviceInfo:
     name: str
     chip: str
     system: str
-    cores: int  # 0: not told
+    cores: int  # 0: the device does not say
     memory_bytes: int
     facts: dict[str, str] = field(default_factory=dict)
     provenance: Provenance = Provenance.MEASURED
 
 
 @dataclass(frozen=True)
-class Launch:
-    """What one launch saw. Times in seconds, memory in bytes; `samples_s` by phase. 0: not told."""
+class Finished:
+    """How a command ended, and what it printed."""
 
-    samples_s: dict[str, list[float]]
-    cold_load_s: float
-    warm_load_s: float
-    first_run_s: float
-    peak_memory_bytes: int
-    threads: int
-    engine: str
-    cold_is_cold: bool = True
-    host: dict[str, Any] = field(default_factory=dict)  # load before and after, warnings
-    text: dict[str, Any] = field(default_factory=dict)  # of a language model: see launch_text
+    code: int
+    output: str
+    errors: str
 
-    def totals(self) -> list[float]:
-        """Seconds of each iteration, preparing and finishing included."""
-        return [sum(parts) for parts in zip(*self.samples_s.values())]
+
+class Transport(Protocol):
+    """How files and commands reach a machine. Knows nothing of packages or launches, so that each kind is one file."""
+
+    place: str  # of the machine, as messages name it: "this machine"
+    python: str  # the interpreter there that has edgekit's runtime
+
+    def put(self, local: Path, remote: str) -> None:
+        """Copies a file or a folder there. Raises DeviceError."""
+        ...
+
+    def get(self, remote: str, local: Path) -> None:
+        """Copies a file or a folder from there. Raises DeviceError."""
+        ...
+
+    def run(self, command: Sequence[str], environment: Mapping[str, str], timeout_s: float | None) -> Finished:
+        """Runs a command there, with `environment` beside what is set there. Raises DeviceError when it cannot be
+        started, or takes longer than `timeout_s`."""
+        ...
 
 
 class Device(Protocol):
+    """Where packages are measured. Registered in the group `edgekit.devices` by its kind."""
+
+    name: str
+    timed: ClassVar[bool]  # whether launches there can be timed at once, without a service or a name
+    simulates: ClassVar[bool]  # whether it runs packages here, in numbers but not in time
+
     def info(self) -> DeviceInfo: ...
+
+    def listing(self) -> list[DeviceInfo]:
+        """Each device of this kind that there is. May ask a service."""
+        ...
 
     def run(self, package: Path, plan: Plan) -> Launch:
         """One launch. Raises DeviceError when the device cannot run it."""
         ...
 
     def finished(self) -> None:
-        """All launches of a measurement are kept: what was remembered to continue it may go."""
+        """All launches of a measurement are stored: what was remembered to continue it may go."""
         ...

@@ -9,15 +9,12 @@ lies outside `edgekit.runtime`, so that importing the runtime falls into the col
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
-
-PHASES = ("prepare", "run", "finish")
 
 
 def main(arguments: list[str]) -> dict[str, Any]:
@@ -38,66 +35,27 @@ def main(arguments: list[str]) -> dict[str, Any]:
     bound_memory(package)
     model = load(package, options.threads)
     cold = time.perf_counter() - start
-    if hasattr(model, "stream"):
-        from edgekit.runtime.text.timing import measure_text
+    from edgekit.runtime.measuring import Effort
 
-        seen = measure_text(model, options.iterations, options.warmup, options.seconds)
-    else:
-        seen = _detect(model, options)
-    peak, threads = peak_memory(), model.session.threads
+    timings = model.measure(Effort(options.iterations, options.warmup, options.seconds))
+    peak, threads = peak_memory(), model.threads
     model.close()  # two copies of a language model may not fit
     del model
     start = time.perf_counter()
     load(options.package, options.threads).close()
     warm = time.perf_counter() - start
+    text = {"text": vars(timings.text)} if timings.text else {}
     return {
-        **seen,
+        "first_run_s": timings.first_run_s,
+        "samples_s": timings.samples_s,
+        **text,
         "cold_load_s": cold,
         "cold_is_cold": evicted,
         "warm_load_s": warm,
         "peak_memory_bytes": peak,
         "threads": threads,
-        "engine": engine_version(),
+        "engine": engine_version(package.manifest.engine.name),
     }
-
-
-def _detect(detector: Any, options: argparse.Namespace) -> dict[str, Any]:
-    import numpy as np
-
-    # noise of a camera's size: the resize is real work, and no boxes means the least suppression
-    image = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), dtype=np.uint8)
-    start = time.perf_counter()
-    detector(image)
-    first = time.perf_counter() - start
-    warm_by = time.perf_counter() + options.seconds
-    for _ in range(options.warmup - 1):
-        if time.perf_counter() > warm_by:
-            break
-        detector(image)
-    samples = measure(detector, image, options.iterations, options.seconds)
-    return {"first_run_s": first, "samples_s": samples}
-
-
-def measure(detector: Any, image: Any, iterations: int, seconds: float) -> dict[str, list[float]]:
-    """Seconds of each phase for each iteration; at least three, then until either limit."""
-    times: dict[str, list[float]] = {phase: [] for phase in PHASES}
-    clock = time.perf_counter
-    gc.disable()
-    end = clock() + seconds
-    try:
-        while len(times["run"]) < iterations and (len(times["run"]) < 3 or clock() < end):
-            t0 = clock()
-            placement = detector.prepare(image)
-            t1 = clock()
-            outputs = detector.run()
-            t2 = clock()
-            detector.postprocess(outputs, placement, image.shape[:2])
-            t3 = clock()
-            for phase, taken in zip(PHASES, (t1 - t0, t2 - t1, t3 - t2)):
-                times[phase].append(taken)
-    finally:
-        gc.enable()
-    return times
 
 
 def evict(package: Path) -> bool:
@@ -127,13 +85,14 @@ def peak_memory() -> int:
     return int(peak if sys.platform == "darwin" else peak * 1024)
 
 
-def engine_version() -> str:
-    """The library that ran the package, as its distribution names it."""
+def engine_version(engine: str) -> str:
+    """The library that ran the package, as its distribution names it; "" where the engine names none."""
     from importlib.metadata import PackageNotFoundError, version
 
-    for module in ("onnxruntime_genai", "onnxruntime", "ai_edge_litert", "tflite_runtime"):
-        if module in sys.modules:
-            name = module.replace("_", "-")
+    from edgekit.runtime.opening import engine_named
+
+    for name in engine_named(engine).libraries:
+        if name.replace("-", "_") in sys.modules:
             try:
                 return f"{name} {version(name)}"
             except PackageNotFoundError:  # a nightly build goes by another name

@@ -2,25 +2,61 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import platform
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from edgekit.devices.base import DeviceInfo, Launch, Plan
+from edgekit import settings
+from edgekit.devices.base import DeviceInfo, Finished, Plan
+from edgekit.devices.process import run_launch
+from edgekit.devices.record import HostNotes, Launch
 from edgekit.devices.sensors import busy_share, cpu_model, frequency_policy, memory_bytes, readings
-from edgekit.errors import DeviceError, UsageError, from_dict
+from edgekit.errors import DeviceError, UsageError
 from edgekit.runtime.cores import allowed_cores
 from edgekit.system.tether import tied
 
 _BUSY = 0.10  # share of the allowed cores that others may use before a launch is suspect
 
 
+class LocalTransport:
+    """Processes of this machine, which end when this one does."""
+
+    place, python = "this machine", sys.executable
+
+    def put(self, local: Path, remote: str) -> None:
+        _copy(local, Path(remote))
+
+    def get(self, remote: str, local: Path) -> None:
+        _copy(Path(remote), local)
+
+    def run(self, command: Sequence[str], environment: Mapping[str, str], timeout_s: float | None) -> Finished:
+        try:
+            process = subprocess.run(
+                tied(command),
+                capture_output=True,
+                env={**os.environ, **environment},
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=timeout_s,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise DeviceError(f"A process on {self.place} took more than {timeout_s:g} seconds") from error
+        except OSError as error:
+            raise DeviceError(f"A process on {self.place} cannot be started", str(error)) from error
+        return Finished(process.returncode, process.stdout, process.stderr)
+
+
 class LocalDevice:
     name = "local"
+    timed = True
+    simulates = False
 
     def __init__(self, address: str = "") -> None:
         if address:
@@ -36,53 +72,42 @@ class LocalDevice:
             facts={"python": platform.python_version(), "frequency_policy": frequency_policy() or "not readable"},
         )
 
+    def listing(self) -> list[DeviceInfo]:
+        return [self.info()]
+
     def run(self, package: Path, plan: Plan) -> Launch:
-        data, host = fresh_process("edgekit.devices.launch", package, plan)
-        return Launch(host=host, **data)
+        # What the settings of this folder say is not known to the process that is measured.
+        plan = replace(plan, threads=plan.threads or settings.threads())
+        with watched() as watch:
+            launch = run_launch(LocalTransport(), str(package), plan)
+        return replace(launch, host=watch.notes)
 
     def finished(self) -> None:
         pass
 
 
-def fresh_process(module: str, package: Path, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a module of edgekit prints of a package as JSON, and the machine's load around it.
+@dataclass
+class Watch:
+    """`notes` are complete once the block that is watched has ended."""
 
-    Raises DeviceError when the process dies, else what it raised.
-    """
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        module,
-        str(package),
-        "--iterations",
-        str(plan.iterations),
-        "--warmup",
-        str(plan.warmup),
-        "--seconds",
-        str(plan.seconds),
-    ]
-    if plan.threads:
-        command += ["--threads", str(plan.threads)]
-    # A thread pool of numpy's own would compete with the engine's.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    notes: HostNotes
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[Watch]:
+    """Notes what others did on this machine just before the block, and the sensors around it."""
     others = busy_share(0.2)  # while nothing of ours runs, all use is somebody else's
-    before = readings()
-    process = subprocess.run(
-        tied(command), capture_output=True, env=environment, text=True, encoding="utf-8", errors="replace"
-    )
-    host: dict[str, Any] = {"busy_before": others, "before": before, "after": readings()}
+    suspect = f"other work used {others:.0%} of the cores just before this launch" if others > _BUSY else ""
+    watch = Watch(HostNotes(warning=suspect, busy_before=others, before=readings()))
+    yield watch
+    watch.notes = replace(watch.notes, after=readings())
+
+
+def _copy(source: Path, place: Path) -> None:
     try:
-        data: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
-    except (ValueError, IndexError):
-        tail = process.stderr.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
-        raise DeviceError(
-            f"A launch of {package.name} on this machine failed",
-            tail[0][:300],
-            f"run it on its own: python -P -m {module} {package}",
-        ) from None
-    if "error" in data:
-        raise from_dict(data)
-    if others > _BUSY:
-        host["warning"] = f"other work used {others:.0%} of the cores just before this launch"
-    return data, host
+        if source.is_dir():
+            shutil.copytree(source, place, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(source, place)
+    except OSError as error:
+        raise DeviceError(f"{source.name} cannot be copied to {place}", str(error)) from error

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgekit.devices.base import DeviceInfo, Launch, Plan
+from edgekit.devices.base import DeviceInfo, Plan
+from edgekit.devices.record import Launch
 from edgekit.errors import UsageError
 from edgekit.package.receipt import Provenance
 
 
 class NullDevice:
     name = "null"
+    timed = True
+    simulates = False
 
     def __init__(self, address: str = "") -> None:
         """`address`: milliseconds an iteration takes; "" means 10."""
@@ -20,6 +23,9 @@ class NullDevice:
 
     def info(self) -> DeviceInfo:
         return DeviceInfo("null", "no chip: fixed timings for tests", "none", 1, 0, provenance=Provenance.ESTIMATED)
+
+    def listing(self) -> list[DeviceInfo]:
+        return [self.info()]
 
     def run(self, package: Path, plan: Plan) -> Launch:
         each = float(self.address or 10) / 1000

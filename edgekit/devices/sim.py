@@ -15,6 +15,8 @@ from edgekit.runtime.engines.qnn import compiler
 
 class SimulatedDevice:
     name = "sim"
+    timed = False
+    simulates = True
 
     def __init__(self, address: str = "htp") -> None:
         if address != "htp":
@@ -29,6 +31,9 @@ class SimulatedDevice:
             memory_bytes(),
             provenance=Provenance.SIMULATED,
         )
+
+    def listing(self) -> list[DeviceInfo]:
+        return [self.info()]
 
     def run(self, package: Path, plan: Plan) -> NoReturn:
         raise UsageError(

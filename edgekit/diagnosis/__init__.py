@@ -33,12 +33,13 @@ def examine(path: str | Path, device: str = "local", machine: Machine | None = N
     local = kind in ("local", "sim")
     rows = [engine.integrity(package), *([engine.library(package.manifest.engine)] if local else [])]
     here = machine or Machine.here()
-    if package.manifest.engine.name == "qnn":
+    chips = package.manifest.engine.chips  # what was compiled for chips is for Snapdragons: others open what any opens
+    if chips:
         rows += [snapdragon.toolchain(package, local), snapdragon.precision(package, here if kind == "local" else None)]
     rows += _of_device(package, kind, name, here)
     if local and not any(r.state is State.PROBLEM for r in rows):
         rows.append(engine.trial(package, simulate=kind == "sim"))
-    if package.manifest.engine.name == "qnn":
+    if chips:
         rows += snapdragon.app(package, asked=kind == "adb")
     return rows
 
@@ -50,14 +51,14 @@ def _of_device(package: Package, kind: str, name: str, here: Machine) -> list[Ch
         return [_simulator(package, here)]
     if kind != "local":
         return [Check("device", State.UNKNOWN, f"nothing is known here about devices of the kind {kind}")]
-    if package.manifest.engine.name != "qnn":
+    if not package.manifest.engine.chips:
         return []
     return [snapdragon.chip(package, here), *snapdragon.surroundings(package, here)]
 
 
 def _simulator(package: Package, here: Machine) -> Check:
     """Of Snapdragons only, and on x86 Linux only."""
-    if package.manifest.engine.name != "qnn":
+    if not package.manifest.engine.chips:
         return Check(
             "simulator",
             State.PROBLEM,

@@ -5,25 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from importlib.metadata import entry_points, requires
+from importlib.metadata import requires
 from typing import Any
 
+from edgekit import registry
 from edgekit.diagnosis.base import Check, State
 from edgekit.diagnosis.installation import installed, requirements, split
 from edgekit.errors import IntegrityError
 from edgekit.package import EngineRequirement, Package
+from edgekit.runtime.engine import Engine
+from edgekit.runtime.engines.libraries import install
+from edgekit.runtime.opening import engine_named
 from edgekit.runtime.ranges import within
 from edgekit.system.tether import tied
 
-# The distributions that bring each engine, any of them, and the extras that install the first and what it needs.
-_LIBRARIES = {
-    "qnn": (("onnxruntime-qnn",), ("qnn",)),
-    "onnxruntime": (("onnxruntime",), ("runtime",)),
-    "genai": (("onnxruntime-genai",), ("genai",)),
-    "qnn-text": (("onnxruntime-qnn",), ("genai", "qnn")),
-    "litert-text": (("ai-edge-litert",), ("genai", "litert")),
-    "litert": (("ai-edge-litert", "tflite-runtime"), ("litert",)),
-}
 _PATIENCE = 1800  # seconds: a large network in a simulator, on a slow machine
 
 
@@ -43,20 +38,20 @@ def damaged(error: IntegrityError) -> Check:
 
 def library(needed: EngineRequirement) -> Check:
     """Whether what opens the package is installed, in a version the manifest names."""
-    if not entry_points(group="edgekit.engines", name=needed.name):
+    if needed.name not in registry.names("engines"):
         return Check(
             "engine",
             State.PROBLEM,
             f"no engine {needed.name} in this edgekit",
             "install the extension that provides it, or convert for another target",
         )
-    if needed.name not in _LIBRARIES:
-        return Check("engine", State.UNKNOWN, f"{needed.name} comes from an extension: its library is not known here")
-    distributions, extras = _LIBRARIES[needed.name]
-    install = f"pip install 'edgekit[{','.join(extras)}]'"
-    have = next(((n, v) for n in distributions if (v := installed(n))), None)
+    engine = engine_named(needed.name)
+    if not engine.libraries:
+        return Check("engine", State.UNKNOWN, f"{needed.name} comes from an extension that does not name its library")
+    command = install(engine.extra)
+    have = next(((n, v) for n in engine.libraries if (v := installed(n))), None)
     if have is None:
-        return Check("engine", State.PROBLEM, f"{distributions[0]} is not installed", install)
+        return Check("engine", State.PROBLEM, f"{engine.libraries[0]} is not installed", command)
     name, found = have
     says = f"{name} {found}; the package takes {needed.versions or 'any'}"
     fits = within(found, needed.versions)
@@ -68,32 +63,31 @@ def library(needed: EngineRequirement) -> Check:
         version = installed(other)
         says += f"; {other} {version or 'is not installed'}"
         if not version or within(version, allowed) is False:
-            upgrade = install.replace("install", "install -U", 1)
+            upgrade = install(engine.extra, upgrade=True)
             return Check("engine", State.PROBLEM, f"{says}; the package takes {allowed}", upgrade)
-    return _together(says, needed, extras, install)
+    return _together(says, needed, engine, command)
 
 
-def _together(says: str, needed: EngineRequirement, extras: tuple[str, ...], install: str) -> Check:
-    """What each package allows may still be two that do not fit each other: onnxruntime-qnn is loaded into
-    onnxruntime, and asks for no less than some version of it."""
-    if "qnn" in extras:
-        runtime = installed("onnxruntime")
-        if not runtime:
-            return Check("engine", State.PROBLEM, f"{says}; onnxruntime is not installed", install)
-        if "onnxruntime" not in needed.libraries:
-            says += f"; onnxruntime {runtime}"
-        asked = dict(split(r) for r in requires("onnxruntime-qnn") or [])
-        if within(runtime, asked.get("onnxruntime", "")) is False:
-            return Check(
-                "engine", State.PROBLEM, f"{says}, but onnxruntime-qnn asks for {asked['onnxruntime']}", install
-            )
-    used = {*_LIBRARIES[needed.name][0], *needed.libraries, *(["onnxruntime"] if "qnn" in extras else [])}
-    tested = {n: allowed for e in extras for n, allowed in requirements(e).items() if n in used}
+def _together(says: str, needed: EngineRequirement, engine: Engine[Any], command: str) -> Check:
+    """What each package allows may still be two that do not fit each other: a library is loaded into its companions,
+    and asks for no less than some version of them."""
+    asks = dict(split(r) for r in requires(engine.libraries[0]) or []) if engine.companions else {}
+    for companion in engine.companions:
+        version = installed(companion)
+        if not version:
+            return Check("engine", State.PROBLEM, f"{says}; {companion} is not installed", command)
+        if companion not in needed.libraries:
+            says += f"; {companion} {version}"
+        if within(version, asks.get(companion, "")) is False:
+            says += f", but {engine.libraries[0]} asks for {asks[companion]}"
+            return Check("engine", State.PROBLEM, says, command)
+    used = {*engine.libraries, *engine.companions, *needed.libraries}
+    tested = {n: allowed for e in engine.extra.split(",") for n, allowed in requirements(e).items() if n in used}
     odd = [n for n, allowed in tested.items() if (v := installed(n)) and within(v, allowed) is False]
     if odd:
         pairs = ", ".join(f"{n} {tested[n]}" for n in odd)
         return Check(
-            "engine", State.UNKNOWN, f"{says}; edgekit is tested with {pairs}", f"if it does not open: {install}"
+            "engine", State.UNKNOWN, f"{says}; edgekit is tested with {pairs}", f"if it does not open: {command}"
         )
     return Check("engine", State.OK, says)
 

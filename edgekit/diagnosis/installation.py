@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from importlib.util import find_spec
 
+from edgekit import registry
 from edgekit.aihub.environment import client_python
 from edgekit.errors import MissingError
+from edgekit.runtime.engines.libraries import install
+from edgekit.runtime.opening import engine_named
 from edgekit.runtime.ranges import within
 
-EXTRAS = ("runtime", "litert", "images", "convert", "tflite", "qnn", "aihub", "report")
+_FOR_DEVELOPERS = {"dev"}
 
 
 @dataclass(frozen=True)
@@ -23,21 +26,29 @@ class Extra:
 
 
 def extras() -> dict[str, Extra]:
-    return {name: _hub_client() if name == "aihub" else _extra(name) for name in EXTRAS}
+    """Every extra that a user may install, as the distribution lists them."""
+    names = [n for n in metadata("edgekit").get_all("Provides-Extra") or [] if n not in _FOR_DEVELOPERS]
+    return {name: _ELSEWHERE[name]() if name in _ELSEWHERE else _extra(name) for name in names}
 
 
 def _extra(name: str) -> Extra:
     missing, other = list[str](), list[str]()
+    instead = _alternatives(name)
     for distribution, allowed in requirements(name).items():
-        found = installed(distribution)
-        if not found:
-            missing.append(distribution)
-        elif within(found, allowed) is False:
-            other.append(f"{distribution} {allowed} (here is {found})")
-    if name == "litert" and find_spec("tflite_runtime"):  # which does as well
-        missing = []
-    install = f"pip install {'-U ' if other else ''}'edgekit[{name}]'"
-    return Extra((*missing, *other), install if missing or other else "")
+        have = installed(distribution)
+        if not have:
+            if not any(installed(n) or find_spec(n.replace("-", "_")) for n in instead.get(distribution, ())):
+                missing.append(distribution)
+        elif within(have, allowed) is False:
+            other.append(f"{distribution} {allowed} (here is {have})")
+    command = install(name, upgrade=bool(other))
+    return Extra((*missing, *other), command if missing or other else "")
+
+
+def _alternatives(extra: str) -> dict[str, tuple[str, ...]]:
+    """By distribution, those that do as well for the engines that this extra alone installs."""
+    engines = [engine_named(name) for name in registry.names("engines")]
+    return {e.libraries[0]: e.libraries[1:] for e in engines if e.extra == extra and e.libraries}
 
 
 def _hub_client() -> Extra:
@@ -47,6 +58,9 @@ def _hub_client() -> Extra:
     except MissingError as error:
         return Extra(("qai-hub",), error.next)
     return Extra(())
+
+
+_ELSEWHERE = {"aihub": _hub_client}  # extras that are not installed into this environment
 
 
 def requirements(extra: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from edgekit.errors import IntegrityError
 from edgekit.package import Package
 from edgekit.runtime.engines.qnn import compiler
 from edgekit.runtime.ranges import numbers
-from edgekit.spec import DetectionSpec, Precision
+from edgekit.spec import Precision, graph_of
 from edgekit.target import Chip
 
 ANDROID = "docs/android.md"
@@ -255,7 +255,8 @@ def app(package: Package, asked: bool) -> list[Check]:
     if not phones and not asked:
         return []
     found = f"{', '.join(phones) or 'the phone'}: an app is not looked into from here"
-    if package.manifest.model_as(DetectionSpec).input.dtype == "uint16":
+    graph = graph_of(package.manifest.model)
+    if graph and any(tensor.dtype == "uint16" for tensor in graph.inputs):
         found += "; its input is uint16, which ONNX Runtime's Java API cannot make (C++ can)"
     made = max(_compiled_with(package), key=numbers, default="")
     needs = f"com.qualcomm.qti:qnn-runtime {made} or later" if made else "com.qualcomm.qti:qnn-runtime"

@@ -8,7 +8,8 @@ from typing import Any
 
 from edgekit import progress
 from edgekit.devices.base import Plan
-from edgekit.devices.local import fresh_process
+from edgekit.devices.local import LocalTransport, watched
+from edgekit.devices.process import OPERATORS, run_module
 from edgekit.package import Package
 
 
@@ -22,5 +23,6 @@ def operators(paths: Sequence[str | Path], plan: Plan) -> list[dict[str, Any]]:
 
 
 def _one(package: Package, plan: Plan) -> dict[str, Any]:
-    data, host = fresh_process("edgekit.runtime.operators", package.path, plan)
-    return {**data, "warnings": [host["warning"]] if "warning" in host else []}
+    with watched() as watch:
+        data = run_module(LocalTransport(), OPERATORS, str(package.path), plan)
+    return {**data, "warnings": [watch.notes.warning] if watch.notes.warning else []}

@@ -11,7 +11,8 @@ from statistics import median
 
 from edgekit import progress
 from edgekit.devices.address import open_device
-from edgekit.devices.base import Device, DeviceInfo, Launch, Plan
+from edgekit.devices.base import Device, DeviceInfo, Plan
+from edgekit.devices.record import Launch
 from edgekit.errors import UsageError
 from edgekit.package import Package
 from edgekit.package.receipt import Measurement, Provenance, Receipt
@@ -115,7 +116,7 @@ def _alternating(count: int, turn: int) -> list[int]:
 def summed_up(package: Package, profile_id: int, info: DeviceInfo, launches: list[Launch]) -> Result:
     """The figures of one package's launches on one device."""
 
-    warnings = [x.host["warning"] for x in launches if "warning" in x.host]
+    warnings = [x.host.warning for x in launches if x.host.warning]
     summary = [f"{len(warnings)} of {len(launches)} launches: {warnings[0]}"] if warnings else []
     if len(launches) < 3:
         summary.append("fewer than three launches: the interval says nothing about other launches")
@@ -155,16 +156,16 @@ def measurements(result: Result, command: str) -> list[Measurement]:
 
     found = []
     host = result.launches[0].host
-    for unit, layers in host.get("compute_units", {}).items():
+    for unit, layers in host.compute_units.items():
         found.append(one("placement", f"layers on the {unit}", layers, "1", "by the profile job", 1))
     if result.device.provenance is Provenance.SIMULATED:  # whose time and memory are another machine's
         return found
     found += _times(result, one)
     found += [one("speed", name, value, "tok/s", note) for name, value, note in text_speeds(result)]
-    for stage, (low, high) in host.get("memory", {}).items():
+    for stage, (low, high) in (host.memory or {}).items():
         note = f"{stage.replace('_', ' ')}; at least {low} bytes"
         found.append(one("memory", f"{stage.replace('_', ' ')} peak", high, "bytes", note))
-    if result.peak_memory_bytes and "memory" not in host:  # 0 where the system does not say
+    if result.peak_memory_bytes and host.memory is None:  # 0 where the system does not say
         found.append(one("memory", "peak", result.peak_memory_bytes, "bytes", "resident, whole process"))
     return found
 
@@ -174,15 +175,15 @@ def text_speeds(result: Result) -> list[tuple[str, float, str]]:
     texts = [x.text for x in result.launches if x.text]
     if not texts:
         return []
-    length, depth = texts[0]["prompt_tokens"], texts[0]["depth"]
-    found = [
-        ("prompt", length / median(min(t["prompt_s"]) for t in texts), f"{length} tokens, the best of 3 a launch"),
+    length, depth = texts[0].prompt_tokens, texts[0].depth
+    speeds = [
+        ("prompt", length / median(min(t.prompt_s) for t in texts), f"{length} tokens, the best of 3 a launch"),
         ("decode", 1 / result.run.median, "with an empty context"),
     ]
-    deep = [median(t["deep_s"]) for t in texts if t["deep_s"]]
+    deep = [median(t.deep_s) for t in texts if t.deep_s]
     if deep:
-        found.append(("decode, full context", 1 / median(deep), f"after {depth} tokens"))
-    return found
+        speeds.append(("decode, full context", 1 / median(deep), f"after {depth} tokens"))
+    return speeds
 
 
 def _times(result: Result, one: Callable[..., Measurement]) -> list[Measurement]:

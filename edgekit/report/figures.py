@@ -151,7 +151,7 @@ def launch_figures(row: Row, short: dict[str, str]) -> list[Figure]:
 
 def _launches(row: Row, measured: Measured, device: str) -> Figure:
     found = [
-        Strip([1e3 * s for s in x.samples_s["run"]], str(x.host.get("warning", ""))) for x in measured.result.launches
+        Strip([1e3 * s for s in x.samples_s["run"]], x.host.warning) for x in measured.result.launches
     ]
     low, high = (1e3 * v for v in measured.result.run.interval)
     name = row.evidence.manifest.name

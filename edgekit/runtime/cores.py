@@ -6,22 +6,16 @@ import os
 from pathlib import Path
 
 from edgekit import settings
-from edgekit.errors import UsageError
 
-MOST = 1024  # threads of an engine
 _CPU = Path("/sys/devices/system/cpu")
 
 
 def default_threads() -> int:
-    """EDGEKIT_THREADS when set; else allowed cores, one thread for each physical core, only the
-    big ones of a big.LITTLE chip, and no more than a container's CPU quota grants."""
-    chosen = settings.get("threads").value
-    if chosen:
-        if not (chosen.isdecimal() and chosen.isascii() and len(chosen) < 6 and 0 < int(chosen) <= MOST):
-            raise UsageError(
-                f"The setting threads is {chosen:.40}", "", f"set EDGEKIT_THREADS to a number from 1 to {MOST}"
-            )
-        return int(chosen)
+    """The setting `threads` when the environment or the user's own file has it; else allowed cores, one thread for each
+    physical core, only the big ones of a big.LITTLE chip, and no more than a container's CPU quota grants."""
+    setting = settings.threads(folder=False)
+    if setting:
+        return setting
     allowed = allowed_cores()
     capacity = {c: _number(_CPU / f"cpu{c}/cpu_capacity") for c in allowed}
     best = max(capacity.values())

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from edgekit.errors import IntegrityError, guard
 from edgekit.package import Package
+from edgekit.spec import GraphSpec, graph_of
 
 Array = np.ndarray[Any, Any]
+Opened = TypeVar("Opened", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,22 @@ def running() -> AbstractContextManager[None]:
     return guard(IntegrityError, "The model in this package fails when it runs", "convert again")
 
 
+def graph_spec(package: Package) -> GraphSpec:
+    """The tensors of a package's graph. Raises IntegrityError for a package that is described in another way."""
+    manifest = package.manifest
+    graph = graph_of(manifest.model)
+    if graph is None:
+        raise IntegrityError(
+            f"{manifest.name} names the engine {manifest.engine.name}, which runs graphs of tensors",
+            f"its task is {manifest.task}, which describes no inputs and outputs",
+            "convert again",
+        )
+    return graph
+
+
 class Session(Protocol):
+    """A graph that an engine opened. Not for concurrent use."""
+
     threads: int
     simulator: str  # what stands in for the processor: numbers, never time; "" for the real one
 
@@ -45,5 +62,19 @@ class Session(Protocol):
     def close(self) -> None: ...
 
 
-class Engine(Protocol):
-    def open(self, package: Package, options: EngineOptions) -> Session: ...
+class Engine(Protocol[Opened]):
+    """What opens one backend's artefacts. Registered in the group `edgekit.engines` by the name that manifests give it.
+
+    `libraries`: the distributions that bring the library, any of them; `extra` installs the first. `companions`: those
+    that must be there besides, each of them. `extra`: edgekit's extra that installs all of them, or several with commas
+    between them. A class that inherits from this one has the defaults: nothing is known of its library.
+    """
+
+    libraries: tuple[str, ...] = ()
+    companions: tuple[str, ...] = ()
+    extra: str = ""
+
+    def open(self, package: Package, options: EngineOptions) -> Opened:
+        """A `Session`, or for language models a `TextSession`. Raises MissingError without the library, IntegrityError
+        for an artefact that is not what the manifest says, DeviceError without the processor that it is for."""
+        ...

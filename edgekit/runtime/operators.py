@@ -11,62 +11,21 @@ import argparse
 import dataclasses
 import json
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.metadata import entry_points
 from statistics import median
 from typing import Any
 
-import numpy as np
-
+from edgekit import registry
 from edgekit.errors import EdgekitError, UsageError
 from edgekit.package import Package
-from edgekit.runtime import open_session
-from edgekit.runtime.engine import Array, EngineOptions
-from edgekit.spec import DetectionSpec, TensorSpec
+from edgekit.runtime.engine import EngineOptions, graph_spec
+from edgekit.runtime.inside import Inside
+from edgekit.runtime.measuring import Effort, noise, timed
+from edgekit.runtime.opening import open_session
 
-
-@dataclass(frozen=True)
-class Effort:
-    """How long to measure. `seconds`: for the measured runs; at least three are made."""
-
-    runs: int = 50
-    warmup: int = 5
-    seconds: float = 20.0
-
-
-@dataclass(frozen=True)
-class Operator:
-    """`milliseconds`: median over runs, None where the engine does not tell. `merged`: the engine
-    computes it together with a neighbour, which has the time, or once for all when it loads."""
-
-    name: str
-    kind: str
-    shape: tuple[int, ...] | None
-    placed: str  # the part of the engine that runs it: XNNPACK, CPU, or a provider of ONNX Runtime
-    partition: int
-    milliseconds: float | None = None
-    merged: bool = False
-
-
-@dataclass(frozen=True)
-class Inside:
-    """What an engine tells of one package. `operators` in the order they run. `profiled_ms`: a whole
-    run while being looked at; `outside_ms`: how much of a run lies in no operator (both medians over
-    runs). `note`: what this engine cannot tell, and why."""
-
-    library: str
-    delegate: str | None  # what operators are handed to; None when the engine has no such thing
-    operators: tuple[Operator, ...]
-    partition_ms: tuple[float | None, ...]
-    profiled_ms: float | None = None
-    outside_ms: float | None = None
-    note: str = ""
-
-
-Lens = Callable[[Package, int, Effort], Inside]  # an engine's `look`, with that many threads
+Lens = Callable[[Package, int, Effort], Inside]
+"""Looks inside an engine that runs a package with so many threads; in the group `edgekit.operators` by the engine."""
 
 
 def profile(package: Package, threads: int | None, effort: Effort) -> dict[str, Any]:
@@ -91,47 +50,21 @@ def profile(package: Package, threads: int | None, effort: Effort) -> dict[str, 
 
 
 def _lens(engine: str) -> Lens:
-    for entry in entry_points(group="edgekit.engines", name=engine):
-        look: Lens | None = getattr(entry.load(), "look", None)
-        if look is not None:
-            return look
-    raise UsageError(
-        f"edgekit cannot look at single operators in the engine {engine}",
-        "",
-        "use a package for another engine, or profile without --ops",
-    )
-
-
-def noise(tensor: TensorSpec) -> Array:
-    """Values such as a picture has, the same each time: zeros would make some kernels faster."""
-    random = np.random.default_rng(0)
-    if np.issubdtype(tensor.dtype, np.integer):
-        limits = np.iinfo(tensor.dtype)
-        return random.integers(max(limits.min, -128), min(limits.max, 255), tensor.shape, tensor.dtype)
-    return random.random(tensor.shape, np.float32).astype(tensor.dtype)
-
-
-def timed(run: Any, effort: Effort) -> list[float]:
-    """Seconds of each measured call of `run`: at least three, then until either limit."""
-    end = time.perf_counter() + effort.seconds
-    for _ in range(effort.warmup):
-        run()
-        if time.perf_counter() > end:
-            break
-    samples: list[float] = []
-    end = time.perf_counter() + effort.seconds
-    while len(samples) < effort.runs and (len(samples) < 3 or time.perf_counter() < end):
-        start = time.perf_counter()
-        run()
-        samples.append(time.perf_counter() - start)
-    return samples
+    if engine not in registry.names("operators"):
+        raise UsageError(
+            f"edgekit cannot look at single operators in the engine {engine}",
+            "",
+            "use a package for another engine, or profile without --ops",
+        )
+    lens: Lens = registry.find("operators", engine)
+    return lens
 
 
 def _whole_run(package: Package, threads: int | None, effort: Effort) -> tuple[int, float]:
     """Threads used, and milliseconds of a run with nobody looking, as the runtime runs it."""
-    spec = package.manifest.model_as(DetectionSpec).input
     session = open_session(package, EngineOptions(threads))
-    session.input(spec.name)[...] = noise(spec)
+    for tensor in graph_spec(package).inputs:
+        session.input(tensor.name)[...] = noise(tensor)
     taken = timed(session.run, effort)
     session.close()
     return session.threads, median(taken) * 1e3
@@ -172,7 +105,7 @@ def _partitions(inside: Inside) -> list[dict[str, Any]]:
 def main(arguments: list[str]) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="edgekit.runtime.operators")
     parser.add_argument("package")
-    parser.add_argument("--iterations", type=int, default=Effort.runs)
+    parser.add_argument("--iterations", type=int, default=Effort.iterations)
     parser.add_argument("--warmup", type=int, default=Effort.warmup)
     parser.add_argument("--seconds", type=float, default=Effort.seconds)
     parser.add_argument("--threads", type=int, default=None)

@@ -5,20 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgekit.package import Package
-from edgekit.spec import TextSpec
 from edgekit.system.child import limit_memory
 
 _CONVERTING, _TIMES_CONVERTING = 8 * 2**30, 24
-_SPARE, _TIMES, _CACHES = 4 * 2**30, 8, 3  # bytes, times the package's size, times its KV cache
+_SPARE, _TIMES, _CACHES = 4 * 2**30, 8, 3  # bytes, times the package's size, times what its model keeps while it runs
 
 
 def bound_memory(package: Package) -> None:
     """From now on this process may take 4 GiB, 8 times the package and 3 times its KV cache beside what it
     holds, and never all that the machine has: a model of kilobytes can ask for any memory."""
     wanted = _SPARE + _TIMES * sum(f.bytes for f in package.manifest.files.values())
-    if isinstance(package.manifest.model, TextSpec):
-        wanted += _CACHES * package.manifest.model.kv_cache_bytes
-    limit_memory(at_most(wanted))
+    limit_memory(at_most(wanted + _CACHES * package.manifest.model.working_bytes))
 
 
 def room_to_convert(size: int) -> int:

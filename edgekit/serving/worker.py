@@ -20,7 +20,7 @@ from edgekit.runtime.room import at_most
 from edgekit.runtime.text.generation import request
 from edgekit.runtime.text.generator import LanguageModel
 from edgekit.runtime.text.prompts import check_size
-from edgekit.spec import TextSpec
+from edgekit.spec import Sampling, TextSpec
 from edgekit.system.child import answer, limit_memory
 
 _SPARE = 3 * 2**29  # bytes for a schema, a template and the engine's own; beside the model
@@ -91,7 +91,7 @@ class Worker:
     def _try_schema(self, llm: LanguageModel, options: dict[str, Any]) -> None:
         """Compiles the schema on its own: a prompt may take minutes to read, and this may not."""
         schema = request(llm.spec, options).schema
-        llm.session.constrained([llm.spec.stop[0] if llm.spec.stop else 0], "json_schema", schema, {})
+        llm.session.guided([llm.spec.stop[0] if llm.spec.stop else 0], schema, Sampling())
 
 
 def _room(spec: TextSpec) -> int:

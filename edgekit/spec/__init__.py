@@ -5,13 +5,15 @@ into the manifest, the runtime follows them. Standard library only.
 """
 
 from edgekit.spec.detection import DetectionSpec
-from edgekit.spec.lookup import ModelSpec, read_spec
+from edgekit.spec.graph import GraphSpec, graph_of
+from edgekit.spec.lookup import ModelSpec, read_spec, spec_as
 from edgekit.spec.plain import from_json, to_json
 from edgekit.spec.text import Sampling, TextSpec
 from edgekit.spec.values import ImageSpec, Precision, TensorSpec
 
 __all__ = [
     "DetectionSpec",
+    "GraphSpec",
     "ImageSpec",
     "ModelSpec",
     "Precision",
@@ -19,6 +21,8 @@ __all__ = [
     "TensorSpec",
     "TextSpec",
     "from_json",
+    "graph_of",
     "read_spec",
+    "spec_as",
     "to_json",
 ]

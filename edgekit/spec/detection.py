@@ -37,6 +37,15 @@ class DetectionSpec:
     task: str = "detection"
 
     @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What the graph takes: one image."""
+        return (self.input,)
+
+    @property
+    def working_bytes(self) -> int:
+        return 0
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Names of files that a package has for this besides its artefacts."""
         return ()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from edgekit import registry
-from edgekit.errors import IntegrityError
+from edgekit.errors import IntegrityError, UsageError
 from edgekit.spec.plain import from_json
 
 
@@ -19,6 +19,11 @@ class ModelSpec(Protocol):
     def task(self) -> str: ...
 
     @property
+    def working_bytes(self) -> int:
+        """Memory that the model keeps between steps while it runs, such as a KV cache; 0 for one that keeps none."""
+        ...
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Names of files that a package has for this besides its artefacts."""
         ...
@@ -26,6 +31,17 @@ class ModelSpec(Protocol):
     def check(self) -> None:
         """Raises ValueError for what no engine should be asked to do."""
         ...
+
+
+S = TypeVar("S", bound=ModelSpec)
+
+
+def spec_as(spec: ModelSpec | None, kind: type[S], name: str) -> S:
+    """The spec of a model called `name`, of a task that the caller knows. Raises UsageError for another task's."""
+    if isinstance(spec, kind):
+        return spec
+    task, verb = (spec.task, spec.verb) if spec else ("not known", "")
+    raise UsageError(f"{name} is no {kind.noun}", f"its task is {task}", verb)
 
 
 def read_spec(data: Any) -> ModelSpec:

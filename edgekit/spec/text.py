@@ -45,6 +45,10 @@ class TextSpec:
     task: str = "text-generation"
 
     @property
+    def working_bytes(self) -> int:
+        return self.kv_cache_bytes
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Names of files that a package has for this besides its artefacts."""
         return (self.vocabulary, *(("tokenizer.json",) if self.tokenizer == "tokenizers" else ()))

@@ -12,7 +12,8 @@ from importlib import resources
 from pathlib import Path
 
 from edgekit import settings
-from edgekit.devices.base import DeviceInfo, Launch, Plan
+from edgekit.devices.base import DeviceInfo, Plan
+from edgekit.devices.record import Launch, launch_from_json, launch_to_json
 from edgekit.errors import MissingError, guard
 from edgekit.spec import from_json, to_json
 
@@ -113,7 +114,7 @@ class Store:
         with self._write() as connection:
             connection.execute(
                 "INSERT INTO launches (profile_id, position, data) VALUES (?, ?, ?)",
-                (profile, position, json.dumps(to_json(launch))),
+                (profile, position, json.dumps(launch_to_json(launch))),
             )
 
     def for_package(self, manifest_sha256: str) -> list[Profile]:
@@ -129,7 +130,7 @@ class Store:
         rows = self._connection.execute("SELECT data FROM launches WHERE profile_id = ? ORDER BY position", (row[0],))
         wrong = f"Measurement {row[0]} in the results database {self.path} cannot be read"
         with guard(MissingError, wrong, "choose another with --store FILE"):
-            launches = tuple(from_json(Launch, json.loads(data)) for (data,) in rows)
+            launches = tuple(launch_from_json(json.loads(data)) for (data,) in rows)
             device, plan = (from_json(DeviceInfo, json.loads(row[5])), from_json(Plan, json.loads(row[6])))
         return Profile(*row[:5], device, plan, row[7], launches)
 

@@ -157,7 +157,8 @@ def test_other_engines_and_devices_are_refused(edgekit: Edgekit, packages: dict[
     manifest["engine"]["name"] = "abacus"
     (other / MANIFEST).write_bytes(canonical(manifest))
     from edgekit.errors import UsageError
-    from edgekit.runtime.operators import Effort, profile
+    from edgekit.runtime.measuring import Effort
+    from edgekit.runtime.operators import profile
 
     with pytest.raises(UsageError, match="single operators in the engine abacus"):
         profile(Package(other), 1, Effort(1, 0, 1))

@@ -9,9 +9,10 @@ import pytest
 
 from edgekit import registry
 from edgekit.devices.address import open_device
-from edgekit.devices.base import Device, DeviceInfo, Launch, Plan
-from edgekit.devices.launch import PHASES
+from edgekit.devices.base import Device, DeviceInfo, Plan
+from edgekit.devices.record import Launch, launch_from_json, launch_to_json
 from edgekit.errors import DeviceError, MissingError, UsageError
+from edgekit.runtime.measuring import PHASES
 from edgekit.spec import from_json, to_json
 
 PLAN = Plan(iterations=4, warmup=1, seconds=30.0, threads=1)
@@ -60,7 +61,7 @@ def test_a_launch_has_every_phase_and_positive_numbers(device: Device, packages:
     assert launch.peak_memory_bytes >= 0
     assert launch.threads == 1
     assert launch.engine
-    assert from_json(Launch, json.loads(json.dumps(to_json(launch)))) == launch
+    assert launch_from_json(json.loads(json.dumps(launch_to_json(launch)))) == launch
 
 
 def test_a_launch_leaves_the_package_as_it_was(device: Device, packages: dict[str, Path]) -> None:

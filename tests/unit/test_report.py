@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from edgekit.cli.main import run
-from edgekit.devices.base import DeviceInfo, Launch, Plan
+from edgekit.devices.base import DeviceInfo, Plan
 from edgekit.devices.null import NullDevice
+from edgekit.devices.record import HostNotes, Launch
 from edgekit.errors import UsageError
 from edgekit.package import EngineRequirement, Manifest, Package, write_package
 from edgekit.package.receipt import Measurement, Provenance, Reason, Receipt, Trip
@@ -118,7 +119,7 @@ def test_hostile_texts_are_escaped(tmp_path: Path) -> None:
     info = DeviceInfo(HOSTILE, HOSTILE, HOSTILE, 1, 0, {HOSTILE: HOSTILE})
     number = store.begin("s", HOSTILE, hostile.manifest_sha256, info, Plan(), HOSTILE)
     samples = {"prepare": [0.0] * 9, "run": [0.01] * 9}
-    store.add_launch(number, 0, Launch(samples, 0.1, 0.1, 0.1, 1, 1, HOSTILE, host={"warning": HOSTILE}))
+    store.add_launch(number, 0, Launch(samples, 0.1, 0.1, 0.1, 1, 1, HOSTILE, host=HostNotes(warning=HOSTILE)))
     store.close()
     write_report([hostile.path], tmp_path / "r.html", tmp_path / "s.sqlite")
     text = (tmp_path / "r.html").read_text(encoding="utf-8")

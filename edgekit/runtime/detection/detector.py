@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-from types import TracebackType
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 
+from edgekit.package import Package
 from edgekit.runtime.detection.nms import suppress
-from edgekit.runtime.engine import Array, Session
+from edgekit.runtime.engine import Array, EngineOptions, Session
 from edgekit.runtime.image import Placement, Preprocessor, read_image
+from edgekit.runtime.measuring import Effort, Timings, measure_phases
+from edgekit.runtime.opening import open_session
+from edgekit.runtime.runner import Runner
 from edgekit.spec import DetectionSpec
 
 Image = str | os.PathLike[str] | Array
+_CAMERA = (720, 1280, 3)  # the image that is measured with: resizing it is real work
 
 
 class Detection(NamedTuple):
@@ -25,8 +30,10 @@ class Detection(NamedTuple):
     class_id: int
 
 
-class Detector:
+class Detector(Runner):
     """A detection package, ready to run. Not for concurrent use: its buffers are reused."""
+
+    noun = DetectionSpec.noun
 
     def __init__(self, spec: DetectionSpec, session: Session) -> None:
         self.spec, self.session = spec, session
@@ -34,7 +41,24 @@ class Detector:
         self.prepare = Preprocessor(spec.image, session.input(spec.input.name), spec.input)
         self._integers = [o for o in spec.outputs if o.scale is not None]
 
-    def __call__(self, image: Image | list[Image], **options: Any) -> Any:
+    @classmethod
+    def open(cls, package: Package, options: EngineOptions) -> Self:
+        """Raises UsageError for a package that is no detector; else as `edgekit.runtime.load`."""
+        return cls(package.manifest.model_as(DetectionSpec), open_session(package, options))
+
+    @property
+    def threads(self) -> int:
+        return self.session.threads
+
+    @property
+    def simulator(self) -> str:
+        return self.session.simulator
+
+    @overload
+    def __call__(self, image: Image, **options: Any) -> list[Detection]: ...
+    @overload
+    def __call__(self, image: list[Image], **options: Any) -> list[list[Detection]]: ...
+    def __call__(self, image: Image | list[Image], **options: Any) -> list[Detection] | list[list[Detection]]:
         """Detect in a path or HWC uint8 RGB array; a list of them gives a list of results.
         Returns list[Detection], best first.
 
@@ -122,16 +146,24 @@ class Detector:
         labels = self.spec.labels
         return labels[class_id] if 0 <= class_id < len(labels) else f"class_{class_id}"
 
+    def measure(self, effort: Effort) -> Timings:
+        """Times an image of a camera's size. It is noise: no boxes means the least suppression."""
+        image = np.random.default_rng(0).integers(0, 256, _CAMERA, dtype=np.uint8)
+        return measure_phases(
+            lambda: self.prepare(image),
+            self.run,
+            lambda placement, outputs: self.postprocess(outputs, placement, _CAMERA[:2]),
+            effort,
+        )
+
+    def probe(self) -> Mapping[str, Array]:
+        """The graph's outputs for an image of noise, as float32 where it gives integers; reused by the next image."""
+        size = (self.spec.image.height, self.spec.image.width, 3)
+        self(np.random.default_rng(0).integers(0, 256, size, np.uint8))
+        return self.outputs
+
     def close(self) -> None:
         self.session.close()
-
-    def __enter__(self) -> Detector:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _to_image(boxes: Array, placement: Placement, image_size: tuple[int, int]) -> Array:

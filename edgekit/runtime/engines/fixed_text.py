@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from edgekit.errors import UsageError
 from edgekit.runtime.engine import Array
 from edgekit.runtime.engines.fixed_text_decoder import Decoder
-from edgekit.spec import TextSpec
+from edgekit.runtime.text.session import Tokenizer
+from edgekit.spec import Sampling, TextSpec
 
 
 class FixedTextSession:
@@ -20,7 +21,9 @@ class FixedTextSession:
 
     batches = False
 
-    def __init__(self, decoder: Decoder, tokenizer: Any, spec: TextSpec, threads: int, simulator: str = "") -> None:
+    def __init__(
+        self, decoder: Decoder, tokenizer: Tokenizer, spec: TextSpec, threads: int, simulator: str = ""
+    ) -> None:
         self._decoder, self.tokenizer, self.spec = decoder, tokenizer, spec
         self.threads, self.simulator = threads, simulator
         self._held: list[int] = []
@@ -46,7 +49,10 @@ class FixedTextSession:
     def held(self) -> int:
         return len(self._held)
 
-    def constrained(self, tokens: Sequence[int], kind: str, grammar: str, search: Any) -> NoReturn:
+    def batch(self, prompts: Sequence[Sequence[int]]) -> NoReturn:
+        raise UsageError("Several texts side by side are not available in graphs of fixed sizes", "they read one text")
+
+    def guided(self, tokens: Sequence[int], schema: str, sampling: Sampling, seed: int | None = None) -> NoReturn:
         raise UsageError(
             "A schema is not available in graphs of fixed sizes",
             "they read one text, and edgekit chooses its tokens",

@@ -13,16 +13,17 @@ from edgekit.errors import IntegrityError, UsageError
 from edgekit.package import Package
 from edgekit.runtime.cores import default_threads
 from edgekit.runtime.engine import Array, EngineOptions, running
-from edgekit.runtime.engines.genai_tokenizer import UPGRADE, open_tokenizer
-from edgekit.runtime.engines.libraries import onnxruntime_genai
+from edgekit.runtime.engines.genai_texts import GenaiBatch, GenaiGuided
+from edgekit.runtime.engines.genai_tokenizer import open_tokenizer
+from edgekit.runtime.engines.libraries import install, onnxruntime_genai
 from edgekit.runtime.engines.library_version import check_libraries
-from edgekit.spec import TextSpec
+from edgekit.spec import Sampling, TextSpec
 
 
 class GenaiSession:
     """A model, its `tokenizer`, and the tokens its cache holds. Not for concurrent use."""
 
-    batches = True  # reads several texts side by side
+    batches, simulator = True, ""
 
     def __init__(self, folder: Path, spec: TextSpec, options: EngineOptions) -> None:
         og = onnxruntime_genai()
@@ -88,11 +89,20 @@ class GenaiSession:
         """Several texts at once; the cache of `start` is not touched."""
         return GenaiBatch(self._create(len(prompts)), prompts, self.spec.vocab_size)
 
-    def constrained(self, tokens: Sequence[int], kind: str, grammar: str, search: dict[str, Any]) -> Any:
-        """A generator of onnxruntime-genai that follows a JSON schema, regular expression or grammar."""
+    def guided(self, tokens: Sequence[int], schema: str, sampling: Sampling, seed: int | None = None) -> GenaiGuided:
+        """A text after `tokens` that follows a JSON schema. Raises UsageError for one that llguidance cannot follow."""
+        search: dict[str, Any] = {
+            "do_sample": sampling.temperature > 0,
+            "temperature": sampling.temperature or 1.0,
+            "top_k": sampling.top_k,
+            "top_p": sampling.top_p,
+            "repetition_penalty": sampling.repetition_penalty,
+        }
+        if seed is not None:
+            search["random_seed"] = seed
         try:
             parameters = self._parameters(1, **search)
-            parameters.set_guidance(kind, grammar)
+            parameters.set_guidance("json_schema", schema)
             generator = self._og.Generator(self._model, parameters)
         except Exception as error:
             raise UsageError(
@@ -100,8 +110,7 @@ class GenaiSession:
                 str(error).splitlines()[0][:300],
                 "pass a JSON schema that llguidance supports",
             ) from error
-        generator.append_tokens(np.asarray(tokens, np.int32))
-        return generator
+        return GenaiGuided(generator, tokens)
 
     def _create(self, size: int) -> Any:
         with running():
@@ -122,42 +131,11 @@ class GenaiSession:
         vars(self).pop("_model", None)  # a second time is harmless
 
 
-class GenaiBatch:
-    """Texts side by side, all at the same position: shorter prompts begin their answer while longer
-    ones are still read, so nothing is padded."""
-
-    def __init__(self, generator: Any, prompts: Sequence[Sequence[int]], vocabulary: int) -> None:
-        shortest = min(len(p) for p in prompts)
-        self._generator = generator
-        self._waiting = [list(p[shortest:])[::-1] for p in prompts]
-        self._forced = np.empty((len(prompts), 1, vocabulary), np.float32)
-        first = np.array([p[:shortest] for p in prompts], np.int32)
-        with running():
-            generator.append_tokens(first.reshape(-1))
-
-    def reading(self, row: int) -> bool:
-        """Whether the prompt of a row is not read to its end yet."""
-        return bool(self._waiting[row])
-
-    def logits(self) -> Array:
-        """float32 (B, V)."""
-        with running():
-            rows: Array = self._generator.get_logits()[:, -1]
-        return rows
-
-    def append(self, chosen: Sequence[int]) -> None:
-        """One token a row: the prompt's next where it is still read, `chosen` elsewhere."""
-        self._forced.fill(-np.inf)
-        for row, token in enumerate(chosen):
-            self._forced[row, 0, self._waiting[row].pop() if self._waiting[row] else token] = 0.0
-        with running():
-            self._generator.set_logits(self._forced)
-            self._generator.generate_next_token()
-
-
 class GenaiEngine:
+    libraries, companions, extra = ("onnxruntime-genai",), (), "genai"
+
     def open(self, package: Package, options: EngineOptions) -> GenaiSession:
-        check_libraries(package.manifest.engine.libraries, UPGRADE)
+        check_libraries(package.manifest.engine.libraries, install(self.extra, upgrade=True))
         for name in package.manifest.files:  # the library reads the files itself
             package.check(name)
         return GenaiSession(package.folder, package.manifest.model_as(TextSpec), options)

@@ -10,22 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from edgekit.errors import IntegrityError
 from edgekit.package import Package
 from edgekit.runtime.cores import default_threads
-from edgekit.runtime.engine import Array, EngineOptions, running
+from edgekit.runtime.engine import Array, EngineOptions, graph_spec, running
 from edgekit.runtime.engines.libraries import install, litert, quiet
 from edgekit.runtime.engines.library_version import check_version
 from edgekit.runtime.engines.litert_check import check
-from edgekit.spec import DetectionSpec, TensorSpec
-
-if TYPE_CHECKING:
-    from edgekit.runtime.operators import Effort, Inside
-
+from edgekit.spec import TensorSpec
 
 UPGRADE = install("litert", upgrade=True)
 
@@ -100,18 +96,14 @@ def _places(interpreter: Any, inputs: tuple[TensorSpec, ...], outputs: tuple[Ten
 
 
 class LiteRtEngine:
+    libraries, companions, extra = ("ai-edge-litert", "tflite-runtime"), (), "litert"
+
     def open(self, package: Package, options: EngineOptions) -> LiteRtSession:
-        model = package.manifest.model_as(DetectionSpec)
+        graph = graph_spec(package)
         if litert().__name__.startswith("ai_edge_litert"):
             check_version("ai-edge-litert", package.manifest.engine.versions, UPGRADE)
         artifact = package.read(package.manifest.engine.artifact)
-        return LiteRtSession(artifact, (model.input,), model.outputs, options)
-
-    def look(self, package: Package, threads: int, effort: Effort) -> Inside:
-        """What each operator of a package costs (`edgekit.runtime.operators`)."""
-        from edgekit.runtime.engines.litert_operators import look
-
-        return look(package, threads, effort)
+        return LiteRtSession(artifact, graph.inputs, graph.outputs, options)
 
 
 engine = LiteRtEngine()

@@ -14,7 +14,7 @@ from itertools import groupby, pairwise
 
 import numpy as np
 
-from edgekit.runtime.operators import Operator
+from edgekit.runtime.inside import Operator
 
 # Kinds in the file, words in XNNPACK's names. A kind that is not here is looked for by its own name.
 _FAMILIES = {

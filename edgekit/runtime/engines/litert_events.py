@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.runtime.operators import Effort, timed
+from edgekit.runtime.measuring import Effort, timed
 
 _FIRST, _BEFORE = (2, 2), (3,)  # versions; earlier ones create models and take options in other ways
 _CPU = 1  # LiteRtHwAccelerators
@@ -183,7 +183,7 @@ def _open() -> c.CDLL:
 
 def main(arguments: list[str]) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="edgekit.runtime.engines.litert_events")
-    parser.add_argument("--runs", type=int, default=Effort.runs)
+    parser.add_argument("--runs", type=int, default=Effort.iterations)
     parser.add_argument("--warmup", type=int, default=Effort.warmup)
     parser.add_argument("--seconds", type=float, default=Effort.seconds)
     parser.add_argument("--threads", type=int, default=1)

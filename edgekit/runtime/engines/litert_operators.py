@@ -20,7 +20,8 @@ from edgekit.errors import EdgekitError
 from edgekit.package import Package
 from edgekit.runtime.engines.libraries import litert, quiet
 from edgekit.runtime.engines.litert_attribution import Event, attribute
-from edgekit.runtime.operators import Effort, Inside, Operator
+from edgekit.runtime.inside import Inside, Operator
+from edgekit.runtime.measuring import Effort
 from edgekit.system.tether import tied
 
 DELEGATE = "XNNPACK"
@@ -158,7 +159,7 @@ def _events(model: bytes, threads: int, effort: Effort) -> dict[str, Any]:
         "--threads",
         str(threads),
         "--runs",
-        str(effort.runs),
+        str(effort.iterations),
         "--warmup",
         str(effort.warmup),
         "--seconds",

@@ -49,6 +49,8 @@ def open_decoder(model: bytes, threads: int, path: str = "") -> Decoder:
 
 
 class LiteRtTextEngine:
+    libraries, companions, extra = ("ai-edge-litert",), (), "genai,litert"
+
     def open(self, package: Package, options: EngineOptions) -> FixedTextSession:
         engine = package.manifest.engine
         check_version("ai-edge-litert", engine.versions, UPGRADE)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from edgekit.errors import IntegrityError
 from edgekit.package import Package
 from edgekit.runtime.cores import default_threads
-from edgekit.runtime.engine import Array, EngineOptions, running
+from edgekit.runtime.engine import Array, EngineOptions, graph_spec, running
 from edgekit.runtime.engines.libraries import onnxruntime
-from edgekit.spec import DetectionSpec
-
-if TYPE_CHECKING:
-    from edgekit.runtime.operators import Effort, Inside
-
+from edgekit.spec import TensorSpec
 
 Sizes = dict[str, tuple[tuple[int, ...], str]]  # shape and dtype by name
+
+
+def sizes(tensors: Iterable[TensorSpec]) -> Sizes:
+    return {t.name: (t.shape, t.dtype) for t in tensors}
 
 
 class OnnxRuntimeSession:
@@ -96,20 +96,11 @@ def _compare(session: Any, inputs: set[str], outputs: set[str]) -> None:
 
 
 class OnnxRuntimeEngine:
+    libraries, companions, extra = ("onnxruntime",), (), "runtime"
+
     def open(self, package: Package, options: EngineOptions) -> OnnxRuntimeSession:
-        model = package.manifest.model_as(DetectionSpec)
-        return OnnxRuntimeSession(
-            package.read(package.manifest.engine.artifact),
-            {model.input.name: (model.input.shape, model.input.dtype)},
-            {o.name: (o.shape, o.dtype) for o in model.outputs},
-            options,
-        )
-
-    def look(self, package: Package, threads: int, effort: Effort) -> Inside:
-        """What each operator of a package costs (`edgekit.runtime.operators`)."""
-        from edgekit.runtime.engines.onnxruntime_operators import look
-
-        return look(package, threads, effort)
+        graph, artifact = graph_spec(package), package.read(package.manifest.engine.artifact)
+        return OnnxRuntimeSession(artifact, sizes(graph.inputs), sizes(graph.outputs), options)
 
 
 engine = OnnxRuntimeEngine()

@@ -14,17 +14,18 @@ from statistics import median
 from typing import Any
 
 from edgekit.package import Package
+from edgekit.runtime.engine import graph_spec
 from edgekit.runtime.engines.libraries import onnxruntime
-from edgekit.runtime.operators import Effort, Inside, Operator, noise, timed
-from edgekit.spec import DetectionSpec
+from edgekit.runtime.inside import Inside, Operator
+from edgekit.runtime.measuring import Effort, noise, timed
 
 _SUFFIX = "_kernel_time"
 
 
 def look(package: Package, threads: int, effort: Effort) -> Inside:
+    """What each operator of a package costs (`edgekit.runtime.operators`)."""
     ort = onnxruntime()
-    spec = package.manifest.model_as(DetectionSpec).input
-    feed = {spec.name: noise(spec)}
+    feed = {tensor.name: noise(tensor) for tensor in graph_spec(package).inputs}
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = threads

@@ -13,13 +13,12 @@ from typing import Any
 
 from edgekit.errors import DeviceError, IntegrityError, MissingError
 from edgekit.package import Package
-from edgekit.runtime.engine import EngineOptions
+from edgekit.runtime.engine import EngineOptions, graph_spec
 from edgekit.runtime.engines.libraries import install, onnxruntime
 from edgekit.runtime.engines.library_version import check_libraries
-from edgekit.runtime.engines.onnxruntime import OnnxRuntimeSession
+from edgekit.runtime.engines.onnxruntime import OnnxRuntimeSession, sizes
 from edgekit.runtime.native import output_to
 from edgekit.runtime.soc import find_soc
-from edgekit.spec import DetectionSpec
 
 EXTRA = install("qnn")
 UPGRADE = install("qnn", upgrade=True)
@@ -38,17 +37,13 @@ class QnnSession(OnnxRuntimeSession):
 
 
 class QnnEngine:
+    libraries, companions, extra = ("onnxruntime-qnn",), ("onnxruntime",), "qnn"
+
     def open(self, package: Package, options: EngineOptions) -> QnnSession:
         soc = choose(package, options)
         check_libraries(libraries_of(package), UPGRADE)
-        engine, model = package.manifest.engine, package.manifest.model_as(DetectionSpec)
-        return QnnSession(
-            soc,
-            package.read(engine.chips[soc]),
-            {model.input.name: (model.input.shape, model.input.dtype)},
-            {o.name: (o.shape, o.dtype) for o in model.outputs},
-            options,
-        )
+        graph, context = graph_spec(package), package.read(package.manifest.engine.chips[soc])
+        return QnnSession(soc, context, sizes(graph.inputs), sizes(graph.outputs), options)
 
 
 def libraries_of(package: Package) -> dict[str, str]:

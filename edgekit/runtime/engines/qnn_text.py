@@ -22,7 +22,6 @@ from edgekit.runtime.engines.qnn import choose, compiler, libraries_of, open_con
 from edgekit.spec import TextSpec
 
 HOST = "host.onnx"
-UPGRADE = install("genai,qnn", upgrade=True)
 
 
 def _settings(ort: Any) -> Any:
@@ -43,9 +42,11 @@ def _parts(package: Package, folder: PurePosixPath, kind: str) -> list[str]:
 
 
 class QnnTextEngine:
+    libraries, companions, extra = ("onnxruntime-qnn",), ("onnxruntime",), "genai,qnn"
+
     def open(self, package: Package, options: EngineOptions) -> FixedTextSession:
         soc = choose(package, options)
-        check_libraries(libraries_of(package), UPGRADE)
+        check_libraries(libraries_of(package), install(self.extra, upgrade=True))
         for name in package.manifest.files:  # the tokenizer's library reads its files itself
             package.check(name)
         ort = onnxruntime()

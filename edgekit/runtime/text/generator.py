@@ -8,15 +8,21 @@ for piece in llm.stream("Once upon a time", max_tokens=64):
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import TracebackType
-from typing import Any
+from typing import Any, Self, overload
 
 from edgekit.errors import UsageError
+from edgekit.package import Package
+from edgekit.runtime.engine import Array, EngineOptions
+from edgekit.runtime.measuring import Effort, Timings
+from edgekit.runtime.opening import open_text_session
+from edgekit.runtime.runner import Runner
 from edgekit.runtime.text.generation import Generation, Request, TokenScore, request, scores
 from edgekit.runtime.text.prompts import Message, fit_messages, fit_tokens, message_tokens
 from edgekit.runtime.text.sampling import Sampler
+from edgekit.runtime.text.session import TextSession
+from edgekit.runtime.text.timing import measure_text
 from edgekit.runtime.text.tokens import Pieces, Tokens
 from edgekit.spec import TextSpec
 
@@ -36,13 +42,13 @@ class _Running:
     scores: list[TokenScore] = field(default_factory=list)
     why: str = ""  # it ended
 
-    def take(self, token: int, logits: Any, stop: Sequence[int], names: Tokens) -> str:
+    def take(self, token: int, logits: Array | None, stop: Sequence[int], names: Tokens) -> str:
         """Add a token; returns the text that is certain now."""
         if token in stop:
             self.why = "stop"
             return ""
         self.tokens.append(token)
-        if self.request.logprobs is not None:
+        if self.request.logprobs is not None and logits is not None:
             self.scores.append(scores(logits, token, self.request.logprobs, names))
         piece = self.pieces.add(token)
         if self.pieces.stopped:
@@ -58,19 +64,48 @@ class _Running:
         return self.text[-1]
 
 
-class LanguageModel:
+class LanguageModel(Runner):
     """A text-generation package, ready to run. Not for concurrent use: its cache is shared by calls.
 
     The cache is kept: a prompt that begins as the last one did, above all the next turn of a chat,
     is read from where it differs.
     """
 
-    def __init__(self, spec: TextSpec, session: Any, tokens: Tokens) -> None:
+    noun = TextSpec.noun
+
+    def __init__(self, spec: TextSpec, session: TextSession, tokens: Tokens) -> None:
         self.spec, self.session, self.tokens = spec, session, tokens
         self._cancelled = False
         self.last: Generation | None = None  # of the latest stream, once it ended
 
-    def generate(self, prompt: str | Sequence[str], **options: Any) -> Any:
+    @classmethod
+    def open(cls, package: Package, options: EngineOptions) -> Self:
+        """Raises UsageError for a package that is no language model; else as `edgekit.runtime.load`."""
+        spec = package.manifest.model_as(TextSpec)
+        session = open_text_session(package, options)  # checks every file
+        return cls(spec, session, Tokens(package.read(spec.vocabulary)))
+
+    @property
+    def threads(self) -> int:
+        return self.session.threads
+
+    @property
+    def simulator(self) -> str:
+        return self.session.simulator
+
+    def measure(self, effort: Effort) -> Timings:
+        return measure_text(self.session, self.spec, effort)
+
+    def probe(self) -> Mapping[str, Array]:
+        """`logits` float32 (V,) after one token."""
+        self.session.start([self.spec.bos or 0])
+        return {"logits": self.session.logits()}
+
+    @overload
+    def generate(self, prompt: str, **options: Any) -> Generation: ...
+    @overload
+    def generate(self, prompt: Sequence[str], **options: Any) -> list[Generation]: ...
+    def generate(self, prompt: str | Sequence[str], **options: Any) -> Generation | list[Generation]:
         """The continuation of a prompt, as a Generation (its `text`; `str()` of it as well). A list
         of prompts gives a list, generated side by side.
 
@@ -83,9 +118,7 @@ class LanguageModel:
         asked = request(self.spec, options)
         if not isinstance(prompt, str):
             return self._batch([self._prompt(p, asked) for p in prompt], asked)
-        for _ in self._run(self._prompt(prompt, asked), asked):
-            pass
-        return self.last
+        return self._alone(self._prompt(prompt, asked), asked)
 
     def stream(self, prompt: str, **options: Any) -> Iterator[str]:
         """As `generate`, piece by piece: each is whole characters. `last` then holds the Generation."""
@@ -136,7 +169,7 @@ class LanguageModel:
 
     def _run(self, prompt: list[int], asked: Request) -> Iterator[str]:
         if asked.schema:
-            return self._constrained(prompt, asked)
+            return self._guided(prompt, asked)
         return self._sampled(prompt, asked)
 
     def _sampled(self, prompt: list[int], asked: Request) -> Iterator[str]:
@@ -171,30 +204,18 @@ class LanguageModel:
         kept = (run.prompt + run.tokens)[:-1][-self.spec.context_length // 2 :]
         self.session.start(bos + kept)
 
-    def _constrained(self, prompt: list[int], asked: Request) -> Iterator[str]:
+    def _guided(self, prompt: list[int], asked: Request) -> Iterator[str]:
         """The engine masks and samples here: it alone knows which tokens the schema allows."""
-        run = self._begin(prompt, asked)
-        s, start = asked.sampling, time.perf_counter()
-        search = {
-            "do_sample": s.temperature > 0,
-            "temperature": s.temperature or 1.0,
-            "top_k": s.top_k,
-            "top_p": s.top_p,
-            "repetition_penalty": s.repetition_penalty,
-        }
-        if asked.seed is not None:
-            search["random_seed"] = asked.seed
-        generator = self.session.constrained(prompt, "json_schema", asked.schema, search)
+        run, start = self._begin(prompt, asked), time.perf_counter()
+        text = self.session.guided(prompt, asked.schema, asked.sampling, asked.seed)
         timed = time.perf_counter() - start
         first = time.perf_counter()
         while not run.why:
-            if generator.is_done():
-                run.why = "stop" if generator.token_count() < self.spec.context_length else "length"
+            if text.done:
+                run.why = "stop" if text.held < self.spec.context_length else "length"
                 break
-            logits = generator.get_logits()[0, -1] if asked.logprobs is not None else None
-            generator.generate_next_token()
-            token = int(generator.get_next_tokens()[0])
-            piece = run.take(token, logits, self.spec.stop, self.tokens)
+            logits = text.logits() if asked.logprobs is not None else None
+            piece = run.take(text.next(), logits, self.spec.stop, self.tokens)
             if self._cancelled:
                 run.why = "cancelled"
             if piece:
@@ -254,11 +275,3 @@ class LanguageModel:
 
     def close(self) -> None:
         self.session.close()
-
-    def __enter__(self) -> LanguageModel:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -9,6 +9,7 @@ from typing import Any
 
 from edgekit.errors import UsageError
 from edgekit.runtime.text.generation import Request
+from edgekit.runtime.text.session import Tokenizer
 from edgekit.spec import TextSpec
 
 Message = dict[str, str]
@@ -24,7 +25,7 @@ def check_size(text: str, spec: TextSpec) -> None:
         raise _too_long(f"{len(text)} characters", spec)
 
 
-def message_tokens(tokenizer: Any, text: str, allow_special: bool) -> list[int]:
+def message_tokens(tokenizer: Tokenizer, text: str, allow_special: bool) -> list[int]:
     """The ids of a text; special tokens in it are plain characters unless allowed."""
     ids: list[int] = tokenizer.encode(text) if allow_special else tokenizer.encode_plain(text)
     return ids
@@ -42,7 +43,7 @@ def fit_tokens(bos: list[int], encoded: list[int], spec: TextSpec, asked: Reques
     return bos + encoded[-max(room - answer, 1) :]
 
 
-def fit_messages(tokenizer: Any, spec: TextSpec, messages: Sequence[Message], asked: Request) -> list[int]:
+def fit_messages(tokenizer: Tokenizer, spec: TextSpec, messages: Sequence[Message], asked: Request) -> list[int]:
     """The tokens of a conversation. With `truncate` and `shift` the oldest turns go, the system
     message and the last turn stay."""
     marks = tokenizer.special_tokens()
@@ -89,7 +90,7 @@ def _longest(last: Callable[[int], list[int] | UsageError], counts: Sequence[int
     return found
 
 
-def chat_tokens(tokenizer: Any, messages: Sequence[Message], allow_special: bool) -> list[int]:
+def chat_tokens(tokenizer: Tokenizer, messages: Sequence[Message], allow_special: bool) -> list[int]:
     """The template's own special tokens count as such, those inside contents do not."""
     marks = tokenizer.special_tokens()
     if allow_special or not any(mark in m["content"] for m in messages for mark in marks):

@@ -5,27 +5,29 @@ from __future__ import annotations
 
 import gc
 import time
-from typing import Any
 
 import numpy as np
+
+from edgekit.runtime.measuring import Effort, TextTimings, Timings
+from edgekit.runtime.text.session import TextSession
+from edgekit.spec import TextSpec
 
 _PROMPT = 128  # tokens
 _SHALLOW = 16  # tokens before the first that is timed
 _DEEP = 16  # tokens timed at the end of the context
 
 
-def measure_text(llm: Any, iterations: int, warmup: int, seconds: float) -> dict[str, Any]:
-    """`samples_s`: run, seconds a token after a prompt of 16. `text`: seconds to read a prompt, and a
-    token near the end of the context, where filling it takes less than `seconds`.
+def measure_text(session: TextSession, spec: TextSpec, effort: Effort) -> Timings:
+    """`samples_s`: under `run`, seconds a token after a prompt of 16. `text`: seconds to read a prompt, and of a token
+    near the end of the context, where filling it takes less than `effort.seconds`.
 
     Tokens are drawn at random, the likeliest next is computed and put aside: what is in a text does
     not change how long it takes.
     """
-    session, context = llm.session, llm.spec.context_length
-    random = np.random.default_rng(0)
+    context, random = spec.context_length, np.random.default_rng(0)
 
     def tokens(count: int) -> list[int]:
-        return [int(t) for t in random.integers(0, llm.spec.vocab_size, count)]
+        return [int(t) for t in random.integers(0, spec.vocab_size, count)]
 
     def write(count: int) -> list[float]:
         taken = []
@@ -42,26 +44,22 @@ def measure_text(llm: Any, iterations: int, warmup: int, seconds: float) -> dict
         session.start(tokens(min(_SHALLOW, context // 2)))
         session.logits().argmax()
         first = time.perf_counter() - start
-        write(warmup)
-        samples = write(iterations)
+        write(effort.warmup)
+        samples = write(effort.iterations)
         length = min(_PROMPT, context - 2)
         prompts = [_read(session, tokens(length)) for _ in range(3)]
         deep: list[float] = []
         fill = context - _DEEP - 1
-        if fill > length and fill / length * min(prompts) * 2 < seconds:
+        if fill > length and fill / length * min(prompts) * 2 < effort.seconds:
             session.reset()
             session.start(tokens(fill))
             deep = write(_DEEP)
     finally:
         gc.enable()
-    return {
-        "first_run_s": first,
-        "samples_s": {"run": samples},
-        "text": {"prompt_tokens": length, "prompt_s": prompts, "depth": fill, "deep_s": deep},
-    }
+    return Timings(first, {"run": samples}, TextTimings(length, prompts, fill, deep))
 
 
-def _read(session: Any, tokens: list[int]) -> float:
+def _read(session: TextSession, tokens: list[int]) -> float:
     session.reset()
     start = time.perf_counter()
     session.start(tokens)

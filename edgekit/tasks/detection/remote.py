@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.aihub import artefacts
+from edgekit.aihub.artefacts import upload
 from edgekit.aihub.hub import Done, Hub, Request
 from edgekit.errors import IntegrityError
 from edgekit.package import Package
@@ -58,25 +58,13 @@ def run_on(hub: Hub, package: Package, images: Images, device: str, chip: str = 
     # one sample a row; the batch axis of each is that of the model
     data = {spec.input.name: np.stack(replay.gathered)}
     dataset = hub.dataset(data, f"{package.manifest.name}-images")
-    job = hub.job(Request("inference", package.manifest.name, (sent(hub, package, chip),), device, "", dataset))
+    job = hub.job(Request("inference", package.manifest.name, (upload(hub, package, chip),), device, "", dataset))
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
         outputs = hub.outputs(job, Path(folder))
     _check(package, outputs, len(images))
     replay.outputs = [{n: outputs[n][i] for n in outputs} for i in range(len(images))]
     with Detector(_as_given(spec, outputs), replay) as detector:
         return images.run(detector, f"comparing with {device}"), job
-
-
-def sent(hub: Hub, package: Package, chip: str = "") -> str:
-    """AI Hub's id of the artefact, which is uploaded unless it came from there."""
-    engine = package.manifest.engine
-    name = engine.chips.get(chip, engine.artifact)
-    data = package.read(name)
-    return hub.model(
-        package.manifest.files[name].sha256,
-        f"{package.manifest.name}-{name}",
-        lambda folder: artefacts.for_upload(data, engine.name, folder),
-    )
 
 
 def _as_given(spec: DetectionSpec, outputs: Mapping[str, Any]) -> DetectionSpec:
