@@ -6,7 +6,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,6 @@ from edgekit.spec import Precision, from_json
 from edgekit.system.documents import read_utf8
 
 _LARGEST = 2**20  # bytes of a target's file
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How much worse than its float original a package may be before it trips."""
-
-    map_drop: float = 0.005  # mAP50-95, absolute (0.005 is 0.5 points)
-    detection_error: float = 0.08  # score difference + overlap loss, where there are no boxes
-    kl: float = 0.1  # of a language model, mean nats a token
-    slower: float = 1.0  # latency ratio to the float parent; trips when its whole interval is above
-    slower_for_size: float = 1.5  # the same of weights alone: people quantise those for their size
-
-    def ratio(self, precision: Precision) -> float:
-        """The latency ratio to its float parent that a package of this precision may have."""
-        return self.slower if precision.needs_calibration else self.slower_for_size
 
 
 @dataclass(frozen=True)
@@ -61,8 +46,8 @@ class Published:
 
 
 @dataclass(frozen=True)
-class TextSupport:
-    """How language models are made for a target."""
+class Support:
+    """How models of one task are made for a target."""
 
     backend: str
     precisions: tuple[Precision, ...]
@@ -70,30 +55,24 @@ class TextSupport:
 
 @dataclass(frozen=True)
 class Target:
+    """A place where packages run. `tolerance`: limits by the names that tasks give them, where they differ from the
+    task's own."""
+
     name: str
     about: str
     backend: str
     precisions: tuple[Precision, ...]
     devices: tuple[str, ...] = ()
-    tolerance: Tolerance = Tolerance()
+    tolerance: dict[str, float] = field(default_factory=dict)
     source: str = ""
     integer: bool = False  # nothing in floating point, inputs and outputs included
     chips: tuple[Chip, ...] = ()  # of a Snapdragon target; several when merged
     published: tuple[Published, ...] = ()
-    text: TextSupport | None = None  # None: no language models
+    tasks: dict[str, Support] = field(default_factory=dict)  # those that are not compiled as graphs are
 
-    def for_text(self) -> Target:
-        """The same for language models. Raises UsageError where there are none."""
-        if self.text is None:
-            raise UsageError(
-                f"{self.name} takes no language models", "", "use -t cpu; edgekit targets lists what there is"
-            )
-        return replace(self, backend=self.text.backend, precisions=self.text.precisions)
-
-    @property
-    def simulator(self) -> str:
-        """The device that runs its packages here, in numbers but not in time; "" for none."""
-        return next((d for d in self.devices if d.startswith("sim:")), "")
+    def with_support(self, support: Support) -> Target:
+        """The same, compiled by another backend."""
+        return replace(self, backend=support.backend, precisions=support.precisions)
 
 
 def targets() -> dict[str, Target]:
@@ -160,10 +139,16 @@ def merge(wanted: Sequence[Target]) -> Target:
         name="+".join(t.name for t in wanted),
         about=names,
         precisions=shared,
-        tolerance=Tolerance(*(min(v) for v in zip(*(astuple(t.tolerance) for t in wanted)))),
+        tolerance=_strictest(wanted),
         chips=tuple(c for t in wanted for c in t.chips),
         published=tuple(p for t in wanted for p in t.published),
     )
+
+
+def _strictest(wanted: Sequence[Target]) -> dict[str, float]:
+    """A limit that only some of the targets name counts for all: it is the stricter one where it was written to be."""
+    names = dict.fromkeys(n for t in wanted for n in t.tolerance)
+    return {n: min(t.tolerance[n] for t in wanted if n in t.tolerance) for n in names}
 
 
 def user_folder() -> Path:
@@ -182,6 +167,8 @@ def _read(path: Path) -> Target:
         data: dict[str, Any] = tomllib.loads(read_utf8(path, _LARGEST))
         if "chip" in data:
             data["chips"] = [data.pop("chip")]
+        if "text" in data:
+            raise ValueError("[text] is written [tasks.text-generation] now")
         found = from_json(Target, {"name": path.stem, **data})
         if found.backend == "qnn" and not found.chips:
             raise ValueError("a target of the qnn backend names its [chip]")

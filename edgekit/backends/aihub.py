@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.aihub import environment
-from edgekit.aihub import options as hub_options
+from edgekit.aihub import environment, job_options
+from edgekit.aihub.service_options import ServiceOptions
 from edgekit.backends.base import Artifact, Availability, CompileOptions
 from edgekit.backends.qnn import QnnBackend, advice, figures, not_installed
-from edgekit.data.images import Dataset, read_dataset
+from edgekit.data.images import Dataset
 from edgekit.errors import MissingError, RemoteError, UsageError
-from edgekit.model import Model
+from edgekit.model import AnyModel, as_graph
 from edgekit.package import EngineRequirement
 from edgekit.progress import Progress
 from edgekit.sources.files import sha256
@@ -35,37 +34,10 @@ _GRAPH = "edgekit"  # what the graph inside a context is called
 _BITS = {Precision.W8A8: "INT8", Precision.W8A16: "INT16"}
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What the user asked of AI Hub (CompileOptions.extra)."""
-
-    runtime: str = "precompiled_qnn_onnx"
-    options: str = ""  # of the compile job
-    quantize: str = "here"  # or "aihub": by a quantize job
-    link: bool = False  # a context binary by way of a DLC and a link job
-    qairt: str = ""
-    dry_run: bool = False
-
-    @classmethod
-    def of(cls, extra: Mapping[str, str]) -> Wanted:
-        """Raises UsageError for what AI Hub would refuse."""
-        flags = {k: bool(extra.get(k)) for k in ("link", "dry_run")}
-        texts = {k: extra[k] for k in ("runtime", "options", "quantize", "qairt") if extra.get(k)}
-        made = cls(**{**texts, **flags})  # type: ignore[arg-type]
-        if made.runtime not in hub_options.RUNTIMES:
-            raise UsageError(f"AI Hub has no runtime {made.runtime}", "", f"it has {', '.join(hub_options.RUNTIMES)}")
-        if made.link and made.runtime != "qnn_context_binary":
-            raise UsageError(
-                f"A link job makes a context binary, not {made.runtime}",
-                "",
-                "add --runtime qnn_context_binary, or leave --link out",
-            )
-        hub_options.check("compile", made.options)
-        return made
-
-
 class AiHubBackend:
     name = "aihub"
+    form = "graph"
+    options = ("float_layers",)
 
     def available(self) -> Availability:
         missing = not_installed("onnx", "onnxruntime")
@@ -82,7 +54,7 @@ class AiHubBackend:
 
     def compile(
         self,
-        model: Model,
+        model: AnyModel,
         target: Target,
         precision: Precision,
         options: CompileOptions,
@@ -93,37 +65,46 @@ class AiHubBackend:
         from edgekit.graph.oldest_form import write_oldest
         from edgekit.qnn.libraries import ONNXRUNTIME, provider_versions
         from edgekit.qnn.prepare import prepare
+        from edgekit.quantize.comparison import calibration_of
 
-        wanted = Wanted.of(options.extra)
+        model = as_graph(model, self.name)
+        service = options.service or ServiceOptions()
         for chip in target.chips:
             if not chip.aihub:
                 raise UsageError(
                     f"AI Hub has no device with a {chip.soc}", "", "leave --via aihub out: edgekit compiles it here"
                 )
-        images = read_dataset(options.calibration) if options.calibration else None
-        calibrating = images.first(options.calibration_images) if images else None
+        calibrating = (
+            calibration_of(model, options.calibration, options.calibration_count) if options.calibration else None
+        )
         ready = prepare(
-            model, precision, calibrating, options.float_layers, (), progress, elsewhere=wanted.quantize == "aihub"
+            model,
+            precision,
+            calibrating,
+            options.whole("float_layers"),
+            (),
+            progress,
+            elsewhere=service.quantize == "aihub",
         )
         sent = work / "upload.onnx"
         sent.write_bytes(ready.graph.SerializeToString(deterministic=True))
         data = (
             _calibration(calibrating, ready.spec)
-            if wanted.quantize == "aihub" and calibrating and not precision.is_float
+            if service.quantize == "aihub" and calibrating and not precision.is_float
             else {}
         )
-        if wanted.dry_run:
-            return _said(sent, data, target, wanted, options.extra["service"])
+        if service.dry_run:
+            return _said(sent, data, target, service)
         with Hub(progress) as hub:
             local = QnnBackend().available().versions.get("QAIRT", "")  # where it compiles at all
             for chip in target.chips:
                 hub.device(chip.aihub[0])  # before anything is sent
-            qairt = hub.toolchain(wanted.qairt, local) if "qnn" in wanted.runtime else ""
-            runs = _Runs(hub, model.name, precision, wanted, qairt, ready.spec, sent, data)
+            qairt = hub.toolchain(service.qairt_version, local) if "qnn" in service.runtime else ""
+            runs = _Runs(hub, model.name, precision, service, qairt, ready.spec, sent, data)
             chips: dict[str, str] = {}
             rows: list[dict[str, Any]] = []
             for chip in target.chips:
-                file = f"model-{chip.soc}.{_ENGINES[wanted.runtime][2]}"
+                file = f"model-{chip.soc}.{_ENGINES[service.runtime][2]}"
                 (work / file).write_bytes(runs.artefact(chip))
                 if file.endswith(".onnx"):
                     write_oldest(work / file)  # before its hash stands for the service's own model
@@ -132,7 +113,7 @@ class AiHubBackend:
                 rows += [j.row(chip.aihub[0]) for j in runs.jobs]
                 runs.jobs.clear()
         sent.unlink()
-        name, versions, _ = _ENGINES[wanted.runtime]
+        name, versions, _ = _ENGINES[service.runtime]
         first = next(iter(chips.values()))
         engine = EngineRequirement(name, versions, first)
         if name == "qnn":
@@ -147,8 +128,8 @@ class AiHubBackend:
             {**self.available().versions, **runs.versions},
             {
                 **ready.settings,
-                "runtime": wanted.runtime,
-                "options": wanted.options,
+                "runtime": service.runtime,
+                "options": service.hub_options,
                 "qairt_version": qairt,
                 "quantised_by": "AI Hub" if data else "edgekit",
                 "chips": [c.soc for c in target.chips],
@@ -175,7 +156,7 @@ class _Runs:
     hub: Hub
     name: str
     precision: Precision
-    wanted: Wanted
+    service: ServiceOptions
     qairt: str
     spec: DetectionSpec
     sent: Path
@@ -190,15 +171,15 @@ class _Runs:
         from edgekit.aihub import artefacts
 
         model = self._source()
-        runtime = "qnn_dlc" if self.wanted.link else self.wanted.runtime
+        runtime = "qnn_dlc" if self.service.link else self.service.runtime
         model = self._run("compile", model, chip, self._compile_options(runtime))
-        if self.wanted.link:
-            model = self._run("link", model, chip, hub_options.text(self._pin()))
+        if self.service.link:
+            model = self._run("link", model, chip, job_options.text(self._pin()))
         with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
             got = self.hub.download(model, Path(folder))
             if got.suffix == ".zip":
                 return artefacts.embedded(artefacts.unpacked(got, Path(folder) / "unpacked"))
-            if self.wanted.runtime == "qnn_context_binary":
+            if self.service.runtime == "qnn_context_binary":
                 graph = self.jobs[-1].metadata.get("QNN_MODEL_GRAPH_NAMES", _GRAPH).split(",")[0]
                 return artefacts.wrapped(got.read_bytes(), graph, self.spec, self.versions.get("QAIRT", ""))
             return got.read_bytes()
@@ -222,7 +203,7 @@ class _Runs:
         ).model
 
     def _compile_options(self, runtime: str) -> str:
-        chosen = hub_options.check("compile", self.wanted.options)
+        chosen = job_options.check("compile", self.service.hub_options)
         chosen["target_runtime"] = runtime
         if "qnn" in runtime:
             chosen.setdefault("qnn_options", f"context_enable_graphs={_GRAPH}")
@@ -231,7 +212,7 @@ class _Runs:
             if self.precision is Precision.FP16:
                 chosen["quantize_full_type"] = "float16"
             chosen.update(self._pin())
-        return hub_options.text(chosen)
+        return job_options.text(chosen)
 
     def _pin(self) -> dict[str, str]:
         return {"qairt_version": self.qairt} if self.qairt else {}
@@ -251,16 +232,16 @@ class _Runs:
         return done
 
 
-def _said(sent: Path, data: dict[str, Any], target: Target, wanted: Wanted, to: str) -> Artifact:
+def _said(sent: Path, data: dict[str, Any], target: Target, service: ServiceOptions) -> Artifact:
     """What would be sent, in place of sending it."""
     rows: list[dict[str, Any]] = [
-        {"kind": "upload", "what": "model", "bytes": sent.stat().st_size, "sha256": sha256(sent), "to": to}
+        {"kind": "upload", "what": "model", "bytes": sent.stat().st_size, "sha256": sha256(sent), "to": service.url}
     ]
     if data:
         size = sum(a.nbytes for a in data.values())
-        rows.append({"kind": "upload", "what": "calibration images", "bytes": size, "to": to})
-    kinds = [*(["quantize"] if data else []), "compile", *(["link"] if wanted.link else [])]
+        rows.append({"kind": "upload", "what": "calibration images", "bytes": size, "to": service.url})
+    kinds = [*(["quantize"] if data else []), "compile", *(["link"] if service.link else [])]
     for chip in target.chips:
-        rows += [{"kind": "job", "job": k, "device": chip.aihub[0], "runtime": wanted.runtime} for k in kinds]
+        rows += [{"kind": "job", "job": k, "device": chip.aihub[0], "runtime": service.runtime} for k in kinds]
     engine = EngineRequirement("none", "", sent.name)
     return Artifact((sent.name,), engine, settings={"dry_run": True}, search=tuple(rows))

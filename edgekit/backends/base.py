@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from edgekit.aihub.service_options import ServiceOptions
 from edgekit.model import AnyModel
+from edgekit.options import Option, OptionValue, Values
 from edgekit.package import EngineRequirement
 from edgekit.package.receipt import Measurement
 from edgekit.progress import Progress
@@ -28,19 +31,32 @@ class Availability:
 
 @dataclass(frozen=True)
 class CompileOptions:
-    """`float_layers`: how many of the most sensitive regions to leave in float; None: decide.
-    `extra`: what only some backends understand; one for language models lists its own in `options`.
+    """What an artefact depends on besides the model, the target and the precision.
+
+    calibration: the data to quantise with, of which `calibration_count` images or windows of text are used;
+    `calibration_sha256` is of what they hold. values: of options that the backend lists, those that were given.
+    service: what compiles in place of this machine.
     """
 
     calibration: str = ""
-    calibration_images: int = 64
-    float_layers: int | None = None
-    extra: dict[str, str] = field(default_factory=dict)
+    calibration_count: int = 64
+    calibration_sha256: str = ""
+    values: dict[str, OptionValue] = field(default_factory=dict)
+    service: ServiceOptions | None = None
+
+    def whole(self, name: str) -> int | None:
+        """The whole number given for an option; None where nothing was."""
+        return int(self.values[name]) if name in self.values else None
+
+    def text(self, name: str) -> str:
+        """The text given for an option; "" where nothing was."""
+        return str(self.values.get(name, ""))
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """What a backend leaves in its work folder. `files` are names in that folder.
+    """What a backend leaves in its work folder. `files` are names in that folder; in the package they lie where they
+    do below `root`.
 
     `spec`: how the artefact is used, where that is not the model's own way.
     """
@@ -53,6 +69,7 @@ class Artifact:
     notes: tuple[str, ...] = ()
     spec: ModelSpec | None = None
     measured: tuple[Measurement, ...] = ()
+    root: str = ""
 
 
 def write_artifact(artifact: Artifact, folder: Path) -> None:
@@ -66,7 +83,12 @@ def read_artifact(folder: Path) -> Artifact:
 
 
 class Backend(Protocol):
+    """Compiles models of one form: `graph` or `checkpoint` (edgekit/model.py). `options`: names of those options of
+    tasks that it looks at."""
+
     name: str
+    form: str
+    options: tuple[str, ...]
 
     def available(self) -> Availability: ...
 
@@ -82,4 +104,20 @@ class Backend(Protocol):
         progress: Progress,
     ) -> Artifact:
         """Write the artefact into `work`. Deterministic: same arguments, same bytes."""
+        ...
+
+
+class Service(Protocol):
+    """Compiles elsewhere, in place of a target's own backend: `--via NAME`. `title`: what people call it."""
+
+    title: str
+    options: tuple[Option, ...]
+
+    def target(self, target: Target) -> Target:
+        """The target as this service compiles graphs for it. Raises UsageError where it does not."""
+        ...
+
+    def request(self, targets: Sequence[Target], values: Values) -> ServiceOptions:
+        """What to ask, once the service has said that it is ready. Raises UsageError for options that it would
+        refuse, MissingError without client or token, RemoteError when it does not take the token."""
         ...

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.backends.base import Artifact, Availability, CompileOptions
-from edgekit.errors import ConversionError, UsageError
-from edgekit.model import TextModel
+from edgekit.errors import ConversionError
+from edgekit.model import CheckpointModel
+from edgekit.spec import TextSpec
 
 _PROMPT = 128  # tokens read at once, as in Qualcomm's own recipes
 _WITHOUT_PLAIN_FORM = {
@@ -26,14 +27,13 @@ def both(*found: Availability) -> Availability:
     return missing or Availability(versions={k: v for a in found for k, v in a.versions.items()})
 
 
-def check_family(model: TextModel) -> None:
+def check_family(model: CheckpointModel) -> None:
     """Raises ConversionError, before weights are rounded, for a family that `fixed_text` has no rules for."""
-    why = _WITHOUT_PLAIN_FORM.get(model.spec.family)
+    family = model.spec_as(TextSpec).family
+    why = _WITHOUT_PLAIN_FORM.get(family)
     if why:
         raise ConversionError(
-            f"{model.name} cannot be written in graphs of fixed sizes",
-            f"{model.spec.family}: {why}",
-            "convert it for -t cpu",
+            f"{model.name} cannot be written in graphs of fixed sizes", f"{family}: {why}", "convert it for -t cpu"
         )
 
 
@@ -55,7 +55,4 @@ def tokenizer_libraries(made: Artifact) -> dict[str, str]:
 
 
 def number(options: CompileOptions, name: str, default: int) -> int:
-    given = options.extra.get(name, "") or str(default)
-    if not given.isdigit() or int(given) < 1:
-        raise UsageError(f"{name} {given} is no number of at least one", "", f"the default is {default}")
-    return int(given)
+    return options.whole(name) or default

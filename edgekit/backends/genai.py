@@ -12,7 +12,7 @@ from typing import Any
 
 from edgekit.backends.base import Artifact, Availability, CompileOptions
 from edgekit.errors import UsageError
-from edgekit.model import AnyModel, TextModel
+from edgekit.model import AnyModel, CheckpointModel, as_checkpoint
 from edgekit.package import EngineRequirement
 from edgekit.progress import Progress
 from edgekit.spec import Precision, TextSpec
@@ -25,7 +25,7 @@ _WINDOW = 256
 
 class GenaiBackend:
     name = "genai"
-    text = True
+    form = "checkpoint"
     options = ("bits", "block_size", "mode", "head", "embedding", "kv_cache")
 
     def available(self) -> Availability:
@@ -52,15 +52,16 @@ class GenaiBackend:
         from edgekit.quantize import kv_cache, language
         from edgekit.sources.network import network_of
 
-        assert isinstance(model, TextModel)
+        model = as_checkpoint(model, self.name)
+        source_spec = model.spec_as(TextSpec)
         network = network_of(model, "float32")
-        mode, context = _mode(network, model, precision, options), model.spec.context_length
+        mode, context = _mode(network, model, precision, options), source_spec.context_length
         settings: dict[str, Any] = {} if precision.is_float else {"accuracy_level": 4}
         search: list[dict[str, Any]] = []
         cache = None
         if not precision.is_float:
             windows = functools.cache(lambda: _windows(network, model, options, progress))
-            if options.extra.get("kv_cache") == "int8":  # while the weights are the source's
+            if options.text("kv_cache") == "int8":  # while the weights are the source's
                 cache = kv_cache.scales(network, windows()[0], context, progress)
                 settings["kv_cache"] = {"holds": "int8, a scale a channel", "decided_on": windows()[1]}
             choice = _quantise(network, model, precision, options, windows, progress)
@@ -72,23 +73,23 @@ class GenaiBackend:
         out = work / "package"
         half = precision is Precision.FP16
         # before the builder rewires the network
-        probe = Probe(network, model.spec) if precision.is_float else None
+        probe = Probe(network, source_spec) if precision.is_float else None
         build(network, model.folder, out, context, mode=mode, cache=cache, store_half=half)
         if probe:
             probe.check(out)
         files = sorted(p.relative_to(work).as_posix() for p in out.rglob("*") if p.is_file())
-        (out / model.spec.vocabulary).write_bytes((model.folder / model.spec.vocabulary).read_bytes())
-        files.append(f"package/{model.spec.vocabulary}")
+        (out / source_spec.vocabulary).write_bytes((model.folder / source_spec.vocabulary).read_bytes())
+        files.append(f"package/{source_spec.vocabulary}")
         spec, notes = _tokenizer(out, model)
         reference = {"tokenizers": ">=0.22,<1"} if spec.tokenizer == "tokenizers" else {}
         engine = EngineRequirement("genai", ">=0.18,<0.19", "model.onnx", libraries=reference)
         spec = kv_cache.in_int8(spec) if cache else spec
         notes = (*getattr(network, "reading_notes", ()), *notes)
         found = self.available().versions
-        return Artifact(tuple(sorted(files)), engine, found, settings, tuple(search), notes, spec)
+        return Artifact(tuple(sorted(files)), engine, found, settings, tuple(search), notes, spec, root="package")
 
 
-def _mode(network: Any, model: TextModel, precision: Precision, options: CompileOptions) -> Any:
+def _mode(network: Any, model: CheckpointModel, precision: Precision, options: CompileOptions) -> Any:
     """How BitNet's layers are written. Raises UsageError for weights that do not suit the precision."""
     from edgekit.layers.packed import PackedLinear
     from edgekit.layers.ternary import TernaryLinear
@@ -114,12 +115,12 @@ def _mode(network: Any, model: TextModel, precision: Precision, options: Compile
             "its integers are kept, not rounded again",
             f"use -p {model.native}, or convert the float original to {precision}",
         )
-    return "float" if precision.is_float else options.extra.get("mode", "exact")
+    return "float" if precision.is_float else options.text("mode") or "exact"
 
 
 def _quantise(
     network: Any,
-    model: TextModel,
+    model: CheckpointModel,
     precision: Precision,
     options: CompileOptions,
     windows: Callable[[], tuple[list[Any], str]],
@@ -128,13 +129,13 @@ def _quantise(
     """Packs what is float still: every layer, or the head of a model that is quantised already."""
     from edgekit.quantize import language, tables
 
-    extra = options.extra
-    blocks = [int(extra["block_size"])] if extra.get("block_size") else []
-    fixed = tables.head_bits(network, extra)
+    block_size = options.whole("block_size")
+    blocks = [block_size] if block_size else []
+    fixed = tables.head_bits(network, options.text("head"), options.text("embedding"))
     tied = network.get_input_embeddings().weight is network.get_output_embeddings().weight
     if precision is Precision.W4 and not _keeps_integers(network):
         texts, how = windows()
-        budget = float(extra.get("bits") or language.BUDGET)
+        budget = float(options.values.get("bits", language.BUDGET))
         choice = language.choose(network, texts, progress, budget, blocks, fixed)
         choice.settings["decided_on"] = how
     else:
@@ -144,7 +145,7 @@ def _quantise(
             packed, {"kept": "as in the source"} if _keeps_integers(network) else {"block_size": block}
         )
     language.apply(network, choice.packed)
-    choice.settings |= tables.settle_embedding(network, extra.get("embedding", ""), tied)
+    choice.settings |= tables.settle_embedding(network, options.text("embedding"), tied)
     return choice
 
 
@@ -156,31 +157,35 @@ def _keeps_integers(network: Any) -> bool:
     return any(isinstance(m, (PackedLinear, TernaryLinear)) for m in network.modules())
 
 
-def _tokenizer(out: Path, model: TextModel) -> tuple[TextSpec, tuple[str, ...]]:
+def _tokenizer(out: Path, model: CheckpointModel) -> tuple[TextSpec, tuple[str, ...]]:
     """Which tokenizer the device takes: the engine's own, where it gives what the reference gives."""
     from edgekit.genai.agreement import disagreements
     from edgekit.runtime.engines.genai_tokenizer import GenaiTokenizer
     from edgekit.sources.tokenizer import read_tokenizer
 
+    spec = model.spec_as(TextSpec)
     count, other = disagreements(GenaiTokenizer(out).encode, read_tokenizer(model.folder))
     if not other:
-        return model.spec, ()
+        return spec, ()
     note = (
         f"ONNX Runtime GenAI's own tokenizer differs from the model's on {len(other)} of {count} texts (the first: "
         f"{other[0][:40]!r}): edgekit's runtime takes the tokenizers library, other languages must as well"
     )
-    return replace(model.spec, tokenizer="tokenizers"), (note,)
+    return replace(spec, tokenizer="tokenizers"), (note,)
 
 
-def _windows(network: Any, model: TextModel, options: CompileOptions, progress: Progress) -> tuple[list[Any], str]:
+def _windows(
+    network: Any, model: CheckpointModel, options: CompileOptions, progress: Progress
+) -> tuple[list[Any], str]:
     """Token ids to decide on, int64 (T,) each: the calibration text, or text the model writes itself."""
     import torch
 
     from edgekit.quantize.texts import calibration_windows, own_text
 
-    length = min(_WINDOW, model.spec.context_length)
+    spec = model.spec_as(TextSpec)
+    length = min(_WINDOW, spec.context_length)
     if options.calibration:
-        windows = calibration_windows(model, Path(options.calibration), length, options.calibration_images)
+        windows = calibration_windows(model, Path(options.calibration), length, options.calibration_count)
         return [torch.tensor(w) for w in windows], f"{len(windows)} windows of the calibration text"
-    written = own_text(network, model.spec, length, progress)
+    written = own_text(network, spec, length, progress)
     return list(written), f"{len(written)} texts of {written.shape[1]} tokens the model wrote itself"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgekit.backends.base import Artifact, Availability, CompileOptions
-from edgekit.model import Model
+from edgekit.model import AnyModel, as_graph
 from edgekit.package import EngineRequirement
 from edgekit.progress import Progress
 from edgekit.spec import Precision
@@ -14,6 +14,8 @@ from edgekit.target import Target
 
 class NullBackend:
     name = "null"
+    form = "graph"
+    options: tuple[str, ...] = ()
 
     def available(self) -> Availability:
         return Availability()
@@ -23,12 +25,13 @@ class NullBackend:
 
     def compile(
         self,
-        model: Model,
+        model: AnyModel,
         target: Target,
         precision: Precision,
         options: CompileOptions,
         work: Path,
         progress: Progress,
     ) -> Artifact:
-        (work / "model.onnx").write_bytes(model.graph.SerializeToString(deterministic=True))
+        graph = as_graph(model, self.name).graph
+        (work / "model.onnx").write_bytes(graph.SerializeToString(deterministic=True))
         return Artifact(("model.onnx",), EngineRequirement("onnxruntime", ">=1.17", "model.onnx"))

@@ -7,8 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from edgekit.backends.base import Artifact, Availability, CompileOptions
-from edgekit.data.images import read_dataset
-from edgekit.model import Model
+from edgekit.model import AnyModel, as_graph
 from edgekit.package import EngineRequirement
 from edgekit.progress import Progress
 from edgekit.quantize.weights import weight_bits
@@ -20,6 +19,8 @@ _NEEDS = ("onnx", "onnxruntime", "onnx_ir", "onnxscript", "sympy")
 
 class OnnxRuntimeBackend:
     name = "onnxruntime"
+    form = "graph"
+    options = ("float_layers",)
 
     def available(self) -> Availability:
         missing = [n for n in _NEEDS if importlib.util.find_spec(n) is None]
@@ -34,7 +35,7 @@ class OnnxRuntimeBackend:
 
     def compile(
         self,
-        model: Model,
+        model: AnyModel,
         target: Target,
         precision: Precision,
         options: CompileOptions,
@@ -43,15 +44,17 @@ class OnnxRuntimeBackend:
     ) -> Artifact:
         from edgekit.graph.oldest_form import opset_of
 
+        model = as_graph(model, self.name)
         # 1.20 knows operators of opset 21; later ones are tried here only
         oldest = "1.20" if opset_of(model.graph) <= 21 else version("onnxruntime")
         engine = EngineRequirement("onnxruntime", f">={oldest},<2", "model.onnx")
         if precision is Precision.FP32:
             (work / "model.onnx").write_bytes(model.graph.SerializeToString(deterministic=True))
             return Artifact(("model.onnx",), engine)
+        from edgekit.quantize.comparison import calibration_of
         from edgekit.quantize.static import quantize
 
-        dataset = read_dataset(options.calibration).first(options.calibration_images)
-        result = quantize(model, dataset, options.float_layers, progress)
+        dataset = calibration_of(model, options.calibration, options.calibration_count)
+        result = quantize(model, dataset, options.whole("float_layers"), progress)
         (work / "model.onnx").write_bytes(result.graph.SerializeToString(deterministic=True))
         return Artifact(("model.onnx",), engine, settings=result.settings, search=result.search)

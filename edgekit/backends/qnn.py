@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekit.backends.base import Artifact, Availability, CompileOptions
-from edgekit.data.images import read_dataset
-from edgekit.model import Model
+from edgekit.model import AnyModel, GraphModel, as_graph
 from edgekit.package import EngineRequirement
 from edgekit.package.receipt import Measurement, Provenance
 from edgekit.progress import Progress
@@ -27,6 +26,8 @@ _ATTEMPTS = 3  # each with the nodes in float that the NPU does not take as inte
 
 class QnnBackend:
     name = "qnn"
+    form = "graph"
+    options = ("float_layers",)
 
     def available(self) -> Availability:
         from edgekit.runtime.engines.qnn import compiler, simulated
@@ -48,7 +49,7 @@ class QnnBackend:
 
     def compile(
         self,
-        model: Model,
+        model: AnyModel,
         target: Target,
         precision: Precision,
         options: CompileOptions,
@@ -58,12 +59,15 @@ class QnnBackend:
         from edgekit.qnn.context import PlacementError, compile_context
         from edgekit.qnn.libraries import ONNXRUNTIME, provider_versions
         from edgekit.qnn.prepare import prepare
+        from edgekit.quantize.comparison import calibration_of
 
-        images = read_dataset(options.calibration) if options.calibration else None
-        calibrating = images.first(options.calibration_images) if images else None
+        model = as_graph(model, self.name)
+        calibrating = (
+            calibration_of(model, options.calibration, options.calibration_count) if options.calibration else None
+        )
         left: set[str] = set()  # nodes in float
         for attempt in range(_ATTEMPTS):
-            ready = prepare(model, precision, calibrating, options.float_layers, left, progress)
+            ready = prepare(model, precision, calibrating, options.whole("float_layers"), left, progress)
             try:
                 contexts = {}
                 for index, chip in enumerate(target.chips):
@@ -119,14 +123,14 @@ def _placed(ready: Prepared) -> Measurement:
     )
 
 
-def _published(model: Model, target: Target, precision: Precision) -> list[Published]:
+def _published(model: GraphModel, target: Target, precision: Precision) -> list[Published]:
     """Figures of others for networks with the same operator in them."""
     from edgekit.graph.count import has_operator
 
     return [p for p in target.published if p.precision is precision and has_operator(model.graph, p.operator)]
 
 
-def figures(model: Model, target: Target, precision: Precision) -> tuple[Measurement, ...]:
+def figures(model: GraphModel, target: Target, precision: Precision) -> tuple[Measurement, ...]:
     """What is published of such networks on this chip, as rows of a receipt."""
     return tuple(_figure(p, precision) for p in _published(model, target, precision))
 
@@ -164,7 +168,7 @@ def _advice(p: Published) -> str:
     )
 
 
-def advice(model: Model, target: Target, precision: Precision) -> tuple[str, ...]:
+def advice(model: GraphModel, target: Target, precision: Precision) -> tuple[str, ...]:
     """What the user should know of this chip and precision, whoever compiles."""
     notes = [note for chip in target.chips for note in chip.notes]
     if precision is not Precision.FP16 and not all(c.fp16 for c in target.chips):

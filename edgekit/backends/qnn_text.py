@@ -13,18 +13,16 @@ from pathlib import Path
 
 from edgekit import cache
 from edgekit.backends import qnn_text_hub
-from edgekit.backends.aihub import Wanted
 from edgekit.backends.base import Artifact, Availability, CompileOptions, read_artifact, write_artifact
 from edgekit.backends.fixed_text import both, check_family, number, prompt_step, tokenizer_libraries, without_graph
 from edgekit.backends.genai import GenaiBackend
 from edgekit.backends.qnn import QnnBackend
 from edgekit.backends.qnn_text_hub import Sender
-from edgekit.data.texts import fingerprint, read_texts
-from edgekit.model import AnyModel, TextModel
+from edgekit.model import AnyModel, CheckpointModel, as_checkpoint
 from edgekit.package import EngineRequirement
 from edgekit.package.receipt import Measurement, Provenance
 from edgekit.progress import Progress
-from edgekit.spec import Precision, TextSpec, to_json
+from edgekit.spec import Precision, TextSpec, spec_as, to_json
 from edgekit.target import Chip, Target
 
 _AS_BUILT = {Precision.FP16: Precision.FP32}  # the NPU makes float16 of it
@@ -34,7 +32,7 @@ _UNSHARED = "each graph holds the weights: the compiler can share them, and its 
 
 class QnnTextBackend:
     name = "qnn-text"
-    text = True
+    form = "checkpoint"
     options = ("bits", "block_size", "part_bytes", "prompt_step")
 
     def available(self) -> Availability:
@@ -56,19 +54,18 @@ class QnnTextBackend:
     ) -> Artifact:
         from edgekit.qnn.libraries import ONNXRUNTIME_WITH_GENAI, provider_versions
 
-        assert isinstance(model, TextModel)
+        model = as_checkpoint(model, self.name)
         check_family(model)
-        wanted = Wanted.of(options.extra)
-        service = options.extra.get("service", "")
+        service = options.service
         if service:
-            qnn_text_hub.check(wanted)
+            qnn_text_hub.check(service)
         ready, made = _prepared(model, target, precision, options, progress)
         out, graphs = work / "package", sorted((ready / "graphs").iterdir())
-        if wanted.dry_run:
-            return replace(made, files=(), search=qnn_text_hub.said(graphs, target, service))
+        if service and service.dry_run:
+            return replace(made, files=(), search=qnn_text_hub.said(graphs, target, service.url))
         shutil.copytree(ready / "package", out)
         chips: dict[str, str] = {}
-        with qnn_text_hub.sending(model.name, target, precision, wanted, service, progress) as sender:
+        with qnn_text_hub.sending(model.name, target, precision, service, progress) as sender:
             for chip in target.chips:
                 _compiled(graphs, chip, out / chip.soc, progress, sender)
                 chips.update(dict.fromkeys((chip.soc, *chip.android), f"{chip.soc}/token-0.onnx"))
@@ -105,21 +102,20 @@ class QnnTextBackend:
 
 
 def _prepared(
-    model: TextModel, target: Target, precision: Precision, options: CompileOptions, progress: Progress
+    model: CheckpointModel, target: Target, precision: Precision, options: CompileOptions, progress: Progress
 ) -> tuple[Path, Artifact]:
     """A folder with the package but for its contexts, and the graphs to compile; and the CPU backend's
     account of it, with the gate of these graphs. Kept by content, since every chip gets the same."""
-    context = model.spec.context_length
+    context = model.spec_as(TextSpec).context_length
     step = prompt_step(options, context)
     limit = number(options, "part_bytes", _PART)
-    text = fingerprint(read_texts(Path(options.calibration))) if options.calibration else ""
     key = cache.key(
         source=to_json(model.source),
         spec=to_json(model.spec),
         precision=precision.value,
-        text=text,
-        windows=options.calibration_images,
-        extra={k: v for k, v in options.extra.items() if k in QnnTextBackend.options},
+        text=options.calibration_sha256,
+        windows=options.calibration_count,
+        values=options.values,
         tools=GenaiBackend().available().versions,
     )
 
@@ -137,8 +133,7 @@ def _prepared(
             onnx.save(half_cache(onnx.load(str(path))), str(path))
         shutil.move(ready.host, out)
         made = without_graph(made, out, context_length=context, prompt_step=step, parts=len(ready.token))
-        spec = made.spec or model.spec
-        assert isinstance(spec, TextSpec)
+        spec = spec_as(made.spec or model.spec, TextSpec, model.name)
         spec = replace(spec, kv_cache="float16", kv_cache_bytes=spec.kv_cache_bytes // 2)
         made = replace(made, measured=(ready.gate,), spec=spec)
         write_artifact(made, folder)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.aihub import options as hub_options
-from edgekit.backends.aihub import Wanted
+from edgekit.aihub import job_options
+from edgekit.aihub.service_options import ServiceOptions
 from edgekit.backends.qnn import QnnBackend
 from edgekit.errors import RemoteError, UsageError
 from edgekit.progress import Progress
@@ -29,9 +29,9 @@ _RUNTIME = "precompiled_qnn_onnx"
 _EMULATED = "compiled by an emulator of AI Hub on this machine, not by Qualcomm's service"
 
 
-def check(wanted: Wanted) -> None:
+def check(service: ServiceOptions) -> None:
     """Raises UsageError for what a language model cannot be asked for."""
-    if wanted.runtime != _RUNTIME or wanted.link or wanted.quantize != "here":
+    if service.runtime != _RUNTIME or service.link or service.quantize != "here":
         raise UsageError(
             "A language model is compiled by AI Hub as precompiled_qnn_onnx only",
             "its graphs are opened one by one",
@@ -54,19 +54,19 @@ def said(files: Sequence[Path], target: Target, to: str) -> tuple[dict[str, Any]
 
 @contextlib.contextmanager
 def sending(
-    name: str, target: Target, precision: Precision, wanted: Wanted, service: str, progress: Progress
+    name: str, target: Target, precision: Precision, service: ServiceOptions | None, progress: Progress
 ) -> Iterator[Sender]:
     """What sends graphs to the service, or to none. Raises UsageError for a device it lacks."""
-    if not service:
-        yield Sender(None, name, precision, wanted, "")
+    if service is None:
+        yield Sender(None, name, precision, ServiceOptions(), "")
         return
     from edgekit.aihub.hub import Hub
 
     with Hub(progress) as hub:
         for chip in target.chips:
             hub.device(chip.aihub[0])  # before anything is sent
-        qairt = hub.toolchain(wanted.qairt, QnnBackend().available().versions.get("QAIRT", ""))
-        yield Sender(hub, name, precision, wanted, qairt)
+        qairt = hub.toolchain(service.qairt_version, QnnBackend().available().versions.get("QAIRT", ""))
+        yield Sender(hub, name, precision, service, qairt)
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Sender:
     hub: Hub | None
     name: str
     precision: Precision
-    wanted: Wanted
+    service: ServiceOptions
     qairt: str
     rows: list[dict[str, Any]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
@@ -94,12 +94,12 @@ class Sender:
 
         title = f"{self.name}-{self.precision}-{path.stem}"
         id = self.hub.model(sha256(path), f"{title}.onnx", lambda _: path)
-        options = {**hub_options.check("compile", self.wanted.options), "target_runtime": _RUNTIME}
+        options = {**job_options.check("compile", self.service.hub_options), "target_runtime": _RUNTIME}
         if self.precision is Precision.FP16:
             options["quantize_full_type"] = "float16"
         if self.qairt:
             options["qairt_version"] = self.qairt
-        request = Request("compile", f"{title} for {chip.soc}", (id,), chip.aihub[0], hub_options.text(options))
+        request = Request("compile", f"{title} for {chip.soc}", (id,), chip.aihub[0], job_options.text(options))
         done = self.hub.job(request)
         if not done.model:
             raise RemoteError(f"AI Hub's compile job {done.id} made no model", "", done.url)

@@ -8,13 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from edgekit.backends.base import Artifact, Availability, CompileOptions
-from edgekit.data.images import read_dataset
 from edgekit.errors import ConversionError
-from edgekit.model import Model
+from edgekit.model import AnyModel, as_graph
 from edgekit.package import EngineRequirement
 from edgekit.package.receipt import Measurement, Provenance
 from edgekit.progress import Progress
-from edgekit.spec import Precision
+from edgekit.spec import DetectionSpec, Precision
 from edgekit.target import Target
 
 _NEEDS = {
@@ -30,6 +29,8 @@ _ARTIFACT = "model.tflite"
 
 class TfliteBackend:
     name = "tflite"
+    form = "graph"
+    options = ("float_layers",)
 
     def available(self) -> Availability:
         missing = [n for module, n in _NEEDS.items() if importlib.util.find_spec(module) is None]
@@ -44,13 +45,14 @@ class TfliteBackend:
 
     def compile(
         self,
-        model: Model,
+        model: AnyModel,
         target: Target,
         precision: Precision,
         options: CompileOptions,
         work: Path,
         progress: Progress,
     ) -> Artifact:
+        from edgekit.quantize.comparison import calibration_of
         from edgekit.quantize.regions import find_regions
         from edgekit.tflite import quantise
         from edgekit.tflite.inspection import stored_spec, take_inventory
@@ -58,23 +60,24 @@ class TfliteBackend:
         from edgekit.tflite.lowering import lower
         from edgekit.tflite.metadata import attach_metadata
 
-        assert model.spec is not None
+        model = as_graph(model, self.name)
+        source_spec = model.spec_as(DetectionSpec)
         if model.graph.ByteSize() > LARGEST:
             raise ConversionError(
                 f"{model.name} is too large for TFLite",
                 "a .tflite holds no more than 2 GB",
                 "convert it for a target that takes it (-t cpu)",
             )
-        data = lower(model.graph, channels_first(model.spec), model.names).data
+        data = lower(model.graph, channels_first(source_spec), model.names).data
         done = quantise.Quantised(data)
         if precision is Precision.FP16:
             done = quantise.Quantised(quantise.half_weights(data), {"weights": "float16"})
         elif precision is Precision.W8 and not (options.calibration and find_regions(model.graph).units):
             done = quantise.Quantised(quantise.byte_weights(data), {"weights": "int8 a channel"})
         elif precision is not Precision.FP32:
-            images = read_dataset(options.calibration).first(options.calibration_images)
-            done = quantise.quantise(model, precision, images, options.float_layers, target.integer, progress)
-        spec = stored_spec(model.spec, done.data)
+            images = calibration_of(model, options.calibration, options.calibration_count)
+            done = quantise.quantise(model, precision, images, options.whole("float_layers"), target.integer, progress)
+        spec = stored_spec(source_spec, done.data)
         inventory = take_inventory(done.data)
         (work / _ARTIFACT).write_bytes(attach_metadata(done.data, spec, model.name))
         notes = []

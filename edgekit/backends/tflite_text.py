@@ -10,10 +10,10 @@ from edgekit.backends.fixed_text import both, check_family, prompt_step, tokeniz
 from edgekit.backends.genai import GenaiBackend
 from edgekit.backends.tflite import LARGEST, TfliteBackend
 from edgekit.errors import ConversionError
-from edgekit.model import AnyModel, TextModel
+from edgekit.model import AnyModel, as_checkpoint
 from edgekit.package import EngineRequirement
 from edgekit.progress import Progress
-from edgekit.spec import Precision
+from edgekit.spec import Precision, TextSpec
 from edgekit.target import Target
 
 _ARTIFACT = "model.tflite"
@@ -22,7 +22,7 @@ _PRECISIONS = (Precision.FP32, Precision.FP16, Precision.W8, Precision.W4)
 
 class TfliteTextBackend:
     name = "tflite-text"
-    text = True
+    form = "checkpoint"
     options = ("prompt_step",)
 
     def available(self) -> Availability:
@@ -43,7 +43,7 @@ class TfliteTextBackend:
         from edgekit.tflite.text import text_file
         from edgekit.tflite.text_weights import NAMES
 
-        assert isinstance(model, TextModel)
+        model = as_checkpoint(model, self.name)
         check_family(model)
         if 4 * (model.source.parameters or 0) > LARGEST:
             raise ConversionError(
@@ -51,7 +51,7 @@ class TfliteTextBackend:
                 "its weights pass through a file in float32, of no more than 2 GB",
                 "convert it for -t cpu",
             )
-        context = model.spec.context_length
+        context = model.spec_as(TextSpec).context_length
         step, out = prompt_step(options, context), work / "package"
         made = GenaiBackend().compile(model, target, Precision.FP32, options, work, progress)
         file = text_file(out, context, step, precision, progress)

@@ -23,6 +23,7 @@ from edgekit.model import load_model
 from edgekit.runtime.room import room_to_convert
 from edgekit.spec import Precision, from_json, to_json
 from edgekit.system.child import limit_memory
+from edgekit.system.environment import prepare_conversion
 from edgekit.target import Target
 
 _ATTENDED = "--attended"  # ends when its parent does; a person who repeats a step has none
@@ -89,6 +90,7 @@ def repeat_command(job: Path) -> str:
 
 
 def main(job_path: str) -> int:
+    prepare_conversion()
     job: dict[str, Any] = json.loads(Path(job_path).read_text(encoding="utf-8"))
     work = Path(job_path).parent
     target = from_json(Target, job["target"])

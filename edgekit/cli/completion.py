@@ -23,7 +23,7 @@ def complete_precisions(context: click.Context, parameter: click.Parameter, inco
 
     known = targets()
     asked = [known[n] for n in context.params.get("targets") or ("cpu",) if n in known]
-    names = [p for t in asked for p in (*t.precisions, *(t.text.precisions if t.text else ()))]
+    names = [p for t in asked for p in (*t.precisions, *(p for s in t.tasks.values() for p in s.precisions))]
     return _beginning([CompletionItem(p) for p in dict.fromkeys(names)], incomplete)
 
 

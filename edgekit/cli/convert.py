@@ -7,15 +7,16 @@ from typing import Any
 
 import click
 
+from edgekit import registry
 from edgekit.cli.apart import bound_source
 from edgekit.cli.completion import PATH, complete_precisions, complete_targets
 from edgekit.cli.output import common_options, emit, number, table
 from edgekit.cli.summary import summary
-from edgekit.cli.text_options import text_given, text_options
-from edgekit.cli.unused import check_kind, check_needs, check_without
+from edgekit.cli.task_options import Sections, given_options, owned_options
+from edgekit.cli.unused import check_without
 
 
-@click.command()
+@click.command(cls=Sections)
 @click.argument("source", type=PATH)
 @click.option(
     "-t",
@@ -45,26 +46,10 @@ from edgekit.cli.unused import check_kind, check_needs, check_without
 )
 @click.option("-o", "--out", type=PATH, default="dist", show_default=True, help="Folder the packages go to.")
 @click.option("--name", help="Name of the packages (default: the source's).")
-@click.option("--labels", metavar="FILE", type=PATH, help="Class names: a file with one a line, a,b,c or `coco`.")
-@click.option("--image-size", metavar="SIZE", help="640, or HEIGHTxWIDTH (default: the model's own, or 640).")
-@click.option("--decoder", help="How the outputs of an ONNX or torch source are laid out, when it cannot be told.")
 @click.option(
-    "--resize",
-    type=click.Choice(["letterbox", "letterbox-topleft", "stretch"]),
-    help="How images are fitted (default: as the family of the detector does).",
-)
-@click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Channel order of the model's input.")
-@click.option("--mean", help="Subtracted from pixels 0..255: one number or three.")
-@click.option("--std", help="Pixels are divided by it: one number or three.")
-@click.option(
-    "--reference", metavar="MODEL", type=PATH, help="Another form of the same model to state the difference from."
-)
-@click.option(
-    "--calibration-images", type=click.IntRange(1), default=64, show_default=True, help="Use at most so many."
-)
-@click.option("--eval-images", type=click.IntRange(1), help="Use at most so many (default: all).")
-@click.option(
-    "--float-layers", type=click.IntRange(0), help="Leave so many sensitive layers in float (default: as needed)."
+    "--task",
+    type=click.Choice(registry.names("tasks")),
+    help="What the model does, where its source may be read for several (default: the source's own).",
 )
 @click.option(
     "--launches",
@@ -75,36 +60,14 @@ from edgekit.cli.unused import check_kind, check_needs, check_without
 )
 @click.option("--merge", is_flag=True, help="One package for the chips of all Snapdragon targets given.")
 @click.option(
-    "--simulated-images",
-    type=click.IntRange(1),
-    default=8,
-    show_default=True,
-    help="Images to run in a simulator, at seconds each, or at AI Hub.",
-)
-@click.option(
     "--via",
-    type=click.Choice(["aihub"]),
+    type=click.Choice(registry.names("services")),
     help="Send the model to Qualcomm AI Hub and have it compiled there (Snapdragon targets).",
 )
-@click.option("--dry-run", is_flag=True, help="With --via: show what would be sent, and where; send nothing.")
-@click.option(
-    "--runtime", help="With --via: precompiled_qnn_onnx (default), qnn_context_binary, qnn_dlc, tflite, onnx."
-)
-@click.option("--quantize", type=click.Choice(["here", "aihub"]), help="With --via: who quantises (default: here).")
-@click.option("--link", is_flag=True, help="With --via: a context binary by way of a DLC and a link job.")
-@click.option("--qairt-version", metavar="VERSION", help="With --via: default is the one installed here.")
-@click.option("--hub-options", metavar="TEXT", help="With --via: more options of the compile job.")
-@text_options
 @click.option("--download", is_flag=True, help="SOURCE is a model of the Hugging Face hub, OWNER/NAME: download it.")
-@click.option(
-    "--eval-windows",
-    type=click.IntRange(1),
-    default=16,
-    show_default=True,
-    help="Language models: windows of 512 tokens of --eval, at most.",
-)
 @click.option("--allow", multiple=True, metavar="REASON", help="Write the package although: accuracy, slower, misread.")
 @click.option("--force", is_flag=True, help="Replace packages of which more is known than of the new ones.")
+@owned_options
 @common_options
 @click.pass_context
 def command(
@@ -134,11 +97,8 @@ def command(
     """
     from edgekit.cli.arguments import parse_source_options
     from edgekit.conversion.pipeline import convert
-    from edgekit.conversion.reading import source_for
     from edgekit.sources.hub import fetch, is_hub_id, refuse
-    from edgekit.target import find_target
 
-    check_needs(invocation)
     options = parse_source_options(given)
     if is_hub_id(source):
         if not given["download"]:
@@ -147,37 +107,24 @@ def command(
         source = fetch(source)
     else:
         check_without(invocation, ("download",), f"{source} is on this machine")
-    text = bool(getattr(source_for(source), "text", False))
-    check_kind(invocation, text)
-    found = [find_target(t) for t in targets]
-    if not text and not any(p.startswith("w") for p in precisions or [t.precisions[0] for t in found]):
-        check_without(invocation, ("float_layers",), "nothing is quantised: name a precision with -p")
-    if not (given["via"] or any(t.simulator for t in found)):
-        check_without(invocation, ("simulated_images",), "none of the targets has a simulator")
     bound_source(source)
     start = time.monotonic()
     outcomes = convert(
         source,
         targets,
-        precisions,
-        given["out"],
-        given["calibration"],
-        given["eval_"],
-        given["name"] or "",
-        options,
-        given["allow"],
-        given["reference"],
-        given["calibration_images"],
-        given["eval_images"],
-        given["float_layers"],
-        given["launches"],
-        given["merge"],
-        given["simulated_images"],
-        given["via"] or "",
-        _hub(given),
-        text_given(given),
-        given["eval_windows"],
-        given["force"],
+        precisions=precisions,
+        out=given["out"],
+        calibration=given["calibration"],
+        eval=given["eval_"],
+        name=given["name"] or "",
+        task=given["task"] or "",
+        options=options,
+        allow=given["allow"],
+        launches=given["launches"],
+        merge=given["merge"],
+        via=given["via"] or "",
+        force=given["force"],
+        **given_options(invocation),
     )
     if given["dry_run"]:
         return _planned(outcomes, as_json)
@@ -198,19 +145,6 @@ def command(
         return 1 if refused else 0
     click.echo(summary(outcomes))
     return 1 if refused else 0
-
-
-def _hub(given: dict[str, Any]) -> dict[str, str]:
-    """What AI Hub is asked, as `backends.aihub.Wanted` takes it."""
-    named = {
-        "runtime": given["runtime"],
-        "quantize": given["quantize"],
-        "qairt": given["qairt_version"],
-        "options": given["hub_options"],
-        "link": "yes" if given["link"] else "",
-        "dry_run": "yes" if given["dry_run"] else "",
-    }
-    return {k: v for k, v in named.items() if v}
 
 
 def _planned(outcomes: Any, as_json: bool) -> int:

@@ -6,22 +6,12 @@ from collections.abc import Sequence
 
 import click
 
+from edgekit import registry
 from edgekit.cli.output import number, table
 from edgekit.conversion.outcome import Outcome
 from edgekit.package.receipt import Reason, Receipt
 from edgekit.spec import Precision
-
-# Measurement, heading, digits (None: as its unit is written).
-_COLUMNS = (
-    ("package", "size", None),
-    ("mAP50-95", "mAP", 4),
-    ("mAP50-95 drop", "drop", 4),
-    ("scores SNR", "SNR", None),
-    ("KL divergence", "KL", 4),
-    ("perplexity", "perplexity", 3),
-    ("decode", "tok/s", 1),
-    ("ratio to float", "time/float", 3),
-)
+from edgekit.tasks.columns import RATIO, SIZE, Column
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
@@ -46,8 +36,9 @@ def summary(outcomes: Sequence[Outcome]) -> str:
 
 
 def _table(outcomes: Sequence[Outcome]) -> str:
-    rows = [[o.name, *(_value(o.receipt, c[0], c[2]) for c in _COLUMNS), _verdict(o)] for o in outcomes]
-    header = ["package", *(c[1] for c in _COLUMNS), "verdict"]
+    columns = _columns(outcomes)
+    rows = [[o.name, *(_value(o.receipt, c) for c in columns), _verdict(o)] for o in outcomes]
+    header = ["package", *(c.brief for c in columns), "verdict"]
     known = [i for i, column in enumerate(zip(*rows)) if set(column) != {"-"}]
     lines = [table([[r[i] for i in known] for r in rows], [header[i] for i in known])]
     lines += [f"in {f}" for f in dict.fromkeys(str(o.path.parent) for o in outcomes if o.path)]
@@ -56,11 +47,18 @@ def _table(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def _value(receipt: Receipt, name: str, digits: int | None) -> str:
-    found = next((m for m in receipt.measurements if m.name == name), None)
-    if found is None:
+def _columns(outcomes: Sequence[Outcome]) -> list[Column]:
+    tasks = [registry.load("tasks", name) for name in dict.fromkeys(o.task for o in outcomes)]
+    return [SIZE, *(c for t in tasks for c in t.columns if c.brief), RATIO]
+
+
+def _value(receipt: Receipt, column: Column) -> str:
+    rows = (m for m in receipt.measurements if (m.group, m.name) == (column.group, column.name))
+    measured = next(rows, None)
+    if measured is None:
         return "-"
-    return number(found.value, found.unit) if digits is None else f"{found.value:.{digits}f}"
+    digits = column.brief_decimals
+    return number(measured.value, measured.unit) if digits is None else f"{measured.value:.{digits}f}"
 
 
 def _verdict(outcome: Outcome) -> str:
@@ -81,12 +79,5 @@ def _next(reason: Reason, outcome: Outcome) -> str:
         return "use fp32 where the target has it: half precision is too coarse for this model"
     if precision.is_float:
         return "report it with its receipt: a float package should compute what its source does"
-    text = any(m.name == "KL divergence" for m in outcome.receipt.measurements)
-    if precision.needs_calibration:
-        like = "text like that it will read" if text else "images like those it will see"
-        more = "" if text else ", more --float-layers"
-        finer = ", -p w8a16 where the target has it" if precision is Precision.W8A8 else ""
-        return f"more --calibration {like}{more}{finer}"
-    return {Precision.W4: "more --bits a weight, -p w8", Precision.TERNARY: "--mode exact, a float precision"}.get(
-        precision, "a float precision"
-    )
+    advice: str = registry.load("tasks", outcome.task).advice(precision)
+    return advice

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 
 import click
 
+from edgekit import registry
 from edgekit.cli.completion import complete_targets
 from edgekit.cli.output import common_options, emit, table
 from edgekit.target import Target, find_target, targets, user_folder
+from edgekit.tasks.base import SPEED_LIMITS
 
 
 @click.command()
@@ -38,17 +40,25 @@ def _list(found: list[Target]) -> None:
     click.echo()
     click.echo(table(chips, ("Snapdragon", "chip", "Hexagon", "precisions", "AI Hub")))
     click.echo()
-    click.echo(table(list(_text(found)), ("language models for", "precisions")))
+    for task in _tasks(found):
+        plural = registry.load("tasks", task).words.plural
+        click.echo(table(list(_supported(found, task)), (f"{plural} for", "precisions")))
     click.echo(
         "\nSnapdragons are compiled here, or with --via aihub at AI Hub. edgekit targets NAME: all of one."
         f"\nYour own: a TOML in {user_folder()}, or its path after -t."
     )
 
 
-def _text(found: list[Target]) -> Iterable[tuple[str, str]]:
-    ways = dict.fromkeys(t.text.precisions for t in found if t.text)
-    for precisions in ways:
-        able = [t for t in found if t.text and t.text.precisions == precisions]
+def _tasks(found: list[Target]) -> list[str]:
+    """Tasks whose models are compiled in another way than graphs are, as far as they are known here."""
+    known = registry.names("tasks")
+    return [name for name in dict.fromkeys(n for t in found for n in t.tasks) if name in known]
+
+
+def _supported(found: list[Target], task: str) -> Iterable[tuple[str, str]]:
+    ways = {t.name: t.tasks[task].precisions for t in found if task in t.tasks}
+    for precisions in dict.fromkeys(ways.values()):
+        able = [t for t in found if ways.get(t.name) == precisions]
         names = [t.name for t in able if not t.chips]
         if len(able) > len(names):
             names.append(f"{len(able) - len(names)} Snapdragons, those with fp16")
@@ -65,17 +75,15 @@ def _facts(t: Target) -> Iterable[tuple[str, str]]:
     yield "about", t.about
     yield "backend", t.backend
     yield "precisions", " ".join(t.precisions)
-    if t.text is not None:
-        yield "language models", f"{t.text.backend}: {' '.join(t.text.precisions)}"
+    for task in _tasks([t]):
+        support = t.tasks[task]
+        yield registry.load("tasks", task).words.plural, f"{support.backend}: {' '.join(support.precisions)}"
     yield "run on", ", ".join(t.devices)
-    tolerated = t.tolerance
-    yield (
-        "refused",
-        (
-            f"mAP50-95 more than {tolerated.map_drop:g} below float, detection error above "
-            f"{tolerated.detection_error:g}, or slower than {tolerated.slower:g} times float"
-        ),
-    )
+    limits = {
+        **SPEED_LIMITS,
+        **{n: v for task in registry.names("tasks") for n, v in registry.load("tasks", task).limits.items()},
+    }
+    yield "refused above", ", ".join(f"{name} {t.tolerance.get(name, value):g}" for name, value in limits.items())
     for c in t.chips:
         yield ("chip", f"{c.soc}, number {c.soc_id}, Hexagon v{c.htp}, {'fp16' if c.fp16 else 'integers only'}")
         yield "recognised by", ", ".join(c.android)

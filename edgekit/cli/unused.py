@@ -9,15 +9,7 @@ from click.core import ParameterSource
 
 from edgekit.errors import UsageError
 
-_OF_TEXT = ("context", "eval_windows")
-_OF_DETECTORS = ("calibration_images", "eval_images", "float_layers", "simulated_images", "reference")
-_NEEDS = {
-    "calibration_images": "calibration",
-    "eval_images": "eval_",
-    "eval_windows": "eval_",
-    "images": "source",
-    "image_count": "images",
-}
+_NEEDS = {"images": "source", "image_count": "images"}
 
 
 def check_needs(context: click.Context) -> None:
@@ -29,14 +21,6 @@ def check_needs(context: click.Context) -> None:
                 "",
                 f"add {_flag(context, other)}, or leave it out",
             )
-
-
-def check_kind(context: click.Context, text: bool) -> None:
-    """Raises UsageError for options of `convert` that are for the other kind of model."""
-    for name in _OF_DETECTORS if text else _OF_TEXT:
-        if _typed(context, name):
-            own, other = ("a language model", "detectors") if text else ("a detector", "language models")
-            raise UsageError(f"{_flag(context, name)} is for {other}", f"this source is {own}", "leave it out")
 
 
 def check_without(context: click.Context, names: Sequence[str], why: str) -> None:

@@ -10,6 +10,7 @@ from edgekit.conversion.reading import read_model
 from edgekit.data.images import Dataset
 from edgekit.devices.aihub import AiHubDevice, chip_in
 from edgekit.errors import UsageError
+from edgekit.model import as_graph
 from edgekit.package import Package
 from edgekit.package.receipt import Measurement, Provenance, Receipt
 from edgekit.sources.base import SourceOptions
@@ -30,15 +31,14 @@ def compare_outputs(
     manifest = package.manifest
     image = manifest.model_as(DetectionSpec).image
     options = SourceOptions((image.height, image.width), manifest.model_as(DetectionSpec).labels)
-    model = read_model(source, options)
+    model = as_graph(read_model(source, options, manifest.task), package.path.name)
     if model.source.sha256 != manifest.source.get("sha256"):
         raise UsageError(
             f"{manifest.name} was not made from {Path(source).name}",
             f"it was made from {manifest.source.get('name')}, sha256 {str(manifest.source.get('sha256'))[:16]}…",
             "pass that file as --source",
         )
-    assert model.spec is not None
-    spec = dataclasses.replace(model.spec, image=image)  # resized and normalised as the package does
+    spec = dataclasses.replace(model.spec_as(DetectionSpec), image=image)  # resized and normalised as the package does
     images = Images(dataset, spec)
     with evidence.open_model(dataclasses.replace(model, spec=spec)) as detector:
         reference = images.run(detector, "running the float original")

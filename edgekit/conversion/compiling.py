@@ -1,28 +1,31 @@
-"""A model compiled in a worker, kept by content, and the manifest of what came out: the same for every
-kind of model."""
+"""A model compiled in a worker, kept by content, and the manifest of what came out."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from edgekit import cache, registry
 from edgekit.backends.base import Artifact, Backend, CompileOptions, read_artifact
 from edgekit.backends.worker import compile_in_worker, repeat_command
-from edgekit.conversion.reading import versions
-from edgekit.model import AnyModel, TextModel
+from edgekit.model import AnyModel, versions
 from edgekit.package import Manifest
 from edgekit.spec import Precision, to_json
 from edgekit.target import Target
 
 
-def compiled(
-    model: AnyModel, target: Target, precision: Precision, options: CompileOptions, **content: Any
-) -> tuple[Artifact, Path]:
-    """The artefact and the folder it is in; `content`: of what it is made, besides the target."""
+def compiled(model: AnyModel, target: Target, precision: Precision, options: CompileOptions) -> tuple[Artifact, Path]:
+    """The artefact and the folder it is in."""
     backend: Backend = registry.load("backends", target.backend)
-    tools = {**versions(isinstance(model, TextModel)), **backend.available().versions}
-    key = cache.key(**content, spec=to_json(model.spec), target=to_json(target), precision=precision.value, tools=tools)
+    key = cache.key(
+        model=model.fingerprint,
+        spec=to_json(model.spec),
+        target=to_json(target),
+        precision=precision.value,
+        calibration=(options.calibration_sha256, options.calibration_count),
+        values=options.values,
+        service=to_json(options.service),
+        tools={**versions(model.tools), **backend.available().versions},
+    )
 
     def make(folder: Path) -> None:
         (folder / "source").mkdir()
@@ -45,7 +48,7 @@ def described(title: str, model: AnyModel, target: Target, precision: Precision,
         model=spec,
         source=to_json(model.source),
         toolchain={
-            "versions": {**versions(isinstance(model, TextModel)), **artifact.versions},
+            "versions": {**versions(model.tools), **artifact.versions},
             "backend": target.backend,
             "settings": artifact.settings,
         },

@@ -19,6 +19,7 @@ class Outcome:
     path: Path | None
     receipt: Receipt
     seconds: float = 0.0  # that this run took for it, compiling and checking
+    task: str = ""
 
     @property
     def refused(self) -> bool:

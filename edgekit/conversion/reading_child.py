@@ -8,7 +8,6 @@ answers one question (see `child.py`): which source reads which path with which 
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 import warnings
@@ -19,33 +18,22 @@ from typing import Any
 from edgekit import registry
 from edgekit.errors import EdgekitError, SourceError, guard
 from edgekit.sources.base import SourceOptions
-from edgekit.sources.labels import one_line_each
 from edgekit.spec import from_json
 from edgekit.system.child import answer
 
 
-def read(source: str, path: str, options: SourceOptions, folder: Path) -> None:
-    """Write the model of a source to an existing folder. Raises SourceError, UsageError."""
-    reader = registry.load("sources", source)
-    name = Path(path).name
-    with guard(SourceError, f"{name} cannot be read", "download or copy it again"):
-        if getattr(reader, "text", False):
-            reader.read(path, options, folder / "files").save(folder)
-        else:
-            from edgekit.graph.canonical import canonicalise
-
-            model = canonicalise(reader.read(path, options), options)
-            if model.spec is not None:
-                labels = one_line_each(model.spec.labels)
-                model.spec = dataclasses.replace(model.spec, labels=labels)
-            model.save(folder)
+def read(source: str, path: str, options: SourceOptions, folder: Path, task: str) -> None:
+    """Write the canonical model of a source to an existing folder. Raises SourceError, UsageError."""
+    with guard(SourceError, f"{Path(path).name} cannot be read", "download or copy it again"):
+        model = registry.load("sources", source).read(path, options, folder / "files")
+        registry.load("tasks", task).canonical(model, options).save(folder)
 
 
 def _handle(question: dict[str, Any]) -> Iterator[dict[str, Any]]:
     options = from_json(SourceOptions, question["options"])
     options.image.update({k: tuple(v) for k, v in options.image.items() if isinstance(v, list)})
     try:
-        read(question["source"], question["path"], options, Path(question["folder"]))
+        read(question["source"], question["path"], options, Path(question["folder"]), question["task"])
     except EdgekitError as error:
         yield error.to_dict()
     except OSError as error:  # of where the result goes

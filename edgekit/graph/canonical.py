@@ -16,15 +16,17 @@ from edgekit.graph.shapes import fix_shapes
 from edgekit.graph.simplify import simplify
 from edgekit.graph.softmax_axis import softmax_on_last_axis
 from edgekit.graph.widen import widen
-from edgekit.model import Model
+from edgekit.model import GraphModel
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.labels import labels_in
+from edgekit.spec import DetectionSpec
 
 
-def canonicalise(model: Model, options: SourceOptions) -> Model:
+def canonicalise(model: GraphModel, options: SourceOptions) -> GraphModel:
     """Ensures: fixed shapes, canonical outputs, a spec, nothing but computation. Raises UsageError
     when a size, decoder or labels must be said by the user."""
-    name, graph, spec = model.source.name, model.graph, model.spec
+    name, graph = model.source.name, model.graph
+    spec = None if model.spec is None else model.spec_as(DetectionSpec)
     notes: tuple[str, ...] = ()
     quantised: tuple[str, ...] = ()
     if spec is None:
@@ -46,4 +48,4 @@ def canonicalise(model: Model, options: SourceOptions) -> Model:
         )
     # `clean` may have renamed the image input
     spec = dataclasses.replace(spec, input=dataclasses.replace(spec.input, name=graph.graph.input[0].name))
-    return Model(model.name, graph, spec, source, names=names)
+    return GraphModel(model.name, graph, spec, source, names=names)

@@ -6,15 +6,14 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
-from edgekit.errors import IntegrityError, UsageError
+from edgekit.errors import IntegrityError
 from edgekit.package import contents
 from edgekit.package.atomic import MANIFEST
-from edgekit.spec import ModelSpec, Precision, from_json, read_spec, to_json
+from edgekit.spec import ModelSpec, Precision, from_json, read_spec, spec_as, to_json
+from edgekit.spec.lookup import S
 from edgekit.system.documents import DocumentError, parse_json
-
-S = TypeVar("S", bound=ModelSpec)
 
 SCHEMA = "edgekit.package/1"
 RECEIPT = "receipt.json"
@@ -67,9 +66,7 @@ class Manifest:
 
     def model_as(self, kind: type[S]) -> S:
         """The spec, as that of a task which the caller knows. Raises UsageError when the package is for another."""
-        if isinstance(self.model, kind):
-            return self.model
-        raise UsageError(f"{self.name} is no {kind.noun}", f"its task is {self.task}", self.model.verb)
+        return spec_as(self.model, kind, self.name)
 
 
 def canonical(value: Any) -> bytes:

@@ -8,7 +8,6 @@ fail either. The third is that it leaves nothing to the CPU (context.py), the fo
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from edgekit.graph.channels_last import channels_last
 from edgekit.graph.clean import clean
 from edgekit.graph.flat_matmul import flat_matmul
 from edgekit.graph.pool_to_conv import pool_to_conv
-from edgekit.model import Model
+from edgekit.model import GraphModel
 from edgekit.package.receipt import Measurement, Provenance
 from edgekit.progress import Progress
 from edgekit.qnn.integers import integers_in_and_out
@@ -50,7 +49,7 @@ class Prepared:
 
 
 def prepare(
-    model: Model,
+    model: GraphModel,
     precision: Precision,
     images: Dataset | None,
     wide_layers: int | None,
@@ -63,16 +62,16 @@ def prepare(
 
     Raises ConversionError when a gate fails or the graph cannot be what the NPU needs.
     """
-    assert model.spec is not None
-    if model.spec.nms_in_graph and any(-1 in o.shape for o in model.spec.outputs):
+    spec = model.spec_as(DetectionSpec)
+    if spec.nms_in_graph and any(-1 in o.shape for o in spec.outputs):
         raise ConversionError(
             f"{model.name} suppresses duplicates itself, which leaves its outputs without a fixed size",
             "an NPU computes on fixed sizes only",
             "export it without NonMaxSuppression: edgekit's runtime suppresses duplicates",
         )
     key = cache.key(
-        graph=hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest(),
-        spec=to_json(model.spec),
+        graph=model.fingerprint,
+        spec=to_json(spec),
         names=model.names,
         precision=precision.value,
         images=images.fingerprint() if images else "",
@@ -94,7 +93,7 @@ def prepare(
 
 
 def _prepared(
-    model: Model,
+    model: GraphModel,
     precision: Precision,
     images: Dataset | None,
     wide_layers: int | None,
@@ -102,9 +101,8 @@ def _prepared(
     progress: Progress,
     elsewhere: bool,
 ) -> Prepared:
-    assert model.spec is not None
     graph = model.graph if precision.is_float else clean(pool_to_conv(model.graph))
-    prepared, spec = channels_last(flat_matmul(graph), model.spec)
+    prepared, spec = channels_last(flat_matmul(graph), model.spec_as(DetectionSpec))
     gates = _equal_to_source(model, prepared, spec, images)
     if precision.is_float or elsewhere:
         return Prepared(prepared, spec, model.names, gates, {"input": spec.input.layout})
@@ -124,11 +122,11 @@ def _prepared(
 
 
 def _equal_to_source(
-    model: Model, graph: onnx.ModelProto, spec: DetectionSpec, images: Dataset | None
+    model: GraphModel, graph: onnx.ModelProto, spec: DetectionSpec, images: Dataset | None
 ) -> tuple[Measurement, ...]:
     """Raises ConversionError when the passes changed what the graph computes."""
-    assert model.spec is not None
-    probes = list(feeds(images.first(_PROBES), model.spec)) if images else _noise(model.spec)
+    source_spec = model.spec_as(DetectionSpec)
+    probes = list(feeds(images.first(_PROBES), source_spec)) if images else _noise(source_spec)
     name, note = spec.input.name, "photographs" if images else "images of noise"
     mine = run_onnx(graph, [{name: laid_out(p[name], spec)} for p in probes])
     rows = []

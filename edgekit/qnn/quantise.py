@@ -18,13 +18,13 @@ from edgekit.data.images import Dataset
 from edgekit.errors import ConversionError
 from edgekit.graph.channels_last import channels_last
 from edgekit.graph.flat_matmul import flat_matmul
-from edgekit.model import Model
+from edgekit.model import GraphModel
 from edgekit.progress import Progress
 from edgekit.qnn import qdq
 from edgekit.qnn.silu import keep_silu_apart
+from edgekit.quantize.comparison import Outputs
 from edgekit.quantize.ranges import Range
 from edgekit.quantize.search import measure, readable, run_onnx, search
-from edgekit.quantize.sensitivity import Outputs, detection_error
 from edgekit.spec import DetectionSpec, Precision
 
 _MOVING = frozenset(
@@ -65,7 +65,7 @@ class Quantised:
 
 
 def quantise(
-    model: Model,
+    model: GraphModel,
     precision: Precision,
     dataset: Dataset,
     wide_layers: int | None,
@@ -77,10 +77,9 @@ def quantise(
 
     Raises ConversionError when nothing in the graph can be quantised.
     """
-    assert model.spec is not None
     wide_only = precision is Precision.W8A16
     found = measure(model, dataset, progress, sensitivity=not wide_only)
-    graph, spec = channels_last(flat_matmul(found.graph), model.spec)
+    graph, spec = channels_last(flat_matmul(found.graph), model.spec_as(DetectionSpec))
     names = {n.name: model.names.get(o.name, "") for n, o in zip(found.graph.graph.node, model.graph.graph.node)}
     image = spec.input.name
     tight, seen = (_completed(graph, r) for r in (found.ranges, found.extremes))
@@ -105,7 +104,7 @@ def quantise(
             ) from error
 
     def error_of(candidate: onnx.ModelProto) -> float:
-        return detection_error(found.reference, run(candidate, found.inputs))
+        return found.error_of(run(candidate, found.inputs))
 
     settings: dict[str, Any] = {
         "format": "QDQ",

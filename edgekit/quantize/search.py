@@ -24,17 +24,18 @@ from edgekit.errors import ConversionError
 from edgekit.graph.clean import clean
 from edgekit.graph.pool_to_conv import pool_to_conv
 from edgekit.graph.view import GraphView
-from edgekit.model import Model
+from edgekit.model import GraphModel
 from edgekit.progress import Progress
 from edgekit.quantize import qdq
-from edgekit.quantize.calibration import feeds
+from edgekit.quantize.calibration import feeds, image_spec
+from edgekit.quantize.comparison import Outputs, comparison_of
 from edgekit.quantize.ranges import Range, around_zero, choose, collect
 from edgekit.quantize.regions import Regions, find_regions
-from edgekit.quantize.sensitivity import Outputs, detection_error
 from edgekit.quantize.weights import weight_bits
 from edgekit.spec import to_json
 
 Candidate = TypeVar("Candidate")
+Distance = Callable[[Sequence[Outputs], Sequence[Outputs]], float]  # of a task: see Comparison
 
 LADDER = (0, 1, 2, 4, 8, 16)
 _NEARLY = 1.1  # times the best error of the ladder: closer than that is noise
@@ -47,7 +48,7 @@ class Measured:
     """A graph ready to be quantised and what was found out about it.
 
     `ranges` are those of tensors, by name, chosen for 8 bits; `extremes` what was seen; `costs` the
-    detection error that each unit of `regions` causes alone, by the name of its convolution;
+    error that each unit of `regions` causes alone, by the name of its convolution;
     `inputs` judge candidates.
     """
 
@@ -58,18 +59,23 @@ class Measured:
     costs: dict[str, float]
     inputs: list[dict[str, Any]]
     reference: list[Outputs]
+    distance: Distance
+
+    def error_of(self, outputs: Sequence[Outputs]) -> float:
+        """How far the outputs of a candidate on `inputs` are from those in float."""
+        return self.distance(self.reference, outputs)
 
     def quantised(self, floats: Collection[str]) -> set[str]:
         """Names of the nodes to quantise when `floats` and the boundary stay as they are."""
         return set(self.regions.body) - set(floats) - self.regions.boundary
 
 
-def measure(model: Model, dataset: Dataset, progress: Progress, sensitivity: bool = True) -> Measured:
+def measure(model: GraphModel, dataset: Dataset, progress: Progress, sensitivity: bool = True) -> Measured:
     """`sensitivity`: whether `costs` are wanted, which takes minutes.
 
     Raises ConversionError when nothing in the graph can be quantised.
     """
-    assert model.spec is not None
+    spec, distance = image_spec(model), comparison_of(model).distance
     graph = onnx.shape_inference.infer_shapes(clean(pool_to_conv(model.graph)), data_prop=True)
     regions = find_regions(graph)
     if not regions.units:
@@ -78,11 +84,11 @@ def measure(model: Model, dataset: Dataset, progress: Progress, sensitivity: boo
             "it has no convolutions on feature maps",
             "use fp32, or w8 where the target has it",
         )
-    inputs = list(feeds(dataset.first(_JUDGES), model.spec))
+    inputs = list(feeds(dataset.first(_JUDGES), spec))
     reference = run_onnx(graph, inputs)
     key = cache.key(
         graph=hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest(),
-        spec=to_json(model.spec),
+        spec=to_json(spec),
         images=dataset.fingerprint(),
         bits=weight_bits(),
         onnxruntime=version("onnxruntime"),
@@ -92,11 +98,11 @@ def measure(model: Model, dataset: Dataset, progress: Progress, sensitivity: boo
         return _calibrate(graph, model, dataset, progress)
 
     def weigh() -> Any:
-        return _costs(graph, regions, ranges, inputs, reference, progress)
+        return _costs(graph, regions, ranges, inputs, reference, distance, progress)
 
     ranges, extremes = ({n: (low, high) for n, (low, high) in part.items()} for part in _kept("ranges", key, calibrate))
     costs = _kept("sensitivity", key, weigh) if sensitivity else {}
-    return Measured(graph, regions, ranges, extremes, costs, inputs, reference)
+    return Measured(graph, regions, ranges, extremes, costs, inputs, reference, distance)
 
 
 def _kept(name: str, key: str, make: Callable[[], Any]) -> Any:
@@ -127,7 +133,7 @@ def search(
     tried: list[tuple[int, float, Candidate]] = []
     for index, step in enumerate(steps):
         candidate = make(found.quantised({name for unit in worst[:step] for name in unit}))
-        error = detection_error(found.reference, run(candidate, found.inputs))
+        error = found.error_of(run(candidate, found.inputs))
         tried.append((step, error, candidate))
         progress(f"choosing what stays {kept}", index + 1, len(steps))
     limit = _NEARLY * min(error for _, error, _ in tried)
@@ -169,10 +175,9 @@ def readable(graph: onnx.ModelProto) -> dict[str, str]:
 
 
 def _calibrate(
-    graph: onnx.ModelProto, model: Model, dataset: Dataset, progress: Progress
+    graph: onnx.ModelProto, model: GraphModel, dataset: Dataset, progress: Progress
 ) -> tuple[dict[str, Range], dict[str, Range]]:
     """Ranges chosen for 8 bits, and extremes, of all that is computed in float."""
-    assert model.spec is not None
     view = GraphView(graph)
     wanted = dict.fromkeys(
         name
@@ -189,7 +194,7 @@ def _calibrate(
         progress("calibrating", seen, total)
 
     progress("calibrating", 0, total)
-    statistics = collect(graph, wanted, feeds(dataset, model.spec), done)
+    statistics = collect(graph, wanted, feeds(dataset, image_spec(model)), done)
     return choose(graph, statistics), {n: around_zero(s) for n, s in statistics.items()}
 
 
@@ -199,12 +204,13 @@ def _costs(
     ranges: dict[str, Range],
     inputs: list[dict[str, Any]],
     reference: list[Outputs],
+    distance: Distance,
     progress: Progress,
 ) -> dict[str, float]:
     """For each unit, by its convolution's name: the error when only it is quantised."""
     costs = {}
     for index, unit in enumerate(regions.units):
         outputs = run_onnx(qdq.write(graph, regions, ranges, set(unit)), inputs[:_PROBES])
-        costs[unit[0]] = detection_error(reference[:_PROBES], outputs)
+        costs[unit[0]] = distance(reference[:_PROBES], outputs)
         progress("measuring sensitivity", index + 1, len(regions.units))
     return costs

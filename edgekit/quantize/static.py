@@ -9,7 +9,7 @@ import onnx
 
 from edgekit.data.images import Dataset
 from edgekit.graph.clean import clean
-from edgekit.model import Model
+from edgekit.model import GraphModel
 from edgekit.progress import Progress
 from edgekit.quantize import qdq
 from edgekit.quantize.search import measure, readable, run_onnx, search
@@ -23,7 +23,7 @@ class Quantised:
     search: tuple[dict[str, Any], ...]
 
 
-def quantize(model: Model, dataset: Dataset, float_layers: int | None, progress: Progress) -> Quantised:
+def quantize(model: GraphModel, dataset: Dataset, float_layers: int | None, progress: Progress) -> Quantised:
     """`float_layers`: how many sensitive layers stay in float; None: as many as pay.
 
     Raises ConversionError when nothing in the graph can be quantised.

@@ -7,7 +7,6 @@ as both are of one kind; else each is stored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from edgekit.errors import UsageError
@@ -16,21 +15,24 @@ KINDS = {"w4": 4, "w8": 8, "fp32": 32}
 _BITS, _BLOCK = 8, 32  # of an embedding that has no head to be tied to
 
 
-def head_bits(network: Any, asked: Mapping[str, str]) -> dict[str, int]:
-    """By the name of the head's layer, what was asked of it. Raises UsageError where the source decided."""
+def head_bits(network: Any, head_kind: str, embedding_kind: str) -> dict[str, int]:
+    """Bits of the head, by the name of its layer, where a kind was given. Raises UsageError where the source decided."""
     from edgekit.layers.packed import PackedLinear
 
     head, table = network.get_output_embeddings(), network.get_input_embeddings()
-    for name, stored in (("head", isinstance(head, PackedLinear)), ("embedding", hasattr(table, "packed"))):
-        if asked.get(name) and stored:
+    for name, kind, stored in (
+        ("head", head_kind, isinstance(head, PackedLinear)),
+        ("embedding", embedding_kind, hasattr(table, "packed")),
+    ):
+        if kind and stored:
             raise UsageError(
                 f"The {name} of this model is quantised already",
                 "the integers of its source are kept",
                 f"leave --{name} out, or convert the float original",
             )
-    if not asked.get("head"):
+    if not head_kind:
         return {}
-    return {name: KINDS[asked["head"]] for name, m in network.named_modules() if m is head}
+    return {name: KINDS[head_kind] for name, m in network.named_modules() if m is head}
 
 
 def settle_embedding(network: Any, asked: str, tied: bool) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.data.texts import read_texts, windows_of
-from edgekit.model import TextModel
+from edgekit.model import CheckpointModel
 from edgekit.progress import Progress
 from edgekit.spec import TextSpec
 
@@ -15,7 +15,7 @@ _WORK = 4e11  # parameters times tokens: a model of 100 million parameters write
 _LEAST, _MOST = 64, 256  # tokens of each
 
 
-def calibration_windows(model: TextModel, path: Path, length: int, count: int) -> list[list[int]]:
+def calibration_windows(model: CheckpointModel, path: Path, length: int, count: int) -> list[list[int]]:
     """At most `count` windows of `length` token ids. Raises DataError for text that is too short."""
     from edgekit.sources.tokenizer import read_tokenizer
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from edgekit.model import Model, TextModel
+from edgekit.model import AnyModel, CheckpointModel
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,25 @@ class SourceOptions:
     image: dict[str, Any] = field(default_factory=dict)  # ImageSpec fields to override
     context: int | None = None  # tokens a language model is to keep
 
+    @property
+    def stated(self) -> tuple[str, ...]:
+        """Names of the options that say something."""
+        fields = (
+            ("image_size", self.image_size),
+            ("labels", self.labels),
+            ("decoder", self.decoder),
+            ("context", self.context),
+        )
+        return (*(name for name, value in fields if value), *self.image)
+
 
 class Source(Protocol):
+    """Reads one kind of file or folder. `form`: of the models it gives (edgekit/model.py); `task`: what such a model
+    does where the user names no task."""
+
     name: str
+    form: str
+    task: str
 
     def matches(self, path: str) -> bool:
         """Whether this source reads `path` (a file, a folder, or `module.py:function`)."""
@@ -33,26 +49,16 @@ class Source(Protocol):
         Raises UsageError when one is not there."""
         ...
 
-    def read(self, path: str, options: SourceOptions) -> Model:
-        """Raises SourceError when the file is not what it seems, UsageError when it is ambiguous."""
+    def read(self, path: str, options: SourceOptions, into: Path) -> AnyModel:
+        """What is kept beside the model, as a tokenizer, goes to the folder `into`; weights of a checkpoint stay where
+        they are. Raises SourceError when the file is not what it seems, UsageError when it is ambiguous."""
         ...
 
 
-class TextSource(Protocol):
-    """A source of language models: told from the others by `text`."""
+class CheckpointSource(Source, Protocol):
+    """A source whose models are built from their weights by backends."""
 
-    name: str
-    text: bool
-
-    def matches(self, path: str) -> bool: ...
-
-    def files(self, path: str) -> list[Path]: ...
-
-    def read(self, path: str, options: SourceOptions, into: Path) -> TextModel:
-        """Tokenizer and config go to the folder `into`; weights stay where they are."""
-        ...
-
-    def network(self, model: TextModel, dtype: str) -> Any:
+    def network(self, model: CheckpointModel, dtype: str) -> Any:
         """A transformers model with its weights in memory: "float32", or "auto" for as they are
         stored. Layers that the source keeps quantised may be `layers.packed.PackedLinear`."""
         ...

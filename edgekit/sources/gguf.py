@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import MissingError
-from edgekit.model import SourceInfo, TextModel
+from edgekit.model import CheckpointModel, SourceInfo
 from edgekit.sources import licence
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.files import combined_sha256, sha256
@@ -31,7 +31,8 @@ _SAMPLING = {
 
 class GgufSource:
     name = "gguf"
-    text = True
+    form = CheckpointModel.form
+    task = "text-generation"
 
     def matches(self, path: str) -> bool:
         """By name, or by the first bytes: Ollama keeps its files under their hash."""
@@ -49,7 +50,7 @@ class GgufSource:
             check_weights(found[0])
         return found
 
-    def read(self, path: str, options: SourceOptions, into: Path) -> TextModel:
+    def read(self, path: str, options: SourceOptions, into: Path) -> CheckpointModel:
         _require()
         from edgekit.sources.gguf_network import plan
         from edgekit.sources.gguf_tokenizer import end_tokens, write_tokenizer
@@ -75,7 +76,7 @@ class GgufSource:
             config = made.network.config
             return read_text_model(_name(file), file.paths[0], config, folder, info, options, into, made.native(file))
 
-    def network(self, model: TextModel, dtype: str) -> Any:
+    def network(self, model: CheckpointModel, dtype: str) -> Any:
         """Linear layers whose integers the file's blocks give exactly are `PackedLinear`."""
         _require()
         from edgekit.sources.gguf_network import build

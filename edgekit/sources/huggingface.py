@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import SourceError, UnsafeSourceError, guard
-from edgekit.model import SourceInfo, TextModel
+from edgekit.model import CheckpointModel, SourceInfo
 from edgekit.sources import families, licence, others
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.checked_folder import INDEX, checked_folder
@@ -51,7 +51,8 @@ class Held:
 
 class HuggingFaceSource:
     name = "huggingface"
-    text = True
+    form = CheckpointModel.form
+    task = "text-generation"
 
     def matches(self, path: str) -> bool:
         return Path(path).is_dir() and (Path(path) / "config.json").is_file()
@@ -62,7 +63,7 @@ class HuggingFaceSource:
         small = ("config.json", "generation_config.json", *SIDECARS, *_TOKENIZER)
         return [*(folder / n for n in small if (folder / n).is_file()), *licence.files_of(folder), *_weights(folder)]
 
-    def read(self, path: str, options: SourceOptions, into: Path) -> TextModel:
+    def read(self, path: str, options: SourceOptions, into: Path) -> CheckpointModel:
         folder = Path(path).resolve()
         described = licence.files_of(folder)
         files = [f for f in self.files(path) if f.name not in {d.name for d in described}]
@@ -89,7 +90,7 @@ class HuggingFaceSource:
                 folder.name, folder, config, checked, info, options, into, _native(config, said, layers, held)
             )
 
-    def network(self, model: TextModel, dtype: str) -> Any:
+    def network(self, model: CheckpointModel, dtype: str) -> Any:
         """The transformers model with its weights, `dtype` "float32" or "auto" (as stored)."""
         folder = Path(model.path)
         shards = _weights(folder)
@@ -97,7 +98,7 @@ class HuggingFaceSource:
         with checked_folder(folder, names) as checked:
             return self._network(checked, shards, model, dtype)
 
-    def _network(self, folder: Path, shards: list[Path], model: TextModel, dtype: str) -> Any:
+    def _network(self, folder: Path, shards: list[Path], model: CheckpointModel, dtype: str) -> Any:
         from transformers import AutoModelForCausalLM
         from transformers.utils.logging import disable_progress_bar
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from edgekit import registry
 from edgekit.errors import SourceError, guard
-from edgekit.model import TextModel
+from edgekit.model import CheckpointModel
 
 
-def network_of(model: TextModel, dtype: str) -> Any:
+def network_of(model: CheckpointModel, dtype: str) -> Any:
     """See `TextSource.network`. Raises SourceError for weights that cannot be loaded, whatever the library that
     loads them raises."""
     source = registry.load("sources", model.source.kind)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekit.errors import SourceError
-from edgekit.model import Model, SourceInfo
+from edgekit.model import GraphModel, SourceInfo
 from edgekit.package.contents.onnx_references import WireError, external_tensors
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.files import contained, existing_file, sha256
@@ -20,6 +20,8 @@ _SHARED = 4  # times that bytes of a data file may be used: tied weights are
 
 class OnnxSource:
     name = "onnx"
+    form = GraphModel.form
+    task = "detection"
 
     def matches(self, path: str) -> bool:
         return Path(path).suffix.lower() == ".onnx"
@@ -28,7 +30,7 @@ class OnnxSource:
         file = existing_file(path)
         return [file, *_beside(file)]
 
-    def read(self, path: str, options: SourceOptions) -> Model:
+    def read(self, path: str, options: SourceOptions, into: Path) -> GraphModel:
         file = existing_file(path)
         graph = _load(file)
         if not graph.graph.node:
@@ -43,7 +45,7 @@ class OnnxSource:
             layout=f"ONNX opset {max((o.version for o in graph.opset_import), default=0)}"
             + (f" from {graph.producer_name}" if graph.producer_name else ""),
         )
-        return Model(file.stem, graph, None, info, metadata)
+        return GraphModel(file.stem, graph, None, info, metadata)
 
 
 def _beside(file: Path) -> list[Path]:

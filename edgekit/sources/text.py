@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import SourceError, UsageError
-from edgekit.model import SourceInfo, TextModel
+from edgekit.model import CheckpointModel, SourceInfo
 from edgekit.sources import families
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.files import json_of
@@ -28,7 +28,7 @@ def read_text_model(
     options: SourceOptions,
     into: Path,
     native: Precision | None = None,
-) -> TextModel:
+) -> CheckpointModel:
     """`folder` has config.json and the tokenizer; what a package needs of them goes to `into`.
 
     Raises SourceError for a model that is not converted or lacks a part, UsageError for a context it
@@ -54,7 +54,7 @@ def read_text_model(
         shutil.copyfile(folder / "generation_config.json", into / "generation_config.json")
     (into / TOKENS).write_bytes(token_bytes(tokenizer, text.vocab_size))
     spec = _spec(config, text, generation, tokenizer, options.context)
-    return TextModel(name, str(weights), into, spec, info, native)
+    return CheckpointModel(name, str(weights), into, spec, info, native)
 
 
 def ready(network: Any) -> Any:

@@ -11,13 +11,15 @@ import sys
 from pathlib import Path
 
 from edgekit.errors import SourceError, UsageError
-from edgekit.model import Model, SourceInfo
+from edgekit.model import GraphModel, SourceInfo
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.files import existing_file, sha256
 
 
 class TorchSource:
     name = "torch"
+    form = GraphModel.form
+    task = "detection"
 
     def matches(self, path: str) -> bool:
         file, _, function = path.rpartition(":")
@@ -29,7 +31,7 @@ class TorchSource:
         existing_file(path.rpartition(":")[0])
         return []
 
-    def read(self, path: str, options: SourceOptions) -> Model:
+    def read(self, path: str, options: SourceOptions, into: Path) -> GraphModel:
         import torch
 
         from edgekit.sources import exported_program
@@ -58,7 +60,7 @@ class TorchSource:
             parameters=parameters,
             notes=tuple(notes),
         )
-        return Model(name, graph, None, info)
+        return GraphModel(name, graph, None, info)
 
 
 def _call(file: Path, function: str, options: SourceOptions):  # type: ignore[no-untyped-def]

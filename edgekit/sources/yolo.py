@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from edgekit.errors import SourceError, UsageError
-from edgekit.model import Model, SourceInfo
+from edgekit.model import GraphModel, SourceInfo
 from edgekit.sources import others
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.files import existing_file, sha256
@@ -16,6 +16,8 @@ from edgekit.spec import DetectionSpec, ImageSpec, TensorSpec
 
 class YoloSource:
     name = "yolo"
+    form = GraphModel.form
+    task = "detection"
 
     def matches(self, path: str) -> bool:
         return Path(path).suffix.lower() in (".pt", ".pth", ".ckpt", ".safetensors")
@@ -24,7 +26,7 @@ class YoloSource:
         others.check_whole(path)
         return [existing_file(path)]
 
-    def read(self, path: str, options: SourceOptions) -> Model:
+    def read(self, path: str, options: SourceOptions, into: Path) -> GraphModel:
         import torch
 
         from edgekit.architectures.yolov9 import YOLOv9, flops
@@ -73,7 +75,7 @@ class YoloSource:
             parity=_parity(network, graph, height, width),
             notes=tuple(notes),
         )
-        return Model(file.stem, graph, spec, info)
+        return GraphModel(file.stem, graph, spec, info)
 
 
 def _tensors(file: Path) -> tuple[object, dict[str, str]]:

@@ -50,7 +50,8 @@ class _Builder:
         if origin in (typing.Union, types.UnionType):
             if value is None and type(None) in args:
                 return None
-            return self.build(next(a for a in args if a is not type(None)), value, where)
+            exact = next((a for a in args if type(value) is a), None)  # of several plain kinds, the value's own
+            return self.build(exact or next(a for a in args if a is not type(None)), value, where)
         if origin is Literal:
             if value not in args:
                 raise ValueError(f"{where}: {value!r} is not one of {', '.join(map(repr, args))}")

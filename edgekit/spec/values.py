@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 
 class Precision(enum.StrEnum):
@@ -57,3 +57,17 @@ class ImageSpec:
     color: Literal["rgb", "bgr"] = "rgb"
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (255.0, 255.0, 255.0)
+
+
+@runtime_checkable
+class ImageModel(Protocol):
+    """The spec of any network of one image: what prepares the image, and what comes out."""
+
+    @property
+    def input(self) -> TensorSpec: ...
+
+    @property
+    def image(self) -> ImageSpec: ...
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]: ...

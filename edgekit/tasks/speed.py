@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgekit.devices.address import timed_device
 from edgekit.devices.base import Plan
 from edgekit.package import Package
 from edgekit.package.receipt import Measurement, Provenance, Reason, Trip
 from edgekit.profiling import sampler
+from edgekit.spec import Precision
 from edgekit.store.database import Store
+from edgekit.target import Target
+from edgekit.tasks.base import SPEED_LIMITS
 
 
 @dataclass(frozen=True)
@@ -22,40 +27,73 @@ class Speed:
     unclear: Trip | None = None
 
 
-def against_float(
-    staged: Package, parent: Package, launches: int, plan: Plan, limit: float, command: str, each: str = ""
-) -> Speed:
-    """`each`: of what a run is one, as " a token"."""
-    store = Store(Path(":memory:"))
-    mine, floats = sampler.profile([staged, parent], "local", launches, plan, store, record=False)
-    store.close()
-    ratio = sampler.compare(mine, floats)["run"]
-    low, high = ratio.interval
-    busy = "".join(f"; {w}" for w in mine.warnings)
-    measured = (
-        *sampler.measurements(mine, command),
-        Measurement(
-            "latency",
-            "ratio to float",
-            ratio.value,
-            "1",
-            Provenance.MEASURED,
-            ratio.launches,
-            ratio.interval,
-            sampler.label(mine),
-            command,
-            f"interleaved, {ratio.launches} launches each{busy}",
-        ),
-    )
-    if high <= limit:
-        return Speed(measured)
-    tolerated = f"; {limit:g} times are tolerated" if limit != 1 else ""
-    if low <= limit:
-        message = f"speed is not told apart from the float parent's: {ratio.value:.2f} times ({low:.2f} to {high:.2f}) on {ratio.launches} launches{tolerated}{busy}"
-        return Speed(measured, unclear=Trip(Reason.SLOWER, message))
-    message = (
-        f"slower than its float parent: {mine.run.median * 1e3:.2f} ms{each} against "
-        f"{floats.run.median * 1e3:.2f} ms, {ratio.value:.2f} times ({low:.2f} to {high:.2f}) "
-        f"on {mine.device.chip}{tolerated}{busy}"
-    )
-    return Speed(measured, Trip(Reason.SLOWER, message))
+@dataclass(frozen=True)
+class Stopwatch:
+    """How packages are timed: launches, the plan of each, and the command that their receipts cite.
+
+    each: of what a run is one, as " a token".
+    """
+
+    launches: int
+    plan: Plan
+    command: str
+    each: str = ""
+
+    def can_time(self, target: Target) -> bool:
+        return bool(self.launches and timed_device(target.devices))
+
+    def alone(self, staged: Package, target: Target) -> Speed:
+        """The figures of a package without a float parent to compare it with."""
+        (result,) = self._profile([staged], target)
+        return Speed(tuple(sampler.measurements(result, self.command)))
+
+    def against_float(self, staged: Package, parent: Package, target: Target) -> Speed:
+        """A package and its float parent, in turns on the first device of the target that can be timed."""
+        limit = _limit(target, staged.manifest.precision)
+        mine, floats = self._profile([staged, parent], target)
+        ratio = sampler.compare(mine, floats)["run"]
+        low, high = ratio.interval
+        busy = "".join(f"; {w}" for w in mine.warnings)
+        measured = (
+            *sampler.measurements(mine, self.command),
+            Measurement(
+                "latency",
+                "ratio to float",
+                ratio.value,
+                "1",
+                Provenance.MEASURED,
+                ratio.launches,
+                ratio.interval,
+                sampler.label(mine),
+                self.command,
+                f"interleaved, {ratio.launches} launches each{busy}",
+            ),
+        )
+        if high <= limit:
+            return Speed(measured)
+        interval = f"{ratio.value:.2f} times ({low:.2f} to {high:.2f})"
+        tolerated = f"; {limit:g} times are tolerated" if limit != 1 else ""
+        if low <= limit:
+            message = (
+                f"speed is not told apart from the float parent's: {interval} on {ratio.launches} launches"
+                f"{tolerated}{busy}"
+            )
+            return Speed(measured, unclear=Trip(Reason.SLOWER, message))
+        message = (
+            f"slower than its float parent: {mine.run.median * 1e3:.2f} ms{self.each} against "
+            f"{floats.run.median * 1e3:.2f} ms, {interval} on {mine.device.chip}{tolerated}{busy}"
+        )
+        return Speed(measured, Trip(Reason.SLOWER, message))
+
+    def _profile(self, packages: Sequence[Package], target: Target) -> list[sampler.Result]:
+        store = Store(Path(":memory:"))
+        try:
+            device = timed_device(target.devices)
+            return sampler.profile(packages, device, self.launches, self.plan, store, record=False)
+        finally:
+            store.close()
+
+
+def _limit(target: Target, precision: Precision) -> float:
+    name = "slower" if precision.needs_calibration else "slower_for_size"
+    return target.tolerance.get(name, SPEED_LIMITS[name])

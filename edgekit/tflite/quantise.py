@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from edgekit.data.images import Dataset
-from edgekit.model import Model
+from edgekit.model import GraphModel
 from edgekit.progress import Progress
+from edgekit.quantize.comparison import Outputs
 from edgekit.quantize.ranges import Range
 from edgekit.quantize.search import Measured, measure, readable, search
-from edgekit.quantize.sensitivity import Outputs
-from edgekit.runtime.engines.litert import quiet
-from edgekit.spec import Precision
+from edgekit.runtime.engines.libraries import quiet
+from edgekit.spec import DetectionSpec, Precision
 from edgekit.tflite.layout import channels_first
 from edgekit.tflite.lowering import lower
 from edgekit.tflite.writer import SIGNATURE, unpack
@@ -60,18 +60,23 @@ def byte_weights(data: bytes, nodes: Collection[str] | None = None) -> bytes:
 
 
 def quantise(
-    model: Model, precision: Precision, dataset: Dataset, float_layers: int | None, integer: bool, progress: Progress
+    model: GraphModel,
+    precision: Precision,
+    dataset: Dataset,
+    float_layers: int | None,
+    integer: bool,
+    progress: Progress,
 ) -> Quantised:
     """`integer`: nothing in floating point, inputs and outputs included; what the search leaves
     out of 8 bits is computed in 16.
 
     Raises ConversionError when nothing in the graph can be quantised.
     """
-    assert model.spec is not None
+    spec = model.spec_as(DetectionSpec)
     found = measure(model, dataset, progress)
-    images = channels_first(model.spec)
+    images = channels_first(spec)
     lowered = lower(found.graph, images, model.names).data
-    readers = [n for n in found.graph.graph.node if model.spec.input.name in n.input]
+    readers = [n for n in found.graph.graph.node if spec.input.name in n.input]
     ranges: dict[str, Range] = {}
     if precision is not Precision.W8:
         ranges = _ranges(lowered, found, images, progress)

@@ -10,7 +10,7 @@ import pytest
 
 from edgekit.errors import SourceError
 from edgekit.graph.canonical import canonicalise
-from edgekit.model import Model
+from edgekit.model import GraphModel
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.onnx import OnnxSource
 from edgekit.tasks.detection.plausible import check_plausible
@@ -20,9 +20,9 @@ from tests.heads import ultralytics
 CASES = ROOT.parent / "shared" / "cases"
 
 
-def read(path: Any, **said: Any) -> Model:
+def read(path: Any, **said: Any) -> GraphModel:
     options = SourceOptions(**said)
-    return canonicalise(OnnxSource().read(str(path), options), options)
+    return canonicalise(OnnxSource().read(str(path), options, Path()), options)
 
 
 @pytest.mark.parametrize(

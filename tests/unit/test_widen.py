@@ -47,7 +47,7 @@ def test_half_precision(ends: bool, tmp_path: Path) -> None:
     model = half(ultralytics(3, 0), ends)
     onnx.save(model, tmp_path / "half.onnx")
     options = SourceOptions()
-    read = canonicalise(OnnxSource().read(str(tmp_path / "half.onnx"), options), options)
+    read = canonicalise(OnnxSource().read(str(tmp_path / "half.onnx"), options, tmp_path), options)
     assert read.spec is not None
     assert (read.spec.decoder, read.spec.input.dtype) == ("yolov8", "float32")
     assert any("half precision" in n for n in read.source.notes)

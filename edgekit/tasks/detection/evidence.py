@@ -11,14 +11,14 @@ import numpy as np
 
 from edgekit import progress
 from edgekit.data.images import Dataset
-from edgekit.model import Model
+from edgekit.model import GraphModel
 from edgekit.package.receipt import Measurement, Provenance
-from edgekit.quantize.sensitivity import detection_error
 from edgekit.runtime.detection.detector import Detector
 from edgekit.runtime.engine import EngineOptions
 from edgekit.runtime.engines.onnxruntime import OnnxRuntimeSession
 from edgekit.runtime.image import read_image
 from edgekit.spec import DetectionSpec
+from edgekit.tasks.detection.distance import detection_error
 from edgekit.tasks.detection.metrics import PROTOCOL, Accuracy, Predictions, centred_interval, evaluate
 from edgekit.tasks.detection.parity import Parity
 
@@ -28,10 +28,9 @@ _KEPT_BYTES = 256 * 2**20  # float outputs held for parity; later images are com
 SURE = 0.25  # the score above which a box counts as a detection when boxes are compared
 
 
-def open_model(model: Model) -> Detector:
+def open_model(model: GraphModel) -> Detector:
     """The model's float graph, run as a package would be."""
-    assert model.spec is not None
-    return open_graph(model.graph.SerializeToString(), model.spec)
+    return open_graph(model.graph.SerializeToString(), model.spec_as(DetectionSpec))
 
 
 def open_graph(graph: bytes, spec: DetectionSpec, threads: int | None = None) -> Detector:
@@ -155,7 +154,7 @@ def box_differences(reference: Run, other: Run, where: str) -> list[Measurement]
 
 
 def detection_error_measurement(reference: Run, other: Run, where: str) -> Measurement:
-    """See `quantize.sensitivity.detection_error`: what stands in for accuracy without boxes."""
+    """See `distance.detection_error`: what stands in for accuracy without boxes."""
     value = detection_error(reference.outputs, other.outputs)
     note = f"mean score difference + mean overlap loss where either sees something, {where}"
     return Measurement("parity", "detection error", value, "1", Provenance.MEASURED, len(reference.outputs), note=note)

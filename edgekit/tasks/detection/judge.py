@@ -3,41 +3,49 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import shlex
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgekit.backends.base import Artifact
-from edgekit.data.images import Dataset, match_categories
+from edgekit.data.images import match_categories
+from edgekit.devices.address import simulator_of
 from edgekit.devices.base import Plan
 from edgekit.errors import SourceError
 from edgekit.graph import count
-from edgekit.model import Model
+from edgekit.model import GraphModel
+from edgekit.options import whole
 from edgekit.package import Package
 from edgekit.package.receipt import Measurement, Provenance, Reason, Receipt, Trip
 from edgekit.runtime import Detector, EngineOptions, load, open_session
 from edgekit.spec import DetectionSpec
 from edgekit.target import Chip, Target
+from edgekit.tasks.base import Request, limit
 from edgekit.tasks.detection import evidence
 from edgekit.tasks.detection.evidence import Images, Run
-from edgekit.tasks.detection.trips import accuracy_unclear, far_from_float, less_accurate, must_be_alike
+from edgekit.tasks.detection.plausible import check_plausible
+from edgekit.tasks.detection.trips import Tolerated, accuracy_unclear, far_from_float, less_accurate, must_be_alike
+from edgekit.tasks.judging import NO_SPEED, Findings
 from edgekit.tasks.kept import kept_measurements
-from edgekit.tasks.speed import Speed, against_float
+from edgekit.tasks.speed import Stopwatch
 
-_NO_SPEED = "speed against the float parent"
+if TYPE_CHECKING:
+    from edgekit.tasks.detection.task import ImageData
+
 _NO_ACCURACY = "accuracy: it was refused for its speed before"
 _CRAWLS = 4.0  # times its float parent: nothing that a loaded machine explains
-_TRIPWIRE = Plan(iterations=40, warmup=5, seconds=6.0)
+_PLAN = Plan(iterations=40, warmup=5, seconds=6.0)
+_SIMULATED = 8  # images, where nothing else is asked
 
 
 class _Originals:
     """The float original, and another form of it, over one set of images; each is run once."""
 
-    def __init__(self, model: Model, external: Model | None, images: Images) -> None:
+    def __init__(self, model: GraphModel, external: GraphModel | None, images: Images) -> None:
         self.model, self.external, self.images = model, external, images
 
     @functools.cached_property
@@ -59,85 +67,78 @@ class _Originals:
             return self.images.run(detector, "running the reference")
 
 
-@dataclass
-class _Judged:
-    trips: list[Trip] = field(default_factory=list)
-    unclear: list[Trip] = field(default_factory=list)
-    not_checked: list[str] = field(default_factory=list)
-
-
-class Verifier:
-    """Compares packages of one model with its float original, over one set of images."""
+class DetectionJudge:
+    """Compares packages of one detector with its float original, over one set of images."""
 
     def __init__(
         self,
-        model: Model,
-        dataset: Dataset | None,
-        external: Model | None,
-        launches: int,
+        model: GraphModel,
+        data: ImageData,
+        external: GraphModel | None,
+        request: Request,
         command: str,
-        allowed: Collection[Reason] = (),
-        simulated_images: int = 8,
+        limits: Mapping[str, float],
     ) -> None:
-        """`command`: what a person types to get these numbers again; `allowed`: what may trip;
-        `simulated_images`: how many of the images a simulator runs."""
-        assert model.spec is not None
+        """`external`: another form of the same model; `command`: what a person types to get these numbers again."""
         if external is not None:
             must_be_alike(model, external)
-        self.model, self.external, self.launches = model, external, launches
-        self.command, self.allowed = command, allowed
-        few = dataset.first(simulated_images) if dataset else None
-        self._all, self._few = (_Originals(model, external, Images(d, model.spec)) for d in (dataset, few))
+        self.model, self.external, self.request = model, external, request
+        self.command, self.limits = command, limits
+        self.stopwatch = Stopwatch(request.launches, _PLAN, command)
+        self._misread: tuple[Trip, ...] = ()
+        everything, spec = data.compared, model.spec_as(DetectionSpec)
+        few = everything.first(whole(request.values, "simulated_images", _SIMULATED)) if everything else None
+        self._all, self._few = (_Originals(model, external, Images(d, spec)) for d in (everything, few))
+
+    def check_original(self) -> None:
+        """Raises SourceError for a detector that was read wrong, unless that is allowed; then each receipt says so."""
+        self._misread = check_plausible(self.model, self._all.images.dataset, self.request.allowed)
+
+    def close(self) -> None:
+        pass
 
     def check(self, staged: Package, artifact: Artifact, target: Target, parent: Package | None) -> Receipt:
-        """`parent`: the float package of the same model and target, when this one is not float."""
-        if target.simulator or target.backend == "aihub":
-            return self._elsewhere(staged, artifact, target)
-        timed = parent is not None and self._can_time(target) and Reason.SLOWER not in self.allowed
-        if parent is not None and timed and self._crawls(staged, parent):
-            speed = self._speed(staged, parent, target)
+        findings = Findings(trips=list(self._misread))
+        if self.request.service or simulator_of(target.devices):
+            self._elsewhere(staged, artifact, target, findings)
+            return self._receipt(staged, artifact, findings)
+        timed = parent is not None and self.stopwatch.can_time(target)
+        if parent is not None and timed and Reason.SLOWER not in self.request.allowed and self._crawls(staged, parent):
+            speed = self.stopwatch.against_float(staged, parent, target)
             if speed.trip is not None:  # its accuracy would take long and change nothing
-                return self._receipt(staged, artifact, [*speed.measured], _Judged([speed.trip], [], [_NO_ACCURACY]))
+                findings.add_speed(speed)
+                findings.not_checked.append(_NO_ACCURACY)
+                return self._receipt(staged, artifact, findings)
 
         def compare() -> list[Measurement]:
-            with load(staged) as detector:
+            with load(staged, kind=Detector) as detector:
                 run = self._all.images.run(detector, f"verifying {staged.manifest.precision}")
             return self._distance(self._all, run)
 
-        measured = self._once(self._all, staged, "", compare)
-        judged = self._judge_accuracy(self._all, measured, target, artifact)
-        if parent is not None:
-            refused = any(t.reason not in self.allowed for t in judged.trips)  # and need not be timed
-            speed = self._speed(staged, parent, target) if not refused else Speed()
-            measured += speed.measured
-            judged.trips += [speed.trip] if speed.trip else []
-            judged.unclear += [speed.unclear] if speed.unclear else []
-            judged.not_checked += [] if speed.measured else [_NO_SPEED]
-        return self._receipt(staged, artifact, measured, judged)
+        findings.measured += self._once(self._all, staged, "", compare)
+        findings.add(self._judge_accuracy(self._all, findings.measured, target, artifact))
+        if parent is not None and timed and not findings.refused(self.request.allowed):
+            findings.add_speed(self.stopwatch.against_float(staged, parent, target))
+        if not staged.manifest.precision.is_float and not any(m.name == "ratio to float" for m in findings.measured):
+            findings.not_checked.append(NO_SPEED)
+        return self._receipt(staged, artifact, findings)
 
-    def _elsewhere(self, staged: Package, artifact: Artifact, target: Target) -> Receipt:
+    def _elsewhere(self, staged: Package, artifact: Artifact, target: Target, findings: Findings) -> None:
         """Each chip's own file, in the simulator or on a device of AI Hub: what it computes there."""
         originals = self._few
-        measured: list[Measurement] = []
-        judged = _Judged()
         for chip in target.chips:
-            if target.backend == "aihub":
+            if self.request.service:
                 rows = self._at_aihub(staged, chip)
             else:
-                where = f"{target.simulator} {chip.soc}"
-                simulate = functools.partial(self._simulated, staged, where, chip)
-                rows = self._once(originals, staged, where, simulate)
-            measured += rows
-            its = self._judge_accuracy(originals, rows, target, artifact)
-            judged.trips += its.trips
-            judged.unclear += its.unclear
-            judged.not_checked += its.not_checked
+                where = f"{simulator_of(target.devices)} {chip.soc}"
+                rows = self._once(originals, staged, where, functools.partial(self._simulated, staged, where, chip))
+            findings.measured += rows
+            findings.add(self._judge_accuracy(originals, rows, target, artifact))
         if originals.images.dataset and len(originals.images) < len(self._all.images):
-            judged.not_checked.append(f"accuracy on more than {originals.images.describe()} (--simulated-images)")
+            findings.not_checked.append(f"accuracy on more than {originals.images.describe()} (--simulated-images)")
         devices = [f"aihub:{c.aihub[0]}" for c in target.chips if c.aihub]
         how = f" (edgekit profile PACKAGE -d {shlex.quote(devices[0])})" if devices else ""
-        judged.not_checked.append(f"speed: no device has measured it{how}")
-        return self._receipt(staged, artifact, measured, judged)
+        findings.not_checked.append(f"speed: no device has measured it{how}")
 
     def _simulated(self, staged: Package, where: str, chip: Chip) -> list[Measurement]:
         options = EngineOptions(simulate=True, chip=chip.soc)
@@ -181,8 +182,8 @@ class Verifier:
             engine=manifest.engine,
             tools=manifest.toolchain["versions"],
             images=originals.images.fingerprint,
-            model=_digest(self.model),
-            external=_digest(self.external) if self.external else "",
+            model=self.model.fingerprint,
+            external=self.external.fingerprint if self.external else "",
         )
 
     def _distance(self, originals: _Originals, run: Run) -> list[Measurement]:
@@ -197,60 +198,50 @@ class Verifier:
         ]
 
     def _judge_accuracy(
-        self, originals: _Originals, measured: list[Measurement], target: Target, artifact: Artifact
-    ) -> _Judged:
+        self, originals: _Originals, measured: Sequence[Measurement], target: Target, artifact: Artifact
+    ) -> Findings:
         """By the metric where there are boxes, and it can tell; by the outputs otherwise."""
         drop = next((m for m in measured if m.name == "mAP50-95 drop"), None)
         distance = next(m for m in measured if m.name == "detection error")
-        found = _Judged()
+        findings = Findings()
+        tolerated = Tolerated(target, limit(self.limits, target, "map_drop"))
         if drop is None:
-            found.not_checked.append("accuracy: no --eval with boxes was given; parity stands in for it")
+            findings.not_checked.append("accuracy: no --eval with boxes was given; parity stands in for it")
         else:
-            found.not_checked += self._doubts(originals, measured)
+            findings.not_checked += self._doubts(originals, measured)
             low, high = drop.interval or (drop.value, drop.value)
-            if low > target.tolerance.map_drop:
-                found.trips.append(less_accurate(drop, target, artifact))
-                return found
-            if high <= target.tolerance.map_drop:
-                return found
-            found.unclear.append(accuracy_unclear(drop, target))
-        if distance.value > target.tolerance.detection_error:
-            found.trips.append(far_from_float(distance, target, artifact))
-        return found
+            if low > tolerated.limit:
+                findings.trips.append(less_accurate(drop, tolerated, artifact))
+                return findings
+            if high <= tolerated.limit:
+                return findings
+            findings.unclear.append(accuracy_unclear(drop, tolerated))
+        tolerated = Tolerated(target, limit(self.limits, target, "detection_error"))
+        if distance.value > tolerated.limit:
+            findings.trips.append(far_from_float(distance, tolerated, artifact))
+        return findings
 
-    def _receipt(self, staged: Package, artifact: Artifact, measured: list[Measurement], judged: _Judged) -> Receipt:
-        every = [*self._source(staged), *artifact.measured, *measured]
+    def _receipt(self, staged: Package, artifact: Artifact, findings: Findings) -> Receipt:
         dataset = self._all.images.dataset
-        left_out = dataset.left_out if dataset else ()
-        return Receipt(
-            tuple(m if m.command else replace(m, command=self.command) for m in every),
-            tuple(judged.trips),
-            tuple(judged.unclear),
-            tuple(dict.fromkeys(judged.not_checked)),
-            artifact.search,
-            (*self.model.source.notes, *left_out, *artifact.notes),
-        )
-
-    def _can_time(self, target: Target) -> bool:
-        return bool(self.launches) and "local" in target.devices
+        findings.measured[:0] = self._counts()
+        return findings.receipt(self.model, staged, artifact, self.command, dataset.left_out if dataset else ())
 
     def _crawls(self, staged: Package, parent: Package) -> bool:
         """Whether a few runs already show that it is several times slower than its float parent."""
         taken = []
         for package in (parent, staged):
-            with load(package) as detector:
+            with load(package, kind=Detector) as detector:
                 detector(self._all.images[0])
                 start = time.perf_counter()
                 detector(self._all.images[0])
                 taken.append(time.perf_counter() - start)
         return taken[1] > _CRAWLS * taken[0]
 
-    def _doubts(self, originals: _Originals, measured: list[Measurement]) -> list[str]:
+    def _doubts(self, originals: _Originals, measured: Sequence[Measurement]) -> list[str]:
         """What the metric could not see."""
-        assert self.model.spec is not None
         dataset = originals.images.dataset
         assert dataset is not None
-        matched = set(match_categories(dataset, self.model.spec.labels).values())
+        matched = set(match_categories(dataset, self.model.spec_as(DetectionSpec).labels).values())
         present = {b.category for boxes in dataset.boxes for b in boxes}
         lost = sorted(dataset.categories.get(c, str(c)) for c in present - matched)
         doubts = [f"accuracy of classes without a label of that name: {', '.join(lost)}"] if lost else []
@@ -258,29 +249,19 @@ class Verifier:
             doubts.append("accuracy: the float original itself finds almost nothing on these images")
         return doubts
 
-    def _source(self, staged: Package) -> list[Measurement]:
-        """What the checkpoint held, what the package holds: exact counts, not samples."""
-        source, graph = self.model.source, self.model.graph
-        image = self.model.spec.image if self.model.spec else None
-        per_image = f"one {image.height}x{image.width} image" if image else ""
-        size = sum(entry.bytes for entry in staged.manifest.files.values())
+    def _counts(self) -> list[Measurement]:
+        """Of the source's and the package's computation, and how exactly the graph follows the source."""
+        source, graph, image = self.model.source, self.model.graph, self.model.spec_as(DetectionSpec).image
+        per_image = f"one {image.height}x{image.width} image"
         rows: list[tuple[str, str, float | None, str, str]] = [
-            ("source", "parameters", source.parameters, "1", f"all of {source.name}"),
             ("source", "FLOPs", source.flops, "1", f"all of {source.name}, {per_image}"),
             ("size", "parameters", count.parameters(graph), "1", "the package"),
             ("size", "FLOPs", count.flops(graph), "1", per_image),
-            ("size", "source file", source.bytes, "bytes", source.name),
-            ("size", "package", size, "bytes", "all files"),
         ]
+        note = "network in torch, as trained, against the exported graph"
         rows += [
-            (
-                "source",
-                f"{n} max error",
-                e,
-                "px" if n == "boxes" else "1",
-                "network in torch, as trained, against the exported graph",
-            )
-            for n, e in source.parity
+            ("source", f"{name} max error", error, "px" if name == "boxes" else "1", note)
+            for name, error in source.parity
         ]
         return [
             Measurement(group, name, float(value), unit, Provenance.MEASURED, note=note)
@@ -297,14 +278,3 @@ class Verifier:
             *evidence.parity_measurements(evidence.parity(other, run), note, "reference"),
             *evidence.box_differences(other, run, note),
         ]
-
-    def _speed(self, staged: Package, parent: Package, target: Target) -> Speed:
-        """Nothing where it cannot be timed here."""
-        if not self._can_time(target):
-            return Speed()
-        limit = target.tolerance.ratio(staged.manifest.precision)
-        return against_float(staged, parent, self.launches, _TRIPWIRE, limit, self.command)
-
-
-def _digest(model: Model) -> str:
-    return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()

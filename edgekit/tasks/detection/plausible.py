@@ -18,7 +18,7 @@ from edgekit import progress
 from edgekit.data.images import Dataset
 from edgekit.errors import SourceError
 from edgekit.graph.dequantise import WAS_QUANTISED
-from edgekit.model import Model
+from edgekit.model import GraphModel
 from edgekit.package.receipt import Reason, Trip
 from edgekit.runtime.detection.detector import Detector
 from edgekit.runtime.image import read_image
@@ -42,24 +42,24 @@ _NEXT = (
 )
 
 
-def check_plausible(model: Model, dataset: Dataset | None, allowed: Collection[Reason] = ()) -> tuple[Trip, ...]:
+def check_plausible(model: GraphModel, dataset: Dataset | None, allowed: Collection[Reason] = ()) -> tuple[Trip, ...]:
     """What shows that a detector was misread, when that is allowed. Raises SourceError when it is not.
 
     `dataset`: the user's images, with or without boxes; the picture that edgekit carries without.
     """
-    assert model.spec is not None
+    spec = model.spec_as(DetectionSpec)
     with open_model(model) as detector:
-        trips = [*_outputs(detector, dataset, model.spec), *_found(detector, dataset, model.spec)]
+        trips = [*_outputs(detector, dataset, spec), *_found(detector, dataset, spec)]
     if trips and Reason.MISREAD not in allowed:
         raise SourceError(
-            f"{model.source.name} was misread as {model.spec.decoder}, or is damaged: {trips[0].message}",
+            f"{model.source.name} was misread as {spec.decoder}, or is damaged: {trips[0].message}",
             "; ".join((*trips[0].details, *_quantised(model))),
             _NEXT,
         )
     return tuple(trips)
 
 
-def _quantised(model: Model) -> tuple[str, ...]:
+def _quantised(model: GraphModel) -> tuple[str, ...]:
     """Another cause, of a file that gives nothing in any runtime."""
     if not any(n.startswith(WAS_QUANTISED) for n in model.source.notes):
         return ()

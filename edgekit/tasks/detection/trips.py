@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from edgekit.backends.base import Artifact
 from edgekit.errors import UsageError
-from edgekit.model import Model
+from edgekit.model import GraphModel
 from edgekit.package.receipt import Measurement, Reason, Trip
+from edgekit.spec import DetectionSpec
 from edgekit.target import Target
 
 
-def must_be_alike(model: Model, external: Model) -> None:
-    assert model.spec is not None
-    assert external.spec is not None
-    mine, theirs = ([(o.name, o.shape) for o in m.spec.outputs] for m in (model, external) if m.spec)
+@dataclass(frozen=True)
+class Tolerated:
+    """What a target tolerates of one figure."""
+
+    target: Target
+    limit: float
+
+
+def must_be_alike(model: GraphModel, external: GraphModel) -> None:
+    mine, theirs = ([(o.name, o.shape) for o in m.spec_as(DetectionSpec).outputs] for m in (model, external))
     if mine != theirs:
         raise UsageError(
             f"{external.source.name} is no reference for {model.source.name}",
@@ -23,14 +31,14 @@ def must_be_alike(model: Model, external: Model) -> None:
         )
 
 
-def less_accurate(drop: Measurement, target: Target, artifact: Artifact) -> Trip:
-    return Trip(Reason.ACCURACY, f"less accurate than float: {_falls(drop, target)}", _costly(artifact))
+def less_accurate(drop: Measurement, tolerated: Tolerated, artifact: Artifact) -> Trip:
+    return Trip(Reason.ACCURACY, f"less accurate than float: {_falls(drop, tolerated)}", _costly(artifact))
 
 
-def accuracy_unclear(drop: Measurement, target: Target) -> Trip:
+def accuracy_unclear(drop: Measurement, tolerated: Tolerated) -> Trip:
     """For a drop whose interval has what is tolerated inside it: it says how many images would tell."""
-    message = f"accuracy cannot be told on these images: {_falls(drop, target)}; "
-    needed = images_needed(drop, target.tolerance.map_drop)
+    message = f"accuracy cannot be told on these images: {_falls(drop, tolerated)}; "
+    needed = images_needed(drop, tolerated.limit)
     return Trip(
         Reason.ACCURACY,
         message
@@ -55,19 +63,19 @@ def images_needed(drop: Measurement, limit: float) -> int:
     return math.ceil(images / unit) * unit
 
 
-def _falls(drop: Measurement, target: Target) -> str:
+def _falls(drop: Measurement, tolerated: Tolerated) -> str:
     assert drop.interval is not None
     low, high = (v * 100 for v in drop.interval)
     return (
         f"mAP50-95 falls by {drop.value * 100:.2f} points ({low:.2f} to {high:.2f}) on {drop.samples} images; "
-        f"{target.name} tolerates {target.tolerance.map_drop * 100:.2f}"
+        f"{tolerated.target.name} tolerates {tolerated.limit * 100:.2f}"
     )
 
 
-def far_from_float(distance: Measurement, target: Target, artifact: Artifact) -> Trip:
+def far_from_float(distance: Measurement, tolerated: Tolerated, artifact: Artifact) -> Trip:
     message = (
         f"far from float: detection error {distance.value:.3f} on {distance.samples} images; "
-        f"{target.name} tolerates {target.tolerance.detection_error:g}"
+        f"{tolerated.target.name} tolerates {tolerated.limit:g}"
     )
     return Trip(Reason.ACCURACY, message, _costly(artifact))
 

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgekit import cache, progress
 from edgekit.backends.base import Artifact
-from edgekit.conversion.reading import versions
 from edgekit.data.texts import fingerprint, windows_of
+from edgekit.devices.address import simulator_of
 from edgekit.devices.base import Plan
-from edgekit.model import TextModel
+from edgekit.model import CheckpointModel, versions
+from edgekit.options import whole
 from edgekit.package import Package
 from edgekit.package.receipt import Measurement, Provenance, Reason, Receipt, Trip
-from edgekit.profiling import sampler
-from edgekit.runtime import EngineOptions, load, open_session
+from edgekit.runtime import EngineOptions, LanguageModel, load, open_session
 from edgekit.runtime.text.tokens import Tokens
 from edgekit.sources.network import network_of
 from edgekit.spec import TextSpec, to_json
-from edgekit.store.database import Store
 from edgekit.target import Chip, Target
+from edgekit.tasks.base import Request, limit
+from edgekit.tasks.judging import NO_SPEED, Findings
 from edgekit.tasks.kept import kept_measurements
-from edgekit.tasks.speed import Speed, against_float
+from edgekit.tasks.speed import Stopwatch
 from edgekit.tasks.text import metrics as text
 from edgekit.tasks.text import misread
 from edgekit.tasks.text.metrics import Reference
@@ -32,27 +33,24 @@ from edgekit.tasks.text.misread import Misread
 from edgekit.tasks.text.simulated import FewTokens, length_for
 from edgekit.tasks.text.tokenizers import not_compared, tokenizer_measurements
 
-_NO_SPEED = "speed against the float parent"
+if TYPE_CHECKING:
+    from edgekit.tasks.text.task import TextData
+
 _PLAN = Plan(iterations=48, warmup=4, seconds=20.0)
+_WINDOWS = 16  # of the evaluation text, where nothing else is asked
 
 
-class TextVerifier:
+class TextJudge:
     """Compares packages of one language model with its float original on one text."""
 
     def __init__(
-        self,
-        model: TextModel,
-        texts: Sequence[str],
-        name: str,
-        windows: int,
-        launches: int,
-        command: str,
-        allowed: Collection[Reason],
+        self, model: CheckpointModel, data: TextData, request: Request, command: str, limits: Mapping[str, float]
     ) -> None:
-        """`texts`: to evaluate on, from the file `name`; none: divergence is not measured."""
-        self.model, self.texts, self.launches = model, list(texts), launches
-        self.command, self.allowed = command, allowed
-        self._name, self._count = name, windows
+        """`data`: texts to evaluate on; without any, divergence is not measured."""
+        self.model, self.spec, self.texts = model, model.spec_as(TextSpec), list(data.texts)
+        self.request, self.command, self.limits = request, command, limits
+        self.stopwatch = Stopwatch(request.launches, _PLAN, command, " a token")
+        self._name, self._count = data.name, whole(request.values, "eval_windows", _WINDOWS)
 
     @functools.cached_property
     def tokenizer(self) -> object:
@@ -62,7 +60,7 @@ class TextVerifier:
 
     @functools.cached_property
     def reference(self) -> Reference:
-        length = min(text.WINDOW, self.model.spec.context_length)
+        length = min(text.WINDOW, self.spec.context_length)
         backend = self.tokenizer.backend_tokenizer  # type: ignore[attr-defined]
         windows = windows_of(self.texts, lambda t: backend.encode(t).ids, length, self._count, self._name)
         network = network_of(self.model, "float32")
@@ -72,14 +70,13 @@ class TextVerifier:
     @functools.cached_property
     def few(self) -> FewTokens:
         """What a simulator can be asked."""
-        spec = self.model.spec
         backend = self.tokenizer.backend_tokenizer  # type: ignore[attr-defined]
         parameters = self.model.source.parameters
-        length = length_for(spec, parameters)
+        length = length_for(self.spec, parameters)
         windows = windows_of(self.texts, lambda t: backend.encode(t).ids, length, 1, self._name) if self.texts else []
         network = network_of(self.model, "float32")
         name = f"{self._name} {fingerprint(self.texts)[:12]}"
-        return FewTokens(network, spec, windows, name, parameters)
+        return FewTokens(network, self.spec, windows, name, parameters)
 
     @functools.cached_property
     def misread(self) -> Misread | None:
@@ -96,7 +93,7 @@ class TextVerifier:
         return Misread(**found) if found else None
 
     def _on_text(self) -> Misread | None:
-        nll, vocabulary = self.reference.nll, self.model.spec.vocab_size
+        nll, vocabulary = self.reference.nll, self.spec.vocab_size
         guess = misread.counting(self.reference.windows, text.first_scored, vocabulary)
         found = misread.on_text(self.model.source.name, self._name, nll, guess, vocabulary)
         if found is None:
@@ -109,7 +106,7 @@ class TextVerifier:
         return misread.on_plain_text(source.name, network_of(self.model, "float32"), self._plain_ids())
 
     def _plain_ids(self) -> list[int]:
-        length = min(misread.LENGTH, self.model.spec.trained_context)
+        length = min(misread.LENGTH, self.spec.trained_context)
         ids: list[int] = self.tokenizer.backend_tokenizer.encode(misread.TEXT).ids  # type: ignore[attr-defined]
         return ids[:length]
 
@@ -118,11 +115,11 @@ class TextVerifier:
         """What every comparison here depends on, for the cache's keys."""
         return {
             "source": to_json(self.model.source),
-            "original": to_json(self.model.spec),
+            "original": to_json(self.spec),
             "texts": fingerprint(self.texts),
             "name": self._name,
             "windows": self._count,
-            "versions": versions(text=True),
+            "versions": versions(self.model.tools),
         }
 
     def _once(self, staged: Package, where: str, make: Callable[[], list[Measurement]]) -> list[Measurement]:
@@ -135,7 +132,7 @@ class TextVerifier:
     def check_original(self) -> None:
         """Before minutes of compiling. Raises SourceError for an original that predicts nothing, unless that is
         allowed; then each receipt says so."""
-        if self.misread and Reason.MISREAD not in self.allowed:
+        if self.misread and Reason.MISREAD not in self.request.allowed:
             raise self.misread.error()
 
     def close(self) -> None:
@@ -143,33 +140,32 @@ class TextVerifier:
             getattr(self, name).close()
 
     def check(self, staged: Package, artifact: Artifact, target: Target, parent: Package | None) -> Receipt:
-        """`parent`: the float package of the same model and target, when this one is not float."""
-        if target.simulator:
-            return self._simulated(staged, artifact, target)
-        measured: list[Measurement] = []
-        trips: list[Trip] = []
-        unclear: list[Trip] = []
-        not_checked: list[str] = []
-        measured += self._once(staged, "here", lambda: self._here(staged))
-        trips += _not_equal(measured)
-        not_checked += not_compared(self.tokenizer, measured)
+        findings = Findings(trips=[self.misread.trip()] if self.misread else [])
+        if simulator_of(target.devices):
+            self._simulated(staged, target, findings)
+            return self._receipt(staged, artifact, findings)
+        rows = self._once(staged, "here", lambda: self._here(staged))
+        findings.measured += rows
+        findings.trips += _not_equal(rows)
+        findings.not_checked += not_compared(self.tokenizer, rows)
         if self.texts:
-            far, unclear = _divergence(measured, target)
-            trips += far
+            self._judge_divergence(rows, target, findings)
         else:
-            not_checked.append("divergence from float: no --eval text was given")
-        refused = any(t.reason not in self.allowed for t in trips)
-        if self.launches and "local" in target.devices and not refused:
-            speed = self._speed(staged, parent, target)
-            measured += speed.measured
-            trips += [speed.trip] if speed.trip else []
-            unclear += [speed.unclear] if speed.unclear else []
-        if not staged.manifest.precision.is_float and not any(m.name == "ratio to float" for m in measured):
-            not_checked.append(_NO_SPEED)
-        return self._receipt(staged, artifact, measured, trips, not_checked, unclear)
+            findings.not_checked.append("divergence from float: no --eval text was given")
+        is_float = staged.manifest.precision.is_float
+        if self.stopwatch.can_time(target) and not findings.refused(self.request.allowed):
+            alone = parent is None or is_float
+            findings.add_speed(
+                self.stopwatch.alone(staged, target)
+                if parent is None or alone
+                else self.stopwatch.against_float(staged, parent, target)
+            )
+        if not is_float and not any(m.name == "ratio to float" for m in findings.measured):
+            findings.not_checked.append(NO_SPEED)
+        return self._receipt(staged, artifact, findings)
 
     def _here(self, staged: Package) -> list[Measurement]:
-        with load(staged) as llm:
+        with load(staged, kind=LanguageModel) as llm:
             rows = tokenizer_measurements(llm.session, llm.tokens, self.tokenizer, self.texts)
             if self.texts:
                 precision = staged.manifest.precision
@@ -177,25 +173,23 @@ class TextVerifier:
                 rows += text.measurements(scores, self.reference.describe)
         return rows
 
-    def _simulated(self, staged: Package, artifact: Artifact, target: Target) -> Receipt:
+    def _simulated(self, staged: Package, target: Target, findings: Findings) -> None:
         """Each chip's own graphs, in numbers and not in time."""
-        measured: list[Measurement] = []
-        trips: list[Trip] = []
         for chip in target.chips:
-            where = f"{target.simulator} {chip.soc}"
+            where = f"{simulator_of(target.devices)} {chip.soc}"
             first = chip is target.chips[0]
             rows = self._once(staged, where, functools.partial(self._in_simulator, staged, chip, where, first))
-            measured += rows
-            kl = next(m for m in rows if m.name == "KL divergence")
-            if kl.interval is None or kl.interval[0] > target.tolerance.kl:  # on few tokens, be certain
-                trips += _divergence(rows, target)[0]
-        trips += _not_equal(measured)
-        not_checked = [
-            *not_compared(self.tokenizer, measured),
+            findings.measured += rows
+            divergence = Findings()
+            kl = self._judge_divergence(rows, target, divergence)
+            certain = kl.interval is None or kl.interval[0] > limit(self.limits, target, "kl")
+            findings.trips += divergence.trips if certain else []  # on few tokens, be certain
+        findings.trips += _not_equal(findings.measured)
+        findings.not_checked += [
+            *not_compared(self.tokenizer, findings.measured),
             "divergence on more text: a simulator is slow",
             "speed: no device has measured it",
         ]
-        return self._receipt(staged, artifact, measured, trips, not_checked)
 
     def _in_simulator(self, staged: Package, chip: Chip, where: str, with_tokenizer: bool) -> list[Measurement]:
         session = open_session(staged, EngineOptions(simulate=True, chip=chip.soc))
@@ -208,75 +202,31 @@ class TextVerifier:
         finally:
             session.close()
 
-    def _receipt(
-        self,
-        staged: Package,
-        artifact: Artifact,
-        measured: Sequence[Measurement],
-        trips: Sequence[Trip],
-        not_checked: Sequence[str],
-        unclear: Sequence[Trip] = (),
-    ) -> Receipt:
-        every = [*self._size(staged), *artifact.measured, *measured]
-        own = [self.misread.trip()] if self.misread else []
-        return Receipt(
-            tuple(m if m.command else replace(m, command=self.command) for m in every),
-            (*own, *trips),
-            tuple(unclear),
-            tuple(not_checked),
-            artifact.search,
-            (*self.model.source.notes, *artifact.notes),
+    def _receipt(self, staged: Package, artifact: Artifact, findings: Findings) -> Receipt:
+        spec = staged.manifest.model_as(TextSpec)
+        note = f"{spec.kv_cache}, taken for {spec.context_length} tokens when the first prompt is read"
+        size, how = float(spec.kv_cache_bytes), Provenance.ESTIMATED
+        findings.measured[:0] = [Measurement("memory", "KV cache", size, "bytes", how, note=note)]
+        return findings.receipt(self.model, staged, artifact, self.command)
+
+    def _judge_divergence(self, rows: Sequence[Measurement], target: Target, findings: Findings) -> Measurement:
+        """A trip when it is too far from float, or one of what cannot be told: then up to twice is tolerated."""
+        figures = {m.name: m for m in rows}
+        kl, tolerated = figures["KL divergence"], limit(self.limits, target, "kl")
+        low, high = kl.interval or (kl.value, kl.value)
+        if high <= tolerated:
+            return kl
+        measured = (
+            f"KL divergence {kl.value:.3f} nats a token ({low:.3f} to {high:.3f}) on {kl.samples} tokens, perplexity "
+            f"{figures['perplexity'].value:.2f} against {figures['float perplexity'].value:.2f}; "
+            f"{target.name} tolerates {tolerated:g}"
         )
-
-    def _size(self, staged: Package) -> list[Measurement]:
-        source, spec = self.model.source, staged.manifest.model_as(TextSpec)
-        size = sum(entry.bytes for entry in staged.manifest.files.values())
-        rows = [
-            ("source", "parameters", source.parameters, "1", Provenance.MEASURED, f"all of {source.name}"),
-            ("size", "source file", source.bytes, "bytes", Provenance.MEASURED, source.name),
-            ("size", "package", size, "bytes", Provenance.MEASURED, "all files"),
-            (
-                "memory",
-                "KV cache",
-                spec.kv_cache_bytes,
-                "bytes",
-                Provenance.ESTIMATED,
-                f"{spec.kv_cache}, taken for {spec.context_length} tokens when the first prompt is read",
-            ),
-        ]
-        return [
-            Measurement(group, name, float(value), unit, how, note=note)
-            for group, name, value, unit, how, note in rows
-            if value is not None
-        ]
-
-    def _speed(self, staged: Package, parent: Package | None, target: Target) -> Speed:
-        if parent is not None:
-            limit = target.tolerance.ratio(staged.manifest.precision)
-            return against_float(staged, parent, self.launches, _PLAN, limit, self.command, " a token")
-        store = Store(Path(":memory:"))
-        (mine,) = sampler.profile([staged], "local", self.launches, _PLAN, store, record=False)
-        store.close()
-        return Speed(tuple(sampler.measurements(mine, self.command)))
-
-
-def _divergence(rows: Sequence[Measurement], target: Target) -> tuple[list[Trip], list[Trip]]:
-    """A trip when it is too far from float, or one of what cannot be told: then up to twice is tolerated."""
-    found = {m.name: m for m in rows}
-    kl, limit = found["KL divergence"], target.tolerance.kl
-    low, high = kl.interval or (kl.value, kl.value)
-    if high <= limit:
-        return [], []
-    measured = (
-        f"KL divergence {kl.value:.3f} nats a token ({low:.3f} to {high:.3f}) on {kl.samples} tokens, perplexity "
-        f"{found['perplexity'].value:.2f} against {found['float perplexity'].value:.2f}; "
-        f"{target.name} tolerates {limit:g}"
-    )
-    if low > limit or kl.value > 2 * limit:
-        return [Trip(Reason.ACCURACY, f"far from float: {measured}")], []
-    return [], [
-        Trip(Reason.ACCURACY, f"accuracy cannot be told on this text: {measured}; more --eval-windows would tell")
-    ]
+        if low > tolerated or kl.value > 2 * tolerated:
+            findings.trips.append(Trip(Reason.ACCURACY, f"far from float: {measured}"))
+        else:
+            message = f"accuracy cannot be told on this text: {measured}; more --eval-windows would tell"
+            findings.unclear.append(Trip(Reason.ACCURACY, message))
+        return kl
 
 
 def _not_equal(rows: Sequence[Measurement]) -> list[Trip]:
