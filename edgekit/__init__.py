@@ -8,13 +8,7 @@ On the device: `from edgekit.runtime import load`. Nothing heavy is imported unt
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
-
-# ONNX Runtime 1.29 and later report sessions and models to Microsoft unless told not to beforehand.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-# torch's threads spin while they wait for each other: on cores that others use as well, many times slower.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 __all__ = ["Package", "convert", "load", "profile"]

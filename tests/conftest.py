@@ -15,6 +15,7 @@ import pytest
 
 from edgekit.aihub.environment import client_python
 from edgekit.errors import MissingError
+from edgekit.system.environment import prepare_conversion
 from tests.data import SHAPES
 
 
@@ -34,6 +35,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Nothing a test does reaches the settings, cache or database of whoever runs it."""
     folder = tmp_path_factory.mktemp("home")
     patch = pytest.MonkeyPatch()
+    prepare_conversion()  # tests call parts of a conversion by themselves
     with contextlib.suppress(MissingError):  # found before the folder it may lie in is another
         patch.setenv("EDGEKIT_AIHUB_PYTHON", str(client_python()))
     patch.setenv("QAIHUB_CLIENT_INI", str(folder / "client.ini"))  # nobody's token is used

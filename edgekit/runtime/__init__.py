@@ -18,7 +18,7 @@ import os
 from typing import TypeVar, overload
 
 from edgekit.errors import UsageError
-from edgekit.package import Package
+from edgekit.package.folder import Package
 from edgekit.runtime.detection.detector import Detection, Detector
 from edgekit.runtime.engine import Engine, EngineOptions, Session
 from edgekit.runtime.opening import open_session, open_text_session, runner_of

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from edgekit.errors import IntegrityError, guard
-from edgekit.package import Package
+from edgekit.package.folder import Package
 from edgekit.spec import GraphSpec, graph_of
 
 Array = np.ndarray[Any, Any]

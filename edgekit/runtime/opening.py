@@ -6,7 +6,7 @@ from typing import Any
 
 from edgekit import registry
 from edgekit.errors import IntegrityError, MissingError, UsageError
-from edgekit.package import Package
+from edgekit.package.folder import Package
 from edgekit.runtime.engine import Engine, EngineOptions, Session
 from edgekit.runtime.runner import Runner
 from edgekit.runtime.text.session import TextSession

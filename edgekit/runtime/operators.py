@@ -18,7 +18,7 @@ from typing import Any
 
 from edgekit import registry
 from edgekit.errors import EdgekitError, UsageError
-from edgekit.package import Package
+from edgekit.package.folder import Package
 from edgekit.runtime.engine import EngineOptions, graph_spec
 from edgekit.runtime.inside import Inside
 from edgekit.runtime.measuring import Effort, noise, timed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgekit.package import Package
+from edgekit.package.folder import Package
 from edgekit.system.child import limit_memory
 
 _CONVERTING, _TIMES_CONVERTING = 8 * 2**30, 24

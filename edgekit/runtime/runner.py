@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import ClassVar, Protocol, Self
 
-from edgekit.package import Package
+from edgekit.package.folder import Package
 from edgekit.runtime.engine import Array, EngineOptions
 from edgekit.runtime.measuring import Effort, Timings
 

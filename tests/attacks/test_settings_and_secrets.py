@@ -44,6 +44,23 @@ def test_harmless_settings_may_lie_there(edgekit: Edgekit, tmp_path: Path, monke
     assert found == {"name": "threads", "value": "3", "origin": "edgekit.toml"}
 
 
+def test_on_a_device_the_current_folders_file_decides_nothing(
+    packages: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that loads a package runs where it likes; the user's own file counts."""
+    from edgekit.runtime import Detector, load
+
+    monkeypatch.delenv("EDGEKIT_THREADS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "edgekit.toml").write_text("threads = [", encoding="utf-8")
+    with load(packages["fp32"], kind=Detector) as detector:
+        default = detector.threads
+    monkeypatch.setenv("EDGEKIT_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "edgekit.toml").write_text(f"threads = {default + 3}\n", encoding="utf-8")
+    with load(packages["fp32"], kind=Detector) as detector:
+        assert detector.threads == default + 3
+
+
 @pytest.mark.parametrize("text", [b"threads = \xff", b"threads = [" * 5000, b"x" * 2_000_000, b"threads = {a = 1}"])
 def test_a_settings_file_that_is_none(
     text: bytes, edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +80,114 @@ def test_rooms_import_only_rooms_below() -> None:
         for module, importer, imported in imports()
         if importer != imported and imported != "__version__" and ORDER.index(imported) > ORDER.index(importer)
     ]
+
+
+def modules() -> dict[str, Path]:
+    """Every module of edgekit by its dotted name; a package goes by its folder's."""
+    files = {}
+    for path in ROOT.rglob("*.py"):
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return files
+
+
+def import_graph() -> dict[str, set[str]]:
+    """What each module imports of edgekit, inside functions and for types alone as well.
+
+    A name that is taken from a package counts as its module where it is one, else as the package itself.
+    """
+    files, graph = modules(), dict[str, set[str]]()
+    for module, path in files.items():
+        imported = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "edgekit":
+                names = {f"{node.module}.{a.name}" for a in node.names}
+                imported |= {n if n in files else str(node.module) for n in names}
+            elif isinstance(node, ast.Import):
+                imported |= {a.name for a in node.names if a.name in files}
+        graph[module] = imported - {module}
+    return graph
+
+
+def reached(graph: dict[str, set[str]], start: str) -> dict[str, str]:
+    """Every module that is imported from `start` on, each with the one that imports it first."""
+    found, waiting = {start: ""}, [start]
+    while waiting:
+        module = waiting.pop()
+        for imported in sorted(graph[module] - found.keys()):
+            found[imported] = module
+            waiting.append(imported)
+    return found
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a ring, the first at the end again; [] when there are none."""
+    done = set[str]()
+    for start in sorted(graph):
+        path: list[str] = []
+        stack = [(start, iter(sorted(graph[start])))] if start not in done else []
+        path = [start] if stack else []
+        while stack:
+            module, rest = stack[-1]
+            following = next((m for m in rest if m not in done), None)
+            if following is None:
+                done.add(module)
+                stack.pop()
+                path.pop()
+            elif following in path:
+                return [*path[path.index(following) :], following]
+            else:
+                stack.append((following, iter(sorted(graph[following]))))
+                path.append(following)
+    return []
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    # `edgekit` itself names its faces for editors and for those who type them: nobody below imports it for one.
+    graph = {m: i - {"edgekit"} for m, i in import_graph().items() if m != "edgekit"}
+    assert not circle(graph), " → ".join(circle(graph))
+
+
+def test_a_circle_would_be_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"d", "b"}, "d": set()}) == ["b", "c", "b"]
+    assert not circle({"a": {"b", "c"}, "b": {"c"}, "c": set()})
+
+
+def test_the_runtime_reaches_only_what_a_device_has() -> None:
+    graph = import_graph()
+    starts = [m for m in graph if m.split(".")[:2] == ["edgekit", "runtime"]]
+    outside = {
+        f"{by} imports {module}"
+        for start in starts
+        for module, by in reached(graph, start).items()
+        if room(module) not in RUNTIME_MAY and module != "edgekit"
+    }
+    assert not outside
+    assert "edgekit.package.writing" not in {m for start in starts for m in reached(graph, start)}
+    script = "import sys, edgekit.runtime\nassert 'edgekit.package.writing' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def environment_after(code: str) -> dict[str, str]:
+    script = f"import json, os\nbefore = dict(os.environ)\n{code}\nchanged = dict(os.environ.items() - before.items())"
+    script += "\nprint(json.dumps({**changed, **{n: '' for n in before.keys() - os.environ.keys()}}))"
+    bare = {n: v for n, v in os.environ.items() if n not in ("ORT_DISABLE_TELEMETRY", "OMP_WAIT_POLICY")}
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, env=bare)
+    changes: dict[str, str] = json.loads(run.stdout)
+    return changes
+
+
+@pytest.mark.parametrize("module", ["edgekit", "edgekit.runtime", "edgekit.conversion.pipeline", "edgekit.cli.main"])
+def test_importing_changes_no_environment_variable(module: str) -> None:
+    assert environment_after(f"import {module}") == {}
+
+
+def test_who_opens_an_engine_or_converts_changes_what_they_must() -> None:
+    pytest.importorskip("onnxruntime")
+    opened = environment_after("from edgekit.runtime.engines.libraries import onnxruntime\nonnxruntime()")
+    assert opened == {"ORT_DISABLE_TELEMETRY": "1"}
+    code = "import edgekit\ntry: edgekit.convert('nothing.onnx')\nexcept edgekit.errors.EdgekitError: pass"
+    assert environment_after(code) == {"ORT_DISABLE_TELEMETRY": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def loaded_after(code: str) -> set[str]:

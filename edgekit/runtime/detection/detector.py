@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 
-from edgekit.package import Package
+from edgekit.package.folder import Package
 from edgekit.runtime.detection.nms import suppress
 from edgekit.runtime.engine import Array, EngineOptions, Session
 from edgekit.runtime.image import Placement, Preprocessor, read_image

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.errors import IntegrityError, UsageError
-from edgekit.package import Package
+from edgekit.package.folder import Package
 from edgekit.runtime.cores import default_threads
 from edgekit.runtime.engine import Array, EngineOptions, running
 from edgekit.runtime.engines.genai_texts import GenaiBatch, GenaiGuided

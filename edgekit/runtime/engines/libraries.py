@@ -6,12 +6,12 @@ An engine's file and the file that looks at its operators both need the library,
 from __future__ import annotations
 
 import importlib
-import os
 from contextlib import AbstractContextManager
 from typing import Any
 
 from edgekit.errors import MissingError
 from edgekit.runtime.native import output_to
+from edgekit.system.environment import keep_quiet
 
 LITERT = ("ai_edge_litert", "tflite_runtime")  # modules, the preferred one first
 
@@ -19,12 +19,6 @@ LITERT = ("ai_edge_litert", "tflite_runtime")  # modules, the preferred one firs
 def install(extra: str, upgrade: bool = False) -> str:
     """The command that installs an extra of edgekit, or several with commas between them."""
     return f"pip install {'-U ' if upgrade else ''}'edgekit[{extra}]'"
-
-
-def keep_quiet() -> None:
-    """ONNX Runtime 1.29 and later report sessions and models to Microsoft, unless this variable is set before the
-    library is imported. Changes the environment of this process, and of those that it starts."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def onnxruntime() -> Any:

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from typing import Any
 
 from edgekit.errors import EdgekitError
-from edgekit.package import Package
+from edgekit.package.folder import Package
 from edgekit.runtime.engines.libraries import litert, quiet
 from edgekit.runtime.engines.litert_attribution import Event, attribute
 from edgekit.runtime.inside import Inside, Operator

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgekit.errors import IntegrityError
-from edgekit.package import Package
+from edgekit.package.folder import Package
 from edgekit.runtime.cores import default_threads
 from edgekit.runtime.engine import Array, EngineOptions, running
 from edgekit.runtime.engines.fixed_text import FixedTextSession

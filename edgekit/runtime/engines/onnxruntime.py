@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.errors import IntegrityError
-from edgekit.package import Package
+from edgekit.package.folder import Package
 from edgekit.runtime.cores import default_threads
 from edgekit.runtime.engine import Array, EngineOptions, graph_spec, running
 from edgekit.runtime.engines.libraries import onnxruntime

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from edgekit.package import Package
+from edgekit.package.folder import Package
 from edgekit.runtime.engine import graph_spec
 from edgekit.runtime.engines.libraries import onnxruntime
 from edgekit.runtime.inside import Inside, Operator

@@ -12,7 +12,7 @@ import platform
 from typing import Any
 
 from edgekit.errors import DeviceError, IntegrityError, MissingError
-from edgekit.package import Package
+from edgekit.package.folder import Package
 from edgekit.runtime.engine import EngineOptions, graph_spec
 from edgekit.runtime.engines.libraries import install, onnxruntime
 from edgekit.runtime.engines.library_version import check_libraries

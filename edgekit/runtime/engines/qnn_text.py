@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from edgekit.errors import IntegrityError
-from edgekit.package import Package
+from edgekit.package.folder import Package
 from edgekit.runtime.engine import EngineOptions
 from edgekit.runtime.engines.fixed_text import FixedTextSession
 from edgekit.runtime.engines.fixed_text_decoder import Decoder

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self, overload
 
 from edgekit.errors import UsageError
-from edgekit.package import Package
+from edgekit.package.folder import Package
 from edgekit.runtime.engine import Array, EngineOptions
 from edgekit.runtime.measuring import Effort, Timings
 from edgekit.runtime.opening import open_text_session
