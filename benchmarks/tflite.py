@@ -29,7 +29,7 @@ from edgekit import convert
 from edgekit.cli.arguments import parse_labels
 from edgekit.conversion.reading import read_model
 from edgekit.data.images import Dataset, read_dataset
-from edgekit.model import Model
+from edgekit.model import GraphModel
 from edgekit.quantize.calibration import feeds
 from edgekit.runtime.detection.detector import Detector
 from edgekit.settings import cache_folder
@@ -177,10 +177,10 @@ def ours(options: Any, source: SourceOptions, folder: Path) -> list[File]:
         made = convert(
             options.model,
             "tflite",
-            precision,
-            folder / "edgekit",
-            options.calibration,
-            options.eval_,
+            precisions=precision,
+            out=folder / "edgekit",
+            calibration=options.calibration,
+            eval=options.eval_,
             options=source,
             launches=0,
             allow=("accuracy",),
@@ -192,7 +192,7 @@ def ours(options: Any, source: SourceOptions, folder: Path) -> list[File]:
     return files
 
 
-def theirs(model: Model, images: Dataset, folder: Path) -> list[File]:
+def theirs(model: GraphModel, images: Dataset, folder: Path) -> list[File]:
     python = peer()
     work = folder / "onnx2tf"
     work.mkdir()
@@ -210,7 +210,7 @@ def theirs(model: Model, images: Dataset, folder: Path) -> list[File]:
     return files
 
 
-def defaults(path: Path, name: str, model: Model, images: Dataset) -> bytes:
+def defaults(path: Path, name: str, model: GraphModel, images: Dataset) -> bytes:
     from ai_edge_quantizer import quantizer, recipe
 
     assert model.spec is not None

@@ -66,7 +66,8 @@ class Option:
             return None
 
     def _meaningless(self, value: object) -> UsageError:
-        return UsageError(f"{self.flag} {value} means nothing", "", f"use {self.range}")
+        what = "is not known" if self.choices else "means nothing"
+        return UsageError(f"{self.flag} {value} {what}", "", f"use {self.range}")
 
     @property
     def range(self) -> str:

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
 from edgekit.layers.ternary import ternarised
-from edgekit.model import TextModel
+from edgekit.model import CheckpointModel
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.gguf import GgufSource
 
@@ -40,11 +40,11 @@ TEXTS = [
 QWEN2 = pre_tokenizers.Split(Regex(GGUF_PRE_TOKENIZER_SPLITS["qwen2"]), "isolated")
 
 
-def read(path: Path) -> TextModel:
+def read(path: Path) -> CheckpointModel:
     return GgufSource().read(str(path), SourceOptions(), path.parent / f"{path.stem}-files")
 
 
-def network(path: Path) -> tuple[TextModel, Any]:
+def network(path: Path) -> tuple[CheckpointModel, Any]:
     model = read(path)
     return model, GgufSource().network(model, "float32")
 

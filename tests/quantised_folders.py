@@ -358,7 +358,6 @@ def perplexities(path: Path, kind: Kind) -> dict[str, float]:
             str(path / "model"),
             precisions=precisions,
             eval=language.stories_text(),
-            text={},
             eval_windows=2,
             out=path / "out",
             launches=0,

@@ -10,7 +10,7 @@ from edgekit.cli.completion import PATH
 from edgekit.cli.output import common_options, emit, interval, number, table
 from edgekit.package import Package
 from edgekit.package.receipt import Measurement, Receipt
-from edgekit.spec import DetectionSpec, TextSpec, from_json
+from edgekit.spec import from_json
 from edgekit.system.redaction import printable
 
 
@@ -27,14 +27,14 @@ def command(package: str, as_json: bool) -> None:
     if as_json:
         emit("inspect", manifest=opened.manifest, manifest_sha256=opened.manifest_sha256, receipt=receipt)
         return
-    manifest, model = opened.manifest, opened.manifest.model
+    manifest = opened.manifest
     source = manifest.source
     known = from_json(Receipt, {"measurements": [], **receipt})  # it may leave out what has a default
     facts = [
         ("package", f"{manifest.name}  ({manifest.task}, {manifest.target}, {manifest.precision})"),
         ("verdict", str(receipt.get("verdict", known.verdict))),
         ("engine", f"{manifest.engine.name} {manifest.engine.versions}: {manifest.engine.artifact}"),
-        *(_of_text(model) if isinstance(model, TextSpec) else _of_detector(manifest.model_as(DetectionSpec))),
+        *manifest.model.facts(),
         ("source", f"{source.get('name', '')}  sha256 {source.get('sha256', '')[:16]}…"),
         ("layout", source.get("layout", "")),
         ("licence", source.get("licence") or "not stated in the source"),
@@ -49,34 +49,6 @@ def command(package: str, as_json: bool) -> None:
         click.echo(f"\n{click.style('cannot tell:', fg='yellow')} {printable(trip.message)}")
     for text in (*known.not_checked, *known.notes):
         click.echo(f"note: {printable(text)}")
-
-
-def _of_detector(model: DetectionSpec) -> list[tuple[str, str]]:
-    image = model.image
-    return [
-        ("input", f"{model.input.name} {model.input.dtype} {list(model.input.shape)} {model.input.layout}"),
-        (
-            "image",
-            f"{image.width}x{image.height} {image.resize}, {image.color}, "
-            f"mean {list(image.mean)}, std {list(image.std)}",
-        ),
-        *[("output", f"{o.name} {o.dtype} {list(o.shape)} {o.layout}") for o in model.outputs],
-        ("labels", f"{len(model.labels)}: {', '.join(model.labels[:6])}{', …' if len(model.labels) > 6 else ''}"),
-    ]
-
-
-def _of_text(model: TextSpec) -> list[tuple[str, str]]:
-    s = model.sampling
-    how = "greedy" if s.temperature == 0 else f"temperature {s.temperature:g}, top-k {s.top_k}, top-p {s.top_p:g}"
-    return [
-        ("family", f"{model.family}, {model.vocab_size} tokens, {'with' if model.chat else 'no'} chat template"),
-        (
-            "context",
-            f"{model.context_length} tokens (trained for {model.trained_context}), "
-            f"KV cache {number(model.kv_cache_bytes, 'bytes')} of {model.kv_cache}",
-        ),
-        ("sampling", f"{how}; ends at {', '.join(map(str, model.stop)) or 'nothing'}"),
-    ]
 
 
 def _evidence(measurements: Sequence[Measurement]) -> str:

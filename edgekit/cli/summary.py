@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import click
 
-from edgekit import registry
 from edgekit.cli.output import number, table
 from edgekit.conversion.outcome import Outcome
 from edgekit.package.receipt import Reason, Receipt
 from edgekit.spec import Precision
+from edgekit.tasks.base import find_task
 from edgekit.tasks.columns import RATIO, SIZE, Column
 
 
@@ -48,7 +48,7 @@ def _table(outcomes: Sequence[Outcome]) -> str:
 
 
 def _columns(outcomes: Sequence[Outcome]) -> list[Column]:
-    tasks = [registry.load("tasks", name) for name in dict.fromkeys(o.task for o in outcomes)]
+    tasks = [find_task(name) for name in dict.fromkeys(o.task for o in outcomes)]
     return [SIZE, *(c for t in tasks for c in t.columns if c.brief), RATIO]
 
 
@@ -79,5 +79,5 @@ def _next(reason: Reason, outcome: Outcome) -> str:
         return "use fp32 where the target has it: half precision is too coarse for this model"
     if precision.is_float:
         return "report it with its receipt: a float package should compute what its source does"
-    advice: str = registry.load("tasks", outcome.task).advice(precision)
+    advice: str = find_task(outcome.task).advice(precision)
     return advice

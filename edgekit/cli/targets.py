@@ -10,7 +10,7 @@ from edgekit import registry
 from edgekit.cli.completion import complete_targets
 from edgekit.cli.output import common_options, emit, table
 from edgekit.target import Target, find_target, targets, user_folder
-from edgekit.tasks.base import SPEED_LIMITS
+from edgekit.tasks.base import SPEED_LIMITS, find_task
 
 
 @click.command()
@@ -41,7 +41,7 @@ def _list(found: list[Target]) -> None:
     click.echo(table(chips, ("Snapdragon", "chip", "Hexagon", "precisions", "AI Hub")))
     click.echo()
     for task in _tasks(found):
-        plural = registry.load("tasks", task).words.plural
+        plural = find_task(task).words.plural
         click.echo(table(list(_supported(found, task)), (f"{plural} for", "precisions")))
     click.echo(
         "\nSnapdragons are compiled here, or with --via aihub at AI Hub. edgekit targets NAME: all of one."
@@ -77,12 +77,9 @@ def _facts(t: Target) -> Iterable[tuple[str, str]]:
     yield "precisions", " ".join(t.precisions)
     for task in _tasks([t]):
         support = t.tasks[task]
-        yield registry.load("tasks", task).words.plural, f"{support.backend}: {' '.join(support.precisions)}"
+        yield find_task(task).words.plural, f"{support.backend}: {' '.join(support.precisions)}"
     yield "run on", ", ".join(t.devices)
-    limits = {
-        **SPEED_LIMITS,
-        **{n: v for task in registry.names("tasks") for n, v in registry.load("tasks", task).limits.items()},
-    }
+    limits = {**SPEED_LIMITS, **{n: v for task in registry.names("tasks") for n, v in find_task(task).limits.items()}}
     yield "refused above", ", ".join(f"{name} {t.tolerance.get(name, value):g}" for name, value in limits.items())
     for c in t.chips:
         yield ("chip", f"{c.soc}, number {c.soc_id}, Hexagon v{c.htp}, {'fp16' if c.fp16 else 'integers only'}")

@@ -11,13 +11,14 @@ from click.core import ParameterSource
 from edgekit import registry
 from edgekit.cli.completion import PATH
 from edgekit.options import Option
+from edgekit.tasks.base import find_task
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def owners() -> list[tuple[str, tuple[Option, ...]]]:
     """The title of each task and service, as a section's, and its options; one that several have is the first's."""
-    tasks = [registry.load("tasks", name) for name in registry.names("tasks")]
+    tasks = [find_task(name) for name in registry.names("tasks")]
     services = [(registry.load("services", name), name) for name in registry.names("services")]
     sections = [(t.words.plural.capitalize(), t.options) for t in tasks]
     sections += [(f"{service.title} (--via {name})", service.options) for service, name in services]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +11,9 @@ from edgekit.package import Content, Package, write_package
 from edgekit.package.manifest import Manifest
 from edgekit.package.receipt import Measurement, Reason, Receipt, Trip
 from edgekit.spec import from_json
+from edgekit.tasks.base import Task, find_task
 
 _SPEED = ("latency", "memory")
-_JUDGED = ("mAP50-95 drop", "KL divergence")
 _FACTS = ("source", "size", "graph")  # counted, not taken on data
 
 
@@ -27,15 +27,15 @@ def put_package(path: Path, manifest: Manifest, files: Mapping[str, Content], re
     Where the same artefact lies there, what this run did not measure stays as it was. Raises WouldLoseError when
     another artefact lies there about which more is known, or the same, on more data; unless `force`.
     """
-    there = _package_at(path)
+    there, task = _package_at(path), find_task(manifest.task)
     if there is not None:
         before, old = there
         same = (before.files, before.model, before.engine) == (manifest.files, manifest.model, manifest.engine)
         if same:
             if not force:
-                _ask(path.name, old, receipt)
-            receipt = merged(old, receipt)
-        elif not force and (lost := _lost(old, receipt)):
+                _ask(path.name, old, receipt, task)
+            receipt = merged(old, receipt, task.judged)
+        elif not force and (lost := _lost(old, receipt, task)):
             raise WouldLoseError(
                 f"{path.name} lies there already, and more is known about it: {', '.join(lost)}",
                 "what would be written is another artefact, without that evidence",
@@ -46,15 +46,15 @@ def put_package(path: Path, manifest: Manifest, files: Mapping[str, Content], re
     return receipt
 
 
-def merged(old: Receipt, new: Receipt) -> Receipt:
-    """What is known of one artefact from two receipts."""
+def merged(old: Receipt, new: Receipt, judged: Collection[str]) -> Receipt:
+    """What is known of one artefact from two receipts. `judged`: measurements that a verdict of accuracy goes by."""
     chosen: list[Measurement] = [m for m in new.measurements if m.group in _FACTS]
     trips: list[Trip] = []
     cannot_tell: list[Trip] = []
     not_checked: list[str] = []
     for topic in (Reason.ACCURACY, Reason.SLOWER):
-        measured_now = topic is Reason.ACCURACY and _judged(new) is not None
-        keep = not measured_now and _samples(old, topic) > _samples(new, topic)
+        measured_now = topic is Reason.ACCURACY and _judged(new, judged) is not None
+        keep = not measured_now and _samples(old, topic, judged) > _samples(new, topic, judged)
         better, other = (old, new) if keep else (new, old)
         rows = [m for m in better.measurements if _topic(m) is topic]
         known = {(m.group, m.name, m.device) for m in rows}
@@ -72,10 +72,10 @@ def merged(old: Receipt, new: Receipt) -> Receipt:
     )
 
 
-def _ask(name: str, old: Receipt, new: Receipt) -> None:
+def _ask(name: str, old: Receipt, new: Receipt, task: Task) -> None:
     """Raises WouldLoseError for accuracy on less data than before: what was asked for is not told apart from a
     slip, and an old figure must not be shown for a new one."""
-    before, now = _judged(old), _judged(new)
+    before, now = (_judged(r, task.judged) for r in (old, new))
     if before and now and before.samples > now.samples:
         raise WouldLoseError(
             f"{name} lies there already, and more is known about it: {before.name} on {before.samples}",
@@ -85,9 +85,9 @@ def _ask(name: str, old: Receipt, new: Receipt) -> None:
         )
 
 
-def _judged(receipt: Receipt) -> Measurement | None:
+def _judged(receipt: Receipt, judged: Collection[str]) -> Measurement | None:
     """What an accuracy verdict goes by, where there was data for it."""
-    return next((m for m in receipt.measurements if m.name in _JUDGED), None)
+    return next((m for m in receipt.measurements if m.name in judged), None)
 
 
 def _package_at(path: Path) -> tuple[Manifest, Receipt] | None:
@@ -99,11 +99,10 @@ def _package_at(path: Path) -> tuple[Manifest, Receipt] | None:
         return None
 
 
-def _lost(old: Receipt, new: Receipt) -> list[str]:
+def _lost(old: Receipt, new: Receipt, task: Task) -> list[str]:
     """What was found out on data and is not in the new receipt, with how many samples."""
-    wanted = {"mAP50-95", "KL divergence", "run"}
-    kept = {m.name for m in new.measurements}
-    return [f"{m.name} on {m.samples}" for m in old.measurements if m.name in wanted - kept]
+    known = {m.name for m in new.measurements}
+    return [f"{m.name} on {m.samples}" for m in old.measurements if m.name in {*task.evidence, "run"} - known]
 
 
 def _topic(m: Measurement) -> Reason | None:
@@ -120,8 +119,8 @@ def _about_speed(text: str) -> bool:
     return text.startswith("speed")
 
 
-def _samples(receipt: Receipt, topic: Reason) -> int:
+def _samples(receipt: Receipt, topic: Reason, judged: Collection[str]) -> int:
     """Of the verdict's own measure where there is one: parity on noise is no accuracy on photographs."""
-    judged = {*_JUDGED, "ratio to float"}
+    deciding = {*judged, "ratio to float"}
     rows = [m for m in receipt.measurements if _topic(m) is topic]
-    return max((m.samples + 10**9 * (m.name in judged) for m in rows), default=0)
+    return max((m.samples + 10**9 * (m.name in deciding) for m in rows), default=0)

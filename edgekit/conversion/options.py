@@ -13,7 +13,7 @@ from edgekit.options import Option, OptionValue, Values
 from edgekit.sources.base import SourceOptions
 from edgekit.spec import Precision
 from edgekit.target import Target
-from edgekit.tasks.base import Request, Task
+from edgekit.tasks.base import Request, Task, find_task
 
 Job = tuple[Target, list[Precision]]
 
@@ -41,7 +41,7 @@ def parse_values(given: Mapping[str, object], task: Task, service: Service | Non
 def check_reading(reading: SourceOptions, task: Task) -> None:
     """Raises UsageError for what is said of the source and is for another task's."""
     own = {o.name for o in task.options}
-    every = (o.name for t in registry.names("tasks") for o in registry.load("tasks", t).options)
+    every = (o.name for t in registry.names("tasks") for o in find_task(t).options)
     for name in set(every) & set(reading.stated) - own:
         raise _not_here(name, task)
 
@@ -93,7 +93,7 @@ def _not_here(name: str, task: Task) -> UsageError:
     for other in (registry.load("services", n) for n in registry.names("services")):
         if any(o.name == name for o in other.options):
             return UsageError(f"{flag} is for {other.title}", "", "add --via, or leave it out")
-    for other in (registry.load("tasks", n) for n in registry.names("tasks")):
+    for other in (find_task(n) for n in registry.names("tasks")):
         if any(o.name == name for o in other.options):
             return UsageError(
                 f"{flag} is for {other.words.plural}", f"this source is {task.words.article}", "leave it out"

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekit import progress, registry
+from edgekit import progress
 from edgekit.backends.base import Artifact, CompileOptions
 from edgekit.conversion.command import convert_command
 from edgekit.conversion.compiling import compiled, described, repeats
@@ -34,7 +34,7 @@ from edgekit.sources.base import SourceOptions
 from edgekit.spec import Precision
 from edgekit.system.environment import prepare_conversion
 from edgekit.target import Target
-from edgekit.tasks.base import Data, Judge, Request, Task
+from edgekit.tasks.base import Data, Judge, Request, Task, find_task
 from edgekit.tasks.order import float_first
 
 _ATTEMPTS = 3
@@ -79,7 +79,7 @@ def convert(
     """
     prepare_conversion()
     known = source_for(str(source))
-    chosen: Task = registry.load("tasks", task or known.task)
+    chosen: Task = find_task(task or known.task)
     if chosen.form != known.form:
         raise UsageError(
             f"{Path(source).name} cannot be {chosen.words.article}", f"it is read as a {known.form}", "leave --task out"

@@ -13,7 +13,7 @@ from edgekit.errors import UsageError
 from edgekit.package import title_of
 from edgekit.package.receipt import Reason
 from edgekit.target import Target, find_target, merge
-from edgekit.tasks.base import SPEED_LIMITS, Request, Task
+from edgekit.tasks.base import SPEED_LIMITS, Request, Task, find_task
 
 
 def complete(request: Request, task: Task, given: Mapping[str, object]) -> Request:
@@ -88,7 +88,7 @@ def _service(via: str) -> Service | None:
 
 
 def _check_tolerance(target: Target) -> None:
-    known = {*SPEED_LIMITS, *(name for t in registry.names("tasks") for name in registry.load("tasks", t).limits)}
+    known = {*SPEED_LIMITS, *(name for t in registry.names("tasks") for name in find_task(t).limits)}
     for name in target.tolerance:
         if name not in known:
             raise UsageError(

@@ -22,11 +22,31 @@ class Provenance(enum.StrEnum):
     ESTIMATED = "estimated"
 
 
+# What a number is about (docs/format.md).
+GROUPS = (
+    "source",
+    "gate",
+    "parity",
+    "accuracy",
+    "size",
+    "graph",
+    "latency",
+    "speed",
+    "memory",
+    "placement",
+    "text",
+    "reference",
+)
+
+
 @dataclass(frozen=True)
 class Measurement:
-    """One number. `interval` is a 95 % confidence interval in the same unit."""
+    """One number. `group` is one of GROUPS; `interval` is a 95 % confidence interval in the same unit.
 
-    group: str  # source, parity, accuracy, size, latency, memory
+    Raises ValueError for another group.
+    """
+
+    group: str
     name: str
     value: float
     unit: str
@@ -36,6 +56,10 @@ class Measurement:
     device: str = ""
     command: str = ""
     note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.group not in GROUPS:
+            raise ValueError(f"{self.name[:60]}: there is no group {self.group[:60]!r} of measurements")
 
 
 class Reason(enum.StrEnum):

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from edgekit.devices.address import simulator_of
 from edgekit.package.receipt import Measurement
 from edgekit.report.collect import Evidence, Measured
 from edgekit.report.scatter import Point, scatter
 from edgekit.report.strips import Strip, strips
 from edgekit.report.table import Row, worst_snr
 from edgekit.target import targets
+from edgekit.tasks.base import find_task
+from edgekit.tasks.columns import Quality
 
 WIDE, HALF, NARROW = (
     720,
     560,
     340,
 )  # CSS pixels; plots are drawn for wide and narrow screens, so that letters keep their size
-_SNR_CEILING = 100.0  # dB; beyond it float32 itself rounds more than that
 
 
 @dataclass(frozen=True)
@@ -35,45 +37,10 @@ class Figure:
 def profile_command(evidence: Evidence) -> str:
     """On the first device that its target names for measuring; a simulator measures nothing."""
     target = targets().get(evidence.manifest.target)
-    devices = [d for d in target.devices if not d.startswith("sim:")] if target else []
+    simulated = simulator_of(target.devices) if target else ""
+    devices = [d for d in target.devices if d != simulated] if target else []
     device = shlex.quote(devices[0] if devices else "local")
     return f"edgekit profile {shlex.quote(str(evidence.path))} -d {device}"
-
-
-@dataclass(frozen=True)
-class _Quality:
-    """What the vertical axis shows. `shown`: how a value is written; `ceiling`: what stands for more."""
-
-    title: str
-    axis: str
-    find: Callable[[Evidence], Measurement | None]
-    shown: str
-    missing: str
-    better: str = "Up and to the left is better."
-    time: str = "engine alone, median ms"
-    ceiling: float = math.inf
-
-
-_ACCURACY = _Quality(
-    "Accuracy", "mAP50-95", lambda e: _one(e, "accuracy", "mAP50-95"), "{:.4f} mAP50-95", "accuracy not measured"
-)
-_PARITY = _Quality(
-    "Parity with float",
-    "SNR, dB",
-    lambda e: worst_snr(e.receipt.measurements),
-    "{:.1f} dB",
-    "parity not measured",
-    ceiling=_SNR_CEILING,
-)
-_DIVERGENCE = _Quality(
-    "Divergence from float",
-    "KL, nats a token",
-    lambda e: _one(e, "accuracy", "KL divergence"),
-    "{:.4f} nats",
-    "divergence not measured",
-    "Down and to the left is better.",
-    "writing a token, median ms",
-)
 
 
 def quality_figures(rows: Sequence[Row], short: dict[str, str]) -> list[Figure]:
@@ -92,10 +59,16 @@ def _nothing_measured(rows: Sequence[Row]) -> Figure:
     return Figure("Quality against latency", (), "No package was measured on a device yet. To measure:", commands)
 
 
-def _kind(rows: Sequence[Row]) -> _Quality:
-    if rows[0].evidence.manifest.task == "text-generation":
-        return _DIVERGENCE
-    return _ACCURACY if any(_ACCURACY.find(row.evidence) for row in rows) else _PARITY
+def _kind(rows: Sequence[Row]) -> Quality:
+    """The first quality of their task that any of them was measured by, else the last."""
+    qualities = find_task(rows[0].evidence.manifest.task).qualities
+    return next((q for q in qualities if any(_found(q, row.evidence) for row in rows)), qualities[-1])
+
+
+def _found(quality: Quality, evidence: Evidence) -> Measurement | None:
+    if not quality.name:  # of each output one: the one that fares worst
+        return worst_snr(evidence.receipt.measurements)
+    return _one(evidence, quality.group, quality.name)
 
 
 def _quality(rows: Sequence[Row], device: str, device_name: str) -> Figure:
@@ -103,7 +76,7 @@ def _quality(rows: Sequence[Row], device: str, device_name: str) -> Figure:
     points, missing = [], []
     for row in rows:
         time = _one(row.evidence, "latency", "run median", device)
-        quality = kind.find(row.evidence)
+        quality = _found(kind, row.evidence)
         if time is None:
             missing.append(f"{row.evidence.manifest.name}: latency not measured here")
         elif quality is None:
@@ -119,12 +92,12 @@ def _quality(rows: Sequence[Row], device: str, device_name: str) -> Figure:
         f"{kind.better} The area of a bubble is the size of the package, the largest "
         f"{max(p.size for p in points) / 1e6:.2f} MB; bars are 95 % intervals. The vertical axis does not start at zero."
     )
-    if kind is _PARITY:
-        caption += f" {_SNR_CEILING:g} dB stands for that and more, identical outputs included."
+    if math.isfinite(kind.ceiling):
+        caption += f" {kind.shown.format(kind.ceiling)} stands for that and more, identical outputs included."
     return Figure(title, drawn, caption, tuple(missing))
 
 
-def _point(row: Row, time: Measurement, quality: Measurement, kind: _Quality) -> Point:
+def _point(row: Row, time: Measurement, quality: Measurement, kind: Quality) -> Point:
     manifest = row.evidence.manifest
     size = sum(entry.bytes for entry in manifest.files.values())
     stem = manifest.name.removesuffix(f"-{manifest.target}-{manifest.precision}")
@@ -150,9 +123,7 @@ def launch_figures(row: Row, short: dict[str, str]) -> list[Figure]:
 
 
 def _launches(row: Row, measured: Measured, device: str) -> Figure:
-    found = [
-        Strip([1e3 * s for s in x.samples_s["run"]], x.host.warning) for x in measured.result.launches
-    ]
+    found = [Strip([1e3 * s for s in x.samples_s["run"]], x.host.warning) for x in measured.result.launches]
     low, high = (1e3 * v for v in measured.result.run.interval)
     name = row.evidence.manifest.name
     label = (

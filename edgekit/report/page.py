@@ -13,8 +13,9 @@ from edgekit.errors import IntegrityError
 from edgekit.package.receipt import Measurement, Provenance
 from edgekit.report.collect import Evidence, Measured
 from edgekit.report.figures import Figure, launch_figures, quality_figures
-from edgekit.report.table import TAGS, Column, Row, device_columns, package_columns, rows
+from edgekit.report.table import TAGS, Row, device_columns, package_columns, rows
 from edgekit.spec import from_json
+from edgekit.tasks.columns import Column
 
 COSTLY = 12  # layers shown; a detector has some two hundred
 

@@ -4,27 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from edgekit.package.receipt import Measurement, Provenance
 from edgekit.report.collect import Evidence
+from edgekit.tasks.base import find_task
+from edgekit.tasks.columns import LATENCIES, LOADS, SIZE, Column
 
 TAGS = {Provenance.MEASURED: "m", Provenance.SIMULATED: "s", Provenance.PUBLISHED: "p", Provenance.ESTIMATED: "e"}
 _SAME = 200.0  # dB that parity writes when two runs agree to the last bit
-
-
-@dataclass(frozen=True)
-class Column:
-    """One figure of a receipt. `scale` turns its unit into the one in the heading."""
-
-    group: str
-    name: str
-    title: str
-    unit: str
-    explain: str
-    better: Literal["low", "high"]
-    scale: float = 1.0
-    decimals: int = 2
 
 
 @dataclass
@@ -56,91 +43,19 @@ class Row:
     devices: list[DeviceRow]
 
 
-_SIZES = (Column("size", "package", "Size", "MB", "all files of the package", "low", 1e-6),)
-_DETECTORS = (
-    Column("size", "parameters", "Params", "M", "parameters in the package", "low", 1e-6),
-    Column(
-        "accuracy",
-        "mAP50-95",
-        "mAP50-95",
-        "0–1",
-        "COCO mean average precision, of the artefact itself",
-        "high",
-        decimals=3,
-    ),
-    Column(
-        "accuracy",
-        "mAP50-95 drop",
-        "Drop",
-        "0–1",
-        "mAP50-95 of the float original minus that of the package",
-        "low",
-        decimals=4,
-    ),
-    Column(
-        "parity",
-        "SNR",
-        "SNR",
-        "dB",
-        "signal to noise against the float original, of the worst output",
-        "high",
-        decimals=1,
-    ),
-)
-_TEXTS = (
-    Column(
-        "accuracy",
-        "KL divergence",
-        "KL",
-        "nats",
-        "divergence from the float original's predictions, a token",
-        "low",
-        decimals=4,
-    ),
-    Column("accuracy", "perplexity", "Perplexity", "", "of the artefact itself on the text", "low", decimals=3),
-    Column(
-        "accuracy",
-        "same top token",
-        "Same top",
-        "0–1",
-        "how often float finds the same token likeliest",
-        "high",
-        decimals=3,
-    ),
-)
-_LATENCIES = (
-    Column("latency", "run median", "Median", "ms", "the engine alone, one image or token", "low"),
-    Column("latency", "run p90", "p90", "ms", "nine of ten take less", "low"),
-    Column("latency", "run p99", "p99", "ms", "99 of 100 take less", "low"),
-)
-_IMAGES = (
-    Column(
-        "latency", "total median", "Whole image", "ms", "median with preparing the image and finishing the boxes", "low"
-    ),
-)
-_SPEEDS = (
-    Column("speed", "decode", "Decode", "tok/s", "tokens written a second, with an empty context", "high", 1.0, 1),
-    Column("speed", "decode, full context", "Full", "tok/s", "the same with a full context", "high", 1.0, 1),
-    Column("speed", "prompt", "Prompt", "tok/s", "tokens of a prompt read a second", "high", 1.0, 1),
-)
-_LOADS = (
-    Column("latency", "cold load", "Cold", "ms", "opening the package, files not in the page cache", "low"),
-    Column("latency", "warm load", "Warm", "ms", "opening the package again", "low"),
-    Column("memory", "peak", "Memory", "MB", "peak resident memory of the whole process", "low", 1e-6, 1),
-)
+def package_columns(packages: Sequence[Evidence]) -> tuple[Column, ...]:
+    """What is asked of packages of the tasks at hand."""
+    return (SIZE, *(c for c in _of_tasks(packages) if not c.per_device))
 
 
-def package_columns(found: Sequence[Evidence]) -> tuple[Column, ...]:
-    """What is asked of packages: of detectors, language models, or both."""
-    tasks = {e.manifest.task for e in found}
-    return (*_SIZES, *(_DETECTORS if "detection" in tasks else ()), *(_TEXTS if "text-generation" in tasks else ()))
-
-
-def device_columns(found: Sequence[Evidence]) -> tuple[Column, ...]:
+def device_columns(packages: Sequence[Evidence]) -> tuple[Column, ...]:
     """What is measured of them on a device."""
-    tasks = {e.manifest.task for e in found}
-    images, texts = "detection" in tasks, "text-generation" in tasks
-    return (*_LATENCIES, *(_IMAGES if images else ()), *(_SPEEDS if texts else ()), *_LOADS)
+    return (*LATENCIES, *(c for c in _of_tasks(packages) if c.per_device), *LOADS)
+
+
+def _of_tasks(packages: Sequence[Evidence]) -> Iterable[Column]:
+    names = sorted({e.manifest.task for e in packages})
+    return dict.fromkeys(c for name in names for c in find_task(name).columns)
 
 
 def rows(found: Sequence[Evidence]) -> list[Row]:

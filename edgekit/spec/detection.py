@@ -50,6 +50,17 @@ class DetectionSpec:
         """Names of files that a package has for this besides its artefacts."""
         return ()
 
+    def facts(self) -> list[tuple[str, str]]:
+        image = self.image
+        size = f"{image.width}x{image.height} {image.resize}, {image.color}"
+        named = ", ".join(self.labels[:6]) + (", …" if len(self.labels) > 6 else "")
+        return [
+            ("input", f"{self.input.name} {self.input.dtype} {list(self.input.shape)} {self.input.layout}"),
+            ("image", f"{size}, mean {list(image.mean)}, std {list(image.std)}"),
+            *[("output", f"{o.name} {o.dtype} {list(o.shape)} {o.layout}") for o in self.outputs],
+            ("labels", f"{len(self.labels)}: {named}"),
+        ]
+
     def check(self) -> None:
         """Raises ValueError for what no engine should be asked to do."""
         for tensor in (self.input, *self.outputs):

@@ -28,6 +28,10 @@ class ModelSpec(Protocol):
         """Names of files that a package has for this besides its artefacts."""
         ...
 
+    def facts(self) -> list[tuple[str, str]]:
+        """What people are shown of the model: names and values."""
+        ...
+
     def check(self) -> None:
         """Raises ValueError for what no engine should be asked to do."""
         ...

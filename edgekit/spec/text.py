@@ -53,6 +53,16 @@ class TextSpec:
         """Names of files that a package has for this besides its artefacts."""
         return (self.vocabulary, *(("tokenizer.json",) if self.tokenizer == "tokenizers" else ()))
 
+    def facts(self) -> list[tuple[str, str]]:
+        s, megabytes = self.sampling, self.kv_cache_bytes / 1e6
+        how = "greedy" if s.temperature == 0 else f"temperature {s.temperature:g}, top-k {s.top_k}, top-p {s.top_p:g}"
+        context = f"{self.context_length} tokens (trained for {self.trained_context})"
+        return [
+            ("family", f"{self.family}, {self.vocab_size} tokens, {'with' if self.chat else 'no'} chat template"),
+            ("context", f"{context}, KV cache {megabytes:.2f} MB of {self.kv_cache}"),
+            ("sampling", f"{how}; ends at {', '.join(map(str, self.stop)) or 'nothing'}"),
+        ]
+
     def check(self) -> None:
         """Raises ValueError for what no engine should be asked to do."""
         if not 0 < self.vocab_size <= 2**22:

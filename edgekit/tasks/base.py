@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edgekit import registry
 from edgekit.aihub.service_options import ServiceOptions
 from edgekit.backends.base import Artifact, CompileOptions
 from edgekit.model import AnyModel
@@ -172,6 +173,12 @@ class Task(Protocol):
     def distance(self, reference: Sequence[Outputs], other: Sequence[Outputs]) -> float:
         """See quantize/comparison.py; of graphs only."""
         ...
+
+
+def find_task(name: str) -> Task:
+    """Raises MissingError for a task that is not registered."""
+    task: Task = registry.load("tasks", name)
+    return task
 
 
 # Latency ratios to the float parent; a package trips when the whole interval is above. `slower_for_size` is for

@@ -49,7 +49,7 @@ class Stopwatch:
 
     def against_float(self, staged: Package, parent: Package, target: Target) -> Speed:
         """A package and its float parent, in turns on the first device of the target that can be timed."""
-        limit = _limit(target, staged.manifest.precision)
+        limit = slowest(target, staged.manifest.precision)
         mine, floats = self._profile([staged, parent], target)
         ratio = sampler.compare(mine, floats)["run"]
         low, high = ratio.interval
@@ -94,6 +94,7 @@ class Stopwatch:
             store.close()
 
 
-def _limit(target: Target, precision: Precision) -> float:
+def slowest(target: Target, precision: Precision) -> float:
+    """The latency ratio to its float parent that a package of this precision may have."""
     name = "slower" if precision.needs_calibration else "slower_for_size"
     return target.tolerance.get(name, SPEED_LIMITS[name])

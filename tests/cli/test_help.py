@@ -32,6 +32,7 @@ def test_every_module_of_a_verb_is_listed() -> None:
         "completion",
         "elsewhere",
         "summary",
+        "task_options",
         "unused",
         "arguments",
         "console",

@@ -14,7 +14,7 @@ from edgekit import registry
 from edgekit.backends.base import Artifact, Availability, CompileOptions
 from edgekit.backends.worker import compile_in_worker
 from edgekit.conversion.reading import read_model
-from edgekit.model import Model
+from edgekit.model import GraphModel
 from edgekit.package import Manifest, write_package
 from edgekit.runtime import load
 from edgekit.sources.base import SourceOptions
@@ -23,7 +23,7 @@ from edgekit.target import Chip, Target
 from tests.data import SHAPES
 
 BACKENDS = registry.names("backends")
-OPTIONS = CompileOptions(str(SHAPES / "calibration"), calibration_images=2, float_layers=1)
+OPTIONS = CompileOptions(str(SHAPES / "calibration"), calibration_count=2, values={"float_layers": 1})
 
 
 # Qualcomm's compiler pads weights in floating point with whatever was in its memory.
@@ -36,7 +36,7 @@ def differing(one: bytes, other: bytes) -> float:
 
 
 @pytest.fixture(scope="session")
-def model() -> Model:
+def model() -> GraphModel:
     """Smaller than it was trained for: compiling is what counts here."""
     return read_model(str(SHAPES / "shapes.safetensors"), SourceOptions(image_size=(96, 96)))
 
@@ -81,7 +81,7 @@ def test_its_precisions_are_those_of_the_target(name: str) -> None:
     assert backend.precisions(target(name, *backwards)) == backwards, "the target's first is its default"
 
 
-def compiled(model: Model, backend: str, precision: Precision, work: Path) -> dict[str, bytes]:
+def compiled(model: GraphModel, backend: str, precision: Precision, work: Path) -> dict[str, bytes]:
     """What a backend leaves in a work folder, by name."""
     (work / "source").mkdir(parents=True)
     model.save(work / "source")
@@ -104,7 +104,7 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_it_compiles_the_same_bytes_twice_and_they_run(
     name: str,
     precision: Precision,
-    model: Model,
+    model: GraphModel,
     caches: tuple[Path, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

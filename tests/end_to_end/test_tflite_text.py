@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from edgekit.backends.base import CompileOptions
 from edgekit.backends.tflite_text import TfliteTextBackend
-from edgekit.conversion.reading import read_text_model
+from edgekit.conversion.reading import read_model
 from edgekit.errors import ConversionError, IntegrityError, MissingError, UsageError
 from edgekit.runtime import load
 from edgekit.sources.base import SourceOptions
@@ -209,9 +209,9 @@ def test_a_library_that_is_too_old_is_not_believed(made: dict[str, Path], monkey
 
 
 def test_a_model_beyond_two_gigabytes_is_refused(tmp_path: Path) -> None:
-    model = read_text_model(str(stories()), SourceOptions())
+    model = read_model(str(stories()), SourceOptions())
     large = dataclasses.replace(model, source=dataclasses.replace(model.source, parameters=600_000_000))
     with pytest.raises(ConversionError, match="too large for TFLite"):
         TfliteTextBackend().compile(
-            large, find_target("tflite").for_text(), Precision.W8, CompileOptions(), tmp_path, lambda *_: None
+            large, find_target("tflite"), Precision.W8, CompileOptions(), tmp_path, lambda *_: None
         )

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edgekit.aihub import artefacts, options
+from edgekit.aihub import artefacts, job_options
 from edgekit.aihub.environment import REQUIREMENT
 from edgekit.aihub.ledger import Ledger, key
 from edgekit.diagnosis.installation import requirements, split
@@ -29,8 +29,8 @@ from edgekit.spec import DetectionSpec, ImageSpec, TensorSpec
     ],
 )
 def test_options_that_it_takes(text: str, found: dict[str, str]) -> None:
-    assert options.check("compile", text) == found
-    assert options.check("compile", options.text(found)) == found
+    assert job_options.check("compile", text) == found
+    assert job_options.check("compile", job_options.text(found)) == found
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_options_that_it_takes(text: str, found: dict[str, str]) -> None:
 )
 def test_options_that_it_would_refuse_after_the_upload(kind: str, text: str, said: str) -> None:
     with pytest.raises(UsageError) as refused:
-        options.check(kind, text)
+        job_options.check(kind, text)
     assert said in f"{refused.value.why} {refused.value.next}"
 
 

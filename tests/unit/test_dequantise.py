@@ -147,7 +147,7 @@ def test_an_end_that_was_left_to_the_range_is_kept() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_detector_is_read_and_counted(kind: str, tmp_path: Path) -> None:
     onnx.save(quantised(kind, tmp_path), tmp_path / "detector.onnx")
-    model = canonicalise(OnnxSource().read(str(tmp_path / "detector.onnx"), SourceOptions()), SourceOptions())
+    model = canonicalise(OnnxSource().read(str(tmp_path / "detector.onnx"), SourceOptions(), tmp_path), SourceOptions())
     assert model.spec is not None and (model.spec.decoder, len(model.spec.labels)) == ("yolov8", 3)
     assert any("already quantised" in n for n in model.source.notes)
     wanted = 8 * 3 * 64 + 8 + 7 * 8

@@ -7,7 +7,8 @@ import pytest
 from edgekit.package.receipt import Measurement, Provenance, Reason, Receipt, Trip
 from edgekit.spec import Precision
 from edgekit.target import find_target
-from edgekit.tasks.detection.trips import accuracy_unclear, images_needed
+from edgekit.tasks.detection.trips import Tolerated, accuracy_unclear, images_needed
+from edgekit.tasks.speed import slowest
 
 
 def drop(value: float, low: float, high: float, images: int = 48) -> Measurement:
@@ -15,7 +16,7 @@ def drop(value: float, low: float, high: float, images: int = 48) -> Measurement
 
 
 def test_it_says_how_many_images_would_tell() -> None:
-    trip = accuracy_unclear(drop(0.0084, -0.0055, 0.0247), find_target("cpu"))
+    trip = accuracy_unclear(drop(0.0084, -0.0055, 0.0247), Tolerated(find_target("cpu"), 0.005))
     assert "cannot be told" in trip.message
     assert "some 950 images" in trip.message  # 48 x (1.51 / 0.34)^2 = 947
 
@@ -41,6 +42,6 @@ def test_the_verdict_has_three_states() -> None:
 
 
 def test_weights_quantised_for_size_may_be_slower() -> None:
-    tolerance = find_target("cpu").tolerance
-    assert tolerance.ratio(Precision.W8A8) == 1.0
-    assert {tolerance.ratio(p) for p in (Precision.W4, Precision.W8, Precision.TERNARY)} == {1.5}
+    cpu = find_target("cpu")
+    assert slowest(cpu, Precision.W8A8) == 1.0
+    assert {slowest(cpu, p) for p in (Precision.W4, Precision.W8, Precision.TERNARY)} == {1.5}

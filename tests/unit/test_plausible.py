@@ -14,7 +14,7 @@ from edgekit.data.images import read_dataset
 from edgekit.errors import SourceError
 from edgekit.graph.canonical import canonicalise
 from edgekit.graph.dequantise import WAS_QUANTISED
-from edgekit.model import Model, SourceInfo
+from edgekit.model import GraphModel, SourceInfo
 from edgekit.package.receipt import Reason
 from edgekit.runtime.image import read_image
 from edgekit.sources.base import SourceOptions
@@ -27,7 +27,7 @@ Array = np.ndarray[Any, Any]
 RANDOM = np.random.default_rng(5)
 
 
-def made(boxes: Array, scores: Array) -> Model:
+def made(boxes: Array, scores: Array) -> GraphModel:
     """A detector that gives these, whatever it sees."""
     from onnx import helper
 
@@ -35,7 +35,7 @@ def made(boxes: Array, scores: Array) -> Model:
     arrays = {"boxes_in": boxes, "scores_in": scores}
     model = graph(nodes, {"boxes": boxes.shape, "scores": scores.shape}, arrays)
     info = SourceInfo("onnx", "m.onnx", "0" * 64, 1)
-    return canonicalise(Model("m", model, None, info), SourceOptions(decoder="nms-inputs"))
+    return canonicalise(GraphModel("m", model, None, info), SourceOptions(decoder="nms-inputs"))
 
 
 def good() -> tuple[Array, Array]:
@@ -90,16 +90,16 @@ def test_boxes_that_end_before_they_begin_are_refused_on_images_of_its_kind() ->
 
 
 @pytest.fixture(scope="module")
-def shapes() -> Model:
+def shapes() -> GraphModel:
     return read_model(str(SHAPES / "shapes.safetensors"), SourceOptions())
 
 
-def test_the_projects_own_detector_finds_what_is_annotated(shapes: Model) -> None:
+def test_the_projects_own_detector_finds_what_is_annotated(shapes: GraphModel) -> None:
     assert check_plausible(shapes, read_dataset(SHAPES / "eval")) == ()
     assert check_plausible(shapes, read_dataset(SHAPES / "calibration").without_boxes()) == ()
 
 
-def test_one_that_finds_nothing_is_refused(shapes: Model) -> None:
+def test_one_that_finds_nothing_is_refused(shapes: GraphModel) -> None:
     blind = dataclasses.replace(shapes)
     assert shapes.spec is not None
     blind.spec = dataclasses.replace(shapes.spec, image=dataclasses.replace(shapes.spec.image, std=(1e6,) * 3))
@@ -144,7 +144,7 @@ def test_convert_refuses_before_it_compiles(edgekit: Edgekit, tmp_path: Path) ->
     ],
 )
 def test_one_that_would_find_far_more_read_otherwise_is_refused(
-    shapes: Model, output: str, node: dict[str, Any], seen: str
+    shapes: GraphModel, output: str, node: dict[str, Any], seen: str
 ) -> None:
     """It may find some of what is annotated as it is: what lies on the diagonal, what is of the class beside."""
     from onnx import helper, numpy_helper

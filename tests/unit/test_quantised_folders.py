@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from edgekit.errors import SourceError
 from edgekit.layers.packed import PackedLinear
-from edgekit.model import TextModel
+from edgekit.model import CheckpointModel
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.huggingface import HuggingFaceSource
 from edgekit.sources.quantised import compressed, gptq
@@ -28,7 +28,7 @@ GPTQ, PACKED, TWO = "gptq, 4 bits", "compressed, 4 bits in groups", "compressed,
 DOWN = "model.layers.1.mlp.down_proj"
 
 
-def read(folder: Path, into: Path) -> tuple[TextModel, Any]:
+def read(folder: Path, into: Path) -> tuple[CheckpointModel, Any]:
     source = HuggingFaceSource()
     model = source.read(str(folder), SourceOptions(), into)
     return model, source.network(model, "float32")

@@ -23,7 +23,7 @@ MANIFEST = '{"schema": "edgekit.package/1", "files": {}}'
 
 def of_a_dead_process(of: str = "", old: bool = False) -> str:
     """A name that a process gave, which has ended since."""
-    code = f"from edgekit import processes, staging; print(staging.name({of!r}, {old!r}))"
+    code = f"from edgekit.system import processes, staging; print(staging.name({of!r}, {old!r}))"
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8", errors="replace"
     )
@@ -166,7 +166,7 @@ def test_the_work_of_a_crashed_compiler_stays_under_a_name_of_its_own(
 
 def test_the_folder_for_temporary_files_is_the_processs_own(tmp_path: Path) -> None:
     code = "import os, signal, tempfile; print(tempfile.mkdtemp(), flush=True); {}"
-    line = "from edgekit import processes, staging\nwith staging.own_temporary_folder(): "
+    line = "from edgekit.system import processes, staging\nwith staging.own_temporary_folder(): "
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
 
     def run(then: str) -> str:

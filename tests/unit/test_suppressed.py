@@ -14,21 +14,21 @@ from onnx import TensorProto, helper
 
 from edgekit.errors import UsageError
 from edgekit.graph.canonical import canonicalise
-from edgekit.model import Model
-from edgekit.quantize.sensitivity import detection_error
+from edgekit.model import GraphModel
 from edgekit.runtime import load
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.onnx import OnnxSource
+from edgekit.tasks.detection.distance import detection_error
 from edgekit.tasks.detection.evidence import open_model
 from tests.cli.commands import Edgekit
 from tests.suppressing import SIDE, expected, suppressing
 
 
-def read(model: onnx.ModelProto, folder: Path, **options: Any) -> Model:
+def read(model: onnx.ModelProto, folder: Path, **options: Any) -> GraphModel:
     path = folder / "model.onnx"
     onnx.save(model, path)
     said = SourceOptions(**options)
-    return canonicalise(OnnxSource().read(str(path), said), said)
+    return canonicalise(OnnxSource().read(str(path), said, path.parent), said)
 
 
 def pictures() -> list[np.ndarray[Any, Any]]:

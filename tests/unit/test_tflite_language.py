@@ -14,9 +14,10 @@ pytest.importorskip("ai_edge_quantizer")
 pytest.importorskip("onnxruntime_genai")
 
 from edgekit import registry
-from edgekit.conversion.reading import read_text_model
+from edgekit.conversion.reading import read_model
 from edgekit.errors import IntegrityError
 from edgekit.genai.builder import build
+from edgekit.model import as_checkpoint
 from edgekit.runtime.engines.fixed_text_decoder import Decoder
 from edgekit.runtime.engines.litert_text import open_decoder
 from edgekit.sources.base import SourceOptions
@@ -94,7 +95,7 @@ def test_the_trained_model_in_each_precision(
 
 
 def test_a_bitnet_rounds_as_in_training(tmp_path: Path) -> None:
-    model = read_text_model(str(bitnet(tmp_path / "bitnet")), SourceOptions())
+    model = as_checkpoint(read_model(str(bitnet(tmp_path / "bitnet")), SourceOptions()), "")
     network = registry.load("sources", model.source.kind).network(model, "float32")
     ids = some_tokens(network.config.vocab_size)
     wanted = log_probabilities(network, ids)

@@ -14,7 +14,7 @@ from pycocotools.cocoeval import COCOeval
 
 from edgekit.data.images import Dataset, match_categories, read_dataset
 from edgekit.errors import DataError
-from edgekit.quantize.sensitivity import detection_error
+from edgekit.tasks.detection.distance import detection_error
 from edgekit.tasks.detection.metrics import Predictions, evaluate
 from edgekit.tasks.detection.parity import Parity
 from tests.data import SHAPES

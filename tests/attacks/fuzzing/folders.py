@@ -23,9 +23,9 @@ def _network(folder: Path, out: Path) -> None:
     """What conversion reads next of a folder that it took: its weights."""
     read(str(folder), out, ())
     from edgekit import registry
-    from edgekit.model import TextModel
+    from edgekit.model import as_checkpoint, load_model
 
-    registry.load("sources", "huggingface").network(TextModel.load(out / "model"), "float32")
+    registry.load("sources", "huggingface").network(as_checkpoint(load_model(out / "model"), ""), "float32")
 
 
 def _language(random: Random, place: Place, folder: Path, note: str, lie: bool = False) -> Case:

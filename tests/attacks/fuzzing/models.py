@@ -24,7 +24,7 @@ def converting(
 
 def read(path: str, out: Path, words: tuple[str, ...]) -> None:
     from edgekit.conversion import reading_child
-    from edgekit.conversion.reading import _files, source_for
+    from edgekit.conversion.reading import source_for
     from edgekit.sources.base import SourceOptions
 
     given = dict(zip(words[::2], words[1::2]))
@@ -32,10 +32,10 @@ def read(path: str, out: Path, words: tuple[str, ...]) -> None:
     source = source_for(path)
     labels = tuple(t for t in given.get("--labels", "").split(",") if t)
     options = SourceOptions((side, side) if side else None, labels, given.get("--decoder", ""))
-    _files(source, path)
+    source.files(path)
     folder = out / "model"
     folder.mkdir()
-    reading_child.read(source.name, path, options, folder)
+    reading_child.read(source.name, path, options, folder, source.task)
 
 
 def checkpoint(random: Random, place: Place) -> Case:

@@ -149,9 +149,11 @@ class Runner:
             with contextlib.suppress(ImportError), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 importlib.import_module(name)
+        from pathlib import Path
+
         from edgekit import cache
 
-        cache._code()
+        cache.code_sha256(Path(cache.__file__).parent)
         gc.collect()
         gc.freeze()
 
