@@ -20,18 +20,24 @@ $(AIHUB)/installed: pyproject.toml constraints.txt $(VENV)/installed
 	$(AIHUB)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[aihub]'
 	touch $@
 
+# The emulator of AI Hub that tests use: a distribution of its own, which registers the verb hub-emulator.
+HUB_EMULATOR := $(VENV)/hub-emulator
+$(HUB_EMULATOR): tests/hub_emulator/pyproject.toml constraints.txt $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e tests/hub_emulator
+	touch $@
+
 # Convert the sample detector, detect, profile, and write the HTML report to demo/.
 demo: $(VENV)/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash samples/demo.sh
 
-test: $(VENV)/installed $(AIHUB)/installed lint
+test: $(HUB_EMULATOR) $(AIHUB)/installed lint
 	EDGEKIT_AIHUB_PYTHON=$(CURDIR)/$(AIHUB)/bin/python $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # What needs a minute or less.
-test-fast: $(VENV)/installed
+test-fast: $(HUB_EMULATOR)
 	$(BIN)/python -m pytest -m "not slow"
 
-lint: $(VENV)/installed
+lint: $(HUB_EMULATOR)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -40,7 +46,7 @@ benchmark: $(VENV)/installed
 	$(BIN)/python benchmarks/runtime.py
 
 # A hundred runs are killed, and nothing is lost or left behind; some eight minutes.
-kills: $(VENV)/installed $(AIHUB)/installed
+kills: $(HUB_EMULATOR) $(AIHUB)/installed
 	EDGEKIT_AIHUB_PYTHON=$(CURDIR)/$(AIHUB)/bin/python $(BIN)/python -m tests.attacks.kills --kills 100
 
 # Changed and hostile inputs for all that reads a stranger's file, a minute each; FUZZ="--reader gguf --seed 7".

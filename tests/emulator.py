@@ -2,7 +2,7 @@
 
 with Emulator(tmp_path / "hub") as hub:      # skips the test where qai_hub is not installed
     monkeypatch.setenv("QAIHUB_CLIENT_INI", str(hub.ini))
-    hub.fault("503:job-get:2")               # edgekit/emulator/faults.py says what there is
+    hub.fault("503:job-get:2")               # tests/hub_emulator/edgekit_hub_emulator/faults.py says what there is
     found = hub.client("result(len(hub.get_devices()))")
     assert hub.seen("devices")[0]["status"] == 200
     hub.kill()                               # kill -9; its state stays
@@ -27,7 +27,7 @@ import edgekit
 from edgekit.aihub.environment import client_python
 from edgekit.errors import MissingError
 
-PACKAGE = Path(edgekit.__file__).parent
+PACKAGE = Path(__file__).parent / "hub_emulator" / "edgekit_hub_emulator"
 PRELUDE = Path(__file__).with_name("hub_client.py")
 
 
@@ -88,13 +88,13 @@ class Emulator:
         command = [
             self.python,
             "-I",
-            PACKAGE / "emulator",
+            PACKAGE,
             "--state",
             self.state,
             "--edgekit-python",
             sys.executable,
             "--edgekit-path",
-            PACKAGE.parent,
+            Path(edgekit.__file__).parents[1],
             *self._arguments,
         ]
         self._process = subprocess.Popen(
@@ -147,7 +147,7 @@ class Emulator:
         return found
 
     def seen(self, operation: str) -> list[dict[str, Any]]:
-        """Requests of one operation: job-create, storage-put (edgekit/emulator/api.py names them)."""
+        """Requests of one operation: job-create, storage-put (tests/hub_emulator/edgekit_hub_emulator/api.py names them)."""
         return [row for row in self.log() if row["operation"] == operation]
 
     def client(self, code: str, *arguments: object, ini: Path | None = None, seconds: float = 120) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
@@ -16,6 +15,7 @@ from edgekit.cli.apart import run_apart
 from edgekit.cli.console import adapt_output
 from edgekit.cli.elsewhere import named_elsewhere
 from edgekit.cli.ending import ended_politely
+from edgekit.cli.verbs import VERBS, command_of, registered, sentences
 from edgekit.errors import ConversionError, DeviceError, EdgekitError, MissingError, UsageError
 from edgekit.system.redaction import redact
 from edgekit.system.staging import own_temporary_folder
@@ -23,39 +23,15 @@ from edgekit.system.staging import own_temporary_folder
 _SMALLER = "end other programs, or take a machine or limit (ulimit -v) with more memory"
 _BUG = 70  # EX_SOFTWARE of sysexits.h: none of the codes that scripts act on
 
-VERBS = {
-    "convert": "Turn a model into packages, each with its receipt.",
-    "inspect": "Show what a package is and what its receipt says.",
-    "verify": "Check every byte of packages against their manifests.",
-    "pack": "Write a package as one .edgepkg file.",
-    "unpack": "Write an .edgepkg file back as a folder.",
-    "detect": "Find objects in images with a package.",
-    "generate": "Continue a text with a language model.",
-    "chat": "Talk with a language model.",
-    "serve": "Answer the OpenAI protocol, for apps that speak it.",
-    "profile": "Measure latency and memory of packages on a device.",
-    "compare": "Measure two packages interleaved and print their ratio.",
-    "report": "Write a single-file HTML report on packages.",
-    "targets": "List the targets packages can be made for.",
-    "backends": "List the compilers, and whether they are ready.",
-    "devices": "List the devices packages can be measured on.",
-    "hub-emulator": "Run an AI Hub on this machine, for tests without an account.",
-    "doctor": "Check this installation and show every setting.",
-}
-
 
 class Verbs(click.Group):
     """Imports a verb's module only when it is used: `edgekit --help` stays quick."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return list(VERBS)
+        return [*VERBS, *sorted(registered())]
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in VERBS:
-            return None
-        module = importlib.import_module(f"edgekit.cli.{name.replace(chr(45), chr(95))}")
-        command: click.Command = module.command
-        return command
+        return command_of(name)
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -66,7 +42,7 @@ class Verbs(click.Group):
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
+            formatter.write_dl(list(sentences().items()))
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

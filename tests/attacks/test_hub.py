@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from tests.data import ROOT
 from tests.emulator import PACKAGE, Emulator, client_or_skip, small_network
 
 
@@ -216,11 +217,11 @@ def workers(hub: Emulator) -> list[str]:
     found = subprocess.run(
         ["ps", "-ewwo", "args"], capture_output=True, text=True, check=True, encoding="utf-8", errors="replace"
     ).stdout
-    return [t for t in found.splitlines() if "edgekit.emulator.work" in t and str(hub.state) in t]
+    return [t for t in found.splitlines() if "edgekit_hub_emulator.work" in t and str(hub.state) in t]
 
 
 def test_two_emulators_do_not_share_a_state(hub: Emulator) -> None:
-    command = [hub.python, "-I", PACKAGE / "emulator", "--state", hub.state]
+    command = [hub.python, "-I", PACKAGE, "--state", hub.state, "--edgekit-path", ROOT]
     ran = subprocess.run(
         command, capture_output=True, text=True, timeout=60, check=False, encoding="utf-8", errors="replace"
     )

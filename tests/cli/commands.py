@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edgekit.cli.verbs import VERBS
 from tests.conftest import Ran
 from tests.data import SHAPES
 
@@ -32,6 +33,9 @@ HASTY = (
     "--float-layers",
     0,
 )
+
+
+EVERY_VERB = [*VERBS, "hub-emulator"]  # that one of a distribution of its own, which `make test` installs
 
 
 def good_commands(package: Path, folder: Path, text: Path | None = None) -> dict[str, list[object]]:

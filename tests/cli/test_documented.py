@@ -12,7 +12,8 @@ from tests.cli.commands import IMAGE, Edgekit
 from tests.data import ROOT
 
 DOCUMENT = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
-CODE = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "edgekit").rglob("*.py"))
+CODE_OF_VERBS = [*(ROOT / "edgekit").rglob("*.py"), *(ROOT / "tests" / "hub_emulator").rglob("*.py")]
+CODE = "\n".join(p.read_text(encoding="utf-8") for p in CODE_OF_VERBS)
 
 
 def test_every_setting() -> None:

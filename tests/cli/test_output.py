@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.cli.main import VERBS
-from tests.cli.commands import SOURCE, Edgekit, good_commands
+from tests.cli.commands import EVERY_VERB, SOURCE, Edgekit, good_commands
 from tests.emulator import client_or_skip
 
 
@@ -34,7 +33,7 @@ def prepared(verb: str, edgekit: Edgekit, package: Path, folder: Path, texts: di
     return commands[verb]
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", EVERY_VERB)
 def test_json_is_one_document_and_nothing_else(
     verb: str, edgekit: Edgekit, packages: dict[str, Path], text_packages: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -43,7 +42,7 @@ def test_json_is_one_document_and_nothing_else(
     assert json.loads(ran.out)["schema"] == f"edgekit.{verb}/1"
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", EVERY_VERB)
 def test_people_get_text_without_escape_codes(
     verb: str, edgekit: Edgekit, packages: dict[str, Path], text_packages: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekit.emulator import MARK, SUFFIX
 from edgekit.target import targets
+from edgekit_hub_emulator import MARK, SUFFIX
 from tests.emulator import Emulator, small_network
 
 DEVICE = "Samsung Galaxy S24"

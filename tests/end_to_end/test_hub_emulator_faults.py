@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from edgekit.emulator import MARK
-from edgekit.emulator.faults import OPERATIONS, parse
+from edgekit_hub_emulator import MARK
+from edgekit_hub_emulator.faults import OPERATIONS, parse
 from tests.emulator import PACKAGE, Emulator, small_network
 
 RATE, USER, BROKEN = "RateLimitedError", "UserError", "InternalError"
@@ -186,5 +186,5 @@ def test_faults_as_they_are_written() -> None:
 
 
 def test_every_operation_can_meet_a_fault() -> None:
-    text = "".join((PACKAGE / "emulator" / n).read_text(encoding="utf-8") for n in ("api.py", "storage.py"))
+    text = "".join((PACKAGE / n).read_text(encoding="utf-8") for n in ("api.py", "storage.py"))
     assert set(re.findall(r'ROUTES\.add\("\w+", "[^"]+", "([\w-]+)"\)', text)) == set(OPERATIONS)

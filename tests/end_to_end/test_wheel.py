@@ -43,6 +43,7 @@ def test_the_wheel_holds_what_runs_and_nothing_else(wheel: Path) -> None:
     tops = {n.split("/")[0] for n in names}
     assert {t for t in tops if not t.endswith(".dist-info")} == {"edgekit"}
     assert not [n for n in names if "__pycache__" in n or "test" in Path(n).name]
+    assert not [n for n in names if "emulator" in n]  # a distribution of its own, for tests
     assert wheel.stat().st_size < 1_000_000
 
 
@@ -51,7 +52,8 @@ def test_the_wheel_alone_is_numpy_and_click(device: Environment) -> None:
 
 
 def test_what_needs_nothing_more_works(device: Environment, packages: dict[str, Path]) -> None:
-    assert "convert" in device.run("edgekit", "--help").stdout
+    listed = device.run("edgekit", "--help").stdout
+    assert "convert" in listed and "hub-emulator" not in listed
     targets = device.run("edgekit", "targets", "--json")
     assert {"cpu", "tflite"} <= {t["name"] for t in json.loads(targets.stdout)["targets"]}
     for line in (

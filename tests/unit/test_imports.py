@@ -82,25 +82,25 @@ def test_rooms_import_only_rooms_below() -> None:
     ]
 
 
-def modules() -> dict[str, Path]:
-    """Every module of edgekit by its dotted name; a package goes by its folder's."""
+def modules(root: Path = ROOT) -> dict[str, Path]:
+    """Every module of a package by its dotted name; a package within goes by its folder's."""
     files = {}
-    for path in ROOT.rglob("*.py"):
-        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    for path in root.rglob("*.py"):
+        parts = path.relative_to(root.parent).with_suffix("").parts
         files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return files
 
 
-def import_graph() -> dict[str, set[str]]:
-    """What each module imports of edgekit, inside functions and for types alone as well.
+def import_graph(root: Path = ROOT) -> dict[str, set[str]]:
+    """What each module of a package imports of that package, inside functions and for types alone as well.
 
     A name that is taken from a package counts as its module where it is one, else as the package itself.
     """
-    files, graph = modules(), dict[str, set[str]]()
+    files, graph = modules(root), dict[str, set[str]]()
     for module, path in files.items():
         imported = set()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "edgekit":
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == root.name:
                 names = {f"{node.module}.{a.name}" for a in node.names}
                 imported |= {n if n in files else str(node.module) for n in names}
             elif isinstance(node, ast.Import):
@@ -146,6 +146,12 @@ def test_no_files_import_each_other_in_a_circle() -> None:
     # `edgekit` itself names its faces for editors and for those who type them: nobody below imports it for one.
     graph = {m: i - {"edgekit"} for m, i in import_graph().items() if m != "edgekit"}
     assert not circle(graph), " → ".join(circle(graph))
+
+
+def test_the_emulator_of_ai_hub_has_no_circle_either() -> None:
+    root = ROOT.parent / "tests" / "hub_emulator" / "edgekit_hub_emulator"
+    graph = import_graph(root)
+    assert graph[f"{root.name}.compiling"] and not circle(graph), " → ".join(circle(graph))
 
 
 def test_a_circle_would_be_found() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto
 
-from edgekit.emulator.failure import JobError
+from edgekit_hub_emulator.failure import JobError
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _DTYPES = {

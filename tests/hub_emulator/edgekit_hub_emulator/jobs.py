@@ -18,25 +18,25 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from edgekit.emulator import MARK, SUFFIX, datasets
-from edgekit.emulator.devices import select
-from edgekit.emulator.failure import JobError
-from edgekit.emulator.faults import Fault, Faults
-from edgekit.emulator.store import DatasetRecord, JobRecord, ModelRecord, Store, write_json
+from edgekit_hub_emulator import MARK, SUFFIX, datasets
+from edgekit_hub_emulator.devices import select
+from edgekit_hub_emulator.failure import JobError
+from edgekit_hub_emulator.faults import Fault, Faults
+from edgekit_hub_emulator.store import DatasetRecord, JobRecord, ModelRecord, Store, write_json
 
 _RUNNING = {"compile": "OPTIMIZING_MODEL", "quantize": "QUANTIZING_MODEL", "link": "LINKING_MODELS"}
 LOG = "log.txt"  # in the folder of an attempt
-_MODULE = "edgekit.emulator.work"
+_MODULE = "edgekit_hub_emulator.work"
 
 
 class Runner:
     def __init__(self, store: Store, faults: Faults, python: str, path: str = "") -> None:
-        """`python`: edgekit's interpreter; `path`: the folder it finds edgekit in."""
+        """`python`: edgekit's interpreter; `path`: the folder it finds edgekit in. It finds this package in its own."""
         self.store, self.faults, self.python = store, faults, python
-        kept = os.environ.get("PYTHONPATH", "")
+        own, inherited = str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")
         self._environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(p for p in (path, kept) if p),
+            "PYTHONPATH": os.pathsep.join(p for p in (path, own, inherited) if p),
             "ORT_DISABLE_TELEMETRY": "1",
             "EDGEKIT_QUIET": "1",
         }

@@ -1,4 +1,4 @@
-"""What the options of a compile job ask of a graph's inputs and outputs, done to the graph."""
+"""What a compile job does to a graph before a compiler reads it: constants, and its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,22 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekit.emulator.artefacts import dtype
-from edgekit.emulator.failure import JobError
-from edgekit.emulator.options import Options
+from edgekit_hub_emulator.artefacts import dtype
+from edgekit_hub_emulator.failure import JobError
+from edgekit_hub_emulator.options import Options
 
 Quantised = dict[str, tuple[float, int]]
 _LAST, _FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
+
+
+def folded(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Constants as initializers: quantisers and compilers look for them there."""
+    import onnx_ir
+    from onnx_ir.passes.common import LiftConstantsToInitializersPass
+
+    ir = onnx_ir.from_proto(model)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(ir)
+    return onnx_ir.to_proto(ir)
 
 
 def specify(model: onnx.ModelProto, specs: Sequence[dict[str, Any]]) -> None:

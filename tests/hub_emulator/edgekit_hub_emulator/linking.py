@@ -8,16 +8,16 @@ from typing import Any
 
 import onnx
 
-from edgekit.emulator.artefacts import Specs
-from edgekit.emulator.compiling import ABOUT, GRAPH, ends, made_here
-from edgekit.emulator.failure import JobError
-from edgekit.emulator.options import Options
-from edgekit.emulator.toolchain import log, versions
+from edgekit_hub_emulator.artefacts import Specs
+from edgekit_hub_emulator.compiling import ABOUT, GRAPH, ends, made_here
+from edgekit_hub_emulator.failure import JobError
+from edgekit_hub_emulator.options import Options
+from edgekit_hub_emulator.toolchain import log, versions
 
 
 def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """From the graphs that the DLCs were made of: only edgekit's own compile jobs' can be linked."""
-    from edgekit.emulator.qualcomm import link, metadata, renamed
+    from edgekit_hub_emulator.qualcomm import link, metadata, renamed
 
     options = Options(job["options"])
     options.text("qairt_version")

@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 import onnx
 
-from edgekit.emulator.artefacts import load_onnx, pack_onnx, specs
-from edgekit.emulator.datasets import read_npz
-from edgekit.emulator.failure import JobError
-from edgekit.emulator.options import Options
-from edgekit.emulator.toolchain import log
+from edgekit_hub_emulator.artefacts import load_onnx, pack_onnx, specs
+from edgekit_hub_emulator.datasets import read_npz
+from edgekit_hub_emulator.failure import JobError
+from edgekit_hub_emulator.options import Options
+from edgekit_hub_emulator.reshaping import folded
+from edgekit_hub_emulator.toolchain import log
 
 _COMPARED = 8  # samples of the calibration data
 
 
 def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    from edgekit.emulator.compiling import folded
-
     options = Options(job["options"])
     scheme = options.text("range_scheme", "auto")
     if scheme not in ("auto", "min_max"):

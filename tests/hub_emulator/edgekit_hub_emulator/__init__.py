@@ -13,3 +13,4 @@ from __future__ import annotations
 
 MARK = "emulated:edgekit"
 SUFFIX = " (emulated)"
+TOKEN = "EDGEKIT_EMULATOR_TOKEN"  # the only one taken; not an argument, which a process list shows

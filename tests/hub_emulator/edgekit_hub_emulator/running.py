@@ -17,14 +17,14 @@ import numpy as np
 import onnx
 
 from edgekit.devices.launch import peak_memory
-from edgekit.emulator.artefacts import load_onnx, onnx_path
-from edgekit.emulator.compiling import ABOUT, GRAPH, WRAPPER, made_here
-from edgekit.emulator.datasets import read_npz, write_npz
-from edgekit.emulator.failure import JobError
-from edgekit.emulator.options import Options
-from edgekit.emulator.quantising import check
-from edgekit.emulator.sessions import Loaded, OnnxModel, QnnModel, TfliteModel
-from edgekit.emulator.toolchain import log
+from edgekit_hub_emulator.artefacts import load_onnx, onnx_path
+from edgekit_hub_emulator.compiling import ABOUT, GRAPH, WRAPPER, made_here
+from edgekit_hub_emulator.datasets import read_npz, write_npz
+from edgekit_hub_emulator.failure import JobError
+from edgekit_hub_emulator.options import Options
+from edgekit_hub_emulator.quantising import check
+from edgekit_hub_emulator.sessions import Loaded, OnnxModel, QnnModel, TfliteModel
+from edgekit_hub_emulator.toolchain import log
 
 _SECONDS = 10.0  # a profile takes no longer, whatever the options say
 _TUNING = ("qnn_options", "tflite_options", "onnx_options", "tflite_delegates", "qairt_version")
@@ -124,7 +124,7 @@ def _linked(folder: Path, graph_name: str) -> dict[str, Any]:
 
 def _compiled(graph: onnx.ModelProto, device: Any, folder: Path, quantised: Any) -> Callable[[], Loaded]:
     def opened() -> Loaded:
-        from edgekit.emulator.qualcomm import compile_graph
+        from edgekit_hub_emulator.qualcomm import compile_graph
 
         path = folder / "compiled.onnx"
         start = time.perf_counter()

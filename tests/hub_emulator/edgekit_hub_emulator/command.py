@@ -1,4 +1,4 @@
-"""edgekit hub-emulator"""
+"""The verb `edgekit hub-emulator`, registered as an entry point of `edgekit.verbs`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from edgekit.cli.secret import secret_in
 from edgekit.errors import RemoteError, UsageError
 from edgekit.system.staging import outer_environment
 from edgekit.system.tether import run_guarded
+from edgekit_hub_emulator import TOKEN
 
-TOKEN = "EDGEKIT_EMULATOR_TOKEN"  # as emulator/start.py reads it
 _PATIENCE = 20  # seconds that the emulator has to end its jobs and itself
 
 
@@ -66,9 +66,10 @@ def command(
     \b
     edgekit hub-emulator -- edgekit convert m.onnx -t qcs6490 --via aihub
     """
+    import edgekit
     from edgekit.aihub import environment
-    from edgekit.emulator.faults import parse
     from edgekit.settings import data_folder
+    from edgekit_hub_emulator.faults import parse
 
     for fault in faults:
         try:
@@ -76,7 +77,6 @@ def command(
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--fault") from error
     python = Path(client_python) if client_python else environment.client_python()
-    package = Path(__file__).parents[1]
     folder = Path(state).resolve() if state else data_folder() / "hub-emulator"
     arguments = [
         "--state",
@@ -86,19 +86,19 @@ def command(
         "--edgekit-python",
         sys.executable,
         "--edgekit-path",
-        str(package.parent),
+        str(Path(edgekit.__file__).parents[1]),
     ]
     arguments += [a for f in faults for a in ("--fault", f)]
-    environment_ = {**os.environ, **({TOKEN: secret_in(token_file, "--token-file")} if token_file else {})}
+    variables = {**os.environ, **({TOKEN: secret_in(token_file, "--token-file")} if token_file else {})}
     # -I: nothing of edgekit's environment, whose protobuf is another, reaches the client's. Its stdin
     # closes when this process ends, however it does, and it ends with it.
     process = subprocess.Popen(
-        [str(python), "-I", str(package / "emulator"), *arguments, "--attended"],
+        [str(python), "-I", str(Path(__file__).parent), *arguments, "--attended"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        env=environment_,
+        env=variables,
     )
     assert process.stdout is not None
     code = 0

@@ -8,10 +8,10 @@ from typing import Any
 
 import onnx
 
-from edgekit.emulator.failure import JobError
 from edgekit.runtime.engines.libraries import onnxruntime as library
 from edgekit.runtime.engines.qnn import provider
 from edgekit.target import Chip
+from edgekit_hub_emulator.failure import JobError
 
 
 def chip_of(device: Mapping[str, Any]) -> Chip:

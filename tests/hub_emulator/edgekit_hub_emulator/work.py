@@ -1,6 +1,6 @@
 """One job, in edgekit's own environment: reads a folder's `job.json`, writes `result.json` there.
 
-    python -P -m edgekit.emulator.work FOLDER
+    python -P -m edgekit_hub_emulator.work FOLDER
 
 is the command that repeats a job. What is printed becomes the job's log.
 """
@@ -16,11 +16,11 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from edgekit.emulator.failure import JobError
-from edgekit.emulator.options import OptionError
-from edgekit.emulator.store import write_json
-from edgekit.emulator.toolchain import log, versions
 from edgekit.errors import EdgekitError
+from edgekit_hub_emulator.failure import JobError
+from edgekit_hub_emulator.options import OptionError
+from edgekit_hub_emulator.store import write_json
+from edgekit_hub_emulator.toolchain import log, versions
 
 _RUNS = {"compile": "compiling", "quantize": "quantising", "link": "linking", "inference": "running"}
 
@@ -29,7 +29,7 @@ def main(folder: Path) -> int:
     job: dict[str, Any] = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     log(f"{job['kind']} job, options: {job['options'] or 'none'}")
     try:
-        module = importlib.import_module(f"edgekit.emulator.{_RUNS[job['kind']]}")
+        module = importlib.import_module(f"edgekit_hub_emulator.{_RUNS[job['kind']]}")
         result: dict[str, Any] = module.run(job, folder)
         result["detail"] = {"versions": versions(), **result.get("detail", {})}
     except (JobError, OptionError, EdgekitError) as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from edgekit.emulator.faults import Fault
+from edgekit_hub_emulator.faults import Fault
 
 _NUMBER = re.compile(r"[0-9]{1,15}")  # what str.isdigit takes is more than int() does
 PROTOBUF = "application/x-protobuf"  # the client takes nothing else, not even with a charset

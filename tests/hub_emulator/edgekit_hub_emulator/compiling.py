@@ -10,11 +10,12 @@ from typing import Any
 
 import onnx
 
-from edgekit.emulator.artefacts import Specs, binary_of, load_onnx, pack_context, pack_onnx, specs
-from edgekit.emulator.failure import JobError
-from edgekit.emulator.options import RUNTIMES, Options, target_runtime
-from edgekit.emulator.reshaping import Quantised, reshape, specify
-from edgekit.emulator.toolchain import log, versions
+from edgekit_hub_emulator.artefacts import Specs, binary_of, load_onnx, pack_context, pack_onnx, specs
+from edgekit_hub_emulator.failure import JobError
+from edgekit_hub_emulator.options import RUNTIMES, Options, target_runtime
+from edgekit_hub_emulator.quantising import quantise
+from edgekit_hub_emulator.reshaping import Quantised, folded, reshape, specify
+from edgekit_hub_emulator.toolchain import log, versions
 
 GRAPH, WRAPPER, ABOUT = "graph.onnx", "context.onnx", "about.json"  # kept for jobs that use the result
 _QNN = ("qnn_dlc", "qnn_context_binary", "precompiled_qnn_onnx")
@@ -121,19 +122,7 @@ def _check(options: Options, runtime: str, name: str, folder: Path, device: Mapp
     return Request(name, folder, device, qnn)
 
 
-def folded(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Constants as initializers: quantisers and compilers look for them there."""
-    import onnx_ir
-    from onnx_ir.passes.common import LiftConstantsToInitializersPass
-
-    ir = onnx_ir.from_proto(model)
-    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(ir)
-    return onnx_ir.to_proto(ir)
-
-
 def _quantised(graph: onnx.ModelProto, full: str, runtime: str, job: dict[str, Any], folder: Path) -> onnx.ModelProto:
-    from edgekit.emulator.quantising import quantise
-
     if runtime == "tflite":
         raise JobError("The emulator compiles float models for TFLite; it does not quantise them.")
     bits = {"int8": "int8", "w8a8": "int8", "int16": "int16", "w8a16": "int16"}.get(full)
@@ -165,7 +154,7 @@ def ends(model: onnx.ModelProto, quantised: Quantised, label: str = "") -> tuple
 
 
 def _metadata(device: Mapping[str, Any], name: str) -> dict[str, str]:
-    from edgekit.emulator.qualcomm import metadata
+    from edgekit_hub_emulator.qualcomm import metadata
 
     return metadata(device, [name], versions().get("QAIRT", ""))
 
@@ -186,7 +175,7 @@ def _tflite(graph: onnx.ModelProto, request: Request) -> Compiled:
 
 
 def _context(graph: onnx.ModelProto, request: Request) -> onnx.ModelProto:
-    from edgekit.emulator.qualcomm import compile_graph
+    from edgekit_hub_emulator.qualcomm import compile_graph
 
     level = request.qnn.get(_OPTIMISE, "O=3").partition("=")[2]
     wrapper = compile_graph(graph, request.device, {"htp_graph_finalization_optimization_mode": level})
@@ -206,7 +195,7 @@ def _binary(graph: onnx.ModelProto, request: Request) -> Compiled:
 
 
 def _dlc(graph: onnx.ModelProto, request: Request) -> Compiled:
-    from edgekit.emulator.qualcomm import dump_dlc
+    from edgekit_hub_emulator.qualcomm import dump_dlc
 
     _context(graph, request)  # says what does not fit on the NPU; the dump would not
     return Compiled(dump_dlc(graph, request.device, request.folder), _metadata(request.device, request.graph_name))

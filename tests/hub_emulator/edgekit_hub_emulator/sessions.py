@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 import onnx
 
-from edgekit.emulator.artefacts import Specs
-from edgekit.emulator.failure import JobError
 from edgekit.runtime.engines.libraries import onnxruntime as library
+from edgekit_hub_emulator.artefacts import Specs
+from edgekit_hub_emulator.failure import JobError
 
 _NODE = re.compile(r"(.*?)(?::OpId_\d+)? \(cycles\)")
 _TYPES = {"float": "float32", "double": "float64"}
@@ -69,7 +69,7 @@ class QnnModel:
     def __init__(
         self, path: Path, device: Any, folder: Path, quantised: dict[str, Any], compiled_in: float = 0.0
     ) -> None:
-        from edgekit.emulator.qualcomm import architecture, session
+        from edgekit_hub_emulator.qualcomm import architecture, session
 
         made_for = architecture(onnx.load(path, load_external_data=False))
         if made_for > device["htp"]:

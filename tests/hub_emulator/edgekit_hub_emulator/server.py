@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from edgekit.emulator import api, storage
-from edgekit.emulator.faults import ANSWER, Fault, Faults, parse
-from edgekit.emulator.jobs import Runner
-from edgekit.emulator.store import Store
-from edgekit.emulator.wire import Answer, RefusalError, Request
+from edgekit_hub_emulator import api, storage
+from edgekit_hub_emulator.faults import ANSWER, Fault, Faults, parse
+from edgekit_hub_emulator.jobs import Runner
+from edgekit_hub_emulator.store import Store
+from edgekit_hub_emulator.wire import Answer, RefusalError, Request
 
 _API, _STORAGE, _CONTROL = "/api/v1/", "/storage/", "/_emulator/"
 _LARGEST = 16 << 20  # of a message; files may be larger

@@ -18,14 +18,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from edgekit.emulator.devices import devices
-from edgekit.emulator.faults import Faults, parse
-from edgekit.emulator.server import Emulator
-from edgekit.emulator.store import JobRecord, Store
+from edgekit_hub_emulator import TOKEN
+from edgekit_hub_emulator.devices import devices
+from edgekit_hub_emulator.faults import Faults, parse
+from edgekit_hub_emulator.server import Emulator
+from edgekit_hub_emulator.store import JobRecord, Store
 
 _FOLDERS = ("models", "datasets", "jobs")
 _UNFINISHED = re.compile(r"tmp[a-z0-9_]{8}(\.tmp)?")  # as tempfile names them
-TOKEN = "EDGEKIT_EMULATOR_TOKEN"  # the only one taken; not an argument, which a process list shows
 _PART = 64 << 20  # bytes of an upload that one request carries
 
 
@@ -102,7 +102,7 @@ def _end_with_parent(emulator: Emulator) -> None:
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="edgekit.emulator")
+    parser = argparse.ArgumentParser(prog="edgekit-hub-emulator")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--fault", action="append", default=[])

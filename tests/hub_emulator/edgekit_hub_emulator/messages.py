@@ -6,9 +6,9 @@ import importlib
 from collections.abc import Iterable
 from typing import Any
 
-from edgekit.emulator import MARK
-from edgekit.emulator.devices import EmulatedDevice, select
-from edgekit.emulator.store import DatasetRecord, JobRecord, ModelRecord, Store
+from edgekit_hub_emulator import MARK
+from edgekit_hub_emulator.devices import EmulatedDevice, select
+from edgekit_hub_emulator.store import DatasetRecord, JobRecord, ModelRecord, Store
 
 pb: Any = importlib.import_module("qai_hub.public_api_pb2")
 

@@ -9,10 +9,10 @@ import re
 import secrets
 from pathlib import Path
 
-from edgekit.emulator.faults import DOWNLOAD, UPLOAD, Faults
-from edgekit.emulator.jobs import LOG
-from edgekit.emulator.store import DatasetRecord, JobRecord, ModelRecord, Store
-from edgekit.emulator.wire import Answer, Request, Routes
+from edgekit_hub_emulator.faults import DOWNLOAD, UPLOAD, Faults
+from edgekit_hub_emulator.jobs import LOG
+from edgekit_hub_emulator.store import DatasetRecord, JobRecord, ModelRecord, Store
+from edgekit_hub_emulator.wire import Answer, Request, Routes
 
 ROUTES = Routes()
 _DENIED = Answer.storage_error(403, "AccessDenied", "Request has expired")

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from edgekit.emulator import MARK, SUFFIX
 from edgekit.target import Chip, targets
+from edgekit_hub_emulator import MARK, SUFFIX
 
 
 @dataclass(frozen=True)

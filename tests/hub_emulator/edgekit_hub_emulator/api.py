@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from edgekit.emulator import messages
-from edgekit.emulator.devices import EmulatedDevice, devices, select
-from edgekit.emulator.jobs import Runner
-from edgekit.emulator.messages import pb
-from edgekit.emulator.options import RUNTIMES, OptionError, target_runtime
-from edgekit.emulator.store import DatasetRecord, JobRecord, ModelRecord, Record, Store
-from edgekit.emulator.wire import Answer, RefusalError, Request, Routes
+from edgekit_hub_emulator import messages
+from edgekit_hub_emulator.devices import EmulatedDevice, devices, select
+from edgekit_hub_emulator.jobs import Runner
+from edgekit_hub_emulator.messages import pb
+from edgekit_hub_emulator.options import RUNTIMES, OptionError, target_runtime
+from edgekit_hub_emulator.store import DatasetRecord, JobRecord, ModelRecord, Record, Store
+from edgekit_hub_emulator.wire import Answer, RefusalError, Request, Routes
 
 ROUTES = Routes()
 _PAGE = 50
