@@ -13,7 +13,7 @@ from edgekit.diagnosis import Check, Machine, State, engine, snapdragon
 from edgekit.diagnosis.versions import Context, context_of
 from edgekit.errors import UsageError
 from edgekit.package import EngineRequirement, Manifest, Package, write_package
-from edgekit.spec import DetectionSpec, ImageSpec, Precision, TensorSpec
+from edgekit.spec import DetectionSpec, ImageSpec, Precision, TensorSpec, TextSpec
 from edgekit.target import find_target
 
 ELITE = "SM8750"
@@ -59,6 +59,21 @@ def make(tmp_path: Path) -> Make:
         needed = EngineRequirement(name, versions, next(iter(files)), dict(zip(chips, files)))
         manifest = Manifest("p", "t", precision, needed, spec, {}, {"versions": {"QAIRT": qairt}})
         return write_package(tmp_path / "p", manifest, files, {"measurements": []}).folder
+
+    return write
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a language model in graphs for chips of Snapdragons; returns its folder."""
+
+    def write(*chips: str, info: str = "v2:6:2.51.0:5.51.0:79:69:0:0") -> Path:
+        tokens = {f"{c}/token-0.onnx": model(info) for c in chips}
+        files = {**tokens, "tokens.bin": b"", "tokenizer.json": b"{}"}
+        spec = TextSpec("llama", 320, 64, 64, 1000, (2,))
+        needed = EngineRequirement("qnn-text", ">=2,<3", next(iter(tokens)), dict(zip(chips, tokens)))
+        manifest = Manifest("p", "t", Precision.W4, needed, spec, {}, {})
+        return write_package(tmp_path / "text", manifest, files, {"measurements": []}).folder
 
     return write
 
@@ -300,6 +315,18 @@ def test_where_it_is_to_run(make: Make, phone: Callable[..., Machine]) -> None:
     assert rows(package, phone(), "sim:htp")["simulator"].state is State.PROBLEM  # on the phone
     simulator = rows(make(name="onnxruntime", versions=">=1.20,<2"), phone(), "sim:htp")["simulator"]
     assert simulator.state is State.PROBLEM
+
+
+def test_a_language_model_is_checked_as_a_detector_is(text: Callable[..., Path], phone: Callable[..., Machine]) -> None:
+    here = rows(text(ELITE), phone())
+    assert {"QAIRT", "precision", "chip", "NPU libraries", "NPU driver", "driver version"} <= here.keys()
+    assert here["chip"].state is here["NPU driver"].state is here["QAIRT"].state is State.OK
+    assert rows(text(ELITE), phone(soc="SM8550"))["chip"].state is State.PROBLEM
+    newer = text(ELITE, info="v2:6:2.60.0:5.60.0:79:69:0:0")
+    assert rows(newer, phone())["QAIRT"].state is State.PROBLEM
+    simulated = rows(text(ELITE), phone("", "Linux", "x86_64"), "sim:htp")
+    assert simulated["simulator"].state is State.OK and simulated["one image"].state is State.OK
+    assert "Java API" not in simulated["Android app"].found
 
 
 def test_damage(make: Make, phone: Callable[..., Machine], tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ class TextBatch(Protocol):
         ...
 
     def append(self, tokens: Sequence[int]) -> None:
-        """One token a row; it counts where the prompt is read to its end."""
+        """One token a row; it counts where the prompt is read to its end. After `logits` was called for the tokens
+        before: some engines compute them only then."""
         ...
 
 
