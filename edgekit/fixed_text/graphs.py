@@ -29,7 +29,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekit.errors import ConversionError
-from edgekit.fixed_text.lowering import Lowering
+from edgekit.fixed_text.lowering import lower
+from edgekit.fixed_text.state import Lowering
 from edgekit.graph.view import attribute
 
 _OPSETS = (("", 23), ("com.microsoft", 1))  # 23 is the first with RMSNormalization
@@ -95,7 +96,7 @@ def decoder(source: onnx.ModelProto, head: int, step: int, context: int) -> Deco
     inside = {hidden}
     for node in source.graph.node:
         if node.output[0] != hidden and inside & set(node.input):
-            low.take(_renamed(node, {hidden: "hidden"}))
+            lower(low, _renamed(node, {hidden: "hidden"}))
             inside |= set(node.output) - {""}
     shapes: Shapes = {"hidden": (1, step, width)}
     for cos, sin in low.tables.values():

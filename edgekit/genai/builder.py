@@ -13,14 +13,15 @@ import functools
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from edgekit.errors import ConversionError, SourceError
 from edgekit.genai import families, half, kv_cache, rotation, ternary
+from edgekit.genai.nbits import Nbits
 from edgekit.genai.ternary import Mode
-from edgekit.layers.packed import Packed, PackedLinear
+from edgekit.layers.packed import PackedLinear
 from edgekit.layers.ternary import TernaryLinear
 from edgekit.quantize.kv_cache import CacheScales
 from edgekit.sources.families import head_size
@@ -172,23 +173,6 @@ def _is_tied(network: Any) -> bool:
     table, head = network.get_input_embeddings(), network.get_output_embeddings()
     packed = isinstance(head, PackedLinear) or hasattr(table, "packed")
     return not packed and table.weight is head.weight
-
-
-class Nbits:
-    """Packed weights side by side as `make_matmul_nbits` takes them."""
-
-    def __init__(self, packed: Sequence[Packed]) -> None:
-        import torch
-
-        self.bits, self.group_size = packed[0].bits, packed[0].block
-        self.in_features, self.out_features = packed[0].columns, sum(p.rows for p in packed)
-        self.qweight = torch.cat([p.weight for p in packed])
-        self.scales = torch.cat([p.scales for p in packed])
-        self.g_idx = None
-        if any(p.zeros is not None for p in packed):
-            from edgekit.layers.packed import pack_bits
-
-            self.qzeros = torch.cat([pack_bits(p.zero_points(), p.bits) for p in packed])
 
 
 def _gather_packed(model: Any, packed: Any, basename: str) -> str:

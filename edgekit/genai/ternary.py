@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from edgekit.genai.nbits import Nbits
 from edgekit.layers.ternary import SMALLEST, TernaryLinear, guarded, packed
 
 Mode = Literal["exact", "fast", "float"]
@@ -97,8 +98,6 @@ def _guarded_inputs(model: Any, rounded: str, width: int) -> str:
 
 
 def _matmul_nbits(model: Any, parts: list[Any], name: str, root: str, last: int) -> str:
-    from edgekit.genai.builder import Nbits
-
     model.make_matmul_nbits(Nbits(parts), name.removesuffix("NBits"), root)
     return name
 

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from edgekit.errors import SourceError, UnsafeSourceError
-from edgekit.sources.pickle_machine import Machine, PickleError, checked_key
+from edgekit.sources.pickle_bounds import PickleError, checked_key
+from edgekit.sources.pickle_machine import Machine
 
 _DTYPES = {
     "DoubleStorage": torch.float64,

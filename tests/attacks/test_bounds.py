@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from edgekit.errors import DataError, EdgekitError, SourceError
-from edgekit.sources.pickle_machine import Machine, PickleError
+from edgekit.sources.pickle_bounds import PickleError
+from edgekit.sources.pickle_machine import Machine
 from edgekit.sources.pickle_reader import read_checkpoint
 from edgekit.system.child import Child, ChildError
 from tests import language

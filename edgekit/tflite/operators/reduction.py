@@ -12,9 +12,9 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgekit.graph.view import attribute
 from edgekit.tflite.layout import Order, arrange, in_groups, without
-from edgekit.tflite.lowering import Lowering, lowers
 from edgekit.tflite.operators.pointwise import LONGEST_BROADCAST
 from edgekit.tflite.operators.shaping import axis_last
+from edgekit.tflite.state import Lowering, lowers
 
 _REDUCE = {
     "ReduceMean": "MEAN",

@@ -11,8 +11,8 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgekit.graph.view import attribute
 from edgekit.tflite.layout import CHANNELS_LAST, arrange, identity
-from edgekit.tflite.lowering import Lowering, lowers
 from edgekit.tflite.operators.spatial import image
+from edgekit.tflite.state import Lowering, lowers
 
 _OPTIONS = {
     "ADD": schema.AddOptionsT,

@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgekit.graph.view import attribute
 from edgekit.tflite.layout import Order, arrange, identity, last, without
-from edgekit.tflite.lowering import Lowering, lowers
+from edgekit.tflite.state import Lowering, lowers
 
 _LONGEST_SLICE = 5  # dimensions
 

@@ -12,8 +12,8 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgekit.graph.view import attribute
 from edgekit.tflite.layout import CHANNELS_LAST, arrange
-from edgekit.tflite.lowering import Lowering, lowers
 from edgekit.tflite.operators.pointwise import fused
+from edgekit.tflite.state import Lowering, lowers
 
 _SAME, _VALID = schema.Padding.SAME, schema.Padding.VALID
 _NOT_NEGATIVE = frozenset({"Relu", "Sigmoid", "HardSigmoid", "Softmax", "Exp", "Abs"})
