@@ -7,7 +7,6 @@ import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,14 +26,12 @@ from edgekit.target import Chip, Target
 from edgekit.tasks.base import Request, limit
 from edgekit.tasks.detection import evidence
 from edgekit.tasks.detection.evidence import Images, Run
+from edgekit.tasks.detection.images import ImageData
 from edgekit.tasks.detection.plausible import check_plausible
 from edgekit.tasks.detection.trips import Tolerated, accuracy_unclear, far_from_float, less_accurate, must_be_alike
 from edgekit.tasks.judging import NO_SPEED, Findings
 from edgekit.tasks.kept import kept_measurements
 from edgekit.tasks.speed import Stopwatch
-
-if TYPE_CHECKING:
-    from edgekit.tasks.detection.task import ImageData
 
 _NO_ACCURACY = "accuracy: it was refused for its speed before"
 _CRAWLS = 4.0  # times its float parent: nothing that a loaded machine explains

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from edgekit.spec import DetectionSpec, Precision
 from edgekit.target import Target
 from edgekit.tasks.base import Judge, Reader, Request, Retry, Words
 from edgekit.tasks.columns import Column, Quality
+from edgekit.tasks.detection.images import ImageData
 from edgekit.tasks.detection.options import OPTIONS
 from edgekit.tasks.order import with_float_parent
 
@@ -28,27 +28,6 @@ if TYPE_CHECKING:
     from edgekit.quantize.comparison import Outputs
 
 _MORE = {"in float": 2, "on 16 bits": 4}  # times as many layers spared in the next attempt, by where they are
-
-
-@dataclass(frozen=True)
-class ImageData:
-    """Images to quantise with, and images with boxes to judge on."""
-
-    calibrating: Dataset | None
-    evaluating: Dataset | None
-
-    @property
-    def calibration_count(self) -> int:
-        return len(self.calibrating.images) if self.calibrating else 0
-
-    @property
-    def calibration_sha256(self) -> str:
-        return self.calibrating.fingerprint() if self.calibrating else ""
-
-    @property
-    def compared(self) -> Dataset | None:
-        """What packages are compared with float on."""
-        return self.evaluating or (self.calibrating.without_boxes() if self.calibrating else None)
 
 
 class DetectionTask:

@@ -6,7 +6,6 @@ import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgekit import cache, progress
 from edgekit.backends.base import Artifact
@@ -31,10 +30,8 @@ from edgekit.tasks.text import misread
 from edgekit.tasks.text.metrics import Reference
 from edgekit.tasks.text.misread import Misread
 from edgekit.tasks.text.simulated import FewTokens, length_for
+from edgekit.tasks.text.texts import TextData
 from edgekit.tasks.text.tokenizers import not_compared, tokenizer_measurements
-
-if TYPE_CHECKING:
-    from edgekit.tasks.text.task import TextData
 
 _PLAN = Plan(iterations=48, warmup=4, seconds=20.0)
 _WINDOWS = 16  # of the evaluation text, where nothing else is asked

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,25 +19,12 @@ from edgekit.tasks.base import Judge, Reader, Request, Retry, Words
 from edgekit.tasks.columns import Column, Quality
 from edgekit.tasks.order import float_first, with_float_parent
 from edgekit.tasks.text.options import OPTIONS
+from edgekit.tasks.text.texts import TextData
 
 if TYPE_CHECKING:
     from edgekit.quantize.comparison import Outputs
 
 _LARGE_PARENT = 500_000_000  # parameters from which on no float package is made to compare speed with
-_CALIBRATION_WINDOWS = 32
-
-
-@dataclass(frozen=True)
-class TextData:
-    """Texts to decide on and to evaluate on; `name`: of the file with the latter."""
-
-    texts: tuple[str, ...] = ()
-    name: str = ""
-    calibration_sha256: str = ""
-
-    @property
-    def calibration_count(self) -> int:
-        return _CALIBRATION_WINDOWS if self.calibration_sha256 else 0
 
 
 class TextTask:

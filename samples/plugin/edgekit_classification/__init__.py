@@ -1,0 +1,1 @@
+"""The task `image-classification` for edgekit: which class an image belongs to."""
