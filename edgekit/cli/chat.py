@@ -14,7 +14,7 @@ from edgekit import settings
 from edgekit.cli.apart import bound
 from edgekit.cli.completion import PATH
 from edgekit.cli.console import utf8
-from edgekit.cli.generation import chosen, sampling_options, show, speed, text_of
+from edgekit.cli.generation import runtime_options, sampling_options, show, speed, text_of
 from edgekit.cli.output import common_options, emit
 from edgekit.errors import EdgekitError, UsageError
 from edgekit.package import Package
@@ -44,7 +44,7 @@ def command(package: str, system: str | None, saved: str | None, as_json: bool, 
 
     first = [{"role": "system", "content": utf8(system, "--system")}] if system else []
     talk = _saved(saved) if saved else list(first)
-    options = {"overflow": "truncate", **chosen(given)}
+    options = {"overflow": "truncate", **runtime_options(given)}
     if click.get_current_context().get_parameter_source("overflow") == click.core.ParameterSource.DEFAULT:
         options["overflow"] = "truncate"
     opened = Package(package)
@@ -84,24 +84,24 @@ def _answer(llm: Any, talk: list[dict[str, str]], question: str, options: dict[s
         talk.pop()
         click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
         return
-    said: list[str] = []
+    answer: list[str] = []
     try:
         if quiet:
-            said.extend(pieces)
+            answer.extend(pieces)
         else:
-            show(_kept(pieces, said))
+            show(_collect(pieces, answer))
     except KeyboardInterrupt:
         click.echo(" …", nl=False)
     if not quiet:
         click.echo()
-    talk.append({"role": "assistant", "content": "".join(said)})
+    talk.append({"role": "assistant", "content": "".join(answer)})
     if llm.last:
         click.echo(click.style(speed(llm.last), dim=True), err=True)
 
 
-def _kept(pieces: Iterable[str], said: list[str]) -> Iterator[str]:
+def _collect(pieces: Iterable[str], answer: list[str]) -> Iterator[str]:
     for piece in pieces:
-        said.append(piece)
+        answer.append(piece)
         yield piece
 
 

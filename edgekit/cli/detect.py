@@ -63,7 +63,7 @@ def command(package: str, images: tuple[str, ...], save: str | None, as_json: bo
                 results.append({"image": str(path), "saved": None, "detections": [], "error": error.to_dict()})
                 click.echo(f"{click.style('left out', fg='red')} {path}: {error.why or error.what}", err=True)
                 continue
-            found = detector(
+            detections = detector(
                 image,
                 score_threshold=options["score"],
                 iou_threshold=options["iou"],
@@ -74,13 +74,17 @@ def command(package: str, images: tuple[str, ...], save: str | None, as_json: bo
             if save:
                 from edgekit.report.draw import draw_boxes
 
-                drawn = draw_boxes(image, found, Path(save), path, taken)
+                drawn = draw_boxes(image, detections, Path(save), path, taken)
                 taken.add(drawn.resolve())
             results.append(
-                {"image": str(path), "saved": str(drawn) if drawn else None, "detections": [d._asdict() for d in found]}
+                {
+                    "image": str(path),
+                    "saved": str(drawn) if drawn else None,
+                    "detections": [d._asdict() for d in detections],
+                }
             )
             if not as_json:
-                _show(path, found, drawn)
+                _show(path, detections, drawn)
     if as_json:
         emit("detect", package=package, images=results)
     return DataError.exit_code if unread else 0
@@ -104,7 +108,7 @@ def _files(images: tuple[str, ...]) -> list[Path]:
     return files
 
 
-def _show(path: Path, found: Any, drawn: Path | None) -> None:
+def _show(path: Path, detections: Any, drawn: Path | None) -> None:
     click.echo(click.style(f"{path}", bold=True) + (f"  → {drawn}" if drawn else ""))
-    rows = [(d.label, f"{d.score:.3f}", " ".join(f"{v:.1f}" for v in d.box)) for d in found]
+    rows = [(d.label, f"{d.score:.3f}", " ".join(f"{v:.1f}" for v in d.box)) for d in detections]
     click.echo(table(rows, ("label", "score", "x1 y1 x2 y2")) if rows else "nothing found")

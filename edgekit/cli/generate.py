@@ -10,7 +10,7 @@ from edgekit import settings
 from edgekit.cli.apart import bound
 from edgekit.cli.completion import PATH
 from edgekit.cli.console import utf8
-from edgekit.cli.generation import chosen, sampling_options, show, speed, text_of
+from edgekit.cli.generation import runtime_options, sampling_options, show, speed, text_of
 from edgekit.cli.output import common_options, emit
 from edgekit.errors import UsageError
 
@@ -43,7 +43,7 @@ def command(
     prompts = [*(utf8(p, "-p") for p in prompt), *([text_of(file)] if file else [])]
     if not prompts:
         raise UsageError("There is no prompt", "", "pass -p TEXT or -f FILE")
-    options = {**chosen(given), "logprobs": given["logprobs"], "allow_special": given["allow_special"]}
+    options = {**runtime_options(given), "logprobs": given["logprobs"], "allow_special": given["allow_special"]}
     if schema:
         options["schema"] = text_of(schema)
     if chat and len(prompts) > 1:

@@ -66,7 +66,7 @@ def _with(options: Sequence[Callable[[F], F]], function: F) -> F:
     return function
 
 
-def chosen(given: dict[str, Any]) -> dict[str, Any]:
+def runtime_options(given: dict[str, Any]) -> dict[str, Any]:
     """The options that the runtime takes."""
     options = {k: given[k] for k in SAMPLING if given.get(k) is not None}
     if options.get("stop"):
@@ -76,12 +76,12 @@ def chosen(given: dict[str, Any]) -> dict[str, Any]:
 
 def show(pieces: Iterable[str]) -> str:
     """Print text as it comes; returns all of it. What would steer a terminal is left out."""
-    said = []
+    shown = []
     for piece in pieces:
-        said.append(piece)
+        shown.append(piece)
         sys.stdout.write(printable(piece, "\n\t"))
         sys.stdout.flush()
-    return "".join(said)
+    return "".join(shown)
 
 
 def speed(done: Any) -> str:

@@ -42,7 +42,7 @@ def compare_outputs(
     images = Images(dataset, spec)
     with evidence.open_model(dataclasses.replace(model, spec=spec)) as detector:
         reference = images.run(detector, "running the float original")
-    run, job = run_on(device.hub, package, images, device.told["name"], chip_in(package, device.told))
+    run, job = run_on(device.hub, package, images, device.description["name"], chip_in(package, device.description))
     where = images.describe(len(reference.outputs))
     rows = [
         evidence.detection_error_measurement(reference, run, where),

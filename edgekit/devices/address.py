@@ -18,8 +18,8 @@ def open_device(address: str) -> Device:
             "",
             f"kinds of device: {', '.join(registry.names('devices'))} (KIND or KIND:ADDRESS)",
         )
-    found = registry.load("devices", kind)
-    device: Device = type(found)(rest) if rest else found
+    plugin = registry.load("devices", kind)
+    device: Device = type(plugin)(rest) if rest else plugin
     return device
 
 

@@ -37,7 +37,7 @@ class AiHubDevice:
         return Hub()
 
     @functools.cached_property
-    def told(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         """What the service says of this device."""
         if not self._address:
             raise UsageError(
@@ -55,7 +55,7 @@ class AiHubDevice:
             except MissingError as error:
                 where = error.what
             return DeviceInfo("aihub", "phones and boards at Qualcomm AI Hub", where, 0, 0)
-        return described(self.told)
+        return described(self.description)
 
     def listing(self) -> list[DeviceInfo]:
         from edgekit.aihub.hub import Hub
@@ -69,12 +69,12 @@ class AiHubDevice:
         from edgekit.aihub.hub import Request
         from edgekit.aihub.job_options import text
 
-        opened, told = Package(package), self.told
-        model = upload(self.hub, opened, chip_in(opened, told))
+        opened, description = Package(package), self.description
+        model = upload(self.hub, opened, chip_in(opened, description))
         options = text({"max_profiler_iterations": str(plan.iterations)})
         title = opened.manifest.name
         alike = sum(r.title == title for r in self._requests)
-        request = Request("inference", title, (model,), told["name"], options, profile=True, number=alike)
+        request = Request("inference", title, (model,), description["name"], options, profile=True, number=alike)
         self._requests.append(request)
         job = self.hub.job(request)
         versions = ", ".join(f"{n} {v}" for n, v in job.versions.items())
@@ -89,16 +89,16 @@ class AiHubDevice:
             self.hub.connection.close()
 
 
-def described(told: dict[str, Any]) -> DeviceInfo:
+def described(description: dict[str, Any]) -> DeviceInfo:
     from edgekit.aihub.hub import EMULATED
 
-    facts = dict(a.partition(":")[::2] for a in told["attributes"])
+    facts = dict(a.partition(":")[::2] for a in description["attributes"])
     emulated = EMULATED in facts
-    chips = [a.partition(":")[2] for a in told["attributes"] if a.startswith("chipset:")]
+    chips = [a.partition(":")[2] for a in description["attributes"] if a.startswith("chipset:")]
     return DeviceInfo(
-        f"aihub:{told['name']}",
+        f"aihub:{description['name']}",
         ", ".join(chips),
-        f"{facts.get('os', '')} {told['os']}".strip(),
+        f"{facts.get('os', '')} {description['os']}".strip(),
         0,
         0,
         {**facts, "chipset": " ".join(chips)},
@@ -106,17 +106,17 @@ def described(told: dict[str, Any]) -> DeviceInfo:
     )
 
 
-def chip_in(package: Package, told: dict[str, Any]) -> str:
+def chip_in(package: Package, description: dict[str, Any]) -> str:
     """Which of a package's chips a device has. Raises DeviceError when it is none of them."""
     chips = package.manifest.engine.chips
-    chipset = " ".join(a for a in told["attributes"] if a.startswith("chipset:")).lower()
+    chipset = " ".join(a for a in description["attributes"] if a.startswith("chipset:")).lower()
     for chip in chips:
         if chip.lower() in chipset:
             return chip
     if not chips:
         return ""
     raise DeviceError(
-        f"{package.manifest.name} was not compiled for {told['name']}",
+        f"{package.manifest.name} was not compiled for {description['name']}",
         f"it holds contexts for {', '.join(chips)}; the device has {chipset}",
         "convert it for this chip, or name another device",
     )

@@ -36,14 +36,14 @@ def memory_bytes() -> int:
 
 def frequency_policy() -> str:
     """The clock governors of the cores, as `performance ×2`; "" where they cannot be read."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for path in sorted(Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")):
         try:
             governor = path.read_text(encoding="utf-8").strip()
         except OSError:
             continue
-        found[governor] = found.get(governor, 0) + 1
-    return ", ".join(f"{name} ×{count}" for name, count in found.items())
+        counts[governor] = counts.get(governor, 0) + 1
+    return ", ".join(f"{name} ×{count}" for name, count in counts.items())
 
 
 def readings() -> dict[str, float]:

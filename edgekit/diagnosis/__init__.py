@@ -40,7 +40,7 @@ def examine(path: str | Path, device: str = "local", machine: Machine | None = N
     if local and not any(r.state is State.PROBLEM for r in rows):
         rows.append(engine.trial(package, simulate=kind == "sim"))
     if chips:
-        rows += snapdragon.app(package, asked=kind == "adb")
+        rows += snapdragon.app(package, on_phone=kind == "adb")
     return rows
 
 

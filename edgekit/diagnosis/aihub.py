@@ -31,19 +31,19 @@ def _token() -> Check:
 
 def _device(package: Package, device: str) -> Check:
     """Whether AI Hub's device of this name has a chip of the package."""
-    wanted = {name: c for name, c in chips_of(package).items() if c}
-    measures = [d for c in wanted.values() for d in c.aihub]
+    chips = {name: c for name, c in chips_of(package).items() if c}
+    measures = [d for c in chips.values() for d in c.aihub]
     own = next((c for t in targets().values() for c in t.chips if device in c.aihub and not c.proxy), None)
-    stand_in = next((n for n, c in wanted.items() if device in c.aihub and c.proxy), "")
-    others = f"devices with {', '.join(wanted) or 'its chip'}: {', '.join(measures) or 'none'}"
+    stand_in = next((n for n, c in chips.items() if device in c.aihub and c.proxy), "")
+    others = f"devices with {', '.join(chips) or 'its chip'}: {', '.join(measures) or 'none'}"
     if stand_in:
         return Check(
             "chip",
             State.UNKNOWN,
-            f"{device} stands in for {stand_in}: its figures are those of a {wanted[stand_in].proxy}",
+            f"{device} stands in for {stand_in}: its figures are those of a {chips[stand_in].proxy}",
         )
     if device in measures:
-        soc = next(n for n, c in wanted.items() if device in c.aihub)
+        soc = next(n for n, c in chips.items() if device in c.aihub)
         return Check("chip", State.OK, f"{device} has a {soc}")
     if own and package.manifest.engine.chips:
         return Check(
@@ -54,4 +54,4 @@ def _device(package: Package, device: str) -> Check:
         )
     if own:  # a package that any chip opens
         return Check("chip", State.OK, f"{device} has a {own.soc}, and the package is for any")
-    return Check("chip", State.UNKNOWN, f"no target names {device}", f"{others}; {_LIST}" if wanted else _LIST)
+    return Check("chip", State.UNKNOWN, f"no target names {device}", f"{others}; {_LIST}" if chips else _LIST)

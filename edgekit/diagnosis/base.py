@@ -65,8 +65,8 @@ def known_chips() -> dict[str, Chip]:
 def chips_of(package: Package) -> dict[str, Chip | None]:
     """Of each part number a package names, what the targets know of it: None for nothing. Names of
     one chip count once."""
-    known, found = known_chips(), dict[str, Chip | None]()
+    known, chips = known_chips(), dict[str, Chip | None]()
     for name in package.manifest.engine.chips:
         chip = known.get(name)
-        found[chip.soc if chip else name] = chip
-    return found
+        chips[chip.soc if chip else name] = chip
+    return chips

@@ -32,8 +32,8 @@ def integrity(package: Package) -> Check:
 
 
 def damaged(error: IntegrityError) -> Check:
-    found = f"{error.what}: {error.why}" if error.why else error.what
-    return Check("package", State.PROBLEM, found, error.next or "copy the package again")
+    text = f"{error.what}: {error.why}" if error.why else error.what
+    return Check("package", State.PROBLEM, text, error.next or "copy the package again")
 
 
 def library(needed: EngineRequirement) -> Check:
@@ -52,9 +52,9 @@ def library(needed: EngineRequirement) -> Check:
     have = next(((n, v) for n in engine.libraries if (v := installed(n))), None)
     if have is None:
         return Check("engine", State.PROBLEM, f"{engine.libraries[0]} is not installed", command)
-    name, found = have
-    says = f"{name} {found}; the package takes {needed.versions or 'any'}"
-    fits = within(found, needed.versions)
+    name, release = have
+    says = f"{name} {release}; the package takes {needed.versions or 'any'}"
+    fits = within(release, needed.versions)
     if fits is None:
         return Check("engine", State.UNKNOWN, f"{says}, a kind of range not read here")
     if not fits:
@@ -105,25 +105,25 @@ def trial(package: Package, simulate: bool) -> Check:
         )
     except subprocess.TimeoutExpired:
         return Check("one image", State.UNKNOWN, f"not done {where} after {_PATIENCE} s", again)
-    told = _told(ran.stdout)
-    if not told:
+    outcome = _last_object(ran.stdout)
+    if not outcome:
         last = (ran.stderr.strip().splitlines() or [""])[-1][:200]
         return Check("one image", State.PROBLEM, f"the process died with code {ran.returncode} {last}".strip(), again)
-    if "error" in told:
-        return Check("one image", State.PROBLEM, f"{told['what']}: {told['why']}".rstrip(": "), told["next"])
-    if not told["finite"]:
+    if "error" in outcome:
+        return Check("one image", State.PROBLEM, f"{outcome['what']}: {outcome['why']}".rstrip(": "), outcome["next"])
+    if not outcome["finite"]:
         return Check("one image", State.PROBLEM, f"ran {where}, and gave numbers that are not finite", "convert again")
-    engine = f" ({told['simulator']})" if told["simulator"] else ""
-    return Check("one image", State.OK, f"opened and ran {where}{engine}: {told['outputs']}")
+    engine = f" ({outcome['simulator']})" if outcome["simulator"] else ""
+    return Check("one image", State.OK, f"opened and ran {where}{engine}: {outcome['outputs']}")
 
 
-def _told(output: str) -> dict[str, Any]:
+def _last_object(output: str) -> dict[str, Any]:
     """The trial's own line, among what native libraries print."""
     for line in reversed(output.splitlines()):
         try:
-            found = json.loads(line)
+            data = json.loads(line)
         except ValueError:
             continue
-        if isinstance(found, dict):
-            return found
+        if isinstance(data, dict):
+            return data
     return {}

@@ -65,7 +65,7 @@ _ELSEWHERE = {"aihub": _hub_client}  # extras that are not installed into this e
 
 def requirements(extra: str) -> dict[str, str]:
     """The distributions an extra asks for on this system, each with its range."""
-    found = {}
+    ranges = {}
     for line in requires("edgekit") or []:
         requirement, _, marker = line.partition(";")
         marker = marker.replace("'", '"')
@@ -74,8 +74,8 @@ def requirements(extra: str) -> dict[str, str]:
         if 'sys_platform != "darwin"' in marker and sys.platform == "darwin":
             continue
         name, allowed = split(requirement)
-        found[name] = allowed
-    return found
+        ranges[name] = allowed
+    return ranges
 
 
 def split(requirement: str) -> tuple[str, str]:

@@ -24,10 +24,10 @@ _RPC = "libcdsprpc.so"  # what the HTP stub is linked to; it comes with the syst
 
 def toolchain(package: Package, here: bool) -> Check:
     """The QAIRT that compiled the contexts, against the one installed (`here`: that matters)."""
-    made = max(_compiled_with(package), key=numbers, default="")
-    if not made:
+    newest = max(_compiled_with(package), key=numbers, default="")
+    if not newest:
         return Check("QAIRT", State.UNKNOWN, "neither the contexts nor the manifest name theirs")
-    says = f"contexts made by QAIRT {made}"
+    says = f"contexts made by QAIRT {newest}"
     have = compiler().removeprefix("QAIRT ")
     if not here:
         return Check(
@@ -35,7 +35,7 @@ def toolchain(package: Package, here: bool) -> Check:
         )
     if not have:
         return Check("QAIRT", State.UNKNOWN, f"{says}; onnxruntime-qnn here does not name its own")
-    if numbers(made) > numbers(have):
+    if numbers(newest) > numbers(have):
         return Check(
             "QAIRT",
             State.PROBLEM,
@@ -53,7 +53,7 @@ def _compiled_with(package: Package) -> Iterator[str]:
 
 def _contexts(package: Package) -> dict[str, Context]:
     """What each chip's context says of itself; those that cannot be read, or say nothing, apart."""
-    chips, found = package.manifest.engine.chips, dict[str, Context]()
+    chips, contexts = package.manifest.engine.chips, dict[str, Context]()
     read = dict[str, Context | None]()
     for chip, file in chips.items():
         if file not in read:
@@ -62,30 +62,30 @@ def _contexts(package: Package) -> dict[str, Context]:
             except IntegrityError:  # the check of the package says so
                 read[file] = None
         if (context := read[file]) is not None:
-            found[chip] = context
-    return found
+            contexts[chip] = context
+    return contexts
 
 
 def precision(package: Package, machine: Machine | None) -> Check:
     """Whether every chip concerned computes in the package's precision."""
-    wanted, chips = package.manifest.precision, chips_of(package)
+    computed, chips = package.manifest.precision, chips_of(package)
     if machine and machine.soc:
         chips[machine.soc] = known_chips().get(machine.soc)
-    if not wanted.is_float:
-        return Check("precision", State.OK, f"{wanted}: integers, which every Snapdragon NPU computes")
+    if not computed.is_float:
+        return Check("precision", State.OK, f"{computed}: integers, which every Snapdragon NPU computes")
     without = [n for n, c in chips.items() if c and not c.fp16]
     if without:
         instead = " or ".join(p for p in (Precision.W8A16, Precision.W8A8))
         return Check(
             "precision",
             State.PROBLEM,
-            f"{wanted}, and the NPU of {', '.join(without)} has no floating point",
+            f"{computed}, and the NPU of {', '.join(without)} has no floating point",
             f"convert with -p {instead}",
         )
     unknown = [n for n, c in chips.items() if c is None]
     if unknown:
-        return Check("precision", State.UNKNOWN, f"{wanted}; no target knows {', '.join(unknown)}")
-    return Check("precision", State.OK, f"{wanted}, which {', '.join(chips)} computes")
+        return Check("precision", State.UNKNOWN, f"{computed}; no target knows {', '.join(unknown)}")
+    return Check("precision", State.OK, f"{computed}, which {', '.join(chips)} computes")
 
 
 def chip(package: Package, machine: Machine) -> Check:
@@ -100,11 +100,11 @@ def chip(package: Package, machine: Machine) -> Check:
     mine, contexts = known_chips().get(machine.soc), _contexts(package)
     if mine is None or len(set(have.values())) > 1:  # the engine does not choose among several
         return Check("chip", State.PROBLEM if len(set(have.values())) > 1 else State.UNKNOWN, says, again)
-    made = next(iter(contexts.values())).htp if contexts else 0
-    made = made or max((c.htp for c in chips_of(package).values() if c), default=0)
-    if made > mine.htp:
-        return Check("chip", State.PROBLEM, f"{says}: v{made} does not open on Hexagon v{mine.htp}", again)
-    why = f"made for Hexagon v{made}, it may open on v{mine.htp}" if made else "it may open"
+    htp = next(iter(contexts.values())).htp if contexts else 0
+    htp = htp or max((c.htp for c in chips_of(package).values() if c), default=0)
+    if htp > mine.htp:
+        return Check("chip", State.PROBLEM, f"{says}: v{htp} does not open on Hexagon v{mine.htp}", again)
+    why = f"made for Hexagon v{htp}, it may open on v{mine.htp}" if htp else "it may open"
     return Check("chip", State.UNKNOWN, f"{says}: {why}", again)
 
 
@@ -171,8 +171,8 @@ def _names(version: int, machine: Machine) -> tuple[str, str]:
 
 
 def _own_folder() -> list[Path]:
-    found = find_spec("onnxruntime_qnn")
-    return [Path(found.origin).parent] if found and found.origin else []
+    module = find_spec("onnxruntime_qnn")
+    return [Path(module.origin).parent] if module and module.origin else []
 
 
 def _searched(machine: Machine) -> list[Path]:
@@ -240,33 +240,33 @@ def _driver(machine: Machine) -> Check:
     except OSError:
         lines = []
     image = next((line.strip() for line in lines if "CDSP" in line.upper()), "")
-    found = f"DSP firmware {image}" if image else "the system does not name its DSP firmware"
+    firmware = f"DSP firmware {image}" if image else "the system does not name its DSP firmware"
     return Check(
         "driver version",
         State.UNKNOWN,
-        f"{found}; which QAIRT it fits is not told",
+        f"{firmware}; which QAIRT it fits is not told",
         "if it does not open: update the system, or take an older onnxruntime-qnn and convert with it",
     )
 
 
-def app(package: Package, asked: bool) -> list[Check]:
-    """A reminder, for packages that end in an app on a phone (`asked`: the device is one)."""
+def app(package: Package, on_phone: bool) -> list[Check]:
+    """A reminder, for packages that end in an app on a phone (`on_phone`: the device is one)."""
     phones = [name for name in chips_of(package) if name.startswith("SM")]
-    if not phones and not asked:
+    if not phones and not on_phone:
         return []
-    found = f"{', '.join(phones) or 'the phone'}: an app is not looked into from here"
+    reminder = f"{', '.join(phones) or 'the phone'}: an app is not looked into from here"
     graph = graph_of(package.manifest.model)
     if graph and any(tensor.dtype == "uint16" for tensor in graph.inputs):
-        found += "; its input is uint16, which ONNX Runtime's Java API cannot make (C++ can)"
-    made = max(_compiled_with(package), key=numbers, default="")
-    needs = f"com.qualcomm.qti:qnn-runtime {made} or later" if made else "com.qualcomm.qti:qnn-runtime"
+        reminder += "; its input is uint16, which ONNX Runtime's Java API cannot make (C++ can)"
+    newest = max(_compiled_with(package), key=numbers, default="")
+    needs = f"com.qualcomm.qti:qnn-runtime {newest} or later" if newest else "com.qualcomm.qti:qnn-runtime"
     runtime = package.manifest.engine.libraries.get("onnxruntime", "")
     needs += f", onnxruntime-android {runtime}" if runtime else ""
     return [
         Check(
             "Android app",
             State.UNKNOWN,
-            found,
+            reminder,
             f"it needs {needs}, extracted native libraries, libcdsprpc.so declared, ADSP_LIBRARY_PATH: {ANDROID}",
         )
     ]

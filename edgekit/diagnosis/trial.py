@@ -23,14 +23,14 @@ def main(path: str, simulate: bool) -> dict[str, Any]:
     bound_memory(package)
     runner = runner_of(package)
     files = {file: chip for chip, file in reversed(package.manifest.engine.chips.items())}
-    seen: dict[str, Any] = {"finite": True, "outputs": "", "simulator": ""}
+    outcome: dict[str, Any] = {"finite": True, "outputs": "", "simulator": ""}
     for chip in list(files.values()) if simulate else [""]:  # each chip has a context of its own
         with runner.open(package, EngineOptions(None, simulate, chip)) as model:
             outputs = model.probe()
-            seen["finite"] &= all(bool(np.isfinite(a).all()) for a in outputs.values())
-            seen["simulator"] = model.simulator
-            seen["outputs"] = ", ".join(f"{n} {'×'.join(map(str, a.shape))}" for n, a in outputs.items())
-    return seen
+            outcome["finite"] &= all(bool(np.isfinite(a).all()) for a in outputs.values())
+            outcome["simulator"] = model.simulator
+            outcome["outputs"] = ", ".join(f"{n} {'×'.join(map(str, a.shape))}" for n, a in outputs.items())
+    return outcome
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def context_of(model: bytes) -> Context | None:
     return None
 
 
-def _fields(message: bytes, wanted: int) -> Iterator[bytes]:
+def _fields(message: bytes, number: int) -> Iterator[bytes]:
     """The values of one length-delimited field of a protobuf message; others are stepped over,
     and what is cut short or malformed ends it."""
     view, at = memoryview(message), 0
@@ -44,7 +44,7 @@ def _fields(message: bytes, wanted: int) -> Iterator[bytes]:
             length, at = _varint(view, at)
             if at + length > len(view):
                 return
-            if key >> 3 == wanted:
+            if key >> 3 == number:
                 yield bytes(view[at : at + length])
             at += length
         elif kind in (1, 5):

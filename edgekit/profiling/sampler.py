@@ -71,15 +71,15 @@ def profile(
         info, session = where.info(), uuid.uuid4().hex
         command = _command(opened, device if isinstance(device, str) else info.name, launches, plan)
         ids = [store.begin(session, p.manifest.name, p.manifest_sha256, info, plan, command) for p in opened]
-        seen: list[list[Launch]] = [[] for _ in opened]
+        sessions: list[list[Launch]] = [[] for _ in opened]
         order = [(n, i) for n in range(launches) for i in _alternating(len(opened), n)]
         what = f"profiling on {info.name}"
         for position, (_, index) in enumerate(progress.track(order, what, len(order))):
             launch = where.run(opened[index].folder, plan)
             store.add_launch(ids[index], position, launch)
-            seen[index].append(launch)
+            sessions[index].append(launch)
         where.finished()
-        results = [summed_up(p, i, info, s) for p, i, s in zip(opened, ids, seen)]
+        results = [summed_up(p, i, info, s) for p, i, s in zip(opened, ids, sessions)]
     finally:
         if own_store:
             store.close()
@@ -154,20 +154,20 @@ def measurements(result: Result, command: str) -> list[Measurement]:
             group, name, value, unit, result.device.provenance, samples, interval, label(result), command, note
         )
 
-    found = []
+    rows = []
     host = result.launches[0].host
     for unit, layers in host.compute_units.items():
-        found.append(one("placement", f"layers on the {unit}", layers, "1", "by the profile job", 1))
+        rows.append(one("placement", f"layers on the {unit}", layers, "1", "by the profile job", 1))
     if result.device.provenance is Provenance.SIMULATED:  # whose time and memory are another machine's
-        return found
-    found += _times(result, one)
-    found += [one("speed", name, value, "tok/s", note) for name, value, note in text_speeds(result)]
+        return rows
+    rows += _times(result, one)
+    rows += [one("speed", name, value, "tok/s", note) for name, value, note in text_speeds(result)]
     for stage, (low, high) in (host.memory or {}).items():
         note = f"{stage.replace('_', ' ')}; at least {low} bytes"
-        found.append(one("memory", f"{stage.replace('_', ' ')} peak", high, "bytes", note))
+        rows.append(one("memory", f"{stage.replace('_', ' ')} peak", high, "bytes", note))
     if result.peak_memory_bytes and host.memory is None:  # 0 where the system does not say
-        found.append(one("memory", "peak", result.peak_memory_bytes, "bytes", "resident, whole process"))
-    return found
+        rows.append(one("memory", "peak", result.peak_memory_bytes, "bytes", "resident, whole process"))
+    return rows
 
 
 def text_speeds(result: Result) -> list[tuple[str, float, str]]:
@@ -187,7 +187,7 @@ def text_speeds(result: Result) -> list[tuple[str, float, str]]:
 
 
 def _times(result: Result, one: Callable[..., Measurement]) -> list[Measurement]:
-    found, count = [], len(result.launches)
+    rows, count = [], len(result.launches)
     both = (("run", result.run), ("total", result.total))
     for name, s in both if result.whole else both[:1]:
         low, high = s.interval
@@ -195,7 +195,7 @@ def _times(result: Result, one: Callable[..., Measurement]) -> list[Measurement]
             "; image of 1280x720, nothing to suppress" if name == "total" else ""
         )
         interval = (low * 1e3, high * 1e3)
-        found += [
+        rows += [
             one("latency", f"{name} median", s.median * 1e3, "ms", note, s.samples, interval),
             one("latency", f"{name} p90", s.p90 * 1e3, "ms", note, s.samples),
             one("latency", f"{name} p99", s.p99 * 1e3, "ms", note, s.samples),
@@ -207,8 +207,8 @@ def _times(result: Result, one: Callable[..., Measurement]) -> list[Measurement]
         ("first run", result.first_run_s, "after loading"),
     ):
         if seconds:
-            found.append(one("latency", name, seconds * 1e3, "ms", note))
-    return found
+            rows.append(one("latency", name, seconds * 1e3, "ms", note))
+    return rows
 
 
 def label(result: Result) -> str:

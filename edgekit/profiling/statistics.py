@@ -79,8 +79,8 @@ def bootstrap_medians(launches: Sequence[Sequence[float]], picks: Array | None =
     if picks is None:
         picks = generator.integers(0, len(groups), (RESAMPLES, len(groups)))
     medians = np.empty(len(picks))
-    for row, chosen in enumerate(picks):
-        drawn = [g[generator.integers(0, g.size, g.size)] for g in (groups[i] for i in chosen)]
+    for row, pick in enumerate(picks):
+        drawn = [g[generator.integers(0, g.size, g.size)] for g in (groups[i] for i in pick)]
         medians[row] = np.median(np.concatenate(drawn))
     return medians
 

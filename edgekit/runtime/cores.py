@@ -37,8 +37,8 @@ def cpu_flags() -> frozenset[str]:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return frozenset()
-    found = [line.partition(":")[2] for line in lines if line.startswith(("flags", "Features"))]
-    return frozenset(found[0].split()) if found else frozenset()
+    flags = [line.partition(":")[2] for line in lines if line.startswith(("flags", "Features"))]
+    return frozenset(flags[0].split()) if flags else frozenset()
 
 
 def _quota() -> int:

@@ -68,9 +68,9 @@ def _tiff(data: bytes) -> tuple[int, int] | None:
     """ImageWidth and ImageLength of the first directory (TIFF 6.0, section 2)."""
     order = "<" if data[:2] == b"II" else ">"
     at = struct.unpack_from(order + "I", data, 4)[0]
-    found = {}
+    sizes = {}
     for entry in range(min(struct.unpack_from(order + "H", data, at)[0], 512)):
         tag, kind, _ = struct.unpack_from(order + "HHI", data, at + 2 + 12 * entry)
         if tag in (256, 257):
-            found[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, at + 10 + 12 * entry)[0]
-    return (found[256], found[257]) if len(found) == 2 else None
+            sizes[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, at + 10 + 12 * entry)[0]
+    return (sizes[256], sizes[257]) if len(sizes) == 2 else None

@@ -22,16 +22,16 @@ def output_to(path: str | Path = os.devnull, streams: tuple[int, ...] = (1, 2)) 
     with _ONE_AT_A_TIME:
         if 1 in streams:
             _empty()
-        kept = {number: copy for number in streams if (copy := _copy(number)) is not None}
+        copies = {number: copy for number in streams if (copy := _copy(number)) is not None}
         try:
             with open(path, "wb") as file:
-                for number in kept:
+                for number in copies:
                     os.dup2(file.fileno(), number)
                 yield
         finally:
             if 1 in streams:
                 _empty()
-            for number, copy in kept.items():
+            for number, copy in copies.items():
                 os.dup2(copy, number)
                 os.close(copy)
 

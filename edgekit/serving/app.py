@@ -104,14 +104,14 @@ class Server:
             return Response(status_code=499)
         turn, response = self.model.enter(), None  # the body is whole: no place is held by a slow one
         try:
-            asked = await run_in_threadpool(schema.read, content, chat)
+            question = await run_in_threadpool(schema.read, content, chat)
             answer = Answer(self.name, chat)
-            if asked.stream:  # the first piece now: what is wrong is an error, not a broken stream
-                first = await _unless_gone(request.receive, turn, lambda: _first(turn, asked))
+            if question.stream:  # the first piece now: what is wrong is an error, not a broken stream
+                first = await _unless_gone(request.receive, turn, lambda: _first(turn, question))
                 if first is not None:
-                    response = Events(turn, answer, first, asked.totals)
+                    response = Events(turn, answer, first, question.totals)
                 return response or Response(status_code=499)
-            done = await _unless_gone(request.receive, turn, lambda: _whole(turn, asked))
+            done = await _unless_gone(request.receive, turn, lambda: _whole(turn, question))
             return Response(status_code=499) if done is None else JSONResponse(answer.whole(*done))
         finally:
             if response is None:  # else it is still to be sent
@@ -229,13 +229,13 @@ async def _within(seconds: float, work: Awaitable[None]) -> None:
         await work
 
 
-async def _first(turn: Turn, asked: schema.Asked) -> str | Done:
-    await turn.begin(asked)
+async def _first(turn: Turn, question: schema.Question) -> str | Done:
+    await turn.begin(question)
     return await turn.line()
 
 
-async def _whole(turn: Turn, asked: schema.Asked) -> tuple[str, Done]:
-    await turn.begin(asked)
+async def _whole(turn: Turn, question: schema.Question) -> tuple[str, Done]:
+    await turn.begin(question)
     texts = []
     while isinstance(line := await turn.line(), str):
         texts.append(line)

@@ -17,7 +17,7 @@ from anyio.to_thread import run_sync
 
 from edgekit.errors import DeviceError, EdgekitError, UsageError, from_dict
 from edgekit.serving.protocol import Done, RequestError
-from edgekit.serving.schema import Asked
+from edgekit.serving.schema import Question
 from edgekit.system.child import Child, ChildError
 
 _STEP = 600.0  # seconds without a token after which a model is given up
@@ -45,16 +45,16 @@ class Model:
                 raise RequestError("The server is ending", status=503)
             child = Child("edgekit.serving.worker")
             try:
-                said = child.ask(self._open, None)
-                if "error" in said:
-                    raise from_dict(said["error"])
+                reply = child.ask(self._open, None)
+                if "error" in reply:
+                    raise from_dict(reply["error"])
             except ChildError as error:
                 child.close()
                 raise DeviceError("The model's process ended before it was ready", str(error)) from error
             except BaseException:  # Ctrl-C as well
                 child.close()
                 raise
-            self.context_length, self._child = said["ready"]["context_length"], child
+            self.context_length, self._child = reply["ready"]["context_length"], child
         return self._child
 
     def enter(self) -> Turn:
@@ -107,20 +107,20 @@ class Turn:
         self._over = anyio.Event()
         self._cancelled = False
 
-    async def begin(self, asked: Asked) -> None:
+    async def begin(self, question: Question) -> None:
         """Waits for the model, and asks it."""
         await self._model.turn.acquire()
         self._holds, self._began = True, time.monotonic()
-        await run_sync(self._ask, asked)
+        await run_sync(self._ask, question)
 
-    def _ask(self, asked: Asked) -> None:
+    def _ask(self, question: Question) -> None:
         self._stage = "model"
         self._model.start()
         if self._cancelled:  # its client left while the model was opened
             return
-        question = {"id": self._number, "chat": asked.chat, "subject": asked.subject, "options": asked.options}
+        line = {"id": self._number, "chat": question.chat, "subject": question.subject, "options": question.options}
         try:
-            self._child = self._model.send(question)
+            self._child = self._model.send(line)
         except ChildError as error:
             self._model.drop()
             raise DeviceError("The model's process is gone", str(error), "try again") from error
@@ -129,15 +129,15 @@ class Turn:
         """The next piece of text, or what is known at the end. Raises EdgekitError."""
         while self._child is not None:
             try:
-                said = await run_sync(self._receive, self._model.reading if self._stage else _STEP)
+                reply = await run_sync(self._receive, self._model.reading if self._stage else _STEP)
             except ChildError as error:
                 raise self._failure(str(error)) from error
-            if "error" in said:
-                raise self._named(from_dict(said["error"]))
-            if "text" in said:
-                return str(said["text"])
-            if "done" in said:
-                return Done(**said["done"])
+            if "error" in reply:
+                raise self._named(from_dict(reply["error"]))
+            if "text" in reply:
+                return str(reply["text"])
+            if "done" in reply:
+                return Done(**reply["done"])
         raise DeviceError("The answer was cancelled")
 
     def _receive(self, seconds: float) -> Any:
@@ -145,16 +145,16 @@ class Turn:
         child = self._child
         assert child is not None
         try:
-            said = child.receive(seconds)
+            reply = child.receive(seconds)
         except ChildError:
             self._child = None
             self._model.drop()
             raise
-        if "stage" in said:
-            self._stage = said["stage"]
-        if "done" in said or "error" in said:
+        if "stage" in reply:
+            self._stage = reply["stage"]
+        if "done" in reply or "error" in reply:
             self._child = None
-        return said
+        return reply
 
     def _failure(self, why: str) -> EdgekitError:
         """What the process died of; the schema is the client's, the template is the package's."""

@@ -112,7 +112,7 @@ class Completion(Common, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Asked:
+class Question:
     """A request in the runtime's words. `subject`: messages, or a prompt."""
 
     chat: bool
@@ -147,7 +147,7 @@ _ESCAPE = re.compile(
 _HALF = r"\ufffe"  # no character; stands for half of a surrogate pair while its field is looked for
 
 
-def read(content: bytes, chat: bool) -> Asked:
+def read(content: bytes, chat: bool) -> Question:
     """Raises RequestError, with the field that is wrong."""
     if content.count(b",") > _COMMAS:
         raise RequestError(f"The request has more than {_COMMAS} values", status=413, param="body")
@@ -164,60 +164,60 @@ def read(content: bytes, chat: bool) -> Asked:
         raise RequestError("The request is not JSON", str(error)) from error
 
 
-def _asked(content: bytes, chat: bool) -> Asked:
-    asked: Chat | Completion = _CHAT.decode(content) if chat else _COMPLETION.decode(content)
-    _check_nothing(asked)
-    if isinstance(asked, Chat):
-        subject: list[dict[str, str]] | str = _messages(asked)
+def _asked(content: bytes, chat: bool) -> Question:
+    body: Chat | Completion = _CHAT.decode(content) if chat else _COMPLETION.decode(content)
+    _check_nothing(body)
+    if isinstance(body, Chat):
+        subject: list[dict[str, str]] | str = _messages(body)
     else:
-        subject = asked.prompt if isinstance(asked.prompt, str) else asked.prompt[0]
+        subject = body.prompt if isinstance(body.prompt, str) else body.prompt[0]
     if not subject:
         raise RequestError("prompt is empty", "", "give the model something to continue", param="prompt")
-    totals = bool(asked.stream_options and asked.stream_options.include_usage)
-    return Asked(chat, subject, _options(asked), bool(asked.stream), totals)
+    totals = bool(body.stream_options and body.stream_options.include_usage)
+    return Question(chat, subject, _options(body), bool(body.stream), totals)
 
 
-def _options(asked: Chat | Completion) -> dict[str, Any]:
-    given = {name: getattr(asked, name) for name in _SAMPLING}
+def _options(body: Chat | Completion) -> dict[str, Any]:
+    given = {name: getattr(body, name) for name in _SAMPLING}
     taken = {name: value for name, value in given.items() if value is not None}
     if taken.get("seed", 0) >= _SEEDS:
         raise RequestError("seed is not below 2**64", param="seed")
     if taken.get("temperature", 1) < _COLDEST:
         taken["temperature"] = 0.0
-    taken["max_tokens"] = asked.max_tokens or 16
+    taken["max_tokens"] = body.max_tokens or 16
     taken["overflow"] = "error"
-    if isinstance(asked, Chat):
-        taken["max_tokens"] = asked.max_completion_tokens or asked.max_tokens or 1024
+    if isinstance(body, Chat):
+        taken["max_tokens"] = body.max_completion_tokens or body.max_tokens or 1024
         taken["overflow"] = "truncate"
-        if asked.logprobs:
-            taken["logprobs"] = asked.top_logprobs or 0
-        elif asked.top_logprobs:
+        if body.logprobs:
+            taken["logprobs"] = body.top_logprobs or 0
+        elif body.top_logprobs:
             raise RequestError("top_logprobs needs logprobs: true", param="top_logprobs")
-    elif asked.logprobs is not None:
-        taken["logprobs"] = asked.logprobs
-    if asked.stop:
-        taken["stop"] = [asked.stop] if isinstance(asked.stop, str) else asked.stop
-    if schema := _schema(asked.response_format):
-        if asked.min_p:
+    elif body.logprobs is not None:
+        taken["logprobs"] = body.logprobs
+    if body.stop:
+        taken["stop"] = [body.stop] if isinstance(body.stop, str) else body.stop
+    if schema := _schema(body.response_format):
+        if body.min_p:
             raise RequestError("min_p and response_format do not go together", "", "use top_p", param="min_p")
         taken["schema"] = schema
     return taken
 
 
-def _schema(wanted: Format | None) -> dict[str, Any] | None:
-    if wanted is None or wanted.type == "text":
+def _schema(output: Format | None) -> dict[str, Any] | None:
+    if output is None or output.type == "text":
         return None
-    if wanted.type == "json_object":
+    if output.type == "json_object":
         return {"type": "object"}
     where = "response_format.json_schema"
-    if wanted.json_schema is None:
+    if output.json_schema is None:
         raise RequestError(f"{where} is missing", param=where)
-    return read_schema(bytes(wanted.json_schema.schema), f"{where}.schema")
+    return read_schema(bytes(output.json_schema.schema), f"{where}.schema")
 
 
-def _messages(asked: Chat) -> list[dict[str, str]]:
+def _messages(body: Chat) -> list[dict[str, str]]:
     messages = []
-    for i, raw in enumerate(asked.messages):
+    for i, raw in enumerate(body.messages):
         try:
             message = _MESSAGE.decode(raw)
         except msgspec.ValidationError as error:
@@ -247,9 +247,9 @@ def _content(message: Message, where: str) -> str:
     return "".join(part.text or "" for part in message.content)
 
 
-def _check_nothing(asked: Struct, within: str = "") -> None:
+def _check_nothing(body: Struct, within: str = "") -> None:
     for name, nothing in _NOTHING.items():
-        value = getattr(asked, name, None)
+        value = getattr(body, name, None)
         value = bytes(value).replace(b" ", b"") if isinstance(value, Raw) else value
         if value is not None and value != b"null" and value not in nothing:
             raise RequestError(f"{within}{name} is not supported", "", "leave it out", param=within + name)
@@ -285,15 +285,15 @@ def _refuse_halves(content: bytes, chat: bool) -> None:
     )
 
 
-def _holder(asked: Chat | Completion) -> str | None:
+def _holder(body: Chat | Completion) -> str | None:
     """The field that holds the mark of `_refuse_halves`."""
-    if isinstance(asked, Chat):
-        for i, raw in enumerate(asked.messages):
+    if isinstance(body, Chat):
+        for i, raw in enumerate(body.messages):
             message = _MESSAGE.decode(raw)
             for name in ("content", "name"):
                 if _HALF in repr(getattr(message, name)):
                     return f"messages[{i}].{name}"
-    wanted = asked.response_format
-    if wanted and wanted.json_schema and _HALF.encode("ascii") in bytes(wanted.json_schema.schema):
+    output = body.response_format
+    if output and output.json_schema and _HALF.encode("ascii") in bytes(output.json_schema.schema):
         return "response_format.json_schema.schema"
-    return next((n for n in asked.__struct_fields__ if _HALF in repr(getattr(asked, n))), None)
+    return next((n for n in body.__struct_fields__ if _HALF in repr(getattr(body, n))), None)

@@ -17,7 +17,7 @@ from typing import Any
 
 from edgekit.errors import EdgekitError
 from edgekit.runtime.room import at_most
-from edgekit.runtime.text.generation import request
+from edgekit.runtime.text.generation import parse_request
 from edgekit.runtime.text.generator import LanguageModel
 from edgekit.runtime.text.prompts import check_size
 from edgekit.spec import Sampling, TextSpec
@@ -90,15 +90,15 @@ class Worker:
 
     def _try_schema(self, llm: LanguageModel, options: dict[str, Any]) -> None:
         """Compiles the schema on its own: a prompt may take minutes to read, and this may not."""
-        schema = request(llm.spec, options).schema
+        schema = parse_request(llm.spec, options).schema
         llm.session.guided([llm.spec.stop[0] if llm.spec.stop else 0], schema, Sampling())
 
 
 def _room(spec: TextSpec) -> int:
     """Bytes that answering may take: two caches while a schema is followed and one changes for the next,
     the logits of a whole prompt, and as much beside. Never more than the machine has."""
-    wanted = _SPARE + 3 * spec.kv_cache_bytes + 8 * spec.vocab_size * spec.context_length
-    return at_most(wanted)
+    room = _SPARE + 3 * spec.kv_cache_bytes + 8 * spec.vocab_size * spec.context_length
+    return at_most(room)
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ _PATIENCE = 30  # seconds for others to finish writing
 
 
 def default_path() -> Path:
-    chosen = settings.get("store").value
-    return Path(chosen) if chosen else settings.data_folder() / "profiles.sqlite"
+    setting = settings.get("store").value
+    return Path(setting) if setting else settings.data_folder() / "profiles.sqlite"
 
 
 class Store:

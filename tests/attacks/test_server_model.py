@@ -22,9 +22,9 @@ httpx = pytest.importorskip("httpx")
 
 
 def asked(subject: Any, **options: Any) -> Any:
-    from edgekit.serving.schema import Asked
+    from edgekit.serving.schema import Question
 
-    return Asked(isinstance(subject, list), subject, {"max_tokens": 2, **options}, False, False)
+    return Question(isinstance(subject, list), subject, {"max_tokens": 2, **options}, False, False)
 
 
 def answered(model: Any, *requests: Any) -> list[Any]:

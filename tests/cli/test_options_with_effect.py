@@ -34,7 +34,7 @@ def test_greedy_is_greedy(text_packages: dict[str, Path]) -> None:
     from dataclasses import replace
 
     from edgekit.package import Package
-    from edgekit.runtime.text.generation import request
+    from edgekit.runtime.text.generation import parse_request as request
     from edgekit.spec import Sampling
 
     spec = replace(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgekit.errors import IntegrityError, UsageError
-from edgekit.runtime.text.generation import request
+from edgekit.runtime.text.generation import parse_request as request
 from edgekit.runtime.text.sampling import Sampler, log_softmax, penalised
 from edgekit.runtime.text.tokens import Pieces, Tokens, write_tokens
 from edgekit.spec import Sampling, TextSpec

@@ -127,20 +127,20 @@ class Detector(Runner):
         limit = spec.max_detections if max_detections is None else max_detections
         boxes, scores = outputs["boxes"][0], outputs["scores"][0]
         if spec.nms_in_graph:
-            chosen = np.flatnonzero(scores > threshold)
-            chosen = chosen[np.argsort(-scores[chosen], kind="stable")][:limit]
-            best, classes = scores[chosen], np.rint(outputs["classes"][0][chosen]).astype(np.intp)
+            indices = np.flatnonzero(scores > threshold)
+            indices = indices[np.argsort(-scores[indices], kind="stable")][:limit]
+            best, classes = scores[indices], np.rint(outputs["classes"][0][indices]).astype(np.intp)
         else:
             if multi_label:
-                classes, chosen = np.nonzero(scores > threshold)
-                best = scores[classes, chosen]
+                classes, indices = np.nonzero(scores > threshold)
+                best = scores[classes, indices]
             else:
-                chosen = np.flatnonzero(scores.max(0) > threshold)
-                classes = scores[:, chosen].argmax(0)
-                best = scores[classes, chosen]
-            keep = suppress(boxes[chosen], best, None if class_agnostic else classes, overlap, limit)
-            chosen, best, classes = chosen[keep], best[keep], classes[keep]
-        return _to_image(boxes[chosen], placement, image_size), best, classes
+                indices = np.flatnonzero(scores.max(0) > threshold)
+                classes = scores[:, indices].argmax(0)
+                best = scores[classes, indices]
+            keep = suppress(boxes[indices], best, None if class_agnostic else classes, overlap, limit)
+            indices, best, classes = indices[keep], best[keep], classes[keep]
+        return _to_image(boxes[indices], placement, image_size), best, classes
 
     def label(self, class_id: int) -> str:
         labels = self.spec.labels

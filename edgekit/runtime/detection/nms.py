@@ -20,21 +20,21 @@ def suppress(boxes: Array, scores: Array, classes: Array | None, iou_threshold: 
     boxes = boxes[order]
     labels = None if classes is None else classes[order]
     areas = np.maximum(boxes[:, 2] - boxes[:, 0], 0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0)
-    kept = np.empty(0, np.intp)
+    survivors = np.empty(0, np.intp)
     for start in range(0, len(order), _BLOCK):
         block = np.arange(start, min(start + _BLOCK, len(order)))
-        if len(kept):
-            overlaps = _overlaps(boxes, areas, labels, kept, block, iou_threshold)
+        if len(survivors):
+            overlaps = _overlaps(boxes, areas, labels, survivors, block, iou_threshold)
             block = block[~overlaps.any(0)]
         overlaps = _overlaps(boxes, areas, labels, block, block, iou_threshold)
         alive = np.ones(len(block), bool)
         for i in np.flatnonzero(np.triu(overlaps, 1).any(1)):
             if alive[i]:
                 alive[i + 1 :] &= ~overlaps[i, i + 1 :]
-        kept = np.concatenate((kept, block[alive]))
-        if len(kept) >= limit:
+        survivors = np.concatenate((survivors, block[alive]))
+        if len(survivors) >= limit:
             break
-    return order[kept[:limit]]
+    return order[survivors[:limit]]
 
 
 def _overlaps(boxes: Array, areas: Array, labels: Array | None, a: Array, b: Array, threshold: float) -> Array:

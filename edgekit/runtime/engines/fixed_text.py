@@ -31,10 +31,10 @@ class FixedTextSession:
     def start(self, tokens: Sequence[int]) -> int:
         """Make the cache hold exactly `tokens`, reading only what it lacks; returns how many were read."""
         same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(self._held, tokens))
-        kept = min(sum(1 for _ in same), len(tokens) - 1)  # the logits of the last one must be made
-        self._held, self._decoder.held = list(tokens[:kept]), kept
-        self.append(tokens[kept:])
-        return len(tokens) - kept
+        common = min(sum(1 for _ in same), len(tokens) - 1)  # the logits of the last one must be made
+        self._held, self._decoder.held = list(tokens[:common]), common
+        self.append(tokens[common:])
+        return len(tokens) - common
 
     def append(self, tokens: Sequence[int]) -> None:
         """Read tokens after those the cache holds."""

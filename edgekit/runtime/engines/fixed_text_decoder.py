@@ -69,23 +69,23 @@ class Decoder:
         for name, (shape, _) in chain.past.items():
             past = self._past[name]
             feeds[name] = np.ascontiguousarray(past[:, :, : shape[2], : shape[3]])
-        made = chain.run(feeds)
+        outputs = chain.run(feeds)
         end = min(self.held + len(tokens), chain.context - 1)  # nothing sees the last but itself
         room = slice(self.held, end)
         new = slice(blank, blank + end - self.held)
         for name, past in self._past.items():
             if name.startswith("past_key"):
-                past[..., room] = made[name[5:]][..., new]
+                past[..., room] = outputs[name[5:]][..., new]
             else:
-                past[:, :, room] = made[name[5:]][:, :, new]
+                past[:, :, room] = outputs[name[5:]][:, :, new]
         self.held += len(tokens)
-        self.logits = made["logits"][0, 0].astype(np.float32, copy=False)
+        self.logits = outputs["logits"][0, 0].astype(np.float32, copy=False)
 
     def _mask(self, chain: _Sized, positions: Array, blank: int, window: int) -> Array:
         earlier = np.arange(chain.context - chain.step)
         keys = np.concatenate([earlier, positions])
         real = np.concatenate([earlier < self.held, np.arange(chain.step) >= blank])
         distance = positions[:, None] - keys
-        seen = real & (distance >= 0) & (distance < (window or chain.context))
-        mask: Array = np.where(seen, 0.0, _UNSEEN).astype(np.float32)[None, None]
+        visible = real & (distance >= 0) & (distance < (window or chain.context))
+        mask: Array = np.where(visible, 0.0, _UNSEEN).astype(np.float32)[None, None]
         return mask

@@ -48,8 +48,8 @@ class GenaiSession:
         """Make the cache hold exactly `tokens`, reading only what it lacks; returns how many were read."""
         tokens = list(tokens)
         common = 0
-        for held, wanted in zip(self._held, tokens):
-            if held != wanted:
+        for held, token in zip(self._held, tokens):
+            if held != token:
                 break
             common += 1
         common = min(common, len(tokens) - 1)  # the logits of the last one must be made

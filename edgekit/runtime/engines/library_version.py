@@ -15,23 +15,23 @@ from edgekit.runtime.ranges import numbers, within
 
 def check_version(distribution: str, versions: str, install: str) -> None:
     """Raises MissingError where the distribution is absent, or older than `>=X.Y,…` asks for."""
-    first, found = re.match(r">=([\d.]+)", versions), _installed(distribution)
-    if first and numbers(found) < numbers(first[1]):
+    first, have = re.match(r">=([\d.]+)", versions), _installed(distribution)
+    if first and numbers(have) < numbers(first[1]):
         raise MissingError(
             f"This package needs {distribution} {first[1]} or later",
-            f"{distribution} {found} is installed" if found else f"{distribution} is not installed",
+            f"{distribution} {have} is installed" if have else f"{distribution} is not installed",
             install,
         )
 
 
 def check_libraries(needed: Mapping[str, str], install: str) -> None:
     """Raises one MissingError for every distribution that is absent, or outside of its range."""
-    wrong = {name: found for name, allowed in needed.items() if (found := _unfit(name, allowed)) is not None}
+    wrong = {name: have for name, allowed in needed.items() if (have := _unfit(name, allowed)) is not None}
     if wrong:
         raise MissingError(
             f"This package needs {' and '.join(f'{name} {needed[name]}'.strip() for name in wrong)}",
             ", ".join(
-                f"{name} {found} is installed" if found else f"{name} is not installed" for name, found in wrong.items()
+                f"{name} {have} is installed" if have else f"{name} is not installed" for name, have in wrong.items()
             ),
             install,
         )
@@ -39,9 +39,9 @@ def check_libraries(needed: Mapping[str, str], install: str) -> None:
 
 def _unfit(distribution: str, allowed: str) -> str | None:
     """The version that does not fit, "" for none at all; None where nothing speaks against it."""
-    found = _installed(distribution)
-    if found:
-        return found if within(found, allowed) is False else None
+    have = _installed(distribution)
+    if have:
+        return have if within(have, allowed) is False else None
     # Builds for other processors bring the same module under another name, with versions of their own.
     return None if find_spec(distribution.replace("-", "_")) else ""
 

@@ -83,11 +83,11 @@ def _first_line(error: Exception) -> str:
 def _places(interpreter: Any, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> dict[str, int]:
     """Where each tensor of the manifest is, once the file has what the manifest says."""
     places = {}
-    for wanted, details in ((inputs, interpreter.get_input_details()), (outputs, interpreter.get_output_details())):
+    for tensors, details in ((inputs, interpreter.get_input_details()), (outputs, interpreter.get_output_details())):
         have = {
             d["name"]: (tuple(map(int, d["shape"])), np.dtype(d["dtype"]).name, *d["quantization"]) for d in details
         }
-        if have != {t.name: (t.shape, t.dtype, t.scale or 0.0, t.zero_point) for t in wanted}:
+        if have != {t.name: (t.shape, t.dtype, t.scale or 0.0, t.zero_point) for t in tensors}:
             raise IntegrityError(
                 "The model in this package is not the one its manifest describes", f"it has {have}", "convert again"
             )

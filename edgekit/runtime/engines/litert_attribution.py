@@ -89,15 +89,15 @@ def attribute(
         return None
     timed = [replace(o, milliseconds=own[nodes[i]]) if o.placed == "CPU" else o for i, o in enumerate(operators)]
     parts = [list(g) for _, g in groupby(delegated, key=lambda i: operators[i].partition)]
-    told: list[list[Event]] = []
+    groups: list[list[Event]] = []
     for event in (e for e in events if not e.own):
         if event.node == 0:
-            told.append([])
-        told[-1].append(event)
-    if len(parts) != len(told):  # a partition with nothing left to do tells nothing
-        parts, told = [delegated], [[e for group in told for e in group]]
+            groups.append([])
+        groups[-1].append(event)
+    if len(parts) != len(groups):  # a partition with nothing left to do tells nothing
+        parts, groups = [delegated], [[e for group in groups for e in group]]
     lost = 0.0
-    for part, group in zip(parts, told):
+    for part, group in zip(parts, groups):
         times, more = align([operators[i].kind for i in part], group)
         lost += more
         if all(t is None for t in times):  # nothing is known, rather than that nothing took time
@@ -139,13 +139,13 @@ def align(kinds: Sequence[str], events: Sequence[Event]) -> tuple[list[float | N
 
 def _matches(kinds: Sequence[str], names: Sequence[str]) -> list[tuple[int, int]]:
     """The longest common subsequence of two lists, by family, as pairs of positions."""
-    wanted = np.array([_OF_KIND.get(k, k.lower()) for k in kinds], object)
+    families = np.array([_OF_KIND.get(k, k.lower()) for k in kinds], object)
     have = np.array([_family(n) for n in names], object)
-    best = np.zeros((len(wanted) + 1, len(have) + 1), np.int32)
-    for i, family in enumerate(wanted):
+    best = np.zeros((len(families) + 1, len(have) + 1), np.int32)
+    for i, family in enumerate(families):
         longer = np.maximum(best[i, 1:], best[i, :-1] + (have == family))
         best[i + 1, 1:] = np.maximum.accumulate(longer)
-    pairs, i, j = [], len(wanted), len(have)
+    pairs, i, j = [], len(families), len(have)
     while i and j:
         if best[i, j] == best[i - 1, j]:
             i -= 1

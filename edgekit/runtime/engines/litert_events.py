@@ -82,11 +82,11 @@ class _Model:
             raise ValueError(f"LiteRt{name} answers {status}")
 
     def _made(self, name: str, *arguments: Any) -> c.c_void_p:
-        found = c.c_void_p()
-        self._call(name, *arguments, c.byref(found))
-        if not found:
+        pointer = c.c_void_p()
+        self._call(name, *arguments, c.byref(pointer))
+        if not pointer:
             raise ValueError(f"LiteRt{name} gives nothing")
-        return found
+        return pointer
 
     def _buffers(self, environment: c.c_void_p, kind: str) -> Any:
         count = c.c_size_t()
@@ -143,7 +143,7 @@ class _Model:
 def look(model: bytes, threads: int, effort: Effort) -> dict[str, Any]:
     """Median milliseconds of each event, and of a whole run. Raises ValueError where unknown."""
     compiled = _Model(_open(), model, threads)
-    seen: list[list[tuple[str, bool, int, int]]] = []
+    profiles: list[list[tuple[str, bool, int, int]]] = []
 
     whole: list[float] = []
 
@@ -152,17 +152,17 @@ def look(model: bytes, threads: int, effort: Effort) -> dict[str, Any]:
         start = time.perf_counter()
         compiled.run()
         whole.append(time.perf_counter() - start)
-        seen.append(compiled.events())
+        profiles.append(compiled.events())
 
     taken = timed(run, effort)
-    del whole[: -len(taken)], seen[: -len(taken)]  # those to warm up
-    if not seen[0] or any([e[:3] for e in s] != [e[:3] for e in seen[0]] for s in seen):
+    del whole[: -len(taken)], profiles[: -len(taken)]  # those to warm up
+    if not profiles[0] or any([e[:3] for e in s] != [e[:3] for e in profiles[0]] for s in profiles):
         raise ValueError("its profiler tells something else each time")
-    outside = [run * 1e3 - sum(e[3] for e in s) / 1e3 for run, s in zip(whole, seen)]
+    outside = [run * 1e3 - sum(e[3] for e in s) / 1e3 for run, s in zip(whole, profiles)]
     return {
         "run_ms": median(whole) * 1e3,
         "outside_ms": median(outside),
-        "events": [(*each[0][:3], median(e[3] for e in each) / 1e3) for each in zip(*seen)],
+        "events": [(*each[0][:3], median(e[3] for e in each) / 1e3) for each in zip(*profiles)],
     }
 
 

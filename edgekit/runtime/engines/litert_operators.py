@@ -45,12 +45,12 @@ def delegation(model: bytes) -> Delegation | None:
         library = litert()
     except EdgekitError:
         return None
-    found = arrange(library, model, 1)
-    if found is None:
+    arrangement = arrange(library, model, 1)
+    if arrangement is None:
         return None
-    left = Counter(o.kind for o in found.operators if o.placed != DELEGATE)
-    parts = {o.partition for o in found.operators if o.placed == DELEGATE}
-    total = len(found.operators)
+    left = Counter(o.kind for o in arrangement.operators if o.placed != DELEGATE)
+    parts = {o.partition for o in arrangement.operators if o.placed == DELEGATE}
+    total = len(arrangement.operators)
     return Delegation(total, total - left.total(), len(parts), dict(left.most_common()))
 
 
@@ -95,13 +95,13 @@ def _arrange(own: dict[int, Any], delegates: list[Any], tensors: dict[int, Any])
         group = (within[index], True) if index in within else (index, False)
         groups.setdefault(group, []).append(index)
     operators, order = [], []
-    waiting, made, partition, before = list(groups.values()), set[int](), -1, ""
+    waiting, available, partition, before = list(groups.values()), set[int](), -1, ""
     while waiting:  # a partition runs when all that goes into it is there
-        ready = next((g for g in waiting if _ready(g, own, maker, made)), None)
+        ready = next((g for g in waiting if _ready(g, own, maker, available)), None)
         if ready is None:
             return None
         waiting.remove(ready)
-        made.update(ready)
+        available.update(ready)
         placed = DELEGATE if ready[0] in within else _CPU
         partition += placed == DELEGATE or before != placed
         before = placed
@@ -114,8 +114,8 @@ def _arrange(own: dict[int, Any], delegates: list[Any], tensors: dict[int, Any])
     return Arrangement(tuple(operators), tuple(order))
 
 
-def _ready(group: list[int], own: dict[int, Any], maker: dict[int, int], made: set[int]) -> bool:
-    inside = made.union(group)
+def _ready(group: list[int], own: dict[int, Any], maker: dict[int, int], available: set[int]) -> bool:
+    inside = available.union(group)
     needed = (maker.get(int(t)) for index in group for t in own[index]["inputs"])
     return all(node is None or node in inside for node in needed)
 
@@ -125,28 +125,28 @@ def look(package: Package, threads: int, effort: Effort) -> Inside:
     name = library.__name__.split(".")[0].replace("_", "-")
     label = f"{name} {version(name)}"
     model = package.read(package.manifest.engine.artifact)
-    found = arrange(library, model, threads)
-    if found is None:
+    arrangement = arrange(library, model, threads)
+    if arrangement is None:
         return Inside(label, None, (), (), note=f"{label} does not tell its operators")
-    silent = Inside(label, DELEGATE, found.operators, (None,) * _partitions(found))
+    silent = Inside(label, DELEGATE, arrangement.operators, (None,) * _partitions(arrangement))
     try:
-        told = _events(model, threads, effort)
+        profile = _events(model, threads, effort)
     except ValueError as error:
         return replace(silent, note=f"{label} does not tell the time of each operator: {error}")
-    events = [Event(*e) for e in told["events"]]
-    done = attribute(found.operators, found.nodes, events)
+    events = [Event(*e) for e in profile["events"]]
+    done = attribute(arrangement.operators, arrangement.nodes, events)
     if done is None:
         return replace(silent, note=f"{label} profiles operators that are placed in another way")
     operators, lost = done
-    outside = told["outside_ms"] + lost
-    sums = [0.0] * _partitions(found)
+    outside = profile["outside_ms"] + lost
+    sums = [0.0] * _partitions(arrangement)
     for operator in operators:
         sums[operator.partition] += operator.milliseconds or 0.0
-    return Inside(label, DELEGATE, operators, tuple(sums), told["run_ms"], outside)
+    return Inside(label, DELEGATE, operators, tuple(sums), profile["run_ms"], outside)
 
 
-def _partitions(found: Arrangement) -> int:
-    return max((o.partition for o in found.operators), default=-1) + 1
+def _partitions(arrangement: Arrangement) -> int:
+    return max((o.partition for o in arrangement.operators), default=-1) + 1
 
 
 def _events(model: bytes, threads: int, effort: Effort) -> dict[str, Any]:
@@ -167,9 +167,9 @@ def _events(model: bytes, threads: int, effort: Effort) -> dict[str, Any]:
     ]
     process = subprocess.run(tied(command), input=model, capture_output=True)
     try:
-        told: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+        profile: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
     except (ValueError, IndexError):
         raise ValueError(f"its profiler died with exit code {process.returncode}") from None
-    if "unknown" in told:
-        raise ValueError(told["unknown"])
-    return told
+    if "unknown" in profile:
+        raise ValueError(profile["unknown"])
+    return profile

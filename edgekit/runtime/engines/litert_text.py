@@ -33,8 +33,8 @@ class Signature:
     def run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
         given = {n: feeds[n].astype(dtype, copy=False) for n, (_, dtype) in self.inputs.items()}
         with running():
-            made: dict[str, Array] = self._runner(**given)
-        return made
+            outputs: dict[str, Array] = self._runner(**given)
+        return outputs
 
 
 def open_decoder(model: bytes, threads: int, path: str = "") -> Decoder:

@@ -45,7 +45,7 @@ def read(events: list[dict[str, Any]], runs: int, library: str) -> Inside:
     whole = sorted((e for e in events if e["name"] == "model_run"), key=lambda e: e["ts"])[-runs:]
     nodes = sorted((e for e in events if e["name"].endswith(_SUFFIX)), key=lambda e: e["ts"])
     times: dict[str, list[float]] = {}  # node: milliseconds in each run
-    seen: dict[str, Operator] = {}
+    known: dict[str, Operator] = {}
     run = 0
     for event in nodes:
         while run < len(whole) and event["ts"] > whole[run]["ts"] + whole[run]["dur"]:
@@ -54,10 +54,10 @@ def read(events: list[dict[str, Any]], runs: int, library: str) -> Inside:
             continue  # of a run to warm up
         key = f"{event['args'].get('node_index')} {event['name']}"
         times.setdefault(key, [0.0] * len(whole))[run] += event["dur"] / 1e3  # a loop repeats nodes
-        seen.setdefault(key, _operator(event))
+        known.setdefault(key, _operator(event))
     operators: list[Operator] = []
     sums: list[float] = []
-    for key, operator in seen.items():
+    for key, operator in known.items():
         if not operators or operators[-1].placed != operator.placed:
             sums.append(0.0)
         taken = median(times[key])

@@ -64,12 +64,12 @@ def choose(package: Package, options: EngineOptions) -> str:
             "copy it to the device, or ask for the simulator (-d sim:htp, load(..., simulate=True)): "
             "right in numbers, seconds an image",
         )
-    wanted = options.chip or ("" if simulated() else find_soc())
-    if wanted in have:
-        return wanted
-    if wanted:
+    soc = options.chip or ("" if simulated() else find_soc())
+    if soc in have:
+        return soc
+    if soc:
         raise DeviceError(
-            f"{name} was not compiled for {wanted}",
+            f"{name} was not compiled for {soc}",
             f"it holds contexts for {', '.join(have)}",
             "convert it for this chip as well",
         )

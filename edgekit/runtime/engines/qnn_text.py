@@ -33,12 +33,12 @@ def _settings(ort: Any) -> Any:
 
 def _parts(package: Package, folder: PurePosixPath, kind: str) -> list[str]:
     """The files of a graph, in order. Raises IntegrityError when one is missing."""
-    found: list[str] = []
-    while (name := f"{folder}/{kind}-{len(found)}.onnx") in package.manifest.files:
-        found.append(name)
-    if not found:
+    names: list[str] = []
+    while (name := f"{folder}/{kind}-{len(names)}.onnx") in package.manifest.files:
+        names.append(name)
+    if not names:
         raise IntegrityError(f"{package.path.name} has no {kind} graph", "its manifest lists none", "convert again")
-    return found
+    return names
 
 
 class QnnTextEngine:

@@ -52,13 +52,13 @@ class Template:
         if self._child is None:
             self._child = Child("edgekit.runtime.engines.template_child", self._folder.name)
         try:
-            said = self._child.ask({"messages": list(messages), "answering": answering}, _SECONDS)
+            reply = self._child.ask({"messages": list(messages), "answering": answering}, _SECONDS)
         except ChildError as error:
             self._child = None
             raise _refused(f"the process that rendered it ended: {error}") from error
-        if "text" not in said:
-            raise _refused(str(said.get("error", "")))
-        text = str(said["text"])
+        if "text" not in reply:
+            raise _refused(str(reply.get("error", "")))
+        text = str(reply["text"])
         if len(text) > _MORE + _TIMES * sum(len(v) for m in messages for v in m.values()):
             raise _refused(f"it makes {len(text)} characters of them")
         return text

@@ -71,7 +71,7 @@ class Generation:
         return (len(self.tokens) - 1) / self.decode_s if len(self.tokens) > 1 and self.decode_s else 0.0
 
 
-def request(spec: TextSpec, options: Mapping[str, Any]) -> Request:
+def parse_request(spec: TextSpec, options: Mapping[str, Any]) -> Request:
     """Raises UsageError for options that are not known or mean nothing."""
     given = {k: v for k, v in options.items() if v is not None}
     named = {f.name: given.pop(f.name) for f in fields(Sampling) if f.name in given}
@@ -90,16 +90,16 @@ def request(spec: TextSpec, options: Mapping[str, Any]) -> Request:
     for name, highest in (("max_tokens", _TOKENS), ("seed", _SEED), ("logprobs", _ALTERNATIVES)):
         if name in given:
             _check_whole(name, given[name], highest)
-    asked = Request(sampling=sampling, **given)
-    if asked.max_tokens < 1:
-        raise UsageError(f"max_tokens {asked.max_tokens} generates nothing", "", "use 1 or more")
-    if asked.overflow not in _OVERFLOW:
-        raise UsageError(f"There is no overflow {asked.overflow}", "", f"use {', '.join(_OVERFLOW)}")
-    if asked.schema and asked.sampling.min_p:
+    request = Request(sampling=sampling, **given)
+    if request.max_tokens < 1:
+        raise UsageError(f"max_tokens {request.max_tokens} generates nothing", "", "use 1 or more")
+    if request.overflow not in _OVERFLOW:
+        raise UsageError(f"There is no overflow {request.overflow}", "", f"use {', '.join(_OVERFLOW)}")
+    if request.schema and request.sampling.min_p:
         raise UsageError(
             "min_p and a schema do not go together", "the engine samples where a schema constrains it", "use top_p"
         )
-    return asked
+    return request
 
 
 def _check_whole(name: str, value: Any, highest: int) -> None:
@@ -123,9 +123,9 @@ def _stops(stop: Any) -> tuple[str, ...]:
 def _compact(schema: Any) -> str:
     """The schema, with no white space between what it asks for unless it says so itself."""
     try:
-        found = parse_json(schema) if isinstance(schema, str) else dict(schema)
-        found.setdefault("x-guidance", {"whitespace_flexible": False})
-        return json.dumps(found)
+        document = parse_json(schema) if isinstance(schema, str) else dict(schema)
+        document.setdefault("x-guidance", {"whitespace_flexible": False})
+        return json.dumps(document)
     except (ValueError, TypeError, AttributeError) as error:
         raise UsageError("The schema is no JSON object", str(error)) from error
 

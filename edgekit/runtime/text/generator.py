@@ -18,7 +18,7 @@ from edgekit.runtime.engine import Array, EngineOptions
 from edgekit.runtime.measuring import Effort, Timings
 from edgekit.runtime.opening import open_text_session
 from edgekit.runtime.runner import Runner
-from edgekit.runtime.text.generation import Generation, Request, TokenScore, request, scores
+from edgekit.runtime.text.generation import Generation, Request, TokenScore, parse_request, scores
 from edgekit.runtime.text.prompts import Message, fit_messages, fit_tokens, message_tokens
 from edgekit.runtime.text.sampling import Sampler
 from edgekit.runtime.text.session import TextSession
@@ -115,15 +115,15 @@ class LanguageModel(Runner):
         does not fit is refused; "truncate": its oldest part is left out; "shift": so is the oldest
         half when the context is full), allow_special (special tokens in the text count as such).
         """
-        asked = request(self.spec, options)
+        request = parse_request(self.spec, options)
         if not isinstance(prompt, str):
-            return self._batch([self._prompt(p, asked) for p in prompt], asked)
-        return self._alone(self._prompt(prompt, asked), asked)
+            return self._batch([self._prompt(p, request) for p in prompt], request)
+        return self._alone(self._prompt(prompt, request), request)
 
     def stream(self, prompt: str, **options: Any) -> Iterator[str]:
         """As `generate`, piece by piece: each is whole characters. `last` then holds the Generation."""
-        asked = request(self.spec, options)
-        return self._run(self._prompt(prompt, asked), asked)
+        request = parse_request(self.spec, options)
+        return self._run(self._prompt(prompt, request), request)
 
     def chat(self, messages: Sequence[Message], **options: Any) -> Generation:
         """The next answer in a conversation: dictionaries with `role` and `content`.
@@ -137,14 +137,14 @@ class LanguageModel(Runner):
 
     def chat_stream(self, messages: Sequence[Message], **options: Any) -> Iterator[str]:
         """As `chat`, piece by piece."""
-        asked = request(self.spec, options)
+        request = parse_request(self.spec, options)
         if not self.spec.chat:
             raise UsageError(
                 "This model has no chat template",
                 "it continues text, it was not trained to answer",
                 "use generate or stream",
             )
-        return self._run(fit_messages(self.session.tokenizer, self.spec, messages, asked), asked)
+        return self._run(fit_messages(self.session.tokenizer, self.spec, messages, request), request)
 
     def count(self, text: str) -> int:
         """How many tokens a text is."""
@@ -158,28 +158,28 @@ class LanguageModel(Runner):
         """Forget the cached prompt, and free its memory."""
         self.session.reset()
 
-    def _prompt(self, text: str, asked: Request) -> list[int]:
-        encoded = message_tokens(self.session.tokenizer, text, asked.allow_special)
+    def _prompt(self, text: str, request: Request) -> list[int]:
+        encoded = message_tokens(self.session.tokenizer, text, request.allow_special)
         bos = [self.spec.bos] if self.spec.add_bos and self.spec.bos is not None else []
         if encoded[:1] == bos:
             bos = []
         if not encoded and not bos:
             raise UsageError("The prompt is empty", "", "give the model something to continue")
-        return fit_tokens(bos, encoded, self.spec, asked)
+        return fit_tokens(bos, encoded, self.spec, request)
 
-    def _run(self, prompt: list[int], asked: Request) -> Iterator[str]:
-        if asked.schema:
-            return self._guided(prompt, asked)
-        return self._sampled(prompt, asked)
+    def _run(self, prompt: list[int], request: Request) -> Iterator[str]:
+        if request.schema:
+            return self._guided(prompt, request)
+        return self._sampled(prompt, request)
 
-    def _sampled(self, prompt: list[int], asked: Request) -> Iterator[str]:
-        run, session = self._begin(prompt, asked), self.session
+    def _sampled(self, prompt: list[int], request: Request) -> Iterator[str]:
+        run, session = self._begin(prompt, request), self.session
         start = time.perf_counter()
         read = session.start(prompt)
         first, timed = 0.0, time.perf_counter() - start
         while not run.why:
             logits = session.logits()
-            token = run.sampler(logits, (prompt + run.tokens) if asked.penalises else ())
+            token = run.sampler(logits, (prompt + run.tokens) if request.penalises else ())
             first = first or time.perf_counter()
             piece = run.take(token, logits, self.spec.stop, self.tokens)
             if self._cancelled:
@@ -201,20 +201,20 @@ class LanguageModel(Runner):
             run.why = "length"
             return
         bos = [self.spec.bos] if self.spec.add_bos and self.spec.bos is not None else []
-        kept = (run.prompt + run.tokens)[:-1][-self.spec.context_length // 2 :]
-        self.session.start(bos + kept)
+        recent = (run.prompt + run.tokens)[:-1][-self.spec.context_length // 2 :]
+        self.session.start(bos + recent)
 
-    def _guided(self, prompt: list[int], asked: Request) -> Iterator[str]:
+    def _guided(self, prompt: list[int], request: Request) -> Iterator[str]:
         """The engine masks and samples here: it alone knows which tokens the schema allows."""
-        run, start = self._begin(prompt, asked), time.perf_counter()
-        text = self.session.guided(prompt, asked.schema, asked.sampling, asked.seed)
+        run, start = self._begin(prompt, request), time.perf_counter()
+        text = self.session.guided(prompt, request.schema, request.sampling, request.seed)
         timed = time.perf_counter() - start
         first = time.perf_counter()
         while not run.why:
             if text.done:
                 run.why = "stop" if text.held < self.spec.context_length else "length"
                 break
-            logits = text.logits() if asked.logprobs is not None else None
+            logits = text.logits() if request.logprobs is not None else None
             piece = run.take(text.next(), logits, self.spec.stop, self.tokens)
             if self._cancelled:
                 run.why = "cancelled"
@@ -224,49 +224,49 @@ class LanguageModel(Runner):
             yield rest
         self.last = self._ended(run, len(prompt), timed, time.perf_counter() - first)
 
-    def _batch(self, prompts: list[list[int]], asked: Request) -> list[Generation]:
+    def _batch(self, prompts: list[list[int]], request: Request) -> list[Generation]:
         stop = set(self.spec.stop)
         shortest = min((len(p) for p in prompts), default=0)
-        alone = asked.schema or asked.overflow == "shift" or len(prompts) < 2 or not self.session.batches
+        alone = request.schema or request.overflow == "shift" or len(prompts) < 2 or not self.session.batches
         if alone or any(stop & set(p[shortest:]) for p in prompts):  # the engine ends at such a token
-            return [self._alone(p, asked) for p in prompts]
+            return [self._alone(p, request) for p in prompts]
         start = time.perf_counter()
         batch = self.session.batch(prompts)
         timed, first = time.perf_counter() - start, time.perf_counter()
         runs = [
-            self._begin(p, asked if asked.seed is None else replace(asked, seed=asked.seed + i))
+            self._begin(p, request if request.seed is None else replace(request, seed=request.seed + i))
             for i, p in enumerate(prompts)
         ]
         position = shortest
         while not all(r.why for r in runs):
-            logits, chosen = batch.logits(), []
+            logits, choices = batch.logits(), []
             for row, run in enumerate(runs):
                 token = 0
                 if not batch.reading(row) and not run.why:
-                    token = run.sampler(logits[row], (run.prompt + run.tokens) if asked.penalises else ())
+                    token = run.sampler(logits[row], (run.prompt + run.tokens) if request.penalises else ())
                     run.take(token, logits[row], self.spec.stop, self.tokens)
-                chosen.append(token)
+                choices.append(token)
             position += 1
             for run in runs:
                 if not run.why and (self._cancelled or position >= self.spec.context_length):
                     run.why = "cancelled" if self._cancelled else "length"
             if not all(r.why for r in runs):
-                batch.append(chosen)
+                batch.append(choices)
         for run in runs:
             run.rest()
         spent = time.perf_counter() - first
         return [self._ended(r, len(r.prompt), timed, spent) for r in runs]
 
-    def _alone(self, prompt: list[int], asked: Request) -> Generation:
-        for _ in self._run(prompt, asked):
+    def _alone(self, prompt: list[int], request: Request) -> Generation:
+        for _ in self._run(prompt, request):
             pass
         assert self.last is not None
         return self.last
 
-    def _begin(self, prompt: list[int], asked: Request) -> _Running:
+    def _begin(self, prompt: list[int], request: Request) -> _Running:
         self._cancelled, self.last = False, None
-        pieces = Pieces(self.tokens, asked.stop)
-        return _Running(asked, prompt, pieces, Sampler(asked.sampling, asked.seed))
+        pieces = Pieces(self.tokens, request.stop)
+        return _Running(request, prompt, pieces, Sampler(request.sampling, request.seed))
 
     def _ended(self, run: _Running, read: int, prompt_s: float, decode_s: float) -> Generation:
         return Generation(

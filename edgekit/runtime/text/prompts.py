@@ -31,46 +31,46 @@ def message_tokens(tokenizer: Tokenizer, text: str, allow_special: bool) -> list
     return ids
 
 
-def fit_tokens(bos: list[int], encoded: list[int], spec: TextSpec, asked: Request) -> list[int]:
+def fit_tokens(bos: list[int], encoded: list[int], spec: TextSpec, request: Request) -> list[int]:
     """The prompt, with room for at least one token more. Raises UsageError when it is too long and
     nothing may be left out."""
     room = spec.context_length - len(bos) - 1
     if len(encoded) <= room:
         return bos + encoded
-    if asked.overflow == "error":
+    if request.overflow == "error":
         raise _too_long(f"{len(bos) + len(encoded)} tokens", spec)
-    answer = min(asked.max_tokens, max(room // 4, 1))  # what is cut must leave room to answer in
+    answer = min(request.max_tokens, max(room // 4, 1))  # what is cut must leave room to answer in
     return bos + encoded[-max(room - answer, 1) :]
 
 
-def fit_messages(tokenizer: Tokenizer, spec: TextSpec, messages: Sequence[Message], asked: Request) -> list[int]:
+def fit_messages(tokenizer: Tokenizer, spec: TextSpec, messages: Sequence[Message], request: Request) -> list[int]:
     """The tokens of a conversation. With `truncate` and `shift` the oldest turns go, the system
     message and the last turn stay."""
     marks = tokenizer.special_tokens()
-    every = [_checked(m, () if asked.allow_special else marks) for m in messages]
+    every = [_checked(m, () if request.allow_special else marks) for m in messages]
     if not every:
         raise UsageError("There are no messages", "", 'pass [{"role": "user", "content": "…"}]')
     head = every[:1] if every[0]["role"] == "system" else []
     turns = every[len(head) :]
 
     def last(count: int) -> list[int] | UsageError:
-        kept = head + turns[len(turns) - count :]
-        characters = sum(len(m["content"]) for m in kept)
+        conversation = head + turns[len(turns) - count :]
+        characters = sum(len(m["content"]) for m in conversation)
         if characters > _MOST * spec.context_length:
             return _too_long(f"{characters} characters", spec)
-        ids = chat_tokens(tokenizer, kept, asked.allow_special)
+        ids = chat_tokens(tokenizer, conversation, request.allow_special)
         return ids if len(ids) < spec.context_length else _too_long(f"{len(ids)} tokens", spec)
 
     whole = last(len(turns))
     if not isinstance(whole, UsageError):
         return whole
-    if asked.overflow == "error" or len(turns) < 2:
+    if request.overflow == "error" or len(turns) < 2:
         raise whole
     # A question goes with its answer; at last a question alone may be left.
-    found = _longest(last, range(len(turns) % 2 or 2, len(turns), 2)) or last(1)
-    if isinstance(found, UsageError):
-        raise found
-    return found
+    tokens = _longest(last, range(len(turns) % 2 or 2, len(turns), 2)) or last(1)
+    if isinstance(tokens, UsageError):
+        raise tokens
+    return tokens
 
 
 def _longest(last: Callable[[int], list[int] | UsageError], counts: Sequence[int]) -> list[int] | None:
@@ -79,15 +79,15 @@ def _longest(last: Callable[[int], list[int] | UsageError], counts: Sequence[int
     From the small end in steps that double, then by halves: to find the few turns that fit, those of a
     conversation of thousands are not read again and again.
     """
-    found, low, high = None, -1, len(counts)
+    tokens, low, high = None, -1, len(counts)
     while low + 1 < high:
         probe = min(2 * low + 2, (low + high) // 2)
         ids = last(counts[probe])
         if isinstance(ids, UsageError):
             high = probe
         else:
-            found, low = ids, probe
-    return found
+            tokens, low = ids, probe
+    return tokens
 
 
 def chat_tokens(tokenizer: Tokenizer, messages: Sequence[Message], allow_special: bool) -> list[int]:
@@ -98,10 +98,10 @@ def chat_tokens(tokenizer: Tokenizer, messages: Sequence[Message], allow_special
         return ids
     secret = f"edgekit{secrets.token_hex(8)}"
     stood_in = [{**m, "content": f"{secret}n{i}e"} for i, m in enumerate(messages)]
-    found: list[int] = []  # a template may leave contents out, or use them twice
+    tokens: list[int] = []  # a template may leave contents out, or use them twice
     for i, part in enumerate(re.split(f"{secret}n([0-9]+)e", tokenizer.render(stood_in))):
-        found += tokenizer.encode_plain(messages[int(part)]["content"]) if i % 2 else tokenizer.encode(part)
-    return found
+        tokens += tokenizer.encode_plain(messages[int(part)]["content"]) if i % 2 else tokenizer.encode(part)
+    return tokens
 
 
 def _checked(message: Any, marks: Collection[str]) -> Message:

@@ -37,11 +37,11 @@ class Sampler:
         self.sampling = sampling
         self._random = np.random.Generator(np.random.PCG64(seed))
 
-    def __call__(self, logits: Array, seen: Sequence[int]) -> int:
+    def __call__(self, logits: Array, earlier: Sequence[int]) -> int:
         """`logits` float32 (V,); `seen`: tokens so far, for the penalty."""
         s = self.sampling
         if s.repetition_penalty != 1.0:
-            logits = penalised(logits, seen, s.repetition_penalty)
+            logits = penalised(logits, earlier, s.repetition_penalty)
         if s.temperature == 0:
             return int(logits.argmax())
         far = logits.astype(np.float64) - float(logits.max())  # in float32 a low temperature leaves none
@@ -64,9 +64,9 @@ class Sampler:
         return int(candidates[order[min(drawn, len(order) - 1)]])
 
 
-def penalised(logits: Array, seen: Sequence[int], penalty: float) -> Array:
+def penalised(logits: Array, earlier: Sequence[int], penalty: float) -> Array:
     """Tokens already seen are made less likely (Keskar et al., arXiv 1909.05858)."""
-    known = np.unique(np.asarray(seen, np.int64))
+    known = np.unique(np.asarray(earlier, np.int64))
     changed = logits.copy()
     values = changed[known]
     changed[known] = np.where(values > 0, values / penalty, values * penalty)

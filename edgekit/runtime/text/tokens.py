@@ -66,8 +66,8 @@ class Tokens:
 
     def text(self, tokens: Iterable[int], special: bool = False) -> str:
         """`special`: also show special tokens. Bytes that are no UTF-8 become U+FFFD."""
-        kept = (t for t in tokens if special or not self.is_special(t))
-        return b"".join(self[t] for t in kept).decode("utf-8", "replace")
+        shown = (t for t in tokens if special or not self.is_special(t))
+        return b"".join(self[t] for t in shown).decode("utf-8", "replace")
 
     def is_special(self, token: int) -> bool:
         return token < len(self.special) and bool(self.special[token])
@@ -96,10 +96,10 @@ class Pieces:
         return text
 
     def _certain(self, text: str) -> str:
-        found = [i for i in (text.find(s) for s in self._stop) if i >= 0]
-        if found:
+        positions = [i for i in (text.find(s) for s in self._stop) if i >= 0]
+        if positions:
             self.stopped, self._held = True, ""
-            return text[: min(found)]
+            return text[: min(positions)]
         keep = max((_overlap(text, s) for s in self._stop), default=0)
         self._held = text[len(text) - keep :] if keep else ""
         return text[: len(text) - keep] if keep else text
