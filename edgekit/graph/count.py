@@ -39,9 +39,9 @@ def flops(model: onnx.ModelProto) -> int:
     return max(total, 0)
 
 
-def has_operator(model: onnx.ModelProto, wanted: str) -> bool:
+def has_operator(model: onnx.ModelProto, phrase: str) -> bool:
     """Whether a graph has an operator, named as `AveragePool`, or `AveragePool 2x2 stride 1`."""
-    kind, *rest = wanted.split()
+    kind, *rest = phrase.split()
     for node in model.graph.node:
         if node.op_type == kind:
             kernel = "x".join(map(str, attribute(node, "kernel_shape", [])))

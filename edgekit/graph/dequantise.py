@@ -42,14 +42,14 @@ _NEXT = "convert the float model that it was made from"
 def kind_of(model: onnx.ModelProto) -> str:
     """How a graph is quantised, in words; "" where it is not."""
     kinds = {n.op_type for n in model.graph.node}
-    found = []
+    forms = []
     if any(k.startswith(("QLinear", "QGemm")) for k in kinds):
-        found.append("QOperator")
+        forms.append("QOperator")
     if kinds & set(_DYNAMIC):
-        found.append("dynamic")
-    if "DequantizeLinear" in kinds and "QOperator" not in found:
-        found.append("QDQ" if "QuantizeLinear" in kinds else "weights only")
-    return ", ".join(found)
+        forms.append("dynamic")
+    if "DequantizeLinear" in kinds and "QOperator" not in forms:
+        forms.append("QDQ" if "QuantizeLinear" in kinds else "weights only")
+    return ", ".join(forms)
 
 
 def dequantise(model: onnx.ModelProto, name: str) -> tuple[onnx.ModelProto, tuple[str, ...]]:
@@ -74,12 +74,12 @@ class _Back:
 
     def run(self) -> onnx.ModelProto:
         self.view = GraphView(self.model)
-        self.given = {n: numpy_helper.to_array(t) for n, t in self.view.constants.items()}
+        self.values = {n: numpy_helper.to_array(t) for n, t in self.view.constants.items()}
         for node in self.model.graph.node:
             if node.op_type == "Constant":
                 value = attribute(node, "value")
                 if value is not None:
-                    self.given[node.output[0]] = numpy_helper.to_array(value)
+                    self.values[node.output[0]] = numpy_helper.to_array(value)
         for node in self.model.graph.node:
             self._one(node)
         result = onnx.ModelProto()
@@ -88,9 +88,9 @@ class _Back:
         result.graph.node.extend(self.nodes)
         del result.graph.value_info[:]
         used = {i for n in self.nodes for i in n.input} | {o.name for o in result.graph.output}
-        kept = [t for t in result.graph.initializer if t.name in used and t.name not in self.constants]
+        initializers = [t for t in result.graph.initializer if t.name in used and t.name not in self.constants]
         del result.graph.initializer[:]
-        result.graph.initializer.extend(kept)
+        result.graph.initializer.extend(initializers)
         for key, array in self.constants.items():
             result.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array), key))
         for output in result.graph.output:
@@ -121,8 +121,8 @@ class _Back:
 
     def _dequantize(self, node: onnx.NodeProto) -> None:
         value, (scale, zero) = node.input[0], self._scale(node, 1)
-        if value in self.given:
-            self._constant(node.output[0], self._real(self.given[value], scale, zero, attribute(node, "axis", 1)))
+        if value in self.values:
+            self._constant(node.output[0], self._real(self.values[value], scale, zero, attribute(node, "axis", 1)))
         else:  # what quantised it ended its range already
             self._add("Identity", [value], node.output[0])
 
@@ -131,28 +131,29 @@ class _Back:
         self._clip(node.input[0], node.output[0], scale, zero)
 
     def _dynamic(self, node: onnx.NodeProto) -> None:
-        """Its range is that of the values: nothing ends, and a scale of one stands for none."""
+        """Replaces dynamic quantisation, whose range is that of the values: nothing is clipped, and the scale
+        becomes one."""
         value, scale, zero = node.output
         self._add("Identity", [node.input[0]], value)
         self._constant(scale, np.array(1, np.float32))
         self._constant(zero, np.array(0, np.float32))
 
     def _integer(self, node: onnx.NodeProto) -> None:
-        if node.input[1] not in self.given:
+        if node.input[1] not in self.values:
             self._refuse(f"the weights of {node.name or node.op_type} are computed")
-        weights = self.given[node.input[1]].astype(np.float32)
-        zero = self.given.get(node.input[3]) if len(node.input) > 3 and node.input[3] else None
+        weights = self.values[node.input[1]].astype(np.float32)
+        zero = self.values.get(node.input[3]) if len(node.input) > 3 and node.input[3] else None
         if zero is not None:
             axis = 0 if node.op_type == "ConvInteger" else weights.ndim - 1
             weights = weights - _along(zero.astype(np.float32), weights, axis)
-        made = self._constant(f"{node.input[1]}/real", weights)
-        self._copy("Conv" if node.op_type == "ConvInteger" else "MatMul", [node.input[0], made], node)
+        weight = self._constant(f"{node.input[1]}/real", weights)
+        self._copy("Conv" if node.op_type == "ConvInteger" else "MatMul", [node.input[0], weight], node)
 
     def _weighted(self, node: onnx.NodeProto) -> None:
-        if node.input[3] not in self.given:
+        if node.input[3] not in self.values:
             self._refuse(f"the weights of {node.name or node.op_type} are computed")
         (scale, zero), conv = self._scale(node, 4), node.op_type == "QLinearConv"
-        weights = self.given[node.input[3]]
+        weights = self.values[node.input[3]]
         inputs = [
             node.input[0],
             self._constant(
@@ -161,7 +162,7 @@ class _Back:
         ]
         if conv and len(node.input) > 8 and node.input[8]:
             before, _ = self._scale(node, 1)
-            bias = self.given[node.input[8]].astype(np.float64) * before * scale
+            bias = self.values[node.input[8]].astype(np.float64) * before * scale
             inputs.append(self._constant(f"{node.input[8]}/{node.input[1]}", bias.astype(np.float32)))
         self._copy(_WEIGHTED[node.op_type], inputs, node, f"{node.output[0]}/open")
         self._clip(f"{node.output[0]}/open", node.output[0], *self._scale(node, 6))
@@ -180,19 +181,19 @@ class _Back:
         self._clip(f"{node.output[0]}/open", node.output[0], *ends)
 
     def _value(self, name: str, scale: tuple[Array, Array]) -> str:
-        if name not in self.given:
+        if name not in self.values:
             return name
-        return self._constant(f"{name}/real", self._real(self.given[name], *scale, 0))
+        return self._constant(f"{name}/real", self._real(self.values[name], *scale, 0))
 
     def _scale(self, node: onnx.NodeProto, at: int) -> tuple[Array, Array]:
         """(scale, zero point) among a node's inputs, in float64 and as it is stored."""
-        if node.input[at] not in self.given:
+        if node.input[at] not in self.values:
             self._refuse(f"the scale of {node.name or node.op_type} is computed")
-        scale = self.given[node.input[at]].astype(np.float64)
+        scale = self.values[node.input[at]].astype(np.float64)
         name = node.input[at + 1] if len(node.input) > at + 1 else ""
-        if name and name not in self.given:
+        if name and name not in self.values:
             self._refuse(f"the zero point of {node.name or node.op_type} is computed")
-        return scale, self.given[name] if name else np.zeros(scale.shape, np.uint8)
+        return scale, self.values[name] if name else np.zeros(scale.shape, np.uint8)
 
     def _real(self, values: Array, scale: Array, zero: Array, axis: int) -> Array:
         if scale.size > 1 and (scale.ndim != 1 or values.ndim == 0 or values.shape[axis] != scale.size):
@@ -201,7 +202,7 @@ class _Back:
         return np.asarray(whole * _along(scale, values, axis)).astype(np.float32)
 
     def _clip(self, value: str, output: str, scale: Array, zero: Array) -> None:
-        """To the range that the integers had: exporters leave the end of a Relu to it."""
+        """Clips to the range that the integers had, since exporters rely on it for the upper end of a Relu."""
         if scale.size != 1 or zero.dtype.kind not in "iu":
             self._refuse(f"{value} has a scale for each channel, or eight-bit floats")
         ends = np.iinfo(zero.dtype)
@@ -217,19 +218,19 @@ class _Back:
         self.nodes.append(helper.make_node(kind, inputs, [output], name=f"{output}/{kind}"))
 
     def _copy(self, kind: str, inputs: list[str], node: onnx.NodeProto, output: str = "") -> None:
-        made = helper.make_node(kind, inputs, [output or node.output[0]], name=node.name)
+        copy = helper.make_node(kind, inputs, [output or node.output[0]], name=node.name)
         own = ("channels_last", "opset")  # of ONNX Runtime's operators
         if attribute(node, "channels_last", 0):
             self._refuse(f"{node.name or node.op_type} has its channels last")
-        made.attribute.extend(a for a in node.attribute if a.name not in own)
-        self.nodes.append(made)
+        copy.attribute.extend(a for a in node.attribute if a.name not in own)
+        self.nodes.append(copy)
 
     def _refuse(self, why: str) -> None:
         raise SourceError(f"{self.name} was already quantised, and cannot be taken back to float", why, _NEXT)
 
 
 def _along(values: Array, like: Array, axis: int) -> Array:
-    """One number, or one for each place along an axis, to be combined with `like`."""
+    """Shapes one number, or one for each place along an axis, so that it can be combined with `like`."""
     if values.size == 1:
         return values.reshape(())
     shape = [1] * like.ndim

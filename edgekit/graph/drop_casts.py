@@ -15,16 +15,16 @@ def drop_casts(model: onnx.ModelProto) -> onnx.ModelProto:
     result = onnx.ModelProto()
     result.CopyFrom(model)
     view = GraphView(result)
-    kept = set(view.inputs) | set(view.outputs) | set(view.constants)
+    outer = set(view.inputs) | set(view.outputs) | set(view.constants)
     for node in list(result.graph.node):
         if node.op_type != "Cast" or view.types.get(node.input[0]) != attribute(node, "to"):
             continue
         before, after = node.input[0], node.output[0]
         if after in view.outputs:
-            if before in kept:
+            if before in outer:
                 continue
             before, after = after, before  # the graph's own name for it stays
-            kept.add(before)
+            outer.add(before)
         for other in result.graph.node:
             for names in (other.input, other.output):
                 for i, name in enumerate(names):

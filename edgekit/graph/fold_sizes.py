@@ -40,9 +40,9 @@ def fold_sizes(
         )
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    kept = [v for v in result.graph.input if v.name not in folded]
+    inputs = [v for v in result.graph.input if v.name not in folded]
     del result.graph.input[:]
-    result.graph.input.extend(kept)
+    result.graph.input.extend(inputs)
     notes = []
     for value, own in folded.items():
         numbers = _numbers(value, own, height, width)

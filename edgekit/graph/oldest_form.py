@@ -33,25 +33,25 @@ def oldest_ir(model: onnx.ModelProto) -> int:
 
 
 def _types(graph: onnx.GraphProto) -> set[int]:
-    found = {t.data_type for t in graph.initializer}
+    types = {t.data_type for t in graph.initializer}
     for value in (*graph.input, *graph.output, *graph.value_info):
-        found.add(value.type.tensor_type.elem_type)
+        types.add(value.type.tensor_type.elem_type)
     for node in graph.node:
         for attribute in node.attribute:
-            found.add(attribute.t.data_type)
+            types.add(attribute.t.data_type)
             if attribute.name == "to":
-                found.add(attribute.i)
+                types.add(attribute.i)
             for inner in (attribute.g, *attribute.graphs):
-                found |= _types(inner)
-    return found
+                types |= _types(inner)
+    return types
 
 
 def write_oldest(file: Path) -> None:
     """Give an ONNX file the lowest IR version that it needs; tensors in other files stay there."""
     model = onnx.load(str(file), load_external_data=False)
-    wanted = oldest_ir(model)
-    if wanted < model.ir_version:
-        model.ir_version = wanted
+    version = oldest_ir(model)
+    if version < model.ir_version:
+        model.ir_version = version
         file.write_bytes(model.SerializeToString(deterministic=True))
 
 

@@ -21,19 +21,19 @@ _LEAST = 32.0  # what a pixel of 0..255 is divided by, at least, where a graph d
 def in_graph(view: GraphView, image: str, usual: str = "rgb") -> dict[str, Any]:
     """Fields of ImageSpec that follow from what a graph does to its image before its first layer. `usual`: the order of
     colours that its family's layers take."""
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for node, array in _first_steps(view, image):
         if node.op_type in ("Gather", "Slice", "Concat"):
-            found["color"] = "rgb" if usual == "bgr" else "bgr"
-        elif "std" not in found and array is not None:
+            settings["color"] = "rgb" if usual == "bgr" else "bgr"
+        elif "std" not in settings and array is not None:
             size = float(np.abs(array.astype(np.float64)).min(initial=np.inf))
             if node.op_type == "Mul":
                 size = 1 / size if size else 0.0
             if size >= _LEAST and node.op_type != "Add":  # what scales 0..255, or a mean of it
-                found |= {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+                settings |= {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
             elif node.op_type == "Sub" and array.size == 3 and size < 1:  # a mean of 0..1
-                found |= {"mean": (0.0, 0.0, 0.0), "std": (255.0, 255.0, 255.0)}
-    return found
+                settings |= {"mean": (0.0, 0.0, 0.0), "std": (255.0, 255.0, 255.0)}
+    return settings
 
 
 def _first_steps(view: GraphView, name: str) -> Iterator[tuple[onnx.NodeProto, Array | None]]:
@@ -75,19 +75,20 @@ def _turns_colours(view: GraphView, node: onnx.NodeProto) -> bool:
     return parts[3].tolist() == [-1] and bool(shape) and shape[int(parts[2][0])] == 3
 
 
-def prepared(view: GraphView, chosen: Decoder, image: ImageSpec, given: Mapping[str, Any]) -> tuple[str, ...]:
-    """A note on what no graph says and nobody said: how its authors prepare images was taken."""
-    kept = {n: getattr(image, n) for n in ("resize", "color", "mean", "std") if n not in given}
-    if not kept or not chosen.image:
+def prepared(view: GraphView, decoder: Decoder, image: ImageSpec, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Notes on the preparation of images that neither the graph nor the user states, and that was assumed from
+    the decoder's authors."""
+    defaults = {n: getattr(image, n) for n in ("resize", "color", "mean", "std") if n not in settings}
+    if not defaults or not decoder.image:
         return ()
     words = []
-    if "resize" in kept:
+    if "resize" in defaults:
         words.append(f"--resize {image.resize}")
-    if "color" in kept:
+    if "color" in defaults:
         words.append(f"--color {image.color}")
     for name in ("mean", "std"):
-        if name in kept:
+        if name in defaults:
             words.append(f"--{name} {','.join(f'{v:g}' for v in getattr(image, name))}")
     return (
-        f"how images are prepared is not in the graph; as the authors of {chosen.name} do was assumed: {' '.join(words)}",
+        f"how images are prepared is not in the graph; as the authors of {decoder.name} do was assumed: {' '.join(words)}",
     )

@@ -27,20 +27,20 @@ def fix_shapes(model: onnx.ModelProto, size: tuple[int, int] | None, name: str) 
                 "export it with batch 1 or a dynamic batch",
             )
         fixed[0] = 1
-    for axis, wanted in zip(axes, size or (-1, -1)):
-        if shape[axis] == -1 and wanted == -1:
+    for axis, pixels in zip(axes, size or (-1, -1)):
+        if shape[axis] == -1 and pixels == -1:
             raise UsageError(
                 f"The image size of {name} is open",
                 f"its input {image} is {shape}",
                 "say which one: --image-size 640, or --image-size HEIGHTxWIDTH",
             )
-        if shape[axis] not in (-1, wanted) and wanted != -1:
+        if shape[axis] not in (-1, pixels) and pixels != -1:
             raise UsageError(
                 f"{name} cannot run at {size[0]}x{size[1]}" if size else name,
                 f"its input {image} is fixed at {shape[axes[0]]}x{shape[axes[1]]}",
                 "leave out --image-size, or export the model again at that size",
             )
-        fixed[axis] = wanted if shape[axis] == -1 else shape[axis]
+        fixed[axis] = pixels if shape[axis] == -1 else shape[axis]
     fixed = [3 if d == -1 else d for d in fixed]
     result = onnx.ModelProto()
     result.CopyFrom(model)
@@ -60,10 +60,10 @@ def fix_shapes(model: onnx.ModelProto, size: tuple[int, int] | None, name: str) 
 def image_input(view: GraphView, name: str) -> str:
     images = [i for i in view.inputs if len(view.shape(i)) in (3, 4)]
     if len(images) != 1 or len(view.inputs) != 1:
-        found = ", ".join(f"{i} {view.shape(i)}" for i in view.inputs) or "none"
+        inputs = ", ".join(f"{i} {view.shape(i)}" for i in view.inputs) or "none"
         raise SourceError(
             f"{name} is not a detector with a single image input",
-            f"its inputs: {found}",
+            f"its inputs: {inputs}",
             "export the detector so that the image is its only input",
         )
     return images[0]

@@ -54,7 +54,8 @@ def simplify(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
 
 
 def _constant_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Before IR version 4, weights were listed as inputs too, which keeps them from being folded."""
+    """Removes weights from the inputs: before IR version 4 they were listed there too, which keeps them from
+    being folded."""
     weights = {t.name for t in model.graph.initializer}
     if not any(v.name in weights for v in model.graph.input):
         return model

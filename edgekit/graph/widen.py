@@ -31,7 +31,7 @@ def widen(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ...]]:
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """It and those in its nodes: the branches of an If, the body of a Loop."""
+    """The graph and those inside its nodes: the branches of an If, the body of a Loop."""
     yield graph
     for node in graph.node:
         for item in node.attribute:

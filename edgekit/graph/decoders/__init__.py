@@ -72,16 +72,16 @@ def recognised(
     rows, columns = spatial_axes(shape)
     plain = ImageSpec(shape[rows], shape[columns])
     heads = Heads(view, Editor(result), plain.height, plain.width, len(labels), plain)
-    chosen = _choose(heads, decoder, name)
-    usual = chosen.image.get("color", "rgb")
-    said = {**chosen.image, **in_graph(view, source, usual), **(image or {})}
-    heads.image = dataclasses.replace(plain, **said)
+    decoding = _choose(heads, decoder, name)
+    usual = decoding.image.get("color", "rgb")
+    settings = {**decoding.image, **in_graph(view, source, usual), **(image or {})}
+    heads.image = dataclasses.replace(plain, **settings)
     try:
-        decoded = chosen.decode(heads)
+        decoded = decoding.decode(heads)
     except (ValueError, IndexError, AssertionError) as error:
         raise UsageError(
-            f"The outputs of {name} do not fit the decoder {chosen.name}",
-            f"it reads {chosen.about}; found {_outputs(heads)}",
+            f"The outputs of {name} do not fit the decoder {decoding.name}",
+            f"it reads {decoding.about}; found {_outputs(heads)}",
             _list_known(),
         ) from error
     count, classes = decoded.candidates, decoded.class_count
@@ -99,31 +99,31 @@ def recognised(
         outputs=outputs,
         image=heads.image,
         labels=labels or tuple(f"class_{i}" for i in range(classes)),
-        decoder=chosen.name,
+        decoder=decoding.name,
         nms_in_graph=bool(decoded.classes),
-        iou_threshold=chosen.iou_threshold,
+        iou_threshold=decoding.iou_threshold,
     )
     assert count != 0
-    return (result, spec, (*left_out, *heads.notes, *decoded.notes, *prepared(view, chosen, spec.image, image or {})))
+    return (result, spec, (*left_out, *heads.notes, *decoded.notes, *prepared(view, decoding, spec.image, image or {})))
 
 
 def _outputs_of(decoded: Decoded, edit: Editor) -> tuple[TensorSpec, ...]:
     n, c = decoded.candidates, decoded.class_count
-    found: list[tuple[str, str, tuple[int, ...], str]] = [("boxes", decoded.boxes, (1, n, 4), "BN4")]
+    rows: list[tuple[str, str, tuple[int, ...], str]] = [("boxes", decoded.boxes, (1, n, 4), "BN4")]
     if decoded.classes:
-        found.append(("scores", decoded.scores, (1, n), "BN"))
-        found.append(("classes", decoded.classes, (1, n), "BN"))
+        rows.append(("scores", decoded.scores, (1, n), "BN"))
+        rows.append(("classes", decoded.classes, (1, n), "BN"))
     else:
-        found.append(("scores", decoded.scores, (1, c, n), "BCN"))
-    edit.set_outputs([(tensor, name, shape) for name, tensor, shape, _ in found])
-    return tuple(TensorSpec(name, "float32", shape, layout) for name, _, shape, layout in found)
+        rows.append(("scores", decoded.scores, (1, c, n), "BCN"))
+    edit.set_outputs([(tensor, name, shape) for name, tensor, shape, _ in rows])
+    return tuple(TensorSpec(name, "float32", shape, layout) for name, _, shape, layout in rows)
 
 
-def _choose(heads: Heads, wanted: str, name: str) -> Decoder:
-    if wanted:
-        if wanted not in DECODERS:
-            raise UsageError(f"There is no decoder called {wanted}", "", _list_known())
-        return DECODERS[wanted]
+def _choose(heads: Heads, decoder: str, name: str) -> Decoder:
+    if decoder:
+        if decoder not in DECODERS:
+            raise UsageError(f"There is no decoder called {decoder}", "", _list_known())
+        return DECODERS[decoder]
     check_outputs(heads, name)
     fitting = [d for d in DECODERS.values() if d.matches(heads)]
     if BEST_CLASS in fitting:  # what it writes has the shapes of what was suppressed

@@ -115,16 +115,16 @@ class Heads:
         if node is not None and node.op_type == "Concat":
             rank = len(self.shape(name))
             if attribute(node, "axis") % rank == axis % rank:
-                at, chosen = 0, []
+                at, pieces = 0, []
                 for part in node.input:
                     size = self._size(part, axis % rank)
                     if size < 0:
                         break
                     if start <= at and at + size <= end:
-                        chosen.append((part, size))
+                        pieces.append((part, size))
                     at += size
-                if chosen and sum(size for _, size in chosen) == end - start:
-                    parts = [part for part, _ in chosen]
+                if pieces and sum(size for _, size in pieces) == end - start:
+                    parts = [part for part, _ in pieces]
                     return parts[0] if len(parts) == 1 else self.edit.op("Concat", *parts, axis=axis)
         return self.edit.slice(name, axis, start, end)
 
@@ -137,7 +137,7 @@ class Heads:
         return boxes if scale is None else self.edit.op("Mul", boxes, self.edit.const(scale))
 
     def image_scale(self) -> tuple[float, float, float, float]:
-        """What turns corners in 0..1 into pixels."""
+        """The factors that turn corners in 0..1 into pixels."""
         return float(self.width), float(self.height), float(self.width), float(self.height)
 
 
@@ -154,7 +154,7 @@ class Decoded:
 
 
 def never(heads: Heads) -> bool:
-    """Of a decoder that needs what no graph holds: only the user's word chooses it."""
+    """Matches nothing: for a decoder that needs what no graph holds, which only the user can choose."""
     return False
 
 

@@ -19,13 +19,13 @@ from edgekit.graph.view import attribute
 _MOVES = ("Cast", "Squeeze", "Unsqueeze", "Reshape", "Identity", "Transpose")
 
 
-class _Found(NamedTuple):
+class _Layout(NamedTuple):
     rows: int
     outputs: tuple[str, str, str] | None  # boxes, scores, labels
     columns: Columns | None  # of the only output
 
 
-def _find(heads: Heads) -> _Found | None:
+def _find(heads: Heads) -> _Layout | None:
     if any(n.op_type == "NonMaxSuppression" for n in heads.view.model.graph.node):
         return None
     outputs = separate(heads) if len(heads.outputs) == 3 else None
@@ -33,34 +33,34 @@ def _find(heads: Heads) -> _Found | None:
     if len(shape) != 3 or not (heads.strides(shape[1]) or heads.strides(shape[1], anchors=3)):
         return None
     if outputs:
-        return _Found(shape[1], outputs, None)
+        return _Layout(shape[1], outputs, None)
     columns = order_of(heads, heads.outputs[0]) if shape[2] == 6 else None
-    return _Found(shape[1], None, columns) if columns else None
+    return _Layout(shape[1], None, columns) if columns else None
 
 
 def _decode(heads: Heads) -> Decoded:
-    found = _find(heads)
-    assert found is not None
+    layout = _find(heads)
+    assert layout is not None
     edit = heads.edit
-    if found.outputs:
-        boxes, scores, labels = found.outputs
-        chosen = labels
+    if layout.outputs:
+        boxes, scores, labels = layout.outputs
+        indices = labels
         scores, labels = (edit.op("Unsqueeze", n, edit.ints(1)) for n in (scores, labels))
     else:
-        assert found.columns is not None
-        name, at = heads.outputs[0], found.columns
-        chosen = heads.origins.channels(name, 2)[at.cls].tensor
+        assert layout.columns is not None
+        name, at = heads.outputs[0], layout.columns
+        indices = heads.origins.channels(name, 2)[at.cls].tensor
         boxes = heads.channels(name, 2, at.box, at.box + 4)
         scores, labels = (edit.transpose(heads.channels(name, 2, c, c + 1), 0, 2, 1) for c in (at.score, at.cls))
-    classes = _classes(heads, chosen)
+    classes = _classes(heads, indices)
     each = edit.const(np.arange(classes).reshape(1, classes, 1), np.int64)
     whole = edit.op("Cast", edit.op("Equal", edit.op("Cast", labels, to=7), each), to=1)
     usual = Form(corners=True, unit=False)
-    return Decoded(in_pixels(heads, boxes, usual), edit.op("Mul", scores, whole), found.rows, classes)
+    return Decoded(in_pixels(heads, boxes, usual), edit.op("Mul", scores, whole), layout.rows, classes)
 
 
 def _classes(heads: Heads, labels: str) -> int:
-    """How many there were to choose from."""
+    """The number of classes that the best one was chosen from."""
     if heads.classes:
         return heads.classes
     name = labels

@@ -51,7 +51,7 @@ def in_pixels(heads: Heads, boxes: str, usual: Form) -> str:
 
 
 def rows_in_pixels(heads: Heads, boxes: str) -> str:
-    """The same of boxes (1, K, 4) that are left after suppression: as many as noise leaves."""
+    """Corners in pixels from boxes (1, K, 4) after suppression, whose form is told from those that noise leaves."""
     usual = form = Form(corners=True, unit=False)
     values = sample(heads, boxes)
     if values is not None and values.ndim == 3 and np.isfinite(values).all():
@@ -84,7 +84,8 @@ def _places(heads: Heads, count: int) -> Array | None:
 
 
 def _on_grid(heads: Heads, values: Array, places: Array, usual: Form) -> Form:
-    """By the finest cells, which are most. Raises SourceError where boxes follow them in no known unit."""
+    """The form of boxes on a grid, told from the finest cells, which are most. Raises SourceError where boxes
+    follow them in no known unit."""
     first = (places[1:, 1] < places[:-1, 1]).argmax() + 1 or len(places)  # a level starts at the top again
     values, places = values[:first], places[:first]
     moved = places - places.mean(0)
@@ -132,7 +133,7 @@ def _off_grid(heads: Heads, values: Array, usual: Form) -> Form:
 
 
 def sample(heads: Heads, name: str) -> Array | None:
-    """What a tensor of the graph is for a picture of noise; None where the graph does not run."""
+    """The value of a tensor of the graph for a picture of noise, or None where the graph does not run."""
     import onnxruntime as ort
 
     view, image = heads.view, heads.image
@@ -152,14 +153,14 @@ def sample(heads: Heads, name: str) -> Array | None:
     try:
         session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         ordered = taken if is_channels_last(shape) else taken.transpose(2, 0, 1)
-        found: Array = session.run([name], {source: ordered.reshape(shape)})[0]
+        values: Array = session.run([name], {source: ordered.reshape(shape)})[0]
     except Exception:  # onnxruntime's exceptions share no base class
         return None
-    return found
+    return values
 
 
 def _let_all_pass(model: onnx.ModelProto) -> None:
-    """Nothing in noise is a detection: without their least score, the best of it is."""
+    """Sets the score thresholds of suppression so low that boxes in noise pass: otherwise none would."""
     least = onnx.numpy_helper.from_array(np.array([-np.inf], np.float32), "edgekit/least")
     model.graph.initializer.append(least)
     for node in model.graph.node:

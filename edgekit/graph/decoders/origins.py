@@ -76,20 +76,20 @@ class Origins:
     _known: dict[tuple[str, int], list[Channel]] = field(default_factory=dict)
 
     def runs(self, name: str, axis: int) -> list[Run]:
-        found: list[tuple[Channel, int]] = []
+        counts: list[tuple[Channel, int]] = []
         for channel in self.channels(name, axis):
-            if found and found[-1][0] == channel:
-                found[-1] = (channel, found[-1][1] + 1)
+            if counts and counts[-1][0] == channel:
+                counts[-1] = (channel, counts[-1][1] + 1)
             else:
-                found.append((channel, 1))
-        return [Run(size, channel.kind) for channel, size in found]
+                counts.append((channel, 1))
+        return [Run(size, channel.kind) for channel, size in counts]
 
     def kinds(self, name: str, axis: int) -> list[str]:
         """The kind of each channel along `axis`; one for all where their number is open."""
         return [c.kind for c in self.channels(name, axis)]
 
     def kind(self, name: str) -> str:
-        """Of a whole tensor."""
+        """The kind of a whole tensor."""
         return self._whole(name, _DEPTH).kind
 
     def channels(self, name: str, axis: int, depth: int = _DEPTH) -> list[Channel]:
@@ -98,11 +98,11 @@ class Origins:
         key = (name, axis)
         if key not in self._known:
             self._known[key] = [Channel(OTHER, name)] * self._size(name, axis)  # of a graph in a circle
-            found = self._channels(name, axis, depth) if depth else []
+            channels = self._channels(name, axis, depth) if depth else []
             size = self._size(name, axis)
-            if len(found) == 1 or len(found) != size:  # broadcast, or not to be told apart
-                found = [_joined(found, name) if len(found) != 1 else found[0]] * size
-            self._known[key] = found
+            if len(channels) == 1 or len(channels) != size:  # broadcast, or not to be told apart
+                channels = [_joined(channels, name) if len(channels) != 1 else channels[0]] * size
+            self._known[key] = channels
         return self._known[key]
 
     def _size(self, name: str, axis: int) -> int:
@@ -137,7 +137,7 @@ class Origins:
         return [self._joined_inputs(node, depth) if kind in _FOLLOWED else Channel(OTHER, name)]
 
     def _moved(self, node: onnx.NodeProto, name: str, axis: int, depth: int) -> list[Channel] | None:
-        """Through what only moves channels; None where they cannot be followed."""
+        """Follows channels through an operator that only moves them; None where they cannot be followed."""
         kind, source = node.op_type, node.input[0]
         before, after = self.view.shape(source), self.view.shape(name)
         if kind == "Concat":
@@ -165,16 +165,16 @@ class Origins:
         return None
 
     def _split(self, node: onnx.NodeProto, name: str, axis: int, depth: int) -> list[Channel]:
-        found = self.channels(node.input[0], axis, depth)
+        channels = self.channels(node.input[0], axis, depth)
         if attribute(node, "axis", 0) % max(len(self.view.shape(name)), 1) != axis:
-            return found
+            return channels
         start = 0
         for output in node.output:
             size = self._size(output, axis)
             if output == name:
-                return [Channel(c.kind, f"{c.tensor}[{name}]") for c in found[start : start + size]]
+                return [Channel(c.kind, f"{c.tensor}[{name}]") for c in channels[start : start + size]]
             start += size
-        return found
+        return channels
 
     def _slice(self, node: onnx.NodeProto, axis: int, depth: int) -> list[Channel] | None:
         parts = [self.view.array(i) if i else None for i in node.input[1:5]]
@@ -183,12 +183,12 @@ class Origins:
         rank = len(self.view.shape(node.input[0]))
         axes = parts[2] if len(parts) > 2 and parts[2] is not None else np.arange(len(parts[0]))
         steps = parts[3] if len(parts) > 3 and parts[3] is not None else np.ones(len(parts[0]), int)
-        found = self.channels(node.input[0], axis, depth)
+        channels = self.channels(node.input[0], axis, depth)
         for start, end, along, step in zip(parts[0], parts[1], axes, steps):
             if int(along) % max(rank, 1) == axis:
-                cut = found[int(start) : int(end) : int(step)]
+                cut = channels[int(start) : int(end) : int(step)]
                 return [Channel(c.kind, f"{c.tensor}[{node.output[0]}]") for c in cut]
-        return found
+        return channels
 
     def _gather(self, node: onnx.NodeProto, axis: int, depth: int) -> list[Channel] | None:
         source, rank = node.input[0], len(self.view.shape(node.input[0]))
@@ -200,8 +200,8 @@ class Origins:
             return self.channels(source, axis - width + 1, depth)
         if picks is None or width != 1:
             return None
-        found = self.channels(source, along, depth)
-        return [found[int(i)] for i in picks if -len(found) <= int(i) < len(found)]
+        channels = self.channels(source, along, depth)
+        return [channels[int(i)] for i in picks if -len(channels) <= int(i) < len(channels)]
 
     def _elementwise(self, node: onnx.NodeProto, axis: int, depth: int) -> list[Channel]:
         name, rank = node.output[0], len(self.view.shape(node.output[0]))
@@ -251,7 +251,7 @@ class Origins:
         return _joined(self.channels(name, 1 if len(shape) > 1 else 0, depth), name)
 
     def _joined_inputs(self, node: onnx.NodeProto, depth: int) -> Channel:
-        """Of what was merged or written over: the kind that all of it has, or none."""
+        """The kind that all merged or overwritten inputs have, or none."""
         values = [node.input[0], node.input[2]] if node.op_type.startswith("Scatter") else list(node.input[:1])
         if node.op_type == "Concat":
             values = list(node.input)
@@ -264,7 +264,8 @@ def _joined(channels: Sequence[Channel], name: str) -> Channel:
 
 
 def _alongside(sides: Sequence[list[Channel]]) -> list[Channel]:
-    """Parts that were joined along another axis, or chosen from: a channel is of the kind that all are."""
+    """Channels of parts that were joined along another axis or chosen from: a channel has the kind that all parts
+    have."""
     size = max(len(s) for s in sides)
     sides = [s * size if len(s) == 1 else s for s in sides]
     if len({len(s) for s in sides}) != 1:

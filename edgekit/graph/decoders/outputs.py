@@ -1,4 +1,4 @@
-"""What is done to a graph's outputs before anything is told from them: their type, their rank, those beside them."""
+"""Brings a graph's outputs to one type and rank, and removes those beside them, before a decoder is chosen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgekit.graph.view import GraphView
 
 
 def as_float32(model: onnx.ModelProto) -> None:
-    """Some exporters leave float16 or float64 outputs; the decoders' constants are float32."""
+    """Casts float16 and float64 outputs to float32, the type of the decoders' constants."""
     for output in model.graph.output:
         if output.type.tensor_type.elem_type in (onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE):
             cast = f"edgekit/float_{output.name}"
@@ -43,15 +43,15 @@ def candidates_only(model: onnx.ModelProto, source: str) -> tuple[str, ...]:
     beside = [n for n in view.outputs if n not in whole]
     if len(whole) != 1 or (beside and not (len(beside) > 1 and all(map(is_map, beside)))):
         return ()
-    kept = next(o for o in model.graph.output if o.name == whole[0])
+    candidates = next(o for o in model.graph.output if o.name == whole[0])
     sizes = [d for d in view.shape(whole[0]) if d != 1]
     ranked = view.shape(whole[0])
     if len(ranked) != 3 and len(sizes) == 2 and math.prod(ranked) == math.prod(sizes):
-        _reshape(model, kept, (1, sizes[0], sizes[1]))
+        _reshape(model, candidates, (1, sizes[0], sizes[1]))
     if not beside:
         return ()
     del model.graph.output[:]
-    model.graph.output.append(kept)
+    model.graph.output.append(candidates)
     return (f"its outputs {', '.join(beside)} were left out: {whole[0]} holds what they are decoded to",)
 
 

@@ -26,18 +26,18 @@ class _Pair(NamedTuple):
 def _pair(heads: Heads) -> _Pair | None:
     if len(heads.outputs) != 2 or any(len(heads.shape(n)) != 3 for n in heads.outputs):
         return None
-    found = []
+    pairs = []
     for boxes, scores in (heads.outputs, heads.outputs[::-1]):
         p, q = heads.shape(boxes), heads.shape(scores)
         for box_axis in (2, 1):
             for class_axis in (2, 1):
                 if p[box_axis] == 4 and p[3 - box_axis] == q[3 - class_axis] > 4:
                     pair = _Pair(boxes, scores, box_axis, class_axis, p[3 - box_axis], q[class_axis])
-                    found.append(pair)
-    named = [p for p in found if "box" in p.boxes.lower() and "box" not in p.scores.lower()]
-    if len(found) > 1:  # of four classes
-        found = named or [p for p in found if heads.kind(p.scores) == PROBABILITY]
-    return found[0] if len(found) == 1 else None
+                    pairs.append(pair)
+    named = [p for p in pairs if "box" in p.boxes.lower() and "box" not in p.scores.lower()]
+    if len(pairs) > 1:  # of four classes
+        pairs = named or [p for p in pairs if heads.kind(p.scores) == PROBABILITY]
+    return pairs[0] if len(pairs) == 1 else None
 
 
 def _box_kinds(heads: Heads, pair: _Pair) -> set[str]:
@@ -101,10 +101,10 @@ def _decode_ssd(heads: Heads) -> Decoded:
 def _none_of_them(heads: Heads, scores: str, logits: bool = False) -> int | None:
     """The class, first or last, that most boxes in noise are of: there is nothing in it. Logits that go through
     sigmoids are below nought there, all of them."""
-    found = sample(heads, scores)
-    if found is None or found.ndim != 3 or found.shape[1] < 2:
+    outputs = sample(heads, scores)
+    if outputs is None or outputs.ndim != 3 or outputs.shape[1] < 2:
         return None
-    values = found[0].astype(np.float64)
+    values = outputs[0].astype(np.float64)
     share = np.exp(values - values.max(0)) if logits else values
     usual = np.median(share / np.maximum(share.sum(0), 1e-12), axis=1)
     certain = usual > 0.5

@@ -18,20 +18,20 @@ Levels = Mapping[int, list[tuple[str, int]]]  # (output, channels) of each strid
 def _levels(heads: Heads) -> Levels:
     """Outputs by their stride, where all are (1, N, channels), (1, channels, H, W) or (1, H, W, channels) of one."""
     for last in (False, True):  # where all are one way: 80 classes on 80 x 80 cells are either by themselves
-        found: dict[int, list[tuple[str, int]]] = {}
+        tensors: dict[int, list[tuple[str, int]]] = {}
         for name in heads.outputs:
             sizes = {s: _channels(heads, name, s, last) for s in _STRIDES}
             for stride in [s for s, c in sizes.items() if c][:1]:
-                found.setdefault(stride, []).append((name, sizes[stride]))
-        strides = sorted(found)
+                tensors.setdefault(stride, []).append((name, sizes[stride]))
+        strides = sorted(tensors)
         doubling = all(b == 2 * a for a, b in itertools.pairwise(strides))
-        if sum(map(len, found.values())) == len(heads.outputs) and doubling and len(strides) > 1:
-            return {s: found[s] for s in strides}
+        if sum(map(len, tensors.values())) == len(heads.outputs) and doubling and len(strides) > 1:
+            return {s: tensors[s] for s in strides}
     return {}
 
 
 def _channels(heads: Heads, name: str, stride: int, last: bool) -> int:
-    """Of an output that has a row for each cell of a stride, or 0."""
+    """The number of channels of an output that has a row for each cell of a stride, or 0."""
     shape = heads.shape(name)
     cells = -(-heads.height // stride), -(-heads.width // stride)
     if len(shape) == 3:
@@ -93,7 +93,7 @@ def _pairs(heads: Heads) -> tuple[tuple[int, ...], list[str], list[str], int, in
 
 
 def _family(heads: Heads) -> str:
-    """Which family's pairs these are: what tells how images are prepared for it."""
+    """The family that these pairs belong to, which decides how images are prepared."""
     strides, classes, _, _, bins = _pairs(heads)
     if not strides:
         return ""
@@ -102,8 +102,8 @@ def _family(heads: Heads) -> str:
     return "picodet" if len(strides) == 4 else "nanodet-strides"
 
 
-def _matches_pairs(wanted: str, heads: Heads) -> bool:
-    return _family(heads) == wanted
+def _matches_pairs(family: str, heads: Heads) -> bool:
+    return _family(heads) == family
 
 
 def _decode_pairs(heads: Heads) -> Decoded:
@@ -149,15 +149,15 @@ def _decode_whole(heads: Heads) -> Decoded:
 
 def _faces(heads: Heads) -> tuple[tuple[int, ...], list[list[str]]]:
     """(strides, [class, objectness, box] outputs of each) of YuNet; ((), []) where they are none."""
-    levels, found = _levels(heads), []
+    levels, groups = _levels(heads), []
     for outputs in levels.values():
         likely = [n for n, c in outputs if c == 1 and heads.kind(n) == PROBABILITY]
         boxes = [n for n, c in outputs if c == 4 and heads.kind(n) == RAW]
         points = [n for n, c in outputs if c == 10]
         if len(likely) != 2 or len(boxes) != 1 or 3 + len(points) != len(outputs):
             return (), []
-        found.append([*likely, *boxes])
-    return tuple(levels), found
+        groups.append([*likely, *boxes])
+    return tuple(levels), groups
 
 
 def _decode_faces(heads: Heads) -> Decoded:

@@ -24,7 +24,7 @@ _WORDS = (
 
 
 class Columns(NamedTuple):
-    """Where in a row things are. `box` is the first of four."""
+    """The positions of values in a row. `box` is the first of four."""
 
     box: int
     score: int
@@ -38,7 +38,7 @@ _CLASS_FIRST = {7: Columns(3, 2, 1), 6: Columns(2, 1, 0)}
 
 def _named_order(name: str, width: int) -> Columns | None:
     """The order that a name like `batchno_classid_score_x1y1x2y2` spells out."""
-    at = {word: found.start() for word, pattern in _WORDS if (found := re.search(pattern, name.lower()))}
+    at = {word: match.start() for word, pattern in _WORDS if (match := re.search(pattern, name.lower()))}
     if not {"cls", "score", "box"} <= at.keys() or len(at) != width - 3:
         return None
     start: dict[str, int] = {}
@@ -50,7 +50,7 @@ def _named_order(name: str, width: int) -> Columns | None:
 
 
 def _computed_order(heads: Heads, name: str, width: int) -> Columns | None:
-    """The order that shows in where each column comes from."""
+    """The order of columns, told from where each column comes from."""
     kinds = heads.kinds(name, len(heads.shape(name)) - 1)
     scores = [i for i, k in enumerate(kinds) if k == PROBABILITY]
     whole = [i for i, k in enumerate(kinds) if k == INTEGER]
@@ -81,14 +81,14 @@ def _rows_output(heads: Heads) -> tuple[str, int]:
     return wide[0], shape[-1]
 
 
-def _matches_rows(heads: Heads, wanted: str) -> bool:
+def _matches_rows(heads: Heads, decoder: str) -> bool:
     name, width = _rows_output(heads)
     if not name:
         return False
     order = order_of(heads, name)
     if order is None:  # fixed rows in three dimensions are Ultralytics'; anything else is asked
-        return wanted == "end-to-end" and width == 6 and len(heads.shape(name)) == 3 and len(heads.outputs) == 1
-    return wanted == _decoder_of(order, width)
+        return decoder == "end-to-end" and width == 6 and len(heads.shape(name)) == 3 and len(heads.outputs) == 1
+    return decoder == _decoder_of(order, width)
 
 
 def _decoder_of(order: Columns, width: int) -> str:
@@ -142,13 +142,13 @@ def separate(heads: Heads) -> tuple[str, str, str] | None:
 
 
 def _decode_separate(heads: Heads) -> Decoded:
-    found = separate(heads)
-    assert found is not None
-    edit, batched = heads.edit, len(heads.shape(found[0])) == 3
-    boxes, scores, labels = (n if batched else edit.op("Unsqueeze", n, edit.ints(0)) for n in found)
-    count = heads.shape(found[0])[-2]
+    tensors = separate(heads)
+    assert tensors is not None
+    edit, batched = heads.edit, len(heads.shape(tensors[0])) == 3
+    boxes, scores, labels = (n if batched else edit.op("Unsqueeze", n, edit.ints(0)) for n in tensors)
+    count = heads.shape(tensors[0])[-2]
     if len(heads.outputs) == 4:  # rows after the number of detections mean nothing
-        number = next(n for n in heads.outputs if n not in found)
+        number = next(n for n in heads.outputs if n not in tensors)
         place = edit.op(
             "Range",
             edit.const(0, int),
@@ -173,12 +173,12 @@ def _five(heads: Heads) -> tuple[str, str] | None:
 
 
 def _decode_five(heads: Heads) -> Decoded:
-    found = _five(heads)
-    assert found is not None
-    edit, batched = heads.edit, len(heads.shape(found[0])) == 3
-    dets, labels = (n if batched else edit.op("Unsqueeze", n, edit.ints(0)) for n in found)
+    tensors = _five(heads)
+    assert tensors is not None
+    edit, batched = heads.edit, len(heads.shape(tensors[0])) == 3
+    dets, labels = (n if batched else edit.op("Unsqueeze", n, edit.ints(0)) for n in tensors)
     scores = edit.op("Squeeze", edit.slice(dets, 2, 4, 5), edit.ints(2))
-    count = heads.shape(found[0])[-2]
+    count = heads.shape(tensors[0])[-2]
     boxes = rows_in_pixels(heads, edit.slice(dets, 2, 0, 4))
     return Decoded(boxes, scores, count, 0, edit.op("Cast", labels, to=1))
 

@@ -1,4 +1,5 @@
-"""What is no detector of upright boxes, by its metadata and by what its outputs hold beside boxes.
+"""Refuses models that are no detectors of upright boxes, by their metadata and by what their outputs hold beside
+boxes.
 
 Pose, oriented boxes and masks share their shape with detectors of other numbers of classes.
 """
@@ -52,18 +53,18 @@ def check_outputs(heads: Heads, name: str) -> None:
     _check_maps(heads, name)
     masks = [n for n in heads.outputs if len(heads.shape(n)) == 4]
     for output in heads.outputs:
-        found = _beside(heads, output)
-        if found is None:
+        parts = _beside(heads, output)
+        if parts is None:
             continue
-        boxes, classes, more = found
+        boxes, classes, more = parts
         shape = heads.shape(output)
-        seen = f"of the {boxes + classes + more} channels of {output} {shape}, {classes} come from a sigmoid and {more} after them do not"
+        reason = f"of the {boxes + classes + more} channels of {output} {shape}, {classes} come from a sigmoid and {more} after them do not"
         prototypes = [n for n in masks if heads.shape(n)[1] == more]
         if prototypes:
             what = "masks"
-            seen += f", as many as {prototypes[0]} {heads.shape(prototypes[0])} has maps: coefficients of masks"
+            reason += f", as many as {prototypes[0]} {heads.shape(prototypes[0])} has maps: coefficients of masks"
         elif more == 1:
-            what, seen = "oriented boxes", f"{seen}: an angle"
+            what, reason = "oriented boxes", f"{reason}: an angle"
         else:
             points = (
                 f" ({more // 3} of three numbers)"
@@ -72,11 +73,11 @@ def check_outputs(heads: Heads, name: str) -> None:
                 if more % 2 == 0
                 else ""
             )
-            what, seen = (
+            what, reason = (
                 "key points, or something else beside boxes",
-                f"{seen}: key points{points}, by the look of it",
+                f"{reason}: key points{points}, by the look of it",
             )
-        raise SourceError(f"{name} is no detector of boxes: it gives {what}", seen, _NEXT)
+        raise SourceError(f"{name} is no detector of boxes: it gives {what}", reason, _NEXT)
     if masks and len(masks) < len(heads.outputs) and len(heads.outputs) <= 5:
         rows = [n for n in heads.outputs if heads.shape(n)[-1:] in ((5,), (4,), (6,), (38,))]
         if len(masks) == 1 and rows and min(heads.shape(masks[0])[2:]) > 4:
@@ -93,16 +94,16 @@ def _check_maps(heads: Heads, name: str) -> None:
     fine = [(-(-heads.height // s), -(-heads.width // s)) for s in (1, 2, 4) if heads.height > 4 * s]
     if not all(len(s) in (3, 4) and any(f in (s[-2:], s[-3:-1]) for f in fine) for s in shapes.values()):
         return
-    seen = ", ".join(f"{n} {s}" for n, s in shapes.items())
+    shapes_text = ", ".join(f"{n} {s}" for n, s in shapes.items())
     if len(shapes) == 1:
         raise SourceError(
             f"{name} is no detector of boxes: it gives a map of the picture",
-            f"its only output {seen} has a number for each place: segmentation, depth or the like",
+            f"its only output {shapes_text} has a number for each place: segmentation, depth or the like",
             _NEXT,
         )
     raise SourceError(
         f"{name} leaves its boxes undecoded",
-        f"its outputs {seen} are maps of the picture, as CenterNet's of centres and sizes are",
+        f"its outputs {shapes_text} are maps of the picture, as CenterNet's of centres and sizes are",
         "export it with its decoding, so that boxes leave in pixels or in 0..1",
     )
 
@@ -132,11 +133,11 @@ def _beside(heads: Heads, output: str) -> tuple[int, int, int] | None:
 
 def check_decoded(heads: Heads, name: str) -> None:
     """Raises SourceError where boxes are relative to anchors that are not in the graph, or straight from layers."""
-    seen = undecoded(heads)
-    if seen:
+    reason = undecoded(heads)
+    if reason:
         raise SourceError(
             f"{name} leaves its boxes undecoded",
-            f"{seen}; the anchors they are relative to are not in the graph",
+            f"{reason}; the anchors they are relative to are not in the graph",
             "export it with its decoding (YOLOv5's export.py does)"
             + (
                 "; if it has the anchors of YOLOv5's COCO models, pass --decoder yolov5-raw, and --eval to check that"
