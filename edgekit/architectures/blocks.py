@@ -56,8 +56,8 @@ class Shapes:
     def children(self) -> list[str]:
         """Names one level below the prefix, in numeric order where they are numbers."""
         start = len(self._prefix)
-        found = {k[start:].split(".")[0] for k in self._all if k.startswith(self._prefix)}
-        return sorted(found, key=lambda n: (not n.isdigit(), int(n) if n.isdigit() else 0, n))
+        names = {k[start:].split(".")[0] for k in self._all if k.startswith(self._prefix)}
+        return sorted(names, key=lambda n: (not n.isdigit(), int(n) if n.isdigit() else 0, n))
 
 
 class Conv(nn.Module):

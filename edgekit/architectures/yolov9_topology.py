@@ -104,43 +104,43 @@ def _e_backbone(name: str) -> tuple[_Wiring, list[int], list[int]]:
 
 
 def _published() -> list[_Wiring]:
-    found = []
+    wirings = []
     for activation, name in (("SiLU", "gelan"), ("ReLU", "gelan-base")):
         w, _, levels = _gelan(name, activation=activation)
-        found.append(w.detect(levels))
+        wirings.append(w.detect(levels))
 
     w, backbone, levels = _gelan("yolov9-t/s")
     auxiliary = w.top_down(backbone[8], backbone[6], backbone[4])
-    found.append(w.detect(auxiliary[::-1], levels))
+    wirings.append(w.detect(auxiliary[::-1], levels))
 
     w, backbone, levels = _gelan("yolov9-t/s (MultimediaTechLab)")
     w.detect(levels)
     auxiliary = w.top_down(backbone[8], backbone[6], backbone[4])
     # That configuration lists the auxiliary levels as P5, P4, P3 → A3, A4, A5.
-    found.append(w.detect(auxiliary[::-1]))
+    wirings.append(w.detect(auxiliary[::-1]))
 
     for activation, name in (("SiLU", "yolov9-m/c"), ("ReLU", "yolov9-base")):
         w, backbone, levels = _gelan(name, silence=True, activation=activation)
         branch = w.reversible_branch((backbone[4], backbone[6], backbone[8]), 3, 0)
-        found.append(w.detect(branch, levels))
+        wirings.append(w.detect(branch, levels))
 
     w, backbone, levels = _gelan("yolov9-cf", silence=True)
     branch = w.reversible_branch((backbone[4], backbone[6], backbone[8]), 3, 0)
-    found.append(w.detect(branch, levels, levels))
+    wirings.append(w.detect(branch, levels, levels))
 
     w, backbone, levels = _gelan("yolov9-m/c (MultimediaTechLab)")
     w.detect(levels)
-    found.append(w.detect(w.reversible_branch((backbone[4], backbone[6], backbone[8]), 3, -1)))
+    wirings.append(w.detect(w.reversible_branch((backbone[4], backbone[6], backbone[8]), 3, -1)))
 
     w, _, (p3, p4, p5) = _e_backbone("gelan-e")
     n5, n4, n3 = w.top_down(p5, p4, p3)
-    found.append(w.detect([n3, *w.bottom_up(n4, n5)]))
+    wirings.append(w.detect([n3, *w.bottom_up(n4, n5)]))
 
     w, plain, (p3, p4, p5) = _e_backbone("yolov9-e")
     a5, a4, a3 = w.top_down(plain[2], plain[1], plain[0])
     n5, n4, n3 = w.top_down(p5, p4, p3)
-    found.append(w.detect([a3, a4, a5], [n3, *w.bottom_up(n4, n5)]))
-    return found
+    wirings.append(w.detect([a3, a4, a5], [n3, *w.bottom_up(n4, n5)]))
+    return wirings
 
 
 def kinds(shapes: Mapping[str, Sequence[int]]) -> dict[int, str]:
@@ -176,12 +176,12 @@ def recognise(shapes: Mapping[str, Sequence[int]]) -> Topology | None:
     Layers that differ only in activation are told apart by their downsampling: only the two
     "base" configurations use a plain strided convolution there, with ReLU.
     """
-    found = kinds(shapes)
-    plain_down = found.get(3) == "Conv" or found.get(4) == "Conv"
+    kinds_by_index = kinds(shapes)
+    plain_down = kinds_by_index.get(3) == "Conv" or kinds_by_index.get(4) == "Conv"
     for wiring in _published():
         if ("base" in wiring.name) != plain_down or not _heads_fit(wiring, Shapes(shapes)):
             continue
-        layers = _fit(wiring, found)
+        layers = _fit(wiring, kinds_by_index)
         if layers is not None:
             return Topology(wiring.name, layers, tuple(wiring.heads), wiring.activation)
     return None
@@ -195,10 +195,10 @@ def _heads_fit(wiring: _Wiring, root: Shapes) -> bool:
     return all({p for p in root.under(str(i)).children() if p.startswith("cv")} == own for i, own in branches.items())
 
 
-def _fit(wiring: _Wiring, found: Mapping[int, str]) -> dict[int, Layer] | None:
+def _fit(wiring: _Wiring, kinds_by_index: Mapping[int, str]) -> dict[int, Layer] | None:
     layers = {}
     for index, row in enumerate(wiring.rows):
-        kind = found.get(index)
+        kind = kinds_by_index.get(index)
         if row.kind == _TENSORS:
             if kind not in ("Conv", "ELAN", "AConv", "ADown", "SPPELAN"):
                 return None
@@ -212,4 +212,4 @@ def _fit(wiring: _Wiring, found: Mapping[int, str]) -> dict[int, Layer] | None:
             return None
         else:
             layers[index] = row
-    return layers if max(found, default=-1) < len(wiring.rows) else None
+    return layers if max(kinds_by_index, default=-1) < len(wiring.rows) else None

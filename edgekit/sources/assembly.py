@@ -21,22 +21,22 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def assemble(folder: Path, config: Any, replace: Replace, check: Check | None = None) -> Any:
-    """The model in float32. `replace` takes a layer's tensors out of the rest and returns the layer that
-    stands for it, or None to leave it float, with a `weight` among the tensors. `check` is then given the
-    layers by name, and the names that are left. Raises SourceError when a tensor is missing."""
+    """The model in float32. `replace` takes a layer's tensors out of the rest and returns the layer that stands
+    for it, or None to leave it float, with a `weight` among the tensors. Afterwards `check` receives the
+    layers by name, and the names of tensors that no layer took. Raises SourceError when a tensor is missing."""
     from transformers import AutoModelForCausalLM
 
-    kept = {k: v for k, v in config.to_dict().items() if k != "quantization_config"}
-    plain = type(config).from_dict(kept)
+    settings = {k: v for k, v in config.to_dict().items() if k != "quantization_config"}
+    plain = type(config).from_dict(settings)
     plain._attn_implementation = "eager"
     with torch.device("meta"):  # without memory: nothing random is ever there to be left in
         model = AutoModelForCausalLM.from_config(plain, dtype=torch.float32)
     tensors = dict(_tensors(folder))
     layers = {n: m for n, m in model.named_modules() if isinstance(m, (nn.Linear, nn.Embedding))}
     for name, layer in layers.items():
-        made = replace(name, layer, tensors)
-        if made is not None:
-            model.set_submodule(name, made)
+        replacement = replace(name, layer, tensors)
+        if replacement is not None:
+            model.set_submodule(name, replacement)
     if check is not None:
         check(layers, tensors)
     model.to_empty(device="cpu")
@@ -45,11 +45,11 @@ def assemble(folder: Path, config: Any, replace: Replace, check: Check | None = 
 
 
 def take(tensors: Tensors, name: str) -> torch.Tensor:
-    """A tensor, out of the rest. Raises SourceError when it is missing."""
-    found = tensors.pop(name, None)
-    if found is None:
+    """Removes a tensor from the rest and returns it. Raises SourceError when it is missing."""
+    tensor = tensors.pop(name, None)
+    if tensor is None:
         raise SourceError(f"The checkpoint lacks {name}", "", "download or copy it again")
-    return found
+    return tensor
 
 
 def _tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
@@ -65,25 +65,25 @@ def _tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _restore(model: Any, tensors: Tensors, config: Any) -> None:
-    """Every parameter from a tensor. Buffers are computed again: a model without memory has none."""
+    """Gives every parameter its tensor. Buffers are computed again, since a model without memory has none."""
     fresh = type(model)._from_config(_small(config), dtype=torch.float32)
     for name, buffer in fresh.named_buffers():
         owner, _, own = name.rpartition(".")
         model.get_submodule(owner).register_buffer(own, buffer.clone(), persistent=False)
-    wanted = {n for n, p in model.named_parameters() if p is not None}
-    state = {n: t.float() for n, t in tensors.items() if n in wanted and t.dtype in _FLOATS}
+    parameters = {n for n, p in model.named_parameters() if p is not None}
+    state = {n: t.float() for n, t in tensors.items() if n in parameters and t.dtype in _FLOATS}
     head = model.get_output_embeddings()
     tied = config.tie_word_embeddings and "lm_head.weight" not in state and isinstance(head, nn.Linear)
-    missing = sorted(wanted - state.keys() - ({"lm_head.weight"} if tied else set()))
+    missing = sorted(parameters - state.keys() - ({"lm_head.weight"} if tied else set()))
     for name in (n for n in missing if n in tensors):
         raise SourceError(
             f"{name} is no float, and nothing says what it stands for",
             f"it is {str(tensors[name].dtype).removeprefix('torch.')} of {tuple(tensors[name].shape)}, without scales",
             "download or copy the checkpoint again",
         )
-    left = {n for n in tensors.keys() - wanted if not (n.endswith(".bias") and not tensors[n].any())}
+    left = {n for n in tensors.keys() - parameters if not (n.endswith(".bias") and not tensors[n].any())}
     check_left(left, model, "The checkpoint")
-    if missing or ("lm_head.weight" in wanted and "lm_head.weight" not in state and not tied):
+    if missing or ("lm_head.weight" in parameters and "lm_head.weight" not in state and not tied):
         raise SourceError(
             f"The checkpoint lacks {missing[0] if missing else 'lm_head.weight'}", "", "download or copy it again"
         )

@@ -21,7 +21,7 @@ class SourceOptions:
 
     @property
     def stated(self) -> tuple[str, ...]:
-        """Names of the options that say something."""
+        """The names of the options that are set."""
         fields = (
             ("image_size", self.image_size),
             ("labels", self.labels),
@@ -50,8 +50,9 @@ class Source(Protocol):
         ...
 
     def read(self, path: str, options: SourceOptions, into: Path) -> AnyModel:
-        """What is kept beside the model, as a tokenizer, goes to the folder `into`; weights of a checkpoint stay where
-        they are. Raises SourceError when the file is not what it seems, UsageError when it is ambiguous."""
+        """Reads the model. Files that belong to it, such as a tokenizer, go to the folder `into`; the weights of
+        a checkpoint stay where they are. Raises SourceError when the file is not what it seems, UsageError
+        when it is ambiguous."""
         ...
 
 
@@ -59,6 +60,6 @@ class CheckpointSource(Source, Protocol):
     """A source whose models are built from their weights by backends."""
 
     def network(self, model: CheckpointModel, dtype: str) -> Any:
-        """A transformers model with its weights in memory: "float32", or "auto" for as they are
-        stored. Layers that the source keeps quantised may be `layers.packed.PackedLinear`."""
+        """A transformers model with its weights in memory. `dtype`: "float32", or "auto" for the type they are
+        stored in. Layers that the source keeps quantised may be `layers.packed.PackedLinear`."""
         ...

@@ -81,7 +81,8 @@ _TOKENIZER_PARTS = {
 
 @contextlib.contextmanager
 def checked_folder(folder: Path, weights: Sequence[str] = ()) -> Iterator[Path]:
-    """While the block runs, a folder with the config, the tokenizer and `weights`, names of files in `folder`.
+    """A folder that exists while the block runs, with the config, the tokenizer and `weights`, names of files in
+    `folder`.
 
     Raises SourceError for a file that cannot be read, UnsafeSourceError for one that lies elsewhere.
     """
@@ -106,24 +107,24 @@ def checked_folder(folder: Path, weights: Sequence[str] = ()) -> Iterator[Path]:
 
 
 def plain_config(config: dict[str, Any]) -> dict[str, Any]:
-    """A config.json made of what is known: the settings that its family's class declares, and of others
-    numbers and switches. Nothing that names files or code, nor how weights are stored, which edgekit reads
-    itself: libraries would act on it."""
+    """A config.json reduced to what is known to be harmless: the settings that its family's class declares, and
+    numbers and switches among the others. It names no files or code, and does not say how weights are stored,
+    which edgekit reads itself: libraries would act on these."""
     declared = _declared(config.get("model_type")) | _OLDER
-    kept = {}
+    values = {}
     for key, value in config.items():
         plain = key in declared or isinstance(value, (bool, int, float, type(None)))
         if plain and key not in _ELSEWHERE and not key.startswith("adapter"):
-            kept[key] = value
-    if isinstance(kept.get("text_config"), dict):
-        kept["text_config"] = plain_config(kept["text_config"])
-    found: dict[str, Any] = _without_paths(kept)
-    return found
+            values[key] = value
+    if isinstance(values.get("text_config"), dict):
+        values["text_config"] = plain_config(values["text_config"])
+    result: dict[str, Any] = _without_paths(values)
+    return result
 
 
 def _declared(kind: Any) -> set[str]:
-    """The settings of a family, by its name in configs; none of one that transformers does not know, which
-    is said later."""
+    """The settings that a family's class declares; none for a family that transformers does not know, which
+    another check reports."""
     from transformers import CONFIG_MAPPING
 
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
@@ -133,7 +134,7 @@ def _declared(kind: Any) -> set[str]:
 
 
 def plain_generation(settings: dict[str, Any]) -> dict[str, Any]:
-    """A generation_config.json: numbers, switches and ids."""
+    """A generation_config.json reduced to numbers, switches and ids."""
     plain = (bool, int, float, type(None))
     return {
         k: v
@@ -143,13 +144,13 @@ def plain_generation(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def plain_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """A tokenizer_config.json: numbers and switches, and of texts those that are no names of files."""
-    kept = {}
+    """A tokenizer_config.json reduced to numbers, switches and those texts that are no names of files."""
+    values = {}
     for key, value in settings.items():
         known = key in _TOKENIZER_TEXT | _TOKENIZER_PARTS
         if known or (key not in _ELSEWHERE and isinstance(value, (bool, int, float, type(None)))):
-            kept[key] = value
-    return kept
+            values[key] = value
+    return values
 
 
 def _numbers(ids: dict[str, Any]) -> dict[str, Any]:
@@ -202,7 +203,7 @@ def _write(path: Path, value: Any) -> None:
 
 
 def _place(real: Path, at: Path) -> None:
-    """A link, where the system lets us make one: weights are large."""
+    """Links the file where the system allows it, since weights are large; else copies it."""
     at.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.symlink(real, at)

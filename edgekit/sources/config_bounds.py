@@ -60,7 +60,8 @@ def check_bounds(config: dict[str, Any], shards: list[Path], name: str) -> None:
 
 
 def _stored(shard: Path) -> tuple[int, int]:
-    """Tensors and elements in a safetensors file, at most one a byte; its reader says later what is wrong."""
+    """The number of tensors and of elements in a safetensors file. There is at most one element a byte; the
+    file's reader reports later what is wrong."""
     with shard.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         if size > min(_HEADER, shard.stat().st_size):

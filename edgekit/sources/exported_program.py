@@ -42,7 +42,7 @@ _OBJECTS = ("as_custom_obj", "as_operator", "as_opaque_obj", "as_graph")
 
 
 def load(file: Path) -> Any:
-    """The torch.export.ExportedProgram of a file, and nothing of the file was run.
+    """Loads the torch.export.ExportedProgram of a file without running anything in the file.
 
     Raises UnsafeSourceError for what would run code when torch loads it, SourceError for a file that is
     damaged or of another torch.
@@ -58,17 +58,17 @@ def load(file: Path) -> Any:
         except SourceError:
             raise
         except Exception as error:  # zip, JSON and schema errors share no base class
-            said = str(error).strip().splitlines()
+            lines = str(error).strip().splitlines()
             raise SourceError(
                 f"{file.name} is not an exported program of this torch ({torch.__version__})",
-                said[0][:200] if said else repr(error)[:200],
+                lines[0][:200] if lines else repr(error)[:200],
                 "save it with torch.export.save, using the torch version that edgekit runs with",
             ) from error
 
 
 @contextlib.contextmanager
 def _without_log(name: str) -> Iterator[None]:
-    """torch writes its own stack of calls on stderr before it raises, and the error says enough."""
+    """Silences the stack of calls that torch writes on stderr before it raises: the error says enough."""
     log = logging.getLogger(name)
     before = log.disabled
     log.disabled = True

@@ -38,7 +38,7 @@ _MULTIPLE = 8  # of the size of a head, which the attention kernel wants
 
 
 def check(config: Any, name: str) -> None:
-    """Raises SourceError for a transformers config of which no equal package would be made."""
+    """Raises SourceError for a transformers config whose package would not give the same logits."""
     family = config.architectures[0]
     if config.model_type not in FAMILIES:
         raise SourceError(
@@ -56,12 +56,12 @@ def check(config: Any, name: str) -> None:
 
 
 def head_size(config: Any) -> int:
-    """Values of a head of attention."""
+    """The number of values in a head of attention."""
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 def _lacking(config: Any) -> str:
-    """What the engine or its builder has no part for; "" when nothing."""
+    """The part of the network that the engine or its builder lacks; "" when it lacks none."""
     for setting in FAMILIES[config.model_type]:
         if getattr(config, setting, None):
             return f"leaves out its {setting}, {getattr(config, setting)}"

@@ -22,19 +22,19 @@ def sha256(path: Path) -> str:
 
 
 def combined_sha256(paths: list[Path]) -> str:
-    """One hash for several files: of their names and hashes, in order of names."""
+    """One hash for several files, computed from their names and hashes in the order of names."""
     lines = sorted(f"{p.name} {sha256(p)}" for p in paths)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def existing_file(path: str) -> Path:
-    found = Path(path)
-    if not found.is_file():
+    file = Path(path)
+    if not file.is_file():
         raise no_file("file", path)
-    if found.stat().st_size == 0:
-        raise SourceError(f"{found.name} is empty", "", "download or copy it again")
-    check_fetched(found)
-    return found
+    if file.stat().st_size == 0:
+        raise SourceError(f"{file.name} is empty", "", "download or copy it again")
+    check_fetched(file)
+    return file
 
 
 def check_fetched(path: Path) -> None:
@@ -72,8 +72,8 @@ def contained(folder: Path, name: str) -> Path:
 
 
 def check_folder(folder: Path) -> None:
-    """That no link in a folder leads out of it, and that what it holds are files and folders: libraries open
-    what they like there. Raises UnsafeSourceError, SourceError."""
+    """Checks that no link in a folder leads out of it and that it holds only files and folders, since libraries
+    open what they like there. Raises UnsafeSourceError, SourceError."""
     count = 0
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):

@@ -45,10 +45,10 @@ class GgufSource:
             return False
 
     def files(self, path: str) -> list[Path]:
-        found = parts_of(path)
-        if len(found) == 1:
-            check_weights(found[0])
-        return found
+        parts = parts_of(path)
+        if len(parts) == 1:
+            check_weights(parts[0])
+        return parts
 
     def read(self, path: str, options: SourceOptions, into: Path) -> CheckpointModel:
         _require()
@@ -56,10 +56,10 @@ class GgufSource:
         from edgekit.sources.gguf_tokenizer import end_tokens, write_tokenizer
 
         file = read_gguf(path)
-        made = plan(file)
+        layout = plan(file)
         with tempfile.TemporaryDirectory(prefix="edgekit-gguf-") as name:
             folder = Path(name)
-            made.network.config.save_pretrained(folder)
+            layout.network.config.save_pretrained(folder)
             notes = write_tokenizer(file, folder)
             generation = _generation(file, end_tokens(file))
             (folder / "generation_config.json").write_text(json.dumps(generation, indent=1), encoding="utf-8")
@@ -70,11 +70,11 @@ class GgufSource:
                 licence=_licence(file),
                 bytes=sum(p.stat().st_size for p in file.paths),
                 layout=f"{file.metadata['general.architecture']}, {_commonest(file)}",
-                parameters=sum(file.tensors[n].elements for n in made.names),
-                notes=(*made.notes(file), *notes),
+                parameters=sum(file.tensors[n].elements for n in layout.names),
+                notes=(*layout.notes(file), *notes),
             )
-            config = made.network.config
-            return read_text_model(_name(file), file.paths[0], config, folder, info, options, into, made.native(file))
+            config = layout.network.config
+            return read_text_model(_name(file), file.paths[0], config, folder, info, options, into, layout.native(file))
 
     def network(self, model: CheckpointModel, dtype: str) -> Any:
         """Linear layers whose integers the file's blocks give exactly are `PackedLinear`."""
@@ -95,7 +95,8 @@ def _require() -> None:
 
 
 def _name(file: GgufFile) -> str:
-    """Of the file, without its number in a split; of the model where the file has a hash for a name."""
+    """The name of the file, without its number in a split; that of the model where the file has a hash for a
+    name."""
     stem = re.sub(r"-\d{5}-of-\d{5}$", "", file.paths[0].name.removesuffix(".gguf").removesuffix(".GGUF"))
     stated = file.metadata.get("general.name")
     if stem.startswith("sha256-") and isinstance(stated, str) and stated.strip():
@@ -108,7 +109,7 @@ def _sha256(file: GgufFile) -> str:
 
 
 def _licence(file: GgufFile) -> str:
-    """Its identifier; where that is none of the known ones ("other"), its name."""
+    """The licence's identifier, or its name where the identifier is "other"."""
     stated, name = (licence.printed(file.metadata.get(f"general.license{k}")) for k in ("", ".name"))
     return name if name and stated.lower() in ("", "other", "unknown") else stated
 
@@ -122,12 +123,13 @@ def _commonest(file: GgufFile) -> str:
 
 
 def _generation(file: GgufFile, ends: list[int]) -> dict[str, Any]:
-    """generation_config.json: what ends an answer, and how to sample where the file says so."""
-    found: dict[str, Any] = {"eos_token_id": ends}
+    """The content of generation_config.json: the tokens that end an answer, and how to sample where the file says
+    so."""
+    settings: dict[str, Any] = {"eos_token_id": ends}
     for key, name in _SAMPLING.items():
         value = file.metadata.get(f"general.sampling.{key}")
         if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e4:
-            found[name] = value
-    if found.get("temperature"):
-        found["do_sample"] = True
-    return found
+            settings[name] = value
+    if settings.get("temperature"):
+        settings["do_sample"] = True
+    return settings

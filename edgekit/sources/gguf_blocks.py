@@ -24,7 +24,8 @@ FLOATS = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class _Layout:
-    """Of a block: bits of our integers, what is added to ggml's, where its fp16 scale and minimum are."""
+    """The layout of a block: the bits of our integers, the number added to ggml's, and where the fp16 scale and
+    minimum are."""
 
     bits: int
     zero: int

@@ -99,10 +99,10 @@ def read_config(file: GgufFile) -> tuple[Any, list[str]]:
     try:
         config = AutoConfig.for_model(family.kind, **settings)
     except Exception as error:  # the library raises whatever its validators do
-        said = str(error).strip().splitlines() or [type(error).__name__]
+        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise SourceError(
             f"The metadata of {file.name} describe no {family.kind} model",
-            said[0][:300],
+            lines[0][:300],
             "take the file from where the model was published",
         ) from error
     prefix = f"{file.metadata['general.architecture']}."
@@ -157,7 +157,7 @@ def _head_size(file: GgufFile, settings: dict[str, Any]) -> int:
 
 
 def _of_tensors(file: GgufFile, settings: dict[str, Any]) -> dict[str, Any]:
-    """What only the tensors tell: the vocabulary, a tied head, biases."""
+    """The settings that follow only from the tensors: the vocabulary, a tied head, biases."""
     embedding = file.tensors.get("token_embd.weight")
     if embedding is None or len(embedding.shape) != 2:
         raise SourceError(
@@ -170,30 +170,31 @@ def _of_tensors(file: GgufFile, settings: dict[str, Any]) -> dict[str, Any]:
             f"it states {layers} layers, and the last has no tensors",
             "download or copy it again",
         )
-    found: dict[str, Any] = {
+    values: dict[str, Any] = {
         "vocab_size": embedding.shape[0],
         "tie_word_embeddings": "output.weight" not in file.tensors,
     }
     if file.metadata["general.architecture"] in ("llama", "granite", "smollm3"):
-        found["attention_bias"] = "blk.0.attn_q.bias" in file.tensors
-        found["mlp_bias"] = "blk.0.ffn_up.bias" in file.tensors
+        values["attention_bias"] = "blk.0.attn_q.bias" in file.tensors
+        values["mlp_bias"] = "blk.0.ffn_up.bias" in file.tensors
     large, heads = settings["hidden_size"], settings["num_attention_heads"]
     if file.metadata["general.architecture"] == "gemma2":
         # llama.cpp tells the 27B models by their layers too: nothing in the file states the scale.
-        found["query_pre_attn_scalar"] = large // heads if layers == 46 else settings["head_dim"]
+        values["query_pre_attn_scalar"] = large // heads if layers == 46 else settings["head_dim"]
     if file.metadata["general.architecture"] == "gemma3":
-        found["query_pre_attn_scalar"] = large // heads if layers == 62 else settings["head_dim"]
+        values["query_pre_attn_scalar"] = large // heads if layers == 62 else settings["head_dim"]
         pattern = _value(file, "attention.sliding_window_pattern")
         if pattern is not None:
             pattern = checked(file, "attention.sliding_window_pattern", pattern, True)
-            found["layer_types"] = [
+            values["layer_types"] = [
                 "sliding_attention" if (i + 1) % pattern else "full_attention" for i in range(layers)
             ]
-    return found
+    return values
 
 
 def _special_tokens(file: GgufFile, rows: int) -> dict[str, Any]:
-    """Stated even where there is none: the defaults of a config class are other models' tokens."""
+    """The ids of special tokens. A token that does not exist is stated as well, since the defaults of a config
+    class are other models' tokens."""
     return {
         "bos_token_id": token_id(file, "bos", rows),
         "eos_token_id": token_id(file, "eos", rows),
@@ -203,24 +204,25 @@ def _special_tokens(file: GgufFile, rows: int) -> dict[str, Any]:
 
 def token_id(file: GgufFile, name: str, count: int) -> int | None:
     """The id in `tokenizer.ggml.<name>_token_id`. Raises SourceError for one of no token."""
-    found = file.metadata.get(f"tokenizer.ggml.{name}_token_id")
-    if found is None or found in (-1, 2**32 - 1):  # how some converters write that there is none
+    identifier = file.metadata.get(f"tokenizer.ggml.{name}_token_id")
+    if identifier is None or identifier in (-1, 2**32 - 1):  # how some converters write that there is none
         return None
-    if type(found) is not int or not 0 <= found < count:
+    if type(identifier) is not int or not 0 <= identifier < count:
         raise SourceError(
             f"The tokenizer of {file.name} does not belong to its weights",
-            f"its {name} token is {str(found)[:40]}, and there are {count}",
+            f"its {name} token is {str(identifier)[:40]}, and there are {count}",
             "download or copy it again",
         )
-    return found
+    return identifier
 
 
 def _value(file: GgufFile, key: str) -> Any:
-    """Of the architecture's own metadata; a list of one value for each layer is that value."""
-    found = file.metadata.get(f"{file.metadata['general.architecture']}.{key}")
-    if isinstance(found, list) and found and all(v == found[0] for v in found):
-        return found[0]
-    return found
+    """A value of the architecture's own metadata. A list that repeats one value for each layer counts as that
+    value."""
+    value = file.metadata.get(f"{file.metadata['general.architecture']}.{key}")
+    if isinstance(value, list) and value and all(v == value[0] for v in value):
+        return value[0]
+    return value
 
 
 def checked(file: GgufFile, key: str, value: Any, whole: bool) -> Any:

@@ -65,19 +65,19 @@ class GgufFile:
 def parts_of(path: str) -> list[Path]:
     """The file, or each file of the split it belongs to. Raises SourceError when one is missing."""
     first = existing_file(path).absolute()  # a link keeps its name: caches name files by their hash
-    found = _SPLIT.fullmatch(first.name)
-    if not found:
+    match = _SPLIT.fullmatch(first.name)
+    if not match:
         return [first]
-    count = int(found[3])
+    count = int(match[3])
     if not 0 < count <= 9999:
         raise SourceError(
             f"{first.name} is not one of a model's files", f"it would be one of {count}", "check its name"
         )
-    names = [f"{found[1]}-{i:05d}-of-{count:05d}{found[4]}" for i in range(1, count + 1)]
+    names = [f"{match[1]}-{i:05d}-of-{count:05d}{match[4]}" for i in range(1, count + 1)]
     missing = [n for n in names if not (first.parent / n).is_file()]
     if missing:
         raise SourceError(
-            f"{found[1]} is not complete: {len(missing)} of {count} files are missing",
+            f"{match[1]} is not complete: {len(missing)} of {count} files are missing",
             f"the first is {missing[0]}",
             "download or copy them into the same folder",
         )
@@ -97,21 +97,21 @@ def read_gguf(path: str) -> GgufFile:
             f"give all the names they were published with, as in name-00001-of-{stated:05d}.gguf",
         )
     tensors: dict[str, Tensor] = {}
-    for index, (own, found) in enumerate(headers):
+    for index, (own, infos) in enumerate(headers):
         if len(parts) > 1 and (own.get("split.no") != index or own.get("split.count") != len(parts)):
             raise SourceError(
                 f"{parts[index].name} does not belong to the other files of its name",
                 f"it says it is number {own.get('split.no')} of {own.get('split.count')}, counted from 0",
                 "download or copy it again",
             )
-        twice = tensors.keys() & found.keys()
+        twice = tensors.keys() & infos.keys()
         if twice:
             raise SourceError(
                 f"{parts[index].name} does not belong to the other files of its name",
                 f"{min(twice)[:80]!r} is in another of them too",
                 "download or copy it again",
             )
-        tensors |= found
+        tensors |= infos
     return GgufFile(tuple(parts), metadata, tensors)
 
 
@@ -134,7 +134,7 @@ def _read_part(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def _counts(cursor: _Cursor) -> tuple[int, int]:
-    """Of tensors and of metadata keys, no more than the file has room for."""
+    """The numbers of tensors and of metadata keys. Raises SourceError where the file has no room for so many."""
     magic = bytes(cursor.data[:4])
     if magic != MAGIC:
         raise SourceError(
@@ -176,8 +176,8 @@ def no_weights(name: str) -> SourceError:
 
 
 def check_weights(path: Path) -> None:
-    """Before anything else is read, which takes long where the vocabulary is large. Raises SourceError for a
-    file of a vocabulary only."""
+    """Raises SourceError for a file that holds only a vocabulary, before anything else is read: a large
+    vocabulary takes long."""
     with path.open("rb") as file:
         head = file.read(24)
     if head[:4] == MAGIC and len(head) == 24:
@@ -196,7 +196,7 @@ class _Cursor:
         return SourceError(f"{self.name} is damaged", why, "download or copy it again")
 
     def take(self, count: int) -> int:
-        """Step over `count` bytes; where they begin."""
+        """Steps over `count` bytes and returns where they begin."""
         start = self.at
         if count > len(self.data) - start:
             raise SourceError(

@@ -90,10 +90,10 @@ def plan(file: GgufFile) -> Plan:
         with torch.device("meta"):
             network = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
     except Exception as error:  # the library raises whatever does not fit
-        said = str(error).strip().splitlines() or [type(error).__name__]
+        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise SourceError(
             f"The metadata of {file.name} describe no {family.kind} model",
-            said[0][:300],
+            lines[0][:300],
             "take the file from where the model was published",
         ) from error
     names = _names(file, network, config)
@@ -103,22 +103,22 @@ def plan(file: GgufFile) -> Plan:
 
 def build(file: GgufFile, dtype: str) -> Any:
     """The model on its evaluation path, in float32 or, with "auto", in the floats of the file."""
-    made = plan(file)
-    network, config = made.network, made.network.config
+    layout = plan(file)
+    network, config = layout.network, layout.network.config
     kind = _float_of(file) if dtype == "auto" else getattr(torch, dtype)
-    processor = _processor(made.family, config)
-    for name, parameter in made.names.items():
+    processor = _processor(layout.family, config)
+    for name, parameter in layout.names.items():
         tensor = file.tensors[name]
-        if name in made.exact and name != _EMBEDDING:
-            kept = packed(tensor, _order(processor, tensor))
-            _replace(network, parameter.removesuffix(".weight"), kept)
+        if name in layout.exact and name != _EMBEDDING:
+            matrix = packed(tensor, _order(processor, tensor))
+            _replace(network, parameter.removesuffix(".weight"), matrix)
             continue
         weight = processor.process(weights=values(tensor), name=name).weights
         _fill(network, parameter, torch.from_numpy(np.ascontiguousarray(weight)).to(kind))
     if config.tie_word_embeddings:
         network.tie_weights()
     _fill_buffers(network, file)
-    if _EMBEDDING in made.exact:
+    if _EMBEDDING in layout.exact:
         table = packed(file.tensors[_EMBEDDING])
         network.get_input_embeddings().packed = table
         if config.tie_word_embeddings:
@@ -137,9 +137,9 @@ def _names(file: GgufFile, network: Any, config: Any) -> dict[str, str]:
     names = {}
     for parameter, _ in network.named_parameters():
         stem, _, suffix = parameter.rpartition(".")
-        found = table.get_name(stem)
-        if found is not None:
-            names[f"{found}.{suffix}"] = parameter
+        module = table.get_name(stem)
+        if module is not None:
+            names[f"{module}.{suffix}"] = parameter
     return {n: p for n, p in names.items() if n in file.tensors}
 
 
@@ -161,18 +161,18 @@ def _compare(file: GgufFile, network: Any, names: dict[str, str], tied: bool) ->
             "convert the folder the model was published in on Hugging Face instead",
         )
     for name, parameter in names.items():
-        expected, found = tuple(parameters[parameter].shape), file.tensors[name].shape
-        if expected != found:
+        expected, actual = tuple(parameters[parameter].shape), file.tensors[name].shape
+        if expected != actual:
             raise SourceError(
                 f"{file.name} is damaged, or its metadata are of another model",
-                f"{name} is {found} and {parameter} would be {expected}",
+                f"{name} is {actual} and {parameter} would be {expected}",
                 "download or copy it again",
             )
 
 
 def _exact(file: GgufFile, network: Any, names: dict[str, str]) -> tuple[str, ...]:
     """The tensors of linear layers and of the embedding whose integers are kept."""
-    found = []
+    exact = []
     for name, parameter in names.items():
         tensor = file.tensors[name]
         if name == _EMBEDDING:
@@ -181,12 +181,12 @@ def _exact(file: GgufFile, network: Any, names: dict[str, str]) -> tuple[str, ..
             module = network.get_submodule(parameter.rpartition(".")[0])
             keep = parameter.endswith(".weight") and type(module) is nn.Linear and keeps(tensor)
         if keep:
-            found.append(name)
-    return tuple(found)
+            exact.append(name)
+    return tuple(exact)
 
 
 def _processor(family: Family, config: Any) -> Any:
-    """transformers' undoing of what llama.cpp's converter did to the tensors of a family."""
+    """The transformers class that reverses what llama.cpp's converter did to the tensors of a family."""
     from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor
 
     return TENSOR_PROCESSORS.get(family.like, TensorProcessor)(config=config.to_dict())
@@ -202,14 +202,14 @@ def _fill(network: Any, name: str, value: torch.Tensor) -> None:
     setattr(network.get_submodule(stem), leaf, nn.Parameter(value, requires_grad=False))
 
 
-def _replace(network: Any, name: str, kept: Any) -> None:
+def _replace(network: Any, name: str, weight: Any) -> None:
     stem, _, leaf = name.rpartition(".")
     bias = getattr(network.get_submodule(name), "bias", None)
-    setattr(network.get_submodule(stem), leaf, PackedLinear(kept, bias))
+    setattr(network.get_submodule(stem), leaf, PackedLinear(weight, bias))
 
 
 def _fill_buffers(network: Any, file: GgufFile) -> None:
-    """What a model computes for itself (the frequencies of positions), which has no memory yet.
+    """Computes the buffers of a model (the frequencies of positions), which have no memory yet.
 
     `initialize_weights` is how transformers does it; parameters are marked as not to be touched.
     """
@@ -230,6 +230,6 @@ def _fill_buffers(network: Any, file: GgufFile) -> None:
 
 
 def _float_of(file: GgufFile) -> torch.dtype:
-    """The one type all matrices are stored in, else float32."""
+    """The type that all matrices are stored in, or float32 where they differ."""
     kinds = {FLOATS.get(t.kind, torch.float32) for t in file.tensors.values() if len(t.shape) > 1}
     return kinds.pop() if len(kinds) == 1 else torch.float32

@@ -22,22 +22,22 @@ def rope_settings(file: GgufFile, kind: str, settings: dict[str, Any]) -> dict[s
     Raises SourceError for a way of scaling that edgekit does not know.
     """
     theta = _number(file, "rope.freq_base") or 10000.0
-    found: dict[str, Any] = {"rope_theta": theta}
+    rope: dict[str, Any] = {"rope_theta": theta}
     size, turned = settings["head_dim"], _number(file, "rope.dimension_count")
     if turned and turned != size:
         if kind != "phi3" or not 0 < turned < size:
             raise _unknown(file, f"{int(turned)} of the {size} numbers of a head are rotated")
-        found["partial_rotary_factor"] = turned / size
+        rope["partial_rotary_factor"] = turned / size
     scaling = _of_factors(file, kind, theta, settings) or _of_numbers(file)
     if kind == "phi3":
-        found["original_max_position_embeddings"] = int(
+        rope["original_max_position_embeddings"] = int(
             _number(file, "rope.scaling.original_context_length") or settings["max_position_embeddings"]
         )
     if kind == "gemma3_text":
-        found["rope_local_base_freq"] = _number(file, "rope.freq_base_swa") or 10000.0
+        rope["rope_local_base_freq"] = _number(file, "rope.freq_base_swa") or 10000.0
     if scaling:
-        found["rope_scaling"] = scaling
-    return found
+        rope["rope_scaling"] = scaling
+    return rope
 
 
 def _of_numbers(file: GgufFile) -> dict[str, Any] | None:
@@ -72,15 +72,15 @@ def _of_factors(file: GgufFile, kind: str, theta: float, settings: dict[str, Any
 
 
 def _llama3(file: GgufFile, theta: float, size: int) -> dict[str, Any] | None:
-    """The numbers whose factors are those of `rope_freqs.weight`: the file holds the result only."""
+    """The settings whose factors equal `rope_freqs.weight`, since the file holds only the result."""
     stored = values(file.tensors[FACTORS[0]]).ravel()
     factor = float(stored.max())
     if factor == 1 and stored.min() == 1:
         return None
     stated = _number(file, "rope.scaling.original_context_length")
     for length in (*((int(stated),) if stated else ()), *_LLAMA3_LENGTHS):
-        made = llama3_factors(theta, size, factor, 1.0, 4.0, length)
-        if made.shape == stored.shape and np.allclose(made, stored, rtol=_CLOSE, atol=0):
+        factors = llama3_factors(theta, size, factor, 1.0, 4.0, length)
+        if factors.shape == stored.shape and np.allclose(factors, stored, rtol=_CLOSE, atol=0):
             return {
                 "rope_type": "llama3",
                 "factor": factor,
@@ -102,12 +102,12 @@ def llama3_factors(
 
 
 def _number(file: GgufFile, key: str) -> float | None:
-    found = file.metadata.get(f"{file.metadata['general.architecture']}.{key}")
-    if found is None:
+    value = file.metadata.get(f"{file.metadata['general.architecture']}.{key}")
+    if value is None:
         return None
-    if isinstance(found, bool) or not isinstance(found, (int, float)) or not 0 <= found < 2**40:
-        raise SourceError(f"{file.name} is damaged", f"its {key} is {str(found)[:60]}", "download or copy it again")
-    return float(found)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 2**40:
+        raise SourceError(f"{file.name} is damaged", f"its {key} is {str(value)[:60]}", "download or copy it again")
+    return float(value)
 
 
 def _unknown(file: GgufFile, why: str) -> SourceError:

@@ -168,7 +168,8 @@ def _split(file: GgufFile, notes: list[str]) -> Any:
 
 
 def _sentencepiece(file: GgufFile, tokens: list[str], types: list[int]) -> Any:
-    """As llama.cpp: a space before the text and after each special token, unless the file says no."""
+    """A SentencePiece tokenizer that adds spaces as llama.cpp does: before the text and after each special token,
+    unless the file says no."""
     from tokenizers import Tokenizer, decoders, models, normalizers
     from transformers.tokenization_utils_base import generate_merges
 
@@ -206,19 +207,19 @@ def _special(file: GgufFile, count: int, kind: Any) -> dict[str, int]:
     """transformers' names of the special tokens, and their ids; SentencePiece's own where unstated."""
     defaults = {"bos": 1, "eos": 2, "unknown": 0} if kind == "llama" and count > 2 else {}
     names = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
-    found = {}
+    special = {}
     for key, name in names.items():
         stated = f"tokenizer.ggml.{key}_token_id" in file.metadata
         value = token_id(file, key, count) if stated else defaults.get(key)
         if value is not None:
-            found[name] = value
-    return found
+            special[name] = value
+    return special
 
 
 def _add_tokens(
     file: GgufFile, backend: Any, tokens: list[str], types: list[int], special: set[int], kind: str
 ) -> None:
-    """Those that are never cut, although a text may look as if it could be."""
+    """Adds the tokens that are never split, even where a text could be read otherwise."""
     from tokenizers import AddedToken
 
     phi3 = kind == "llama" and file.metadata["general.architecture"] == "phi3"
@@ -246,14 +247,14 @@ def _begin_with(backend: Any, token: str, index: int) -> None:
 
 
 def _flag(file: GgufFile, name: str, default: bool) -> bool:
-    found = file.metadata.get(f"tokenizer.ggml.{name}")
-    return found if isinstance(found, bool) else default
+    flag = file.metadata.get(f"tokenizer.ggml.{name}")
+    return flag if isinstance(flag, bool) else default
 
 
 def _check(file: GgufFile, tokenizer: Any, tokens: list[str], special: dict[str, int]) -> None:
     """Each id is the file's token; raises SourceError for a tokenizer that came out otherwise."""
-    found = {i: t for t, i in tokenizer.get_vocab().items()}
-    wrong = [i for i in range(max(len(tokens), len(found))) if i >= len(tokens) or found.get(i) != tokens[i]]
+    vocabulary = {i: t for t, i in tokenizer.get_vocab().items()}
+    wrong = [i for i in range(max(len(tokens), len(vocabulary))) if i >= len(tokens) or vocabulary.get(i) != tokens[i]]
     wrong += [i for name, i in special.items() if getattr(tokenizer, f"{name}_id") != i]
     if wrong:
         raise SourceError(
@@ -264,7 +265,7 @@ def _check(file: GgufFile, tokenizer: Any, tokens: list[str], special: dict[str,
 
 
 def _read_again(file: GgufFile, folder: Path, tokenizer: Any) -> Any:
-    """As later steps read it: for some families transformers puts a class of its own in its place."""
+    """Reads the tokenizer again as later steps do: for some families transformers uses a class of its own."""
     again = read_tokenizer(folder)
     other = [t for t in _PROBES if _cut(again, t) != _cut(tokenizer, t)]
     if other:
@@ -277,7 +278,7 @@ def _read_again(file: GgufFile, folder: Path, tokenizer: Any) -> Any:
 
 
 def _cut(tokenizer: Any, text: str) -> tuple[Any, Any]:
-    """The tokens, and the pieces before any are merged: a small vocabulary may not show a difference."""
+    """The tokens, and the pieces before any are merged, since a small vocabulary may not show a difference."""
     backend = tokenizer.backend_tokenizer
     plain = backend.normalizer.normalize_str(text) if backend.normalizer else text
     pieces = backend.pre_tokenizer.pre_tokenize_str(plain) if backend.pre_tokenizer else plain

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgekit.errors import MissingError, RemoteError, UsageError
 
-_WANTED = ("*.json", "*.safetensors", "tokenizer.model", "*.txt", "*.jinja", "README.md", "LICENSE*")
+_FILES = ("*.json", "*.safetensors", "tokenizer.model", "*.txt", "*.jinja", "README.md", "LICENSE*")
 
 
 def is_hub_id(source: str) -> bool:
@@ -23,12 +23,12 @@ def fetch(source: str) -> str:
     except ImportError as error:
         raise MissingError("Downloading needs huggingface_hub", str(error), "pip install 'edgekit[llm]'") from error
     try:
-        return str(snapshot_download(source, allow_patterns=list(_WANTED)))
+        return str(snapshot_download(source, allow_patterns=list(_FILES)))
     except Exception as error:  # the library's errors share no base class with those of HTTP
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RemoteError(
             f"{source} cannot be downloaded",
-            said[:300],
+            reason[:300],
             "check the name and the network; for a gated model set HF_TOKEN",
         ) from error
 
@@ -36,14 +36,14 @@ def fetch(source: str) -> str:
 def cited(source: Path) -> list[str]:
     """What to give `edgekit convert` for a source: its name without folders, or the hub's name of a folder that
     `fetch` downloaded (`models--OWNER--NAME/snapshots/REVISION`)."""
-    found = re.fullmatch(r"models--([\w.-]+?)--([\w.-]+)", source.parent.parent.name)
-    if found and source.parent.name == "snapshots":
-        return [f"{found[1]}/{found[2]}", "--download"]
+    match = re.fullmatch(r"models--([\w.-]+?)--([\w.-]+)", source.parent.parent.name)
+    if match and source.parent.name == "snapshots":
+        return [f"{match[1]}/{match[2]}", "--download"]
     return [source.name]
 
 
 def refuse(source: str) -> UsageError:
-    """There is no such folder, and nothing is downloaded unasked."""
+    """Raises the error for a folder that does not exist: nothing is downloaded unless the user says so."""
     return UsageError(
         f"There is no file or folder {source}",
         "edgekit downloads nothing unless it is told to",

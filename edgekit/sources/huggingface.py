@@ -72,7 +72,7 @@ class HuggingFaceSource:
             check_fetched(file)
         raw, held = json_of(folder / "config.json"), _held(shards)
         check_bounds(raw, shards, folder.name)
-        said = _quantised(folder, raw, held)
+        quantisation = _quantised(folder, raw, held)
         with checked_folder(folder) as checked:
             config = read_config(checked)
             families.check(config, folder.name)
@@ -83,11 +83,11 @@ class HuggingFaceSource:
                 sha256=combined_sha256(files),
                 bytes=sum(f.stat().st_size for f in shards),
                 licence=licence.of_folder(folder, raw),
-                layout=f"{config.architectures[0]}, {said.method if said else 'safetensors'}",
+                layout=f"{config.architectures[0]}, {quantisation.method if quantisation else 'safetensors'}",
                 parameters=parameters,
             )
             return read_text_model(
-                folder.name, folder, config, checked, info, options, into, _native(config, said, layers, held)
+                folder.name, folder, config, checked, info, options, into, _native(config, quantisation, layers, held)
             )
 
     def network(self, model: CheckpointModel, dtype: str) -> Any:
@@ -107,18 +107,18 @@ class HuggingFaceSource:
 
         disable_progress_bar()
         config, held = read_config(folder), _held(shards)
-        said = _quantised(Path(model.path), json_of(Path(model.path) / "config.json"), held)
-        if _is_bitnet(config, said):
-            return ready(bitnet.network(folder, config, said.said if said else {}))
-        if said is not None:
-            reader = Reader(said)
+        quantisation = _quantised(Path(model.path), json_of(Path(model.path) / "config.json"), held)
+        if _is_bitnet(config, quantisation):
+            return ready(bitnet.network(folder, config, quantisation.settings if quantisation else {}))
+        if quantisation is not None:
+            reader = Reader(quantisation)
             network = ready(reader.network(folder, config))
             check_finite(network, model.source.name)
             network.reading_notes = reader.notes()
             return network
         _check_size(config, sum(h.elements for h in held.values()), model.source.name)
         try:
-            network, found = AutoModelForCausalLM.from_pretrained(
+            network, loading = AutoModelForCausalLM.from_pretrained(
                 str(folder),
                 dtype=dtype,
                 trust_remote_code=False,
@@ -133,26 +133,26 @@ class HuggingFaceSource:
                 str(error).strip().splitlines()[0][:300],
                 "check that config.json and the weights belong together",
             ) from error
-        missing = sorted(found["missing_keys"])
+        missing = sorted(loading["missing_keys"])
         if missing:  # the library only warns, and makes some up
             raise SourceError(
                 f"{model.source.name} lacks {missing[0]}",
                 f"{len(missing)} tensors that its config.json asks for are missing",
                 "check that config.json and the weights belong together",
             )
-        check_left(found["unexpected_keys"], network, model.source.name)
+        check_left(loading["unexpected_keys"], network, model.source.name)
         check_finite(network, model.source.name)
         return ready(network)
 
 
 def _check_size(config: Any, held: int, name: str) -> None:
-    """Tensors that are missing are made before they are missed: raises SourceError where they would be most
-    of the network."""
-    _, wanted = _counted(config, name)
-    if wanted > 2 * held + _SPARE:
+    """Raises SourceError where most of the network has no tensors: transformers would allocate them before it
+    reports them missing."""
+    _, elements = _counted(config, name)
+    if elements > 2 * held + _SPARE:
         raise SourceError(
             f"{name} lacks most of its weights",
-            f"its config.json asks for {wanted} elements, and its files hold {held}",
+            f"its config.json asks for {elements} elements, and its files hold {held}",
             "check that config.json and the weights belong together",
         )
 
@@ -168,10 +168,10 @@ def read_config(folder: Path) -> Any:
     except SourceError:
         raise
     except Exception as error:  # the library raises whatever its parsers do
-        said = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+        reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
         raise SourceError(
             f"The config.json of {folder.name} is not of a model edgekit knows",
-            said,
+            reason,
             "edgekit convert --help names the families; models that bring their own code are not run",
         ) from error
     named = raw.get("architectures")
@@ -197,31 +197,31 @@ def _bare(architecture: Any) -> str:
 
 
 def _quantised(folder: Path, raw: dict[str, Any], held: dict[str, Held]) -> Stated | None:
-    """What is stated of the weights, where they are quantised. Raises SourceError for what is not read."""
+    """The statement on how the weights are quantised, or None. Raises SourceError for a method that is not read."""
     from edgekit.sources.quantised.reader import check_method
 
-    said = stated(folder, raw, held)
-    if said is None:
+    quantisation = stated(folder, raw, held)
+    if quantisation is None:
         if raw.get("model_type") != "bitnet":
             check_floats({n: h.kind for n, h in held.items()}, folder.name)
         return None
-    check_method(said)
-    return said
+    check_method(quantisation)
+    return quantisation
 
 
-def _is_bitnet(config: Any, said: Stated | None) -> bool:
-    return config.model_type == "bitnet" or (said is not None and said.method == "bitnet")
+def _is_bitnet(config: Any, quantisation: Stated | None) -> bool:
+    return config.model_type == "bitnet" or (quantisation is not None and quantisation.method == "bitnet")
 
 
 def _native(
-    config: Any, said: Stated | None, layers: dict[str, tuple[int, int]], held: dict[str, Held]
+    config: Any, quantisation: Stated | None, layers: dict[str, tuple[int, int]], held: dict[str, Held]
 ) -> Precision | None:
-    """What the weights are quantised to already."""
+    """The precision that the weights are quantised to already, or None."""
     from edgekit.sources.quantised.reader import precision
 
-    if _is_bitnet(config, said):
+    if _is_bitnet(config, quantisation):
         return Precision.TERNARY
-    return precision(said, layers, held) if said else None
+    return precision(quantisation, layers, held) if quantisation else None
 
 
 def _counted(config: Any, name: str) -> tuple[dict[str, tuple[int, int]], int]:

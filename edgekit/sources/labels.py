@@ -28,5 +28,5 @@ def labels_in(metadata: dict[str, str]) -> tuple[str, ...]:
 
 
 def one_line_each(labels: tuple[str, ...]) -> tuple[str, ...]:
-    """As a file of one name a line can hold them: one that has a line break would move all that follow."""
+    """The names as a file with one name a line can hold them: a line break in a name would shift all that follow."""
     return tuple(printable(" ".join(n.split())) or f"class_{i}" for i, n in enumerate(labels))

@@ -13,8 +13,8 @@ _WITHOUT_EFFECT = ("inv_freq", "k_scale", "v_scale", "q_scale", "kv_scale", "k_z
 
 
 def check_left(names: Iterable[str], network: Any, model: str) -> None:
-    """`names`: of tensors without a parameter. Raises SourceError for one inside the network; others, of a tower of
-    vision or a head for training, stand beside it."""
+    """`names`: the tensors that have no parameter. Raises SourceError for one inside the network; others, of a
+    tower of vision or a head for training, stand beside it."""
     prefix = f"{network.base_model_prefix}."
     parts = {n.removeprefix(prefix).partition(".")[0] for n, _ in network.named_modules() if n}
     left = [

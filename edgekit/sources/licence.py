@@ -23,15 +23,15 @@ _SPDX = re.compile(r"SPDX-License-Identifier:\s*(\S[^\n*]*)")
 
 
 def of_folder(folder: Path, config: dict[str, Any]) -> str:
-    """Of the model card, else of config.json, else of the licence's own text; "" where none says."""
-    found = _of_card(_text(folder, CARD)) or printed(config.get("license") or config.get("licence"))
-    if found and found.lower() not in _NAMELESS:
-        return found
-    return next((name for file in TEXTS if (name := _of_text(_text(folder, file)))), found)
+    """The licence that the model card names, else config.json, else the licence's own text; "" where none does."""
+    licence = _of_card(_text(folder, CARD)) or printed(config.get("license") or config.get("licence"))
+    if licence and licence.lower() not in _NAMELESS:
+        return licence
+    return next((name for file in TEXTS if (name := _of_text(_text(folder, file)))), licence)
 
 
 def files_of(folder: Path) -> list[Path]:
-    """Those that `of_folder` may read."""
+    """The files that `of_folder` may read."""
     return [folder / n for n in (CARD, *TEXTS) if (folder / n).is_file()]
 
 
@@ -44,8 +44,8 @@ def printed(value: Any) -> str:
 
 
 def _of_card(card: str) -> str:
-    """Of the front matter: YAML between two lines of three dashes at the beginning, of which a line or a list
-    of plain names is all that is read."""
+    """The licence in the front matter, YAML between two lines of three dashes at the beginning. Only a line or a
+    list of plain names is read."""
     lines = card.lstrip("\ufeff").splitlines()
     if not lines or lines[0].strip() != "---":
         return ""
@@ -68,22 +68,22 @@ def _of_card(card: str) -> str:
 
 
 def _indented(lines: list[str]) -> list[str]:
-    """Of a text that begins in the line below its name."""
+    """The indented lines at the beginning: a value that begins in the line below its key."""
     return list(itertools.takewhile(lambda line: line[:1].isspace(), lines[:8]))
 
 
 def _items(lines: list[str]) -> list[str]:
-    found = []
+    items = []
     for line in lines[:8]:
         item = _ITEM.fullmatch(line)
         if not item:
             break
-        found.append(_plain(item[1]))
-    return found
+        items.append(_plain(item[1]))
+    return items
 
 
 def _plain(value: str) -> str:
-    """Without a comment, quotes and the brackets of a list in one line."""
+    """The text without a comment, quotes and the brackets of a list in one line."""
     value = re.split(r"(?:^|\s)#", value, maxsplit=1)[0].strip()
     if value.startswith("[") and value.endswith("]"):
         return ", ".join(_plain(v) for v in value[1:-1].split(","))

@@ -56,15 +56,15 @@ def _beside(file: Path) -> list[Path]:
     except WireError as error:
         raise _malformed(file, str(error)) from error
     names = sorted({t.file for t in tensors})
-    found = [contained(file.parent, name) for name in names]
-    missing = [f for f in found if not f.is_file()]
+    files = [contained(file.parent, name) for name in names]
+    missing = [f for f in files if not f.is_file()]
     if missing:
         raise SourceError(
             f"{missing[0].name} is missing, which holds weights of {file.name}",
-            f"{len(missing)} of {len(found)} files are",
+            f"{len(missing)} of {len(files)} files are",
             "copy all its files into one folder, under the names they had",
         )
-    held = sum(f.stat().st_size for f in found)
+    held = sum(f.stat().st_size for f in files)
     if sum(max(t.bytes, 0) for t in tensors) > _SHARED * held:
         raise SourceError(
             f"{file.name} unfolds to more than its files hold",
@@ -72,9 +72,9 @@ def _beside(file: Path) -> list[Path]:
             "export it again",
         )
     whole = [t for t in tensors if t.bytes < 0]
-    if len(whole) > _SHARED * len(found):
+    if len(whole) > _SHARED * len(files):
         raise SourceError(f"{file.name} does not say how long its tensors are", "", "export it again")
-    return found
+    return files
 
 
 def _load(file: Path) -> onnx.ModelProto:
@@ -84,7 +84,7 @@ def _load(file: Path) -> onnx.ModelProto:
     try:
         graph = onnx.load(str(file))
     except Exception as error:  # protobuf and file errors share no base class
-        raise _malformed(file, _said(error)) from error
+        raise _malformed(file, _reason(error)) from error
     if graph.graph.node and graph.ir_version > onnx.IR_VERSION:
         raise SourceError(
             f"{file.name} was written by a newer ONNX than the one installed",
@@ -95,16 +95,16 @@ def _load(file: Path) -> onnx.ModelProto:
         onnx.checker.check_model(graph)
     except Exception as error:  # nor do the checker's
         if not graph.graph.node:
-            raise _malformed(file, _said(error)) from error
+            raise _malformed(file, _reason(error)) from error
         raise SourceError(
             f"{file.name} breaks a rule of ONNX, or it is truncated",
-            _said(error),
+            _reason(error),
             "export it again with a current exporter; a file with external data needs its data file beside it",
         ) from error
     return graph
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error)
 
 

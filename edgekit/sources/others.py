@@ -16,7 +16,7 @@ _MOST = 2**24
 
 
 def named(path: str) -> EdgekitError | None:
-    """The error that says what `path` is; None where nobody knows."""
+    """The error that says what `path` is, or None where it is not known."""
     place = Path(path)
     if place.is_dir():
         return _folder(place)
@@ -98,7 +98,8 @@ def _schema(manifest: Path) -> str:
 
 
 def _is_llama2c(path: Path) -> bool:
-    """By its header: of the first version, whose sizes must give the size of the file; or of a later one."""
+    """Whether the header is llama2.c's: of the first version, whose sizes must add up to the size of the file, or
+    of a later one."""
     try:
         with path.open("rb") as file:
             head = file.read(_LLAMA2C.size)

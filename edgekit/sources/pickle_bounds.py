@@ -61,7 +61,8 @@ def _is_container(item: Any) -> bool:
 
 
 def _inside(item: Any) -> list[Any] | None:
-    """What an item holds; None for what holds nothing. A stand-in ends a container, its own begin anew."""
+    """The values that an item holds, or None when it holds none. The attributes of a stand-in are measured apart
+    from the container it lies in."""
     if isinstance(item, dict):
         return [*item.keys(), *item.values()]
     if _is_container(item):

@@ -124,15 +124,15 @@ class Machine:
         return tuple(reversed([self._pop() for _ in range(count)]))
 
     def _marked(self) -> list[Any]:
-        """What stands above the last mark."""
+        """Removes and returns the values above the last mark."""
         at = len(self._stack) - 1
         while at >= 0 and not isinstance(self._stack[at], _Mark):
             at -= 1
         if at < 0:
             raise PickleError("it takes values down to a mark that is not there")
-        found = self._stack[at + 1 :]
+        values = self._stack[at + 1 :]
         del self._stack[at:]
-        return found
+        return values
 
     # One method an opcode, by its name in pickletools.
 
@@ -159,9 +159,9 @@ class Machine:
         self._stack.append(tuple(self._marked()))
 
     def _dict(self, _: None) -> None:
-        made: dict[Any, Any] = {}
-        _put(made, self._marked())
-        self._stack.append(made)
+        mapping: dict[Any, Any] = {}
+        _put(mapping, self._marked())
+        self._stack.append(mapping)
 
     def _frozenset(self, _: None) -> None:
         self._stack.append(frozenset(map(checked_key, self._marked())))

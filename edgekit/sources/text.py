@@ -58,8 +58,8 @@ def read_text_model(
 
 
 def ready(network: Any) -> Any:
-    """Set to evaluate, and for a small one on a single thread: waiting for a second costs more than it
-    does, above all beside other work."""
+    """Sets the network to evaluate; a small one runs on a single thread, since synchronising a second one costs
+    more than it gains."""
     import torch
 
     if sum(p.numel() for p in network.parameters()) < _SMALL:
@@ -67,22 +67,22 @@ def ready(network: Any) -> Any:
     return network.eval().requires_grad_(False)
 
 
-def _spec(config: Any, text: Any, generation: dict[str, Any], tokenizer: Any, asked: int | None) -> TextSpec:
+def _spec(config: Any, text: Any, generation: dict[str, Any], tokenizer: Any, length: int | None) -> TextSpec:
     trained = int(getattr(text, "max_position_embeddings", 0) or DEFAULT_CONTEXT)
-    if asked is not None and asked > trained:
+    if length is not None and length > trained:
         raise UsageError(
-            f"--context {asked} is longer than the model was trained for",
+            f"--context {length} is longer than the model was trained for",
             f"it knows {trained} positions",
             f"use --context {trained} or less",
         )
     longest = _longest(text, trained)
-    if asked is not None and asked > longest:
+    if length is not None and length > longest:
         raise UsageError(
-            f"--context {asked} is longer than edgekit keeps of this model",
+            f"--context {length} is longer than edgekit keeps of this model",
             f"a text of more than {longest} positions is rotated in another way from its beginning",
             f"use --context {longest} or less",
         )
-    context = asked or min(longest, DEFAULT_CONTEXT)
+    context = length or min(longest, DEFAULT_CONTEXT)
     bos = tokenizer.bos_token_id
     encoded = tokenizer.backend_tokenizer.encode("a").ids
     stop = {
@@ -109,8 +109,8 @@ def _spec(config: Any, text: Any, generation: dict[str, Any], tokenizer: Any, as
 
 
 def _longest(text: Any, trained: int) -> int:
-    """Positions up to which keys in the cache stay as they are: LongRoPE has other frequencies for a text
-    that is longer than what was trained first."""
+    """The number of positions up to which cached keys stay valid: LongRoPE changes its frequencies for a text
+    longer than the original context."""
     rope = getattr(text, "rope_parameters", None) or {}
     if rope.get("rope_type") != "longrope":
         return trained

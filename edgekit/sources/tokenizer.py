@@ -63,10 +63,10 @@ def token_bytes(tokenizer: Any, count: int) -> bytes:
 def _kinds(decoder: Any) -> set[str]:
     if not isinstance(decoder, dict):
         return set()
-    found = {str(decoder.get("type"))}
+    kinds = {str(decoder.get("type"))}
     for inner in decoder.get("decoders", ()):
-        found |= _kinds(inner)
-    return found
+        kinds |= _kinds(inner)
+    return kinds
 
 
 def _sentencepiece(token: str) -> bytes:

@@ -41,15 +41,17 @@ class YoloSource:
                 "leave it out",
             )
         root, metadata = _tensors(file)
-        found = yolo_layouts.understand(root, file)
+        checkpoint = yolo_layouts.understand(root, file)
         try:
-            network = YOLOv9(found.topology, {k: v.shape for k, v in found.tensors.items()})
-            network.load(found.tensors)
+            network = YOLOv9(checkpoint.topology, {k: v.shape for k, v in checkpoint.tensors.items()})
+            network.load(checkpoint.tensors)
         except (KeyError, IndexError, RuntimeError, AssertionError) as error:
-            raise yolo_layouts.unsupported(file, f"its tensors do not fit {found.topology.name}: {error}") from error
+            raise yolo_layouts.unsupported(
+                file, f"its tensors do not fit {checkpoint.topology.name}: {error}"
+            ) from error
         network.eval()
         height, width = _size(options, metadata, network.main.strides, file.name)
-        labels, notes = _labels(options, metadata, found.labels, network.main.classes)
+        labels, notes = _labels(options, metadata, checkpoint.labels, network.main.classes)
         deployed = network.deploy()
         graph = export(deployed, (torch.zeros(1, 3, height, width),), file.name, ("boxes", "scores"))
         cells = graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value
@@ -68,8 +70,8 @@ class YoloSource:
             name=file.name,
             sha256=sha256(file),
             bytes=file.stat().st_size,
-            licence=metadata.get("licence") or metadata.get("license") or found.licence,
-            layout=f"{found.layout} ({found.topology.name})",
+            licence=metadata.get("licence") or metadata.get("license") or checkpoint.licence,
+            layout=f"{checkpoint.layout} ({checkpoint.topology.name})",
             parameters=sum(p.numel() for p in network.parameters()),
             flops=flops(network, height, width),
             parity=_parity(network, graph, height, width),
@@ -110,7 +112,7 @@ def _size(options: SourceOptions, metadata: dict[str, str], strides: list[int], 
 
 
 def _labels(
-    options: SourceOptions, metadata: dict[str, str], found: tuple[str, ...], classes: int
+    options: SourceOptions, metadata: dict[str, str], names: tuple[str, ...], classes: int
 ) -> tuple[tuple[str, ...], list[str]]:
     if options.labels:
         if len(options.labels) != classes:
@@ -120,10 +122,10 @@ def _labels(
                 "pass one name for each class, in the order of training",
             )
         return options.labels, []
-    found = found or labels_in(metadata)
-    if len(found) == classes:
-        return found, []
-    why = "names no classes" if not found else f"names {len(found)} classes for {classes} outputs"
+    names = names or labels_in(metadata)
+    if len(names) == classes:
+        return names, []
+    why = "names no classes" if not names else f"names {len(names)} classes for {classes} outputs"
     note = f"the checkpoint {why}: labels are class_0, class_1, … (--labels FILE or --labels coco)"
     return tuple(f"class_{i}" for i in range(classes)), [note]
 

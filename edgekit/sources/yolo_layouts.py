@@ -77,17 +77,17 @@ def _understand(root: Any, path: Path) -> YoloCheckpoint:
         found_at = (root.get(k) for k in keys)
         model = next((v for v in found_at if isinstance(v, Inert) or _is_state_dict(v)), None)
     if isinstance(model, Inert):
-        found = _from_module(model, path)
+        checkpoint = _from_module(model, path)
     elif _is_state_dict(model):
-        found = _from_state_dict(model, path)
+        checkpoint = _from_state_dict(model, path)
     else:
         raise SourceError(
             f"{path.name} holds no model that edgekit recognises",
             f"found {_describe(root)}, no tensors by name and no pickled network",
             "save the state dict or the whole model, or export to ONNX where it was trained",
         )
-    found.licence = found.licence or licence
-    return found
+    checkpoint.licence = checkpoint.licence or licence
+    return checkpoint
 
 
 def _is_state_dict(value: Any) -> bool:
@@ -126,7 +126,7 @@ def _float(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
 
 
 def _common_prefix(named: Mapping[str, Tensor]) -> str:
-    """`model.`, `module.model.`, `ema.` …: what stands before the layer numbers, most often."""
+    """The most frequent prefix of layer numbers: `model.`, `module.model.`, `ema.` …"""
     counts: dict[str, int] = {}
     for name in named:
         match = re.match(r"((?:[A-Za-z_]\w*\.)*)\d+\.", name)
@@ -178,7 +178,7 @@ def _from_module(model: Inert, path: Path) -> YoloCheckpoint:
 
 
 def _surprise(module: Inert) -> str:
-    """Where a pickled module departs from what our blocks take for granted, or nothing.
+    """The difference between a pickled module and what our blocks assume; "" where there is none.
 
     Tensors would load all the same, and the network would compute something else.
     """
@@ -196,7 +196,7 @@ def _activation(module: Inert) -> str:
 
 
 def _topology(layers: Mapping[int, Inert], name: str, activation: str = "SiLU") -> Topology:
-    found: dict[int, Layer] = {}
+    graph: dict[int, Layer] = {}
     heads: list[Head] = []
     for index, module in sorted(layers.items()):
         feeds = getattr(module, "f", -1)
@@ -215,8 +215,8 @@ def _topology(layers: Mapping[int, Inert], name: str, activation: str = "SiLU") 
             options["splits"] = list(getattr(module, "c2s", ()))
         elif kind == "CBFuse":
             options["picks"] = list(getattr(module, "idx", ()))
-        found[index] = Layer(_KINDS[kind], sources, options)
-    return Topology(name, found, tuple(heads), activation)
+        graph[index] = Layer(_KINDS[kind], sources, options)
+    return Topology(name, graph, tuple(heads), activation)
 
 
 def _children(module: Inert) -> dict[str, Inert]:
@@ -226,13 +226,13 @@ def _children(module: Inert) -> dict[str, Inert]:
 
 def _walk(module: Inert) -> list[tuple[str, Inert]]:
     """All modules below, by name."""
-    found = list(_children(module).items())
-    for name, here in found:  # which grows meanwhile
-        found += [(f"{name}.{n}", child) for n, child in _children(here).items()]
+    modules = list(_children(module).items())
+    for name, here in modules:  # which grows meanwhile
+        modules += [(f"{name}.{n}", child) for n, child in _children(here).items()]
         # A module may contain itself, or one module many times over, level after level.
-        if len(found) > 20_000 or len(name) > 200:
+        if len(modules) > 20_000 or len(name) > 200:
             raise SourceError("This checkpoint nests modules without end")
-    return found
+    return modules
 
 
 def _own_tensors(module: Inert) -> Iterator[tuple[str, Tensor]]:

@@ -15,11 +15,11 @@ _ORDER = [0, 4, 1, 5, 2, 6, 3, 7]  # the nibble that holds each of eight outputs
 
 
 def check(stated: Stated) -> None:
-    said = stated.said
-    bits = said.get("bits") or said.get("w_bit")
+    settings = stated.settings
+    bits = settings.get("bits") or settings.get("w_bit")
     if bits != _BITS:
         raise stated.unread(f"{ascii(bits)[:20]} bits")
-    layout = str(said.get("version") or said.get("format") or "gemm").lower()
+    layout = str(settings.get("version") or settings.get("format") or "gemm").lower()
     if layout != "gemm":
         raise stated.unread(f"version {ascii(layout)[:40]}")
 
@@ -34,8 +34,8 @@ def read(stated: Stated, parts: Parts) -> Integers | None:
     qweight = parts.take("qweight", (parts.columns, parts.rows // 8))
     qzeros = parts.take("qzeros", (groups, parts.rows // 8))
     scales = parts.take("scales", (max(groups, 1), parts.rows), FLOATS).float().T
-    said = stated.said
-    size = next((said[k] for k in ("group_size", "q_group_size") if type(said.get(k)) is int), 128)
+    settings = stated.settings
+    size = next((settings[k] for k in ("group_size", "q_group_size") if type(settings.get(k)) is int), 128)
     group, order = parts.order("g_idx", groups, [size])
     return Integers(_columns(qweight).T, scales, _columns(qzeros).int().T, _BITS, group, order)
 

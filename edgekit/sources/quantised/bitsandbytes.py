@@ -18,7 +18,7 @@ _STATES = ("nf4", "fp4")
 
 
 def check(stated: Stated) -> None:
-    """Every setting that matters is among the tensors."""
+    """Accepts every config: every setting that matters is among the tensors."""
 
 
 def read(stated: Stated, parts: Parts) -> Integers | Floats | None:

@@ -20,8 +20,11 @@ _SCALE, _OLDER = "weight_scale_inv", "weight_scale"
 
 
 def check(stated: Stated) -> None:
-    if str(stated.said.get("fmt") or stated.said.get("weight_format") or "e4m3") not in ("e4m3", "float8_e4m3fn"):
-        raise stated.unread(f"floats of the form {ascii(stated.said.get('fmt'))[:20]}")
+    if str(stated.settings.get("fmt") or stated.settings.get("weight_format") or "e4m3") not in (
+        "e4m3",
+        "float8_e4m3fn",
+    ):
+        raise stated.unread(f"floats of the form {ascii(stated.settings.get('fmt'))[:20]}")
 
 
 def read(stated: Stated, parts: Parts) -> Floats | None:
@@ -35,7 +38,7 @@ def read(stated: Stated, parts: Parts) -> Floats | None:
         return Floats(weight * parts.take(scale, tuple(layout.shape), FLOATS).float().reshape(1, 1), WHY)
     if scale == _OLDER:
         raise parts.misfit(_OLDER, "one scale for the layer")
-    size = size_of([stated.said.get("weight_block_size")], parts, _SCALE)
+    size = size_of([stated.settings.get("weight_block_size")], parts, _SCALE)
     return Floats(weight * spread(parts.take(_SCALE, None, FLOATS), size, weight.shape), WHY)
 
 

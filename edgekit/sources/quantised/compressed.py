@@ -25,21 +25,21 @@ _CACHE = ("k_scale", "v_scale", "q_scale", "k_zero_point", "v_zero_point")
 
 def check(stated: Stated) -> None:
     """Raises SourceError for weights that are sparse, rotated, or in a format for other hardware."""
-    said = stated.said
+    settings = stated.settings
     for key in ("sparsity_config", "sparsity"):
-        sparse = said.get(key) or {}
+        sparse = settings.get(key) or {}
         layout = sparse.get("format", "") if isinstance(sparse, dict) else str(sparse)
         if layout not in ("", "dense"):
             raise stated.unread(f"with sparse weights, {ascii(layout)[:40]}")
-    if said.get("transform_config"):
+    if settings.get("transform_config"):
         raise stated.unread("with rotated weights, whose rotation runs beside the network (transform_config)")
-    groups = said.get("config_groups")
+    groups = settings.get("config_groups")
     if not isinstance(groups, dict) or not groups:
         raise stated.unread("without config_groups")
     for name, group in groups.items():
         if not isinstance(group, dict):
             raise stated.unread(f"config group {ascii(name)[:40]} is {ascii(group)[:60]}")
-        layout = str(group.get("format") or said.get("format") or _PLAIN[0])
+        layout = str(group.get("format") or settings.get("format") or _PLAIN[0])
         if layout not in _FORMATS:
             raise stated.unread(f"format {ascii(layout)[:40]}")
 
@@ -49,8 +49,8 @@ def widths(stated: Stated) -> set[int]:
 
 
 def rounds_inputs(stated: Stated) -> bool:
-    """Whether the checkpoint's own runtime would round what layers are given as well."""
-    groups = stated.said["config_groups"].values()
+    """Whether the checkpoint's own runtime would also round the inputs of layers."""
+    groups = stated.settings["config_groups"].values()
     return any(g.get("input_activations") for g in groups)
 
 
@@ -101,41 +101,41 @@ def _packed(stated: Stated, parts: Parts) -> tuple[Tensor, int, bool]:
 
 
 def _width(stated: Stated, parts: Parts, count: int) -> tuple[int, bool]:
-    """What the number of words tells, among the widths that the config speaks of, and whether words hold
-    whole values only, as they did before version 0.13."""
+    """The width that the number of words implies, among those in the config, and whether words hold whole values
+    only, as they did before version 0.13."""
     columns = parts.columns
-    found = [(b, False) for b in range(1, _MOST + 1) if count == word_count(columns, b)]
-    found += [(b, True) for b in range(1, _MOST + 1) if 32 % b and count == -(-columns // (32 // b))]
-    named = [f for f in found if f[0] in widths(stated)]
+    candidates = [(b, False) for b in range(1, _MOST + 1) if count == word_count(columns, b)]
+    candidates += [(b, True) for b in range(1, _MOST + 1) if 32 % b and count == -(-columns // (32 // b))]
+    named = [f for f in candidates if f[0] in widths(stated)]
     if len(named) == 1:
         return named[0]
     if named:
         raise stated.unread(f"{parts.name}.weight_packed may be packed in {len(named)} ways")
-    said = sorted(widths(stated))
-    if found:
+    stated_widths = sorted(widths(stated))
+    if candidates:
         raise stated.unread(
-            f"its config says {', '.join(map(str, said))} bits, and {parts.name}.weight_packed holds {found[0][0]}"
+            f"its config says {', '.join(map(str, stated_widths))} bits, and {parts.name}.weight_packed holds {candidates[0][0]}"
         )
-    expected = " or ".join(str((parts.rows, word_count(columns, b))) for b in said)
+    expected = " or ".join(str((parts.rows, word_count(columns, b))) for b in stated_widths)
     raise parts.misfit("weight_packed", f"int32 of {expected}")
 
 
 def _zeros(stated: Stated, parts: Parts, shape: torch.Size, bits: int, whole: bool) -> Tensor:
-    """int32 (1 or N, groups). Where the tensors have them they count, whatever the config says."""
+    """int32 (1 or N, groups). Zero points among the tensors take precedence over the config."""
     shift = 2 ** (bits - 1)
     if not parts.has("weight_zero_point"):
         if all(w.get("symmetric") is False for w in _weights(stated)):
             parts.look("weight_zero_point")  # which says that it is missing
         return torch.full(tuple(shape), shift, dtype=torch.int32)
-    found = parts.look("weight_zero_point")
-    if found.dtype == torch.int32 and found.dim() == 2:  # packed along the outputs
+    zeros = parts.look("weight_zero_point")
+    if zeros.dtype == torch.int32 and zeros.dim() == 2:  # packed along the outputs
         count = -(-shape[0] // (32 // bits)) if whole else word_count(shape[0], bits)
         words = parts.take("weight_zero_point", (count, shape[1])).T
         return (padded_unpacked if whole else unpacked)(words, bits, shape[0]).int().T
-    if found.numel() != shape.numel():
+    if zeros.numel() != shape.numel():
         raise parts.misfit("weight_zero_point", f"int8 of {tuple(shape)}")
     kinds = (torch.int8, torch.int16, torch.int32, torch.int64, *FLOATS)
-    return parts.take("weight_zero_point", tuple(found.shape), kinds).reshape(shape).int() + shift
+    return parts.take("weight_zero_point", tuple(zeros.shape), kinds).reshape(shape).int() + shift
 
 
 def _floats(stated: Stated, parts: Parts) -> Floats:
@@ -156,11 +156,11 @@ def _floats(stated: Stated, parts: Parts) -> Floats:
 
 def _scales(parts: Parts) -> Tensor:
     """float32 (1 or N, groups)."""
-    found = parts.look("weight_scale")
-    shape = (1, 1) if found.numel() == 1 else tuple(found.shape) if found.dim() == 2 else (len(found), 1)
-    if found.dim() > 2 or (shape[0] != parts.rows and shape != (1, 1)):
+    scales = parts.look("weight_scale")
+    shape = (1, 1) if scales.numel() == 1 else tuple(scales.shape) if scales.dim() == 2 else (len(scales), 1)
+    if scales.dim() > 2 or (shape[0] != parts.rows and shape != (1, 1)):
         raise parts.misfit("weight_scale", f"(1,), {(parts.rows, 1)} or a scale for each group of inputs")
-    return parts.take("weight_scale", tuple(found.shape), FLOATS).float().reshape(shape)
+    return parts.take("weight_scale", tuple(scales.shape), FLOATS).float().reshape(shape)
 
 
 def _blocks_of_integers(stated: Stated, parts: Parts, values: Tensor, shift: int) -> Floats:
@@ -174,7 +174,7 @@ def _blocks_of_integers(stated: Stated, parts: Parts, values: Tensor, shift: int
 
 
 def _is_block(stated: Stated, parts: Parts) -> bool:
-    """Whether the scales are those of blocks, which only the config tells from those of outputs."""
+    """Whether the scales belong to blocks; only the config distinguishes them from scales of outputs."""
     scale, kinds = parts.look("weight_scale"), {w.get("strategy") for w in _weights(stated)}
     if scale.dim() != 2 or "block" not in kinds:
         return False
@@ -186,6 +186,6 @@ def _block(stated: Stated, parts: Parts) -> tuple[int, int]:
 
 
 def _weights(stated: Stated) -> list[dict[str, Any]]:
-    """What each group says of weights."""
-    groups = stated.said["config_groups"].values()
+    """The settings of weights in each group of the config."""
+    groups = stated.settings["config_groups"].values()
     return [w for g in groups if isinstance(w := g.get("weights"), dict)]

@@ -21,16 +21,16 @@ _FORMATS = ("gptq", "gptq_v2")
 
 def check(stated: Stated) -> None:
     """Raises SourceError for a format of a kernel, which orders its tensors in another way."""
-    if _format(stated.said) not in _FORMATS:
-        raise stated.unread(f"format {ascii(_format(stated.said))[:40]}")
-    if stated.said.get("is_marlin_format"):  # as AutoGPTQ said it before it named formats
+    if _format(stated.settings) not in _FORMATS:
+        raise stated.unread(f"format {ascii(_format(stated.settings))[:40]}")
+    if stated.settings.get("is_marlin_format"):  # as AutoGPTQ said it before it named formats
         raise stated.unread("in the layout of the Marlin kernel (is_marlin_format)")
     if not widths(stated) & set(_WIDTHS):
         raise stated.unread(f"{', '.join(map(str, sorted(widths(stated)))) or 'an unknown number of'} bits")
 
 
 def widths(stated: Stated) -> set[int]:
-    """All that the config speaks of, for whichever layers."""
+    """All widths in the config, for whichever layers."""
     return _named(stated, "bits")
 
 
@@ -43,13 +43,13 @@ def read(stated: Stated, parts: Parts) -> Integers | None:
     qweight = parts.take("qweight", (word_count(parts.columns, bits), parts.rows))
     scales = parts.take("scales", (max(groups, 1), parts.rows), FLOATS).float().T
     zeros = _zeros(stated, parts.take("qzeros", (groups, words)), bits, parts.rows)
-    sizes = sorted(_named(stated, "group_size"), key=lambda s: s != stated.said.get("group_size"))
-    group, order = parts.order("g_idx", groups, sizes, stated.said.get("desc_act") is True)
+    sizes = sorted(_named(stated, "group_size"), key=lambda s: s != stated.settings.get("group_size"))
+    group, order = parts.order("g_idx", groups, sizes, stated.settings.get("desc_act") is True)
     return Integers(unpacked(qweight.T, bits, parts.columns), scales, zeros.T, bits, group, order)
 
 
 def _width(stated: Stated, parts: Parts) -> int:
-    """What the rows of qweight tell. Raises SourceError where the config speaks of other widths only."""
+    """The width that the rows of qweight imply. Raises SourceError where the config names other widths only."""
     qweight = parts.look("qweight")
     rows = qweight.shape[0] if qweight.dim() == 2 else 0
     bits = rows * 32 // parts.columns
@@ -59,22 +59,22 @@ def _width(stated: Stated, parts: Parts) -> int:
         )
         raise parts.misfit("qweight", f"int32 of {fitting}")
     if bits not in widths(stated):
-        said = ", ".join(map(str, sorted(widths(stated))))
-        raise stated.unread(f"its config says {said} bits, and {parts.name}.qweight holds {bits}")
+        stated_widths = ", ".join(map(str, sorted(widths(stated))))
+        raise stated.unread(f"its config says {stated_widths} bits, and {parts.name}.qweight holds {bits}")
     return bits
 
 
 def _zeros(stated: Stated, words: Tensor, bits: int, rows: int) -> Tensor:
     """int32 (groups, N)."""
-    said, middle = stated.said, 2 ** (bits - 1)
+    settings, middle = stated.settings, 2 ** (bits - 1)
     stored = unpacked(words, bits, rows).int()
-    older = _format(said) == "gptq"
-    if said.get("sym") is True and bool((stored == stored.flatten()[0]).all()):
+    older = _format(settings) == "gptq"
+    if settings.get("sym") is True and bool((stored == stored.flatten()[0]).all()):
         value = int(stored.flatten()[0])  # the middle, by what `sym` means: this tells the format for certain
         older = value == middle - 1 if value in (middle - 1, middle) else older
     if not older:
         return stored
-    if _by_words(said) and 32 % bits == 0:
+    if _by_words(settings) and 32 % bits == 0:
         ones = sum(1 << i for i in range(0, 32, bits))  # taken from whole words, and so borrowed across values
         whole = ((words.long() & 0xFFFFFFFF) + ones) & 0xFFFFFFFF
         signed = torch.where(whole >= 2**31, whole - 2**32, whole).int()
@@ -82,19 +82,19 @@ def _zeros(stated: Stated, words: Tensor, bits: int, rows: int) -> Tensor:
     return (stored + 1) % 2**bits
 
 
-def _by_words(said: dict[str, Any]) -> bool:
-    """Whether GPTQModel wrote it, which subtracts where AutoGPTQ packed what was less by one already: a zero
-    point of 0 is another word in each."""
-    meta = said.get("meta")
+def _by_words(settings: dict[str, Any]) -> bool:
+    """Whether GPTQModel wrote the checkpoint. It subtracts one from zero points after packing them, AutoGPTQ
+    before: a zero point of 0 gives different words."""
+    meta = settings.get("meta")
     return "gptqmodel" in str(meta.get("quantizer")).lower() if isinstance(meta, dict) else False
 
 
-def _format(said: dict[str, Any]) -> str:
-    return str(said.get("checkpoint_format") or said.get("format") or "gptq").lower()
+def _format(settings: dict[str, Any]) -> str:
+    return str(settings.get("checkpoint_format") or settings.get("format") or "gptq").lower()
 
 
 def _named(stated: Stated, key: str) -> set[int]:
     """The values of a setting, for all layers and for some (`dynamic`)."""
-    rules = stated.said.get("dynamic")
-    places = [stated.said, *(r for r in (rules.values() if isinstance(rules, dict) else ()) if isinstance(r, dict))]
+    rules = stated.settings.get("dynamic")
+    places = [stated.settings, *(r for r in (rules.values() if isinstance(rules, dict) else ()) if isinstance(r, dict))]
     return {p[key] for p in places if type(p.get(key)) is int}

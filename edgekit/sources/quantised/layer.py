@@ -49,34 +49,35 @@ class Parts:
         return f"{self.name}.{part}" in self._tensors
 
     def look(self, part: str) -> Tensor:
-        """A tensor, which stays. Raises SourceError when it is missing."""
-        found = self._tensors.get(f"{self.name}.{part}")
-        if found is None:
+        """Returns a tensor and leaves it among the rest. Raises SourceError when it is missing."""
+        tensor = self._tensors.get(f"{self.name}.{part}")
+        if tensor is None:
             raise SourceError(f"The checkpoint lacks {self.name}.{part}", "", "download or copy it again")
-        return found
+        return tensor
 
     def take(self, part: str, shape: tuple[int, ...] | None, kinds: tuple[torch.dtype, ...] = (torch.int32,)) -> Tensor:
-        """A tensor, out of the rest. Raises SourceError when it is missing or another one than expected."""
-        found = self.look(part)
-        if found.dtype not in kinds or (shape is not None and tuple(found.shape) != shape):
+        """Removes a tensor from the rest and returns it. Raises SourceError when it is missing or not of the
+        expected form."""
+        tensor = self.look(part)
+        if tensor.dtype not in kinds or (shape is not None and tuple(tensor.shape) != shape):
             named = " or ".join(str(k).removeprefix("torch.") for k in kinds)
             expected = named if shape is None else f"{named} of {shape}"
             raise self.misfit(part, expected)
-        if found.is_floating_point() and found.dtype in FLOATS and not bool(torch.isfinite(found).all()):
+        if tensor.is_floating_point() and tensor.dtype in FLOATS and not bool(torch.isfinite(tensor).all()):
             raise SourceError(f"{self.name}.{part} holds values that are no numbers", "", _NEXT)
         del self._tensors[f"{self.name}.{part}"]
-        return found
+        return tensor
 
     def drop(self, *parts: str) -> None:
-        """What says nothing about the weights."""
+        """Removes tensors that have no bearing on the weights."""
         for part in parts:
             self._tensors.pop(f"{self.name}.{part}", None)
 
     def misfit(self, part: str, expected: str) -> SourceError:
-        found = self.look(part)
+        tensor = self.look(part)
         return SourceError(
             f"{self.name}.{part} does not fit its layer of {self.rows}x{self.columns}",
-            f"it is {str(found.dtype).removeprefix('torch.')} of {tuple(found.shape)}, and {expected} was expected",
+            f"it is {str(tensor.dtype).removeprefix('torch.')} of {tuple(tensor.shape)}, and {expected} was expected",
             _NEXT,
         )
 
@@ -133,8 +134,8 @@ def unpacked(words: Tensor, bits: int, count: int) -> Tensor:
         return parts.to(torch.uint8).flatten(-2)[..., :count]
     flat = words.reshape(-1, words.shape[-1])
     step = max(_AT_ONCE // max(count, 1), 1)
-    made = [_crossing(flat[i : i + step], bits, count) for i in range(0, len(flat), step)]
-    return torch.cat(made).reshape(*words.shape[:-1], count)
+    blocks = [_crossing(flat[i : i + step], bits, count) for i in range(0, len(flat), step)]
+    return torch.cat(blocks).reshape(*words.shape[:-1], count)
 
 
 def _crossing(words: Tensor, bits: int, count: int) -> Tensor:
@@ -146,7 +147,7 @@ def _crossing(words: Tensor, bits: int, count: int) -> Tensor:
 
 
 def padded_unpacked(words: Tensor, bits: int, count: int) -> Tensor:
-    """As `unpacked`, of words that hold whole values only and leave their highest bits free."""
+    """The same for words that hold whole values only and leave their highest bits free."""
     shifts = torch.arange(0, 32 - bits + 1, bits, dtype=torch.int32)[: 32 // bits]
     parts = (words.contiguous()[..., None] >> shifts) & (2**bits - 1)
     return parts.to(torch.uint8).flatten(-2)[..., :count]

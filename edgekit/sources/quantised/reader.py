@@ -30,11 +30,12 @@ _WIDTHS = (2, 4, 8)  # that MatMulNBits has
 
 
 class Reader:
-    """Of a checkpoint quantised as `stated`. Raises SourceError for a method or a setting that is not known."""
+    """Reads a checkpoint that is quantised as `stated`. Raises SourceError for a method or a setting that is not
+    known."""
 
     def __init__(self, stated: Stated) -> None:
         self.stated = stated
-        self.kept, self.lost = Counter[str](), Counter[str]()
+        self.integers, self.floats = Counter[str](), Counter[str]()
         self._method = _METHODS[stated.method]
         self._method.check(stated)
 
@@ -43,8 +44,8 @@ class Reader:
         return assemble(folder, config, self._replace, self._check_rest)
 
     def notes(self) -> tuple[str, ...]:
-        lines = [f"{n} layers keep the checkpoint's own integers, {kind}" for kind, n in sorted(self.kept.items())]
-        lines += [f"{n} layers became float: {why}" for why, n in sorted(self.lost.items())]
+        lines = [f"{n} layers keep the checkpoint's own integers, {kind}" for kind, n in sorted(self.integers.items())]
+        lines += [f"{n} layers became float: {why}" for why, n in sorted(self.floats.items())]
         if self._method is compressed and compressed.rounds_inputs(self.stated):
             lines.append("what layers are given is not rounded, as the checkpoint's own runtime would")
         return tuple(lines)
@@ -53,51 +54,51 @@ class Reader:
         table = isinstance(layer, nn.Embedding)
         rows, columns = layer.weight.shape  # type: ignore[misc]
         parts = Parts(tensors, name, int(rows), int(columns))
-        found = self._method.read(self.stated, parts)
-        if found is None:
+        content = self._method.read(self.stated, parts)
+        if content is None:
             return None
         if table:
-            self.lost["they are tables that are looked up"] += 1
-            tensors[f"{name}.weight"] = found.weight if isinstance(found, Floats) else _values(found)
+            self.floats["they are tables that are looked up"] += 1
+            tensors[f"{name}.weight"] = content.weight if isinstance(content, Floats) else _values(content)
             return None
         bias = tensors.pop(f"{name}.bias", None)
         if bias is not None and tuple(bias.shape) != (rows,):
             tensors[f"{name}.bias"] = bias
             raise parts.misfit("bias", f"a vector of {rows}")
         bias = None if bias is None else bias.float()
-        packed = self._packed(found)
+        packed = self._packed(content)
         if packed is not None:
-            self.kept[f"{found.bits} bits in blocks of {packed.block}"] += 1
+            self.integers[f"{content.bits} bits in blocks of {packed.block}"] += 1
             return PackedLinear(packed, bias)
-        made = nn.Linear(int(columns), int(rows), bias=bias is not None, device="meta")
-        tensors[f"{name}.weight"] = found.weight if isinstance(found, Floats) else _values(found)
+        linear = nn.Linear(int(columns), int(rows), bias=bias is not None, device="meta")
+        tensors[f"{name}.weight"] = content.weight if isinstance(content, Floats) else _values(content)
         if bias is not None:
             tensors[f"{name}.bias"] = bias
-        return made
+        return linear
 
-    def _packed(self, found: Integers | Floats) -> Packed | None:
-        """As MatMulNBits holds it; None, and the reason counted, where it cannot."""
+    def _packed(self, content: Integers | Floats) -> Packed | None:
+        """The weight as MatMulNBits holds it; None where it cannot, and the reason is counted."""
         why, block = "", 0
-        if isinstance(found, Floats):
-            why = found.why
-        elif found.order is not None:
+        if isinstance(content, Floats):
+            why = content.why
+        elif content.order is not None:
             why = "its groups are out of order (desc_act)"
-        elif int(found.zeros.min()) < 0 or int(found.zeros.max()) >= 2**found.bits:
+        elif int(content.zeros.min()) < 0 or int(content.zeros.max()) >= 2**content.bits:
             why = "a zero point is out of range"
         else:
-            block = max((b for b in _BLOCKS if found.group % b == 0), default=0)
-            if found.scales.shape[1] == 1:
+            block = max((b for b in _BLOCKS if content.group % b == 0), default=0)
+            if content.scales.shape[1] == 1:
                 block = _WHOLE_ROW
             if not block:
-                why = f"groups of {found.group} inputs"
+                why = f"groups of {content.group} inputs"
         if why:
-            self.lost[why] += 1
+            self.floats[why] += 1
             return None
-        assert isinstance(found, Integers)
-        return _in_blocks(found, block)
+        assert isinstance(content, Integers)
+        return _in_blocks(content, block)
 
     def _check_rest(self, layers: Mapping[str, nn.Module], tensors: Iterable[str]) -> None:
-        """That nothing of a layer is left over: it would have meant something."""
+        """Checks that no tensor of a layer is left over: it would have had a meaning."""
         for name in tensors:
             owner = name
             while owner and owner not in layers:
@@ -106,23 +107,23 @@ class Reader:
                 raise self.stated.unread(f"{name[:160]} is left over, which says more about its layer")
 
 
-def _in_blocks(found: Integers, block: int) -> Packed:
+def _in_blocks(weight: Integers, block: int) -> Packed:
     """Each group as one or more blocks; what a row lacks to whole blocks stands for zero."""
-    rows, columns = found.values.shape
-    count, bits = -(-columns // block), min(w for w in _WIDTHS if w >= found.bits)
-    group = torch.arange(count) * block // found.group
-    scales, zeros = found.scales[:, group], found.zeros[:, group]
-    values = found.values
+    rows, columns = weight.values.shape
+    count, bits = -(-columns // block), min(w for w in _WIDTHS if w >= weight.bits)
+    group = torch.arange(count) * block // weight.group
+    scales, zeros = weight.scales[:, group], weight.zeros[:, group]
+    values = weight.values
     if count * block > columns:
         rest = zeros[:, -1:].to(torch.uint8).expand(-1, count * block - columns)
         values = torch.cat([values, rest], 1)
     return Packed.of(values.reshape(rows, count, block), scales, zeros, bits, columns, exact=True)
 
 
-def _values(found: Integers) -> Tensor:
-    columns = found.values.shape[1]
-    index = torch.arange(columns) // found.group if found.order is None else found.order
-    weight: Tensor = (found.values.float() - found.zeros.float()[:, index]) * found.scales[:, index]
+def _values(integers: Integers) -> Tensor:
+    columns = integers.values.shape[1]
+    index = torch.arange(columns) // integers.group if integers.order is None else integers.order
+    weight: Tensor = (integers.values.float() - integers.zeros.float()[:, index]) * integers.scales[:, index]
     return weight
 
 
@@ -139,11 +140,11 @@ def precision(stated: Stated, layers: Mapping[str, tuple[int, int]], held: Mappi
 
 
 def _width(stated: Stated, name: str, columns: int, held: Mapping[str, Any]) -> int:
-    """Of the integers that the layer keeps; 0 where it becomes float."""
+    """The width of the integers that the layer keeps; 0 where it becomes float."""
 
     def size(part: str, axis: int) -> int:
-        found = held.get(f"{name}.{part}")
-        return found.shape[axis] if found and len(found.shape) == 2 else 0
+        tensor = held.get(f"{name}.{part}")
+        return tensor.shape[axis] if tensor and len(tensor.shape) == 2 else 0
 
     bytes_ = f"{name}.weight" in held and held[f"{name}.weight"].kind == "I8"
     if stated.method == "gptq":

@@ -25,14 +25,14 @@ _FLOATS = ("F16", "BF16", "F32", "F64")
 
 @dataclass(frozen=True)
 class Stated:
-    """`said`: the settings as the folder has them; `name`: of the model, for errors."""
+    """`settings`: as the folder has them; `name`: of the model, for errors."""
 
     method: str
-    said: dict[str, Any]
+    settings: dict[str, Any]
     name: str
 
     def unread(self, what: str) -> SourceError:
-        """For a layout that no file of this room knows."""
+        """The error for a layout that no file of this room reads."""
         return SourceError(
             f"{self.name} is quantised in a way edgekit does not read",
             f"{self.method}, {what}",
@@ -51,16 +51,16 @@ def stated(folder: Path, config: dict[str, Any], tensors: Collection[str]) -> St
             "it is MLX's, for Apple's chips",
             "take the float original of the model",
         )
-    said = next((config[k] for k in _CONFIGS if config.get(k)), None)
-    if said is None:
+    settings = next((config[k] for k in _CONFIGS if config.get(k)), None)
+    if settings is None:
         return _beside(folder, tensors)
-    if not isinstance(said, dict):
+    if not isinstance(settings, dict):
         raise SourceError(
             f"The config.json of {folder.name} is malformed",
-            f"its quantization_config is {ascii(said)[:80]}",
+            f"its quantization_config is {ascii(settings)[:80]}",
             "copy it again",
         )
-    method = str(said.get("quant_method") or _told(said)).lower()
+    method = str(settings.get("quant_method") or _older_method(settings)).lower()
     method = _ALIASES.get(method, method)
     if method not in _METHODS:
         raise SourceError(
@@ -68,7 +68,7 @@ def stated(folder: Path, config: dict[str, Any], tensors: Collection[str]) -> St
             f"its config.json says quant_method {ascii(method)[:60]}; {', '.join(_METHODS)} are read",
             "take the float original of the model",
         )
-    return Stated(method, said, folder.name)
+    return Stated(method, settings, folder.name)
 
 
 def check_floats(types: dict[str, str], name: str) -> None:
@@ -96,8 +96,8 @@ def _beside(folder: Path, tensors: Collection[str]) -> Stated | None:
     )
 
 
-def _told(said: dict[str, Any]) -> str:
+def _older_method(settings: dict[str, Any]) -> str:
     """The method of configs from before `quant_method`."""
-    if "config_groups" in said:
+    if "config_groups" in settings:
         return "compressed-tensors"
-    return "bitsandbytes" if said.get("load_in_4bit") or said.get("load_in_8bit") else ""
+    return "bitsandbytes" if settings.get("load_in_4bit") or settings.get("load_in_8bit") else ""
