@@ -32,7 +32,7 @@ def read_texts(path: Path) -> list[str]:
 
 
 def _lines(path: Path, content: str) -> list[str]:
-    found = []
+    texts = []
     for number, line in enumerate(content.split("\n"), 1):
         if not line.strip():
             continue
@@ -45,8 +45,8 @@ def _lines(path: Path, content: str) -> list[str]:
             raise DataError(
                 f"Line {number} of {path.name} cannot be used", str(error), 'each line is {"text": "…"}'
             ) from error
-        found.append(text)
-    return found
+        texts.append(text)
+    return texts
 
 
 def windows_of(

@@ -169,8 +169,8 @@ def check_title(name: str) -> None:
 
 def title_of(name: str) -> str:
     """A package's name made of a source's: what `check_title` takes."""
-    kept = "".join(c if c.isprintable() and c not in '\\/:*?"<>|' else "-" for c in name)
-    return kept.encode()[:120].decode("utf-8", "ignore").lstrip(".-~ ").rstrip(" .") or "model"
+    title = "".join(c if c.isprintable() and c not in '\\/:*?"<>|' else "-" for c in name)
+    return title.encode()[:120].decode("utf-8", "ignore").lstrip(".-~ ").rstrip(" .") or "model"
 
 
 def check_name(name: str) -> None:

@@ -22,18 +22,18 @@ def may_be_packed(path: Path) -> bool:
         return file.read(4) == b"PK\x03\x04" and path.suffix.lower() not in _SOURCES
 
 
-def no_package(given: str) -> EdgekitError:
+def no_package(place: str) -> EdgekitError:
     """The error for a path, as it was given, at which no package can be opened.
 
     A UsageError where there is nothing, an IntegrityError where there is something else.
     """
-    path = Path(given)
-    if "://" in given:
+    path = Path(place)
+    if "://" in place:
         return UsageError(
-            f"{given} is an address", "packages are opened from this machine", "download it, and pass the file"
+            f"{place} is an address", "packages are opened from this machine", "download it, and pass the file"
         )
     if not path.exists():
-        return UsageError(f"There is no package at {given}", "", "check the path")
+        return UsageError(f"There is no package at {place}", "", "check the path")
     if path.is_dir():
         return _folder(path)
     if path.suffix.lower() in _SOURCES:
@@ -68,8 +68,8 @@ def _folder(folder: Path) -> EdgekitError:
 
 def packages_in(folder: Path) -> list[Path]:
     """The package folders and .edgepkg files directly in a folder, by name."""
-    found = []
+    packages = []
     for _, path in zip(range(_LOOKED), folder.iterdir()):
         if path.suffix == ".edgepkg" or (path / MANIFEST).is_file():
-            found.append(path)
-    return sorted(found)
+            packages.append(path)
+    return sorted(packages)

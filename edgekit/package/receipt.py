@@ -104,8 +104,8 @@ class Receipt:
         """New measurements replace older ones of the same group, name and device."""
         fresh = list(added)
         keys = {(m.group, m.name, m.device) for m in fresh}
-        kept = [m for m in self.measurements if (m.group, m.name, m.device) not in keys]
-        return replace(self, measurements=(*kept, *fresh))
+        others = [m for m in self.measurements if (m.group, m.name, m.device) not in keys]
+        return replace(self, measurements=(*others, *fresh))
 
     def to_dict(self) -> dict[str, Any]:
         """As `receipt.json` holds it, the verdict spelled out."""

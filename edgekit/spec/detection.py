@@ -88,6 +88,6 @@ class DetectionSpec:
             raise ValueError("its thresholds are not between 0 and 1")
         if not 1 <= self.max_detections <= 100_000 or len(self.labels) > 100_000:
             raise ValueError("it has too many labels or detections")
-        wanted = {"boxes", "scores", *(("classes",) if self.nms_in_graph else ())}
-        if {o.name for o in self.outputs} != wanted:
-            raise ValueError(f"its outputs are not {', '.join(sorted(wanted))}")
+        names = {"boxes", "scores", *(("classes",) if self.nms_in_graph else ())}
+        if {o.name for o in self.outputs} != names:
+            raise ValueError(f"its outputs are not {', '.join(sorted(names))}")

@@ -119,8 +119,8 @@ def limit_memory(more: int) -> None:
         with open("/proc/self/status", encoding="ascii") as status:
             held = next(int(line.split()[1]) for line in status if line.startswith("VmData:")) * 1024
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        wanted = held + more if hard == resource.RLIM_INFINITY else min(held + more, hard)
-        resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
+        limit = held + more if hard == resource.RLIM_INFINITY else min(held + more, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
     except (ImportError, OSError, ValueError, StopIteration):
         return
 
@@ -158,7 +158,7 @@ def answer(
 
 
 def _alarm(seconds: float | None) -> None:
-    """SIGALRM as the system has it ends a process even where Python's threads cannot run."""
+    """Starts a timer whose SIGALRM ends this process even where Python's threads cannot run; None stops it."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds or 0.0)
 

@@ -110,13 +110,14 @@ def depth(value: Any) -> int:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Readers differ in which of two equal keys they take."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        seen: set[str] = set()
-        twice = next(k for k, _ in pairs if k in seen or seen.add(k))  # type: ignore[func-returns-value]
+    """The object of these pairs. Raises DocumentError for a key that occurs twice: readers differ in which value
+    they take."""
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
+        keys: set[str] = set()
+        twice = next(k for k, _ in pairs if k in keys or keys.add(k))  # type: ignore[func-returns-value]
         raise DocumentError(f"the key {ascii(twice)[:60]} stands twice in one object")
-    return found
+    return mapping
 
 
 def _no_number(name: str) -> float:

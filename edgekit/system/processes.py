@@ -14,22 +14,22 @@ from pathlib import Path
 def place() -> str:
     """This machine, and who numbers its processes, in eight digits."""
     if sys.platform == "win32":
-        said = [os.environ.get("COMPUTERNAME", "")]
+        facts = [os.environ.get("COMPUTERNAME", "")]
     else:
-        said = [os.uname().nodename]
+        facts = [os.uname().nodename]
     with contextlib.suppress(OSError):
-        said.append(Path("/etc/machine-id").read_text(encoding="ascii", errors="replace").strip())
+        facts.append(Path("/etc/machine-id").read_text(encoding="ascii", errors="replace").strip())
     with contextlib.suppress(OSError):
-        said.append(os.readlink("/proc/self/ns/pid"))
-    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:8]
+        facts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
 
 
 @functools.cache
 def boot() -> str:
     """The last start of this machine, in four digits."""
     with contextlib.suppress(OSError):
-        said = Path("/proc/sys/kernel/random/boot_id").read_bytes()
-        return hashlib.sha256(said).hexdigest()[:4]
+        identifier = Path("/proc/sys/kernel/random/boot_id").read_bytes()
+        return hashlib.sha256(identifier).hexdigest()[:4]
     return "0000"
 
 
@@ -55,8 +55,8 @@ def began(pid: int) -> int | None:
     if sys.platform == "win32":
         return _windows_start(pid)
     try:
-        told = Path(f"/proc/{pid}/stat").read_bytes()
-        fields = told[told.rindex(b")") + 2 :].split()  # the name before may hold anything
+        status = Path(f"/proc/{pid}/stat").read_bytes()
+        fields = status[status.rindex(b")") + 2 :].split()  # the name before may hold anything
         return None if fields[0] in (b"Z", b"X") else int(fields[19])
     except (OSError, ValueError, IndexError):
         return None

@@ -32,9 +32,9 @@ _PATTERNS = (
 _known: set[str] = set()
 
 
-def printable(text: str, kept: str = "") -> str:
-    """What others wrote, without what would steer a terminal; `kept`: signs that stay all the same."""
-    return "".join(c if c.isprintable() or c in kept else "\ufffd" for c in text)
+def printable(text: str, exceptions: str = "") -> str:
+    """What others wrote, without what would steer a terminal; `exceptions`: signs that stay all the same."""
+    return "".join(c if c.isprintable() or c in exceptions else "\ufffd" for c in text)
 
 
 def remember(secret: str) -> None:

@@ -106,20 +106,20 @@ def _is_left(entry: os.DirEntry[str]) -> bool:
     if not match and not _BEFORE.fullmatch(entry.name):
         return False
     try:
-        told = entry.stat(follow_symlinks=False)
+        status = entry.stat(follow_symlinks=False)
     except OSError:
         return False
-    if hasattr(os, "getuid") and told.st_uid != os.getuid():
+    if hasattr(os, "getuid") and status.st_uid != os.getuid():
         return False
     if match and match["place"] == processes.place():
         return match["boot"] != processes.boot() or not processes.alive(int(match["pid"]), int(match["start"]))
-    return time.time() - _changed(Path(entry.path), told) > _DAY
+    return time.time() - _changed(Path(entry.path), status) > _DAY
 
 
-def _changed(path: Path, told: os.stat_result) -> float:
-    """When something in it changed last."""
-    latest = told.st_mtime
-    if stat.S_ISDIR(told.st_mode):
+def _changed(path: Path, status: os.stat_result) -> float:
+    """The time of the last change in a folder, or of a file."""
+    latest = status.st_mtime
+    if stat.S_ISDIR(status.st_mode):
         for folder, _, files in os.walk(path):
             for each in (folder, *(os.path.join(folder, f) for f in files)):
                 with contextlib.suppress(OSError):
@@ -192,7 +192,7 @@ def _flush(path: Path) -> None:
 def own_temporary_folder() -> Iterator[None]:
     """All temporary files of this process and its children lie in one folder with its name, which goes
     with it, or when the next process starts. For the whole of a command line."""
-    before, kept = tempfile.tempdir, os.environ.get(TEMPORARY)
+    before, outer = tempfile.tempdir, os.environ.get(TEMPORARY)
     own: Path | None = None
     with contextlib.suppress(OSError):  # no folder for temporary files: whoever needs one says so
         root = _temporary_root()
@@ -200,7 +200,7 @@ def own_temporary_folder() -> Iterator[None]:
         own = root / name()
         own.mkdir(mode=0o700)
         tempfile.tempdir = os.environ[TEMPORARY] = str(own)
-        _outer.append(kept)
+        _outer.append(outer)
     try:
         yield
     finally:
@@ -223,8 +223,8 @@ def _temporary_root() -> Path:
 
 def outer_environment() -> dict[str, str]:
     """The environment for programs that may leave temporary files on purpose."""
-    found = dict(os.environ)
+    environment = dict(os.environ)
     for value in _outer:
-        found.pop(TEMPORARY, None)
-        found |= {} if value is None else {TEMPORARY: value}
-    return found
+        environment.pop(TEMPORARY, None)
+        environment |= {} if value is None else {TEMPORARY: value}
+    return environment

@@ -90,7 +90,7 @@ def _stop(number: int, frame: object) -> None:
 
 
 def _wait(process: subprocess.Popen[bytes], pipe: int) -> None:
-    """Until the process ends, or the other end of the pipe closes."""
+    """Waits until the process ends, or the other end of the pipe closes."""
     watched, seconds = [pipe], 0.1
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError, OSError):  # an old kernel
@@ -105,8 +105,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     """Ends everything that descends from this process: asks, waits, kills."""
     until = time.monotonic() + _GRACE
     number = signal.SIGTERM
-    while found := _descendants(os.getpid()):
-        for pid in found:
+    while processes := _descendants(os.getpid()):
+        for pid in processes:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
         while time.monotonic() < until and _descendants(os.getpid()):
@@ -126,20 +126,20 @@ def _descendants(root: int) -> list[int]:
         for name in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError, ValueError, IndexError):
                 with open(f"/proc/{name}/stat", "rb") as file:
-                    told = file.read()
-                state, parent = told[told.rindex(b")") + 2 :].split()[:2]
+                    status = file.read()
+                state, parent = status[status.rindex(b")") + 2 :].split()[:2]
                 if state not in (b"Z", b"X"):
                     parents[int(name)] = int(parent)
     else:
-        asked = subprocess.Popen(
+        listing = subprocess.Popen(
             ["ps", "-A", "-o", "pid=,ppid="], stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
         )
-        rows = [line.split() for line in asked.communicate()[0].splitlines()]
-        parents = {int(r[0]): int(r[1]) for r in rows if int(r[0]) != asked.pid}
-    found = [root]
-    for one in found:  # grows as it goes
-        found += [pid for pid, parent in parents.items() if parent == one and pid not in found]
-    return found[1:]
+        rows = [line.split() for line in listing.communicate()[0].splitlines()]
+        parents = {int(r[0]): int(r[1]) for r in rows if int(r[0]) != listing.pid}
+    processes = [root]
+    for one in processes:  # grows as it goes
+        processes += [pid for pid, parent in parents.items() if parent == one and pid not in processes]
+    return processes[1:]
 
 
 def _control(option: int, value: int) -> None:

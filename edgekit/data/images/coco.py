@@ -21,7 +21,7 @@ def annotations_in(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 
     Raises UsageError when there are several, DataError for one that is no JSON.
     """
-    found = []
+    files = []
     paths = [*sorted(folder.glob("*.json")), *sorted(folder.glob("annotations/*.json"))][:_FILES]
     for path in paths:
         # COCO's own keypoints repeat the people among the instances
@@ -29,15 +29,15 @@ def annotations_in(folder: Path) -> tuple[Path, dict[str, Any]] | None:
         if not path.name.startswith(".") and (boxes == path or boxes not in paths):
             data = read_annotations(path)
             if data is not None:
-                found.append((path, data))
-    if len(found) > 1:
-        names = [str(path.relative_to(folder)) for path, _ in found]
+                files.append((path, data))
+    if len(files) > 1:
+        names = [str(path.relative_to(folder)) for path, _ in files]
         raise UsageError(
-            f"{folder} has {len(found)} files of annotations: {', '.join(names[:6])}",
+            f"{folder} has {len(files)} files of annotations: {', '.join(names[:6])}",
             "each may be meant",
             f"pass one of them instead of the folder: {folder / names[0]}",
         )
-    return found[0] if found else None
+    return files[0] if files else None
 
 
 def read_annotations(path: Path) -> dict[str, Any] | None:
@@ -71,7 +71,7 @@ def read_coco(folder: Path, file: Path, data: dict[str, Any]) -> Dataset:
         names = [_below(e["file_name"], file) for e in entries]
         check_once(file, "id of an image", (e["id"] for e in entries))
         check_once(file, "image", names)
-        paths = _found(folder, file, names)
+        paths = _image_paths(folder, file, names)
         position = {e["id"]: i for i, e in enumerate(entries)}
         boxes: list[list[Box]] = [[] for _ in entries]
         for a in data["annotations"]:
@@ -102,8 +102,8 @@ def read_coco(folder: Path, file: Path, data: dict[str, Any]) -> Dataset:
     return Dataset(folder, paths, boxes, categories)
 
 
-def _found(folder: Path, file: Path, names: list[str]) -> list[Path]:
-    """The names' files: below the first folder that has them all."""
+def _image_paths(folder: Path, file: Path, names: list[str]) -> list[Path]:
+    """The files of these names, below the first folder that has all of them."""
     best: list[Path] = []
     places = list(_places(folder, file))
     for place in places:

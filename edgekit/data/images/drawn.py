@@ -24,7 +24,7 @@ class Drawn:
 
 
 def centres(boxes: Sequence[Drawn]) -> str:
-    """What boxes are that should be a centre and a size; "" where nothing speaks against it."""
+    """The form that boxes look like, which should be a centre and a size; "" where nothing speaks against that."""
     beyond = [
         b
         for b in boxes
@@ -40,7 +40,8 @@ def centres(boxes: Sequence[Drawn]) -> str:
 
 
 def corner_and_size(boxes: Sequence[Drawn]) -> str:
-    """The same of boxes that should be the upper left corner and a size."""
+    """The form that boxes look like, which should be the upper left corner and a size; "" where nothing speaks
+    against that."""
     if len(boxes) < _FEW or not all(_are_corners(b) for b in boxes):
         return ""
     beyond = any(not _inside(b.first, b.second, b.first + b.third, b.second + b.fourth) for b in boxes)

@@ -21,7 +21,7 @@ def images_in(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
 
     Raises DataError when there are none.
     """
-    found: list[Path] = []
+    images: list[Path] = []
     hidden = 0
     others: Counter[str] = Counter()
     for path, is_hidden in files_in(folder):
@@ -29,7 +29,7 @@ def images_in(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
         if is_hidden:
             hidden += suffix in READ | _OTHERS
         elif suffix in READ:
-            found.append(path)
+            images.append(path)
         elif suffix in _OTHERS:
             others[suffix] += 1
     left_out = [
@@ -38,13 +38,13 @@ def images_in(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
     ]
     if hidden:
         left_out.append(f"{hidden} hidden image files of {folder.name} are left out")
-    if not found:
+    if not images:
         raise DataError(
             f"{folder} holds no images",
             "; ".join(left_out) or f"looked for {', '.join(sorted(READ))}",
             "pass a folder of images like those the detector will see, of any size: edgekit prepares them",
         )
-    return sorted(found), tuple(left_out)
+    return sorted(images), tuple(left_out)
 
 
 def files_in(folder: Path) -> Iterator[tuple[Path, bool]]:
@@ -60,7 +60,7 @@ def files_in(folder: Path) -> Iterator[tuple[Path, bool]]:
 
 
 def check_readable(images: list[Path], folder: Path) -> None:
-    """Decodes each once, so that what cannot be read is known before minutes of work.
+    """Decodes each image once, so that an unreadable one is reported before minutes of work.
 
     Raises DataError with the files' names.
     """

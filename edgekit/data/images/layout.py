@@ -54,34 +54,34 @@ def split_of(folder: Path) -> Path | None:
     """The one split below a folder that has annotations or labels of its own. Raises UsageError for several."""
     if (folder / "labels").is_dir():
         return None
-    found = [p for p in splits(folder) if (p / "labels").is_dir() or any(p.glob("*.json"))]
-    _ask(found, folder)
-    return found[0] if found else None
+    candidates = [p for p in splits(folder) if (p / "labels").is_dir() or any(p.glob("*.json"))]
+    _ask(candidates, folder)
+    return candidates[0] if candidates else None
 
 
 def images_of(settings: Path) -> tuple[Path, str]:
     """The folder of images that a data.yaml states for measuring, and which of its splits that is. Raises DataError
     for one that is not there or leads elsewhere, UsageError where it names no single folder."""
     with guard(DataError, f"{settings} cannot be read", "mend it"):
-        said = read_yaml(settings)
+        document = read_yaml(settings)
     here = settings.absolute().parent
     for split in ("val", "test"):
-        stated = said.get(split)
+        stated = document.get(split)
         if stated is None:
             continue
         if not isinstance(stated, str) or stated.endswith(".txt"):
             break
-        base = said.get("path")
+        base = document.get("path")
         bases = [here / base, here] if isinstance(base, str) else [here]
         places = [b / n for b in bases for n in (stated, stated.removeprefix("../"))]  # as Roboflow writes it
-        found = next((p for p in places if p.is_dir() and Path(os.path.normpath(p)).is_relative_to(here)), None)
-        if found is None:
+        folder = next((p for p in places if p.is_dir() and Path(os.path.normpath(p)).is_relative_to(here)), None)
+        if folder is None:
             raise DataError(
                 f"{settings.name} says that its {split} images are in {ascii(stated)[:80]}",
                 f"there is no such folder in {here}",
                 "pass the folder of images itself",
             )
-        return found, split
+        return folder, split
     raise UsageError(
         f"{settings.name} names no folder of images to measure with",
         "its val would be one, a text",
@@ -90,17 +90,17 @@ def images_of(settings: Path) -> tuple[Path, str]:
 
 
 def splits(folder: Path) -> list[Path]:
-    """Folders in it that are called what parts of a data set are called."""
+    """The folders in it that have the usual name of a split."""
     return [p for p in sorted(folder.iterdir()) if p.is_dir() and _SPLIT.fullmatch(p.name)]
 
 
-def _ask(found: list[Path], folder: Path) -> None:
+def _ask(candidates: list[Path], folder: Path) -> None:
     """Raises UsageError for more than one split: what a detector learnt from is no measure of it."""
-    if len(found) > 1:
-        names = ", ".join(str(p.relative_to(folder)) for p in found)
-        best = next((p for p in found if p.name.lower().startswith("val")), found[0])
+    if len(candidates) > 1:
+        names = ", ".join(str(p.relative_to(folder)) for p in candidates)
+        best = next((p for p in candidates if p.name.lower().startswith("val")), candidates[0])
         raise UsageError(
-            f"{folder} has {len(found)} splits: {names}",
+            f"{folder} has {len(candidates)} splits: {names}",
             "each may be meant",
             f"pass one of them instead of the folder: {best}",
         )

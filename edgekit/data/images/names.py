@@ -37,9 +37,9 @@ def facts_of(places: tuple[Path, ...]) -> Facts:
     """Of the nearest folder that states any: its `data.yaml`, or the one file of that ending that has names; else a
     list of names. Raises DataError for a file that states nothing usable, UsageError where two may be meant."""
     for folder in places:
-        found = _of_yaml(folder) or _of_list(folder)
-        if found is not None:
-            return found
+        facts = _of_yaml(folder) or _of_list(folder)
+        if facts is not None:
+            return facts
     return Facts({})
 
 

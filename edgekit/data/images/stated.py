@@ -44,7 +44,7 @@ def named_once(file: str, categories: dict[int, str], used: Counter[int]) -> dic
     named: dict[str, list[int]] = {}
     for number, name in categories.items():
         named.setdefault(name.strip().lower(), []).append(number)
-    kept = dict(categories)
+    unique = dict(categories)
     for name, numbers in named.items():
         if not name or len(numbers) < 2:
             continue
@@ -57,8 +57,8 @@ def named_once(file: str, categories: dict[int, str], used: Counter[int]) -> dic
             )
         for number in numbers:
             if number != (having or numbers)[0]:
-                del kept[number]
-    return kept
+                del unique[number]
+    return unique
 
 
 def check_fit(
@@ -68,7 +68,7 @@ def check_fit(
     other: list[Path] = []
     outside: list[Path] = []
     drawn: list[Drawn] = []
-    seen = ""
+    contradiction = ""
     for path, size, its in zip(paths, stated, boxes):
         w, h = image_size(path)
         drawn += [Drawn(b.x / w, b.y / h, b.width / w, b.height / h, b.area / (w * h)) for b in its]
@@ -76,16 +76,16 @@ def check_fit(
         if width and height and (width, height) != (w, h):
             other.append(path)
             turned = ", turned" if (height, width) == (w, h) else ""
-            seen = seen or f"{path.name} is {w} x {h} as shown, and {width} x {height} there{turned}"
+            contradiction = contradiction or f"{path.name} is {w} x {h} as shown, and {width} x {height} there{turned}"
         elif any(not (0 <= b.x + b.width / 2 <= w and 0 <= b.y + b.height / 2 <= h) for b in its):
             outside.append(path)
-            seen = seen or f"a box of {path.name}, {w} x {h} as shown, has its centre outside"
+            contradiction = contradiction or f"a box of {path.name}, {w} x {h} as shown, has its centre outside"
     _check_drawn(file, drawn, [b for image in boxes for b in image])
     if other or outside:
         names = listed(other or outside, folder)
         raise DataError(
             f"{file.name} and its images do not fit: {names}",
-            seen,
+            contradiction,
             "the boxes were drawn on other pixels: save the images upright (without an EXIF orientation) and "
             "annotate those, or correct width and height",
         )
@@ -104,7 +104,7 @@ def _check_drawn(file: Path, drawn: list[Drawn], boxes: list[Box]) -> None:
 
 
 def _number(value: Any) -> Any:
-    """Of a size that is stated as text; 0 or less means that none is."""
+    """A size that may be stated as text; 0 or less means that none is stated."""
     try:
         number = float(value)
     except (TypeError, ValueError):

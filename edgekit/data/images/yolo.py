@@ -63,22 +63,24 @@ def _unpaired(folder: Path, layout: Layout, images: list[Path], files: list[Path
             "whose the boxes are is not to be told, and both would count",
             "remove or rename all but one of those that are called the same",
         )
-    said = []
+    notes = []
     if without := len(files) - len(there):
-        said.append(f"{without} of {len(images)} images of {folder.name} have no file of labels: taken to show nothing")
+        notes.append(
+            f"{without} of {len(images)} images of {folder.name} have no file of labels: taken to show nothing"
+        )
     if layout.labels != layout.images:
         left = {p for p in layout.labels.rglob("*.txt") if p.name not in NAMES} - there.keys()
         if left:
-            said.append(f"{len(left)} files of labels of {folder.name} have no image: {listed(sorted(left), folder)}")
-    return tuple(said)
+            notes.append(f"{len(left)} files of labels of {folder.name} have no image: {listed(sorted(left), folder)}")
+    return tuple(notes)
 
 
 def _check_drawn(lines: list[_Line], folder: Path) -> None:
-    found = centres([Drawn(*line.values[:4]) for line in lines])
-    if found:
+    corners = centres([Drawn(*line.values[:4]) for line in lines])
+    if corners:
         raise DataError(
             f"The labels of {folder} do not fit their images",
-            f"read as a centre and a size, boxes reach beyond the image; they look like {found} "
+            f"read as a centre and a size, boxes reach beyond the image; they look like {corners} "
             f"({lines[0].file.name} is the first)",
             "write each line as: class centre-x centre-y width height, the last four in 0..1",
         )

@@ -119,8 +119,8 @@ def _references(data: memoryview, message: str, depth: int) -> Iterator[External
 
 def _entry(data: memoryview) -> dict[bytes, bytes]:
     """A key and its value, of onnx.proto's StringStringEntryProto."""
-    found = {n: bytes(v) for n, kind, v in fields(data) if kind == 2 and not isinstance(v, int)}
-    return {found.get(1, b""): found.get(2, b"")}
+    values = {n: bytes(v) for n, kind, v in fields(data) if kind == 2 and not isinstance(v, int)}
+    return {values.get(1, b""): values.get(2, b"")}
 
 
 def _embed_mode(attribute: memoryview) -> int:
