@@ -26,7 +26,7 @@ def show(packages: Sequence[str], options: dict[str, Any], as_json: bool) -> Non
     from edgekit.errors import UsageError
     from edgekit.profiling.operators import operators
 
-    if options["device"] != "local":
+    if options["device"] != LocalDevice.name:
         raise UsageError(
             f"--ops looks at operators on this machine only, not on {options['device']}",
             "",

@@ -88,7 +88,7 @@ def _compare(packages: tuple[str, ...], device: Any, options: dict[str, Any], re
     from edgekit.errors import UsageError
     from edgekit.package import Package
 
-    if not isinstance(device, AiHubDevice):
+    if device.name != AiHubDevice.name:
         raise UsageError(
             "--source compares outputs on a device of AI Hub",
             f"{options['device']} is none; convert compared the outputs of local packages already",

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from edgekit.aihub.environment import client_python, service_url
-from edgekit.diagnosis.base import Check, State, chips_of
-from edgekit.errors import MissingError
+from edgekit.diagnosis.base import Check, Machine, State, chips_of
+from edgekit.errors import MissingError, UsageError
 from edgekit.package import Package
 from edgekit.target import targets
 
 _LIST = "edgekit devices aihub asks AI Hub for its list"
 
 
-def checks(package: Package, device: str) -> list[Check]:
+def checks(package: Package, device: str, here: Machine) -> list[Check]:
+    """Raises UsageError without the name of a device."""
+    if not device:
+        raise UsageError(
+            "aihub needs the name of a device", "", "as -d 'aihub:Samsung Galaxy S25'; edgekit devices aihub lists them"
+        )
     return [_client(), _token(), _device(package, device)]
 
 

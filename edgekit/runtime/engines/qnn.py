@@ -131,7 +131,8 @@ def compiler() -> str:
         info = importlib.import_module("onnxruntime_qnn.build_and_package_info")
     except ImportError:
         return ""
-    return f"QAIRT {info.qnn_version}" if hasattr(info, "qnn_version") else ""
+    version = vars(info).get("qnn_version")
+    return f"QAIRT {version}" if version else ""
 
 
 engine = QnnEngine()
