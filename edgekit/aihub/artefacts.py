@@ -30,10 +30,10 @@ def unpacked(path: Path, folder: Path) -> Path:
             archive.extractall(folder)  # leaves out .. and absolute paths; checks each file
     except (zipfile.BadZipFile, OSError) as error:
         raise RemoteError(f"{path.name} from AI Hub is damaged", str(error), "run the same command again") from error
-    found = [p for p in sorted(folder.rglob("*.onnx")) if p.is_file()]
-    if len(found) != 1:
-        raise RemoteError(f"{path.name} from AI Hub holds {len(found)} .onnx files, not one")
-    return found[0]
+    files = [p for p in sorted(folder.rglob("*.onnx")) if p.is_file()]
+    if len(files) != 1:
+        raise RemoteError(f"{path.name} from AI Hub holds {len(files)} .onnx files, not one")
+    return files[0]
 
 
 def embedded(path: Path) -> bytes:
@@ -68,9 +68,9 @@ def wrapped(context: bytes, graph: str, spec: DetectionSpec, qairt: str) -> byte
         partition_name=graph,
         ep_sdk_version=qairt,
     )
-    made = helper.make_graph([node], graph, [_value(spec.input)], [_value(o) for o in spec.outputs])
+    wrapper = helper.make_graph([node], graph, [_value(spec.input)], [_value(o) for o in spec.outputs])
     opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
-    return helper.make_model(made, opset_imports=opsets, ir_version=10).SerializeToString()
+    return helper.make_model(wrapper, opset_imports=opsets, ir_version=10).SerializeToString()
 
 
 def upload(hub: Hub, package: Package, chip: str = "") -> str:

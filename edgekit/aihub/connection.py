@@ -24,7 +24,7 @@ class PassingError(RemoteError):
 
 
 class GoneError(RemoteError):
-    """What was asked for is not there, or no longer."""
+    """The service does not have the object, or no longer."""
 
 
 class Connection:
@@ -56,8 +56,8 @@ class Connection:
         self.version: str = opened["version"]
 
     def call(self, name: str, /, **arguments: Any) -> Any:
-        """Asks again, ever less often, while the service does not answer. For questions only: what
-        changes something there is asked `once`."""
+        """Calls the service, and repeats with growing pauses while it does not answer. Only for calls that change
+        nothing; others go through `once`."""
         pause, end = 1.0, time.monotonic() + self.patience
         while True:
             try:
@@ -125,5 +125,5 @@ def _explained(kind: str, text: str, url: str) -> EdgekitError:
     return RemoteError("Qualcomm's AI Hub client failed", text[:500], "please report it")
 
 
-def _short(text: str, wanted: str) -> str:
-    return next((s for s in text.split(". ") if wanted in s), text)[:300]
+def _short(text: str, word: str) -> str:
+    return next((s for s in text.split(". ") if word in s), text)[:300]

@@ -28,12 +28,12 @@ def client_python() -> Path:
 
     Raises MissingError with the commands that make one.
     """
-    chosen = settings.get(SETTING)
-    if chosen.value:
-        path = Path(chosen.value).expanduser()
+    setting = settings.get(SETTING)
+    if setting.value:
+        path = Path(setting.value).expanduser()
         if not _has_client(path):
             raise MissingError(
-                f"{path} has no qai_hub", f"{chosen.origin} names it", f"{path} -m pip install '{REQUIREMENT}'"
+                f"{path} has no qai_hub", f"{setting.origin} names it", f"{path} -m pip install '{REQUIREMENT}'"
             )
         return path
     if find_spec("qai_hub"):
@@ -49,7 +49,7 @@ def client_python() -> Path:
 
 
 def how_to_configure() -> str:
-    """The client's own command is on no PATH, since its environment is not this one."""
+    """The command that configures the client, with its full path: its environment is not on PATH."""
     try:
         tool = str(client_python().with_name("qai-hub"))
     except MissingError:
@@ -97,7 +97,7 @@ def _python(folder: Path) -> Path:
 
 
 def _has_client(python: Path) -> bool:
-    """Asks for the package's place only: importing it takes a second."""
+    """Whether the interpreter has `qai_hub`. Looks only for its place: importing it takes a second."""
     code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('qai_hub') is None)"
     try:
         return subprocess.run([python, "-I", "-c", code], check=False, capture_output=True).returncode == 0

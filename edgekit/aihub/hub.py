@@ -63,7 +63,7 @@ class Done:
         return EMULATED in self.hub
 
     def row(self, device: str) -> dict[str, Any]:
-        """For the receipt's account of how the package came about."""
+        """The job as a row of the receipt."""
         return {
             "kind": "job",
             "job": self.kind,
@@ -92,25 +92,25 @@ class Hub:
 
     def device(self, name: str) -> dict[str, Any]:
         """What the service says of a device. Raises UsageError naming those that are like it."""
-        found = self.connection.call("devices")
-        for device in found:
+        devices = self.connection.call("devices")
+        for device in devices:
             if name in (device["name"], device["name"].partition(f" ({EMULATED}")[0]):
                 return dict(device)
         import difflib
 
-        names = sorted({d["name"] for d in found})
+        names = sorted({d["name"] for d in devices})
         close = difflib.get_close_matches(name, names, 5, 0.5) or names[:5]
         raise UsageError(f"AI Hub has no device {name}", "", f"it has {', '.join(close)} … ({len(names)} in all)")
 
-    def toolchain(self, wanted: str, local: str) -> str:
-        """The QAIRT version to ask for: `wanted`, else the one that is also here, else the service's
+    def toolchain(self, version: str, local: str) -> str:
+        """The QAIRT version to ask for: `version`, else the one that is also here, else the service's
         default. Pinned, so that a resumed run and its parts all use one."""
         offered = self.connection.call("toolchains")
         versions = [t["version"] for t in offered]
-        if wanted:
-            if wanted not in versions:
-                raise UsageError(f"AI Hub has no QAIRT {wanted}", "", f"it has {', '.join(versions)}")
-            return wanted
+        if version:
+            if version not in versions:
+                raise UsageError(f"AI Hub has no QAIRT {version}", "", f"it has {', '.join(versions)}")
+            return version
         here = ".".join(local.split(".")[:2])
         default = next((t["version"] for t in offered if "default" in t["tags"]), "")
         return here if here in versions else default
@@ -129,7 +129,7 @@ class Hub:
             )
 
     def model_is(self, sha: str, id: str) -> None:
-        """A file that came from the service need not go back."""
+        """Records that the service has this model already, so that it is not uploaded again."""
         self._ledger.known(self._key("model", sha), "downloaded", id)
 
     def dataset(self, arrays: dict[str, np.ndarray[Any, Any]], name: str) -> str:
@@ -187,44 +187,46 @@ class Hub:
         raise RemoteError(f"AI Hub lost the {request.kind} job {request.title}", "", "try again")
 
     def used(self, request: Request) -> None:
-        """Its result was kept: the next request like it is a new measurement."""
+        """Records that the job's result is stored: the next equal request is a new measurement."""
         self._ledger.forget(self._job_key(request))
 
     def _wait(self, request: Request, entry_key: str, id: str) -> Done:
         pause = _POLL[0]
         label = f"AI Hub {request.kind} {id}"
         while True:
-            told = self.connection.call("job", id=id)
-            if told["finished"]:
+            state = self.connection.call("job", id=id)
+            if state["finished"]:
                 break
             self._report(label, 0, 1)
             time.sleep(pause)
             pause = min(pause * 1.3, _POLL[1])
-        if not told["success"]:
-            self._failed(request, entry_key, id, told)
+        if not state["success"]:
+            self._failed(request, entry_key, id, state)
         self._report(label, 1, 1)
         return Done(
             id,
             request.kind,
-            told["url"],
-            told["hub"],
-            told.get("model", ""),
-            told.get("versions", {}),
-            told.get("metadata", {}),
+            state["url"],
+            state["hub"],
+            state.get("model", ""),
+            state.get("versions", {}),
+            state.get("metadata", {}),
         )
 
-    def _failed(self, request: Request, entry_key: str, id: str, told: dict[str, Any]) -> None:
+    def _failed(self, request: Request, entry_key: str, id: str, state: dict[str, Any]) -> None:
         self._ledger.forget(entry_key)  # else the same command would find it again
-        reason = " ".join(told["message"].split()) or "AI Hub gives no reason"
+        reason = " ".join(state["message"].split()) or "AI Hub gives no reason"
         advice = _advice(request, reason)
         if _DAMAGED.search(reason):
             for sent in self._sent:
                 self._ledger.forget(sent)
             advice = "the same command sends the file anew"
-        raise RemoteError(f"AI Hub's {request.kind} job {id} failed", reason[:700], f"{advice}; its log: {told['url']}")
+        raise RemoteError(
+            f"AI Hub's {request.kind} job {id} failed", reason[:700], f"{advice}; its log: {state['url']}"
+        )
 
     def _once(self, act: Callable[[], str], find: Callable[[], str]) -> str:
-        """Does what must not be done twice: when an answer is lost, looks whether it was done."""
+        """Makes a call that must not be made twice: when an answer is lost, checks whether it took effect."""
         pause, end = 1.0, time.monotonic() + self.connection.patience
         while True:
             try:
@@ -242,7 +244,7 @@ class Hub:
     # what comes back
 
     def download(self, model: str, folder: Path) -> Path:
-        """Twice where the file has no checksum of its own, and the same both times."""
+        """Downloads a model; twice where the file has no checksum, and both files must be equal."""
         first = self._fetch(model, folder / "1")
         if first.name.endswith(".zip"):
             return first

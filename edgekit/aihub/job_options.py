@@ -56,8 +56,8 @@ _OURS = {
 def check(kind: str, text: str) -> dict[str, str]:
     """The options in `text`, by name. Raises UsageError for what AI Hub would not take, or what
     edgekit sets itself."""
-    known, found = KNOWN[kind], _parse(text)
-    for name, value in found.items():
+    known, options = KNOWN[kind], _parse(text)
+    for name, value in options.items():
         if name in _OURS:
             raise UsageError(f"--{name} is set by edgekit", "", f"use {_OURS[name]}")
         if name not in known:
@@ -73,26 +73,26 @@ def check(kind: str, text: str) -> dict[str, str]:
                 "nothing was sent",
                 f"it takes {known[name]} (a regular expression)",
             )
-    return found
+    return options
 
 
 def text(options: Mapping[str, str]) -> str:
     return " ".join(f"--{n} {shlex.quote(v)}" if v else f"--{n}" for n, v in sorted(options.items()))
 
 
-def _parse(given: str) -> dict[str, str]:
+def _parse(text: str) -> dict[str, str]:
     try:
-        words = shlex.split(given)
+        words = shlex.split(text)
     except ValueError as error:
-        raise UsageError(f"The options {given!r} cannot be read", str(error)) from error
-    found: dict[str, str] = {}
+        raise UsageError(f"The options {text!r} cannot be read", str(error)) from error
+    options: dict[str, str] = {}
     last = ""
     for word in words:
         if word.startswith("--"):
             last, _, value = word[2:].partition("=")
-            found[last] = value
-        elif last and not found[last]:
-            found[last] = word
+            options[last] = value
+        elif last and not options[last]:
+            options[last] = word
         else:
             raise UsageError(f"The options cannot be read at {word!r}", "", "write --name value")
-    return found
+    return options

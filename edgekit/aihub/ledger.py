@@ -20,7 +20,7 @@ from edgekit import settings
 from edgekit.errors import MissingError
 from edgekit.package import canonical
 
-_KEPT = 90 * 24 * 3600  # seconds; AI Hub keeps datasets for a month, models for longer
+_LIFETIME = 90 * 24 * 3600  # seconds; AI Hub keeps datasets for a month, models for longer
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Ledger:
     def _forget_old(self) -> None:
         for path in self.folder.iterdir():
             with contextlib.suppress(OSError):  # another process may be removing it
-                if time.time() - path.stat().st_mtime > _KEPT:
+                if time.time() - path.stat().st_mtime > _LIFETIME:
                     path.unlink()
 
     def _unwritable(self, error: OSError) -> MissingError:

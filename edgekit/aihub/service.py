@@ -56,8 +56,8 @@ class Service:
         return [{"name": d.name, "os": d.os, "attributes": list(d.attributes)} for d in self.client.get_devices()]
 
     def toolchains(self) -> list[dict[str, Any]]:
-        found = [f for f in self.client.get_frameworks() if f.name == "QAIRT"]
-        return [{"version": f.api_version, "full": f.full_version, "tags": list(f.api_tags)} for f in found]
+        frameworks = [f for f in self.client.get_frameworks() if f.name == "QAIRT"]
+        return [{"version": f.api_version, "full": f.full_version, "tags": list(f.api_tags)} for f in frameworks]
 
     # models and datasets
 
@@ -82,12 +82,12 @@ class Service:
         return str(self.client.upload_dataset(_read(path), name=name).dataset_id)
 
     def has_dataset(self, id: str) -> bool:
-        found = self._exists(lambda: self.client.get_dataset(id))
-        return bool(found) and not found.is_expired()
+        dataset = self._exists(lambda: self.client.get_dataset(id))
+        return bool(dataset) and not dataset.is_expired()
 
     def find_dataset(self, name: str) -> str:
-        found = (d for d in self._listed(self.api.get_dataset_list, "datasets") if d.name == name)
-        return next((d.dataset_id for d in found if d.file_upload_complete and self.has_dataset(d.dataset_id)), "")
+        datasets = (d for d in self._listed(self.api.get_dataset_list, "datasets") if d.name == name)
+        return next((d.dataset_id for d in datasets if d.file_upload_complete and self.has_dataset(d.dataset_id)), "")
 
     def download_model(self, id: str, folder: str) -> str:
         """Into an empty folder; returns the file or folder that holds the model."""
@@ -129,37 +129,37 @@ class Service:
         return next((j.job_id for j in jobs if j.name == name), "")
 
     def job(self, id: str) -> dict[str, Any]:
-        """How it stands. `model`: what a finished job made; `versions` of the tools it used."""
-        found = self.client.get_job(id)
-        status = found.get_status()
-        told: dict[str, Any] = {
+        """The state of a job. `model`: the result of a finished job; `versions`: those of the tools it used."""
+        job = self.client.get_job(id)
+        status = job.get_status()
+        state: dict[str, Any] = {
             "state": status.code,
             "message": status.message or "",
             "finished": status.finished,
             "success": status.success,
-            "url": found.url,
-            "hub": found.hub_version or "",
+            "url": job.url,
+            "hub": job.hub_version or "",
         }
         if status.success:
             result = self.api.get_job_results(self.client.config, id)
             inner = getattr(result, result.WhichOneof("result") or next(f.name for f, _ in result.ListFields()))
             for field, value in inner.ListFields():
                 if field.name.endswith("detail"):
-                    told["versions"] = {t.name: t.version for t in value.tool_versions}
-            made = found.get_target_model() if hasattr(found, "get_target_model") else None
-            if made is not None:
-                told["model"] = made.model_id
-                told["metadata"] = {k.name: v for k, v in made.metadata.items()}
-        return told
+                    state["versions"] = {t.name: t.version for t in value.tool_versions}
+            model = job.get_target_model() if hasattr(job, "get_target_model") else None
+            if model is not None:
+                state["model"] = model.model_id
+                state["metadata"] = {k.name: v for k, v in model.metadata.items()}
+        return state
 
     def profile(self, id: str) -> dict[str, Any]:
         return dict(self.client.get_job(id).download_profile())
 
     def outputs(self, id: str, path: str) -> list[str]:
         """Writes what an inference job gave to an .npz; returns the names in order."""
-        found = self.client.get_job(id).download_output_data()
-        _write(path, found)
-        return list(found)
+        outputs = self.client.get_job(id).download_output_data()
+        _write(path, outputs)
+        return list(outputs)
 
     def log(self, id: str, folder: str) -> str:
         """The end of what the job wrote, for people."""
@@ -176,9 +176,9 @@ class Service:
 
     def _listed(self, ask: Any, field: str) -> Iterator[Any]:
         for page in range(_PAGES):
-            found = list(getattr(self.client._api_call(ask, offset=page * _PAGE, limit=_PAGE), field))
-            yield from found
-            if len(found) < _PAGE:
+            entries = list(getattr(self.client._api_call(ask, offset=page * _PAGE, limit=_PAGE), field))
+            yield from entries
+            if len(entries) < _PAGE:
                 return
 
 
@@ -193,7 +193,7 @@ def _write(path: str, entries: dict[str, list[Any]]) -> None:
 
 
 def _kind(error: Exception, service: Service) -> str:
-    """What went wrong, of the kinds above. The client tells only in words, but keeps the cause."""
+    """The kind of an error. The client's message is only words, but the error keeps its cause."""
     status = getattr(error, "status_code", None)  # logs come without the client's own exceptions
     status = status or getattr(error.__cause__ or error.__context__, "status_code", None)
     if isinstance(error, service.errors.RateLimitedError) or status == 429:
@@ -212,16 +212,16 @@ def _kind(error: Exception, service: Service) -> str:
 
 
 def _answer(service: Service, line: str) -> dict[str, Any]:
-    asked = json.loads(line)
+    request = json.loads(line)
     try:
-        return {"result": getattr(service, asked.pop("call"))(**asked)}
+        return {"result": getattr(service, request.pop("call"))(**request)}
     except Exception as error:  # whatever the client raises goes to edgekit, which explains it
         traceback.print_exc()
         return {"error": _kind(error, service), "text": _plain(str(error) or type(error).__name__)}
 
 
 def _plain(text: str) -> str:
-    """Without the box that the client draws around its messages."""
+    """The client's message without the box that it draws around it."""
     lines = [line.strip("─│╭╮╰╯┌┐└┘|-+ ") for line in text.splitlines()]
     return " ".join(" ".join(line for line in lines if line).split())
 

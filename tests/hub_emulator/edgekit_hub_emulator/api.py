@@ -38,13 +38,13 @@ class Api:
 
     @ROUTES.add("GET", "devices", "devices")
     def devices(self, request: Request) -> Answer:
-        found = select(
+        selection = select(
             request.parameter("name"),
             request.parameter("os"),
             request.parameters("attributes"),
             request.parameter("select").lower() == "true",
         )
-        return Answer.message(messages.devices(found))
+        return Answer.message(messages.devices(selection))
 
     @ROUTES.add("GET", "frameworks", "frameworks")
     def frameworks(self, request: Request) -> Answer:
@@ -59,16 +59,16 @@ class Api:
 
     @ROUTES.add("POST", "models", "model-create")
     def create_model(self, request: Request) -> Answer:
-        asked = self._read(pb.Model, request)
-        kind = messages.model_type_name(asked.model_type)
-        record = ModelRecord(asked.name, type=kind, directory=asked.is_directory)
+        message = self._read(pb.Model, request)
+        kind = messages.model_type_name(message.model_type)
+        record = ModelRecord(message.name, type=kind, directory=message.is_directory)
         return Answer.message(messages.created(self.store.create(record)), 201)
 
     @ROUTES.add("GET", "models", "model-list")
     def list_models(self, request: Request) -> Answer:
-        found = self.store.every(ModelRecord)
-        page = [messages.model(m) for m in self._page(found, request)]
-        return Answer.message(pb.ModelList(models=page, total_query_count=len(found)))
+        models = self.store.every(ModelRecord)
+        page = [messages.model(m) for m in self._page(models, request)]
+        return Answer.message(pb.ModelList(models=page, total_query_count=len(models)))
 
     @ROUTES.add("GET", "models/{id}", "model-get")
     def get_model(self, request: Request, id: str) -> Answer:
@@ -76,7 +76,7 @@ class Api:
 
     @ROUTES.add("GET", "models/{id}/multipart_upload", "model-upload-url")
     def model_upload(self, request: Request, id: str) -> Answer:
-        """Asked for again, it starts again."""
+        """Starts an upload; called again, it starts anew."""
         model = self._find(ModelRecord, id)
         if model.uploaded or model.producer:
             raise RefusalError(400, f"Model {id} has its file already, or a job makes it.")
@@ -84,17 +84,17 @@ class Api:
         if parts > _PARTS:
             raise RefusalError(400, "This file is too large.")
         urls = [f"{self.storage}/models/{id}/{n}?signature={model.secret}" for n in range(parts)]
-        made = pb.FileMultipartUploadURL(urls=urls, upload_id=model.secret, max_part_size=self.part_size)
-        return self._transfer(request, pb.FileUploadResponse, multipart_url=made)
+        upload = pb.FileMultipartUploadURL(urls=urls, upload_id=model.secret, max_part_size=self.part_size)
+        return self._transfer(request, pb.FileUploadResponse, multipart_url=upload)
 
     @ROUTES.add("POST", "models/{id}/multipart_upload", "model-complete")
     def complete_model(self, request: Request, id: str) -> Answer:
-        """May be said twice: the client repeats it when the first answer is lost."""
-        model, said = self._find(ModelRecord, id), self._read(pb.FileMultipartUploadComplete, request)
+        """Completes an upload. May be called twice: the client repeats it when the first answer is lost."""
+        model, completion = self._find(ModelRecord, id), self._read(pb.FileMultipartUploadComplete, request)
         with self.store.lock:
             if not model.uploaded:
-                parts = [self.store.part(model, n) for n in range(len(said.etags))]
-                if said.upload_id != model.secret or not parts or not all(p.exists() for p in parts):
+                parts = [self.store.part(model, n) for n in range(len(completion.etags))]
+                if completion.upload_id != model.secret or not parts or not all(p.exists() for p in parts):
                     raise RefusalError(400, f"The upload of model {id} is not complete.")
                 self.store.join(model, len(parts))
                 model.uploaded = True
@@ -117,15 +117,15 @@ class Api:
 
     @ROUTES.add("POST", "datasets", "dataset-create")
     def create_dataset(self, request: Request) -> Answer:
-        asked = self._read(pb.Dataset, request)
-        record = DatasetRecord(asked.name, permanent=asked.permanent)
+        message = self._read(pb.Dataset, request)
+        record = DatasetRecord(message.name, permanent=message.permanent)
         return Answer.message(messages.created(self.store.create(record)), 201)
 
     @ROUTES.add("GET", "datasets", "dataset-list")
     def list_datasets(self, request: Request) -> Answer:
-        found = self.store.every(DatasetRecord)
-        page = [messages.dataset(d) for d in self._page(found, request)]
-        return Answer.message(pb.DatasetList(datasets=page, total_query_count=len(found)))
+        datasets = self.store.every(DatasetRecord)
+        page = [messages.dataset(d) for d in self._page(datasets, request)]
+        return Answer.message(pb.DatasetList(datasets=page, total_query_count=len(datasets)))
 
     @ROUTES.add("GET", "datasets/{id}", "dataset-get")
     def get_dataset(self, request: Request, id: str) -> Answer:
@@ -135,8 +135,8 @@ class Api:
     def dataset_upload(self, request: Request, id: str) -> Answer:
         data = self._find(DatasetRecord, id)
         fields = {"key": f"datasets/{id}.h5", "signature": data.secret}
-        made = pb.FileUploadURL(url=f"{self.storage}/datasets/{id}", file_field_name="file", fields=fields)
-        return self._transfer(request, pb.FileUploadResponse, url=made)
+        upload = pb.FileUploadURL(url=f"{self.storage}/datasets/{id}", file_field_name="file", fields=fields)
+        return self._transfer(request, pb.FileUploadResponse, url=upload)
 
     @ROUTES.add("PATCH", "datasets/{id}", "dataset-complete")
     def complete_dataset(self, request: Request, id: str) -> Answer:
@@ -151,8 +151,8 @@ class Api:
     def dataset_download(self, request: Request, id: str) -> Answer:
         data = self._find(DatasetRecord, id)
         url = f"{self.storage}/datasets/{id}?signature={data.secret}"
-        made = pb.FileDownloadURL(url=url, filename=f"dataset-{id}.h5")
-        return self._transfer(request, pb.FileDownloadResponse, url=made)
+        download = pb.FileDownloadURL(url=url, filename=f"dataset-{id}.h5")
+        return self._transfer(request, pb.FileDownloadResponse, url=download)
 
     # jobs
 
@@ -162,31 +162,31 @@ class Api:
         kind = (whole.WhichOneof("job") or "").removesuffix("_job")
         if kind not in ("compile", "quantize", "link", "inference"):
             raise RefusalError(400, f"The emulator does not run {kind or 'such'} jobs.")
-        asked = getattr(whole, f"{kind}_job")
-        models = [m.model_id for m in (asked.models.models if kind == "link" else [asked.model])]
-        record = JobRecord(asked.name, kind=kind, options=asked.options, models=models)
-        sources = [self._wanted(ModelRecord, i) for i in models]
+        message = getattr(whole, f"{kind}_job")
+        models = [m.model_id for m in (message.models.models if kind == "link" else [message.model])]
+        record = JobRecord(message.name, kind=kind, options=message.options, models=models)
+        sources = [self._reference(ModelRecord, i) for i in models]
         if not sources:
             raise RefusalError(400, "A link job takes at least one model.")
         if kind == "inference":
-            record.profile = asked.is_profiling_on
+            record.profile = message.is_profiling_on
         try:
             if kind == "compile":
-                record.specs = messages.read_specs(asked.tensor_type_list)
+                record.specs = messages.read_specs(message.tensor_type_list)
             if kind == "quantize":
-                record.weights = messages.quantize_type_name(asked.weights_dtype)
-                record.activations = messages.quantize_type_name(asked.activations_dtype)
+                record.weights = messages.quantize_type_name(message.weights_dtype)
+                record.activations = messages.quantize_type_name(message.activations_dtype)
         except ValueError as error:  # a number that stands for no type
             raise RefusalError(400, str(error)) from error
         if kind != "quantize":
-            listed = asked.devices.devices if kind == "compile" else [asked.device]
+            listed = message.devices.devices if kind == "compile" else [message.device]
             record.devices = [self._device(d).name for d in listed]
             if not listed:
                 raise RefusalError(400, "A compile job takes at least one device.")
         if kind != "link":
-            data = asked.dataset if kind == "inference" else asked.calibration_dataset
+            data = message.dataset if kind == "inference" else message.calibration_dataset
             if data.dataset_id:
-                record.dataset = self._wanted(DatasetRecord, data.dataset_id).id
+                record.dataset = self._reference(DatasetRecord, data.dataset_id).id
         with self.store.lock:
             self.store.create(record)
             if kind != "inference":
@@ -196,7 +196,7 @@ class Api:
         return Answer.message(messages.created(record), 201)
 
     def _target(self, job: JobRecord, sources: list[ModelRecord]) -> ModelRecord:
-        """The model that a job will make has its id as soon as the job has."""
+        """Creates the record of the model that a job will make: it has an id as soon as the job has."""
         runtime = {"quantize": "onnx", "link": "qnn_context_binary"}.get(job.kind)
         if not runtime:
             system = self._device(pb.Device(name=job.devices[0])).system
@@ -210,9 +210,9 @@ class Api:
 
     @ROUTES.add("GET", "job_summaries", "job-list")
     def list_summaries(self, request: Request) -> Answer:
-        found = self._jobs(request)
-        page = [messages.summary(j, self.store) for j in self._page(found, request)]
-        return Answer.message(pb.JobSummaryList(job_summaries=page, total_query_count=len(found)))
+        jobs = self._jobs(request)
+        page = [messages.summary(j, self.store) for j in self._page(jobs, request)]
+        return Answer.message(pb.JobSummaryList(job_summaries=page, total_query_count=len(jobs)))
 
     def _jobs(self, request: Request) -> list[JobRecord]:
         kind = request.parameter("type")
@@ -229,10 +229,10 @@ class Api:
 
     @ROUTES.add("PATCH", "jobs/{id}", "job-update")
     def update_job(self, request: Request, id: str) -> Answer:
-        said = self._read(pb.JobPublicUpdate, request)
+        update = self._read(pb.JobPublicUpdate, request)
         with self.store.lock:
             job = self._find(JobRecord, id)
-            job.name = said.name or job.name
+            job.name = update.name or job.name
             self.store.save(job)
         return Answer.message(messages.created(job))
 
@@ -242,12 +242,12 @@ class Api:
 
     @ROUTES.add("GET", "jobs/{id}/device_runs/{run}/artifact_list/{kind}", "job-artifacts")
     def artifacts(self, request: Request, id: str, run: str, kind: str) -> Answer:
-        job, found = self._find(JobRecord, id), pb.NamedArtifactDownloadURLList()
+        job, message = self._find(JobRecord, id), pb.NamedArtifactDownloadURLList()
         if job.finished and kind == str(pb.JOB_ARTIFACT_TYPE_HUB_LOG):
             target = self.store.find(ModelRecord, job.models[0])
             url = f"{self.storage}/jobs/{id}?signature={target.secret if target else ''}"
-            found.artifacts.add(url=url, filename=f"{id}.log", name="log")
-        return Answer.message(found)
+            message.artifacts.add(url=url, filename=f"{id}.log", name="log")
+        return Answer.message(message)
 
     # what they share
 
@@ -260,28 +260,28 @@ class Api:
         return message
 
     def _find(self, kind: type[R], id: str) -> R:
-        found = self.store.find(kind, id)
-        if found is None:
+        record = self.store.find(kind, id)
+        if record is None:
             raise RefusalError(404, "Not found.")
-        return found
+        return record
 
-    def _wanted(self, kind: type[R], id: str) -> R:
-        """What the body of a request names."""
-        found = self.store.find(kind, id)
-        if found is None:
+    def _reference(self, kind: type[R], id: str) -> R:
+        """The record that the body of a request names."""
+        record = self.store.find(kind, id)
+        if record is None:
             raise RefusalError(400, f"{kind.folder.removesuffix('s').capitalize()} {id!r} does not exist.")
-        return found
+        return record
 
-    def _device(self, asked: Any) -> EmulatedDevice:
-        found = select(asked.name, asked.os, asked.attributes, one=True)
-        if not found:
+    def _device(self, pattern: Any) -> EmulatedDevice:
+        matches = select(pattern.name, pattern.os, pattern.attributes, one=True)
+        if not matches:
             known = ", ".join(d.model for d in devices())
-            raise RefusalError(400, f"There is no device {asked.name!r}. The emulator has: {known}.")
-        return found[0]
+            raise RefusalError(400, f"There is no device {pattern.name!r}. The emulator has: {known}.")
+        return matches[0]
 
-    def _page(self, found: list[R], request: Request) -> list[R]:
+    def _page(self, records: list[R], request: Request) -> list[R]:
         start = request.number("offset", 0)
-        return found[start : start + request.number("limit", _PAGE)]
+        return records[start : start + request.number("limit", _PAGE)]
 
     def _transfer(self, request: Request, whole: Any, **part: Any) -> Answer:
         """Clients that know of credentials for S3 get the choice wrapped; we never choose those."""

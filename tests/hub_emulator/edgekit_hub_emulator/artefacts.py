@@ -42,15 +42,15 @@ def onnx_path(model: Mapping[str, Any], folder: Path) -> Path:
         raise JobError(f"Model {model['id']} is not a valid .zip file: {error}.", "MODEL_CORRUPT") from error
     if list(unpacked.rglob("*.encodings")):
         raise JobError("The emulator does not take AIMET encodings. Upload ONNX with QuantizeLinear nodes.")
-    found = list(unpacked.rglob("*.onnx"))
-    files = [p for p in found if p.is_file()]
+    paths = list(unpacked.rglob("*.onnx"))
+    files = [p for p in paths if p.is_file()]
     if len(files) != 1:
         raise JobError(f"Model {model['id']} must hold exactly one .onnx file.", "MODEL_INVALID")
     return files[0]
 
 
 def load_onnx(model: Mapping[str, Any], folder: Path) -> onnx.ModelProto:
-    """With its weights inside."""
+    """Loads a model with its weights inside."""
     path = onnx_path(model, folder)
     try:
         loaded = onnx.load(path)
@@ -118,7 +118,7 @@ def binary_of(wrapper: onnx.ModelProto) -> bytes:
 
 def specs(values: Any, quantised: Mapping[str, tuple[float, int]] | None = None, graph: str = "") -> Specs:
     """Inputs or outputs of a graph. `quantised`: scales and zero points of those that are integers."""
-    found = []
+    rows = []
     for value in values:
         kind = value.type.tensor_type
         spec: dict[str, Any] = {
@@ -130,8 +130,8 @@ def specs(values: Any, quantised: Mapping[str, tuple[float, int]] | None = None,
             spec["scale"], spec["zero_point"] = quantised[value.name]
         if graph:
             spec["graph"] = graph
-        found.append(spec)
-    return found
+        rows.append(spec)
+    return rows
 
 
 def dtype(kind: int) -> str:

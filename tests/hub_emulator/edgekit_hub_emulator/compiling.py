@@ -30,7 +30,7 @@ class Compiled:
 
 @dataclass(frozen=True)
 class Request:
-    """What the functions below are given besides the graph."""
+    """What the functions below need besides the graph."""
 
     name: str  # of the model to make
     folder: Path
@@ -70,12 +70,17 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     _try_on_cpu(graph)
     (folder / GRAPH).write_bytes(graph.SerializeToString())
     log(f"compiling for {runtime} on {device['name']}")
-    made = _MAKERS[runtime](graph, request)
+    compiled = _MAKERS[runtime](graph, request)
     (folder / ABOUT).write_text(
         json.dumps({"quantised": quantised, "device": dict(device), "graph_name": request.graph_name}), encoding="utf-8"
     )
     inputs, outputs = ends(graph, quantised)
-    return {"file": str(made.file.relative_to(folder)), "metadata": made.metadata, "inputs": inputs, "outputs": outputs}
+    return {
+        "file": str(compiled.file.relative_to(folder)),
+        "metadata": compiled.metadata,
+        "inputs": inputs,
+        "outputs": outputs,
+    }
 
 
 def embed(job: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -105,9 +110,9 @@ def made_here(model: Mapping[str, Any], name: str) -> Path:
 def _check(options: Options, runtime: str, name: str, folder: Path, device: Mapping[str, Any]) -> Request:
     """Raises JobError for what cannot be honoured, before anything is done."""
     qairt = versions().get("QAIRT", "")
-    asked = options.text("qairt_version", "default")
-    if runtime in _QNN and asked not in ("default", "latest", qairt, ".".join(qairt.split(".")[:2])):
-        raise JobError(f"The emulator has QAIRT {qairt} only, not {asked}.", "INVALID_ARGUMENT")
+    version = options.text("qairt_version", "default")
+    if runtime in _QNN and version not in ("default", "latest", qairt, ".".join(qairt.split(".")[:2])):
+        raise JobError(f"The emulator has QAIRT {qairt} only, not {version}.", "INVALID_ARGUMENT")
     units = options.names("compute_unit") or ["all"]
     if runtime in _QNN and not {"all", "npu"} & set(units):
         raise JobError(f"The emulator simulates the NPU only, not {', '.join(units)}.")
@@ -134,7 +139,7 @@ def _quantised(graph: onnx.ModelProto, full: str, runtime: str, job: dict[str, A
 
 
 def _try_on_cpu(graph: onnx.ModelProto) -> None:
-    """Qualcomm's compiler takes graphs that are wrong; ONNX Runtime's own kernels do not."""
+    """Raises JobError for an invalid graph: ONNX Runtime's own kernels refuse it, Qualcomm's compiler may not."""
     import onnxruntime as ort
 
     settings = ort.SessionOptions()
@@ -147,7 +152,7 @@ def _try_on_cpu(graph: onnx.ModelProto) -> None:
 
 
 def ends(model: onnx.ModelProto, quantised: Quantised, label: str = "") -> tuple[Specs, Specs]:
-    """Inputs and outputs."""
+    """The specs of a model's inputs and outputs."""
     weights = {t.name for t in model.graph.initializer}
     inputs = [v for v in model.graph.input if v.name not in weights]
     return specs(inputs, quantised, label), specs(model.graph.output, quantised, label)

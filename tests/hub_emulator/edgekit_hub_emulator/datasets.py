@@ -34,15 +34,15 @@ def to_h5(source: Path, out: Path) -> None:
 
 
 def write_npz(entries: dict[str, list[np.ndarray[Any, Any]]], out: Path) -> None:
-    """Names in order, and `3.17`: the eighteenth sample of the fourth."""
+    """Writes the names in order, and arrays as `3.17`: the eighteenth sample of the fourth name."""
     arrays = {f"{i}.{k}": a for i, v in enumerate(entries.values()) for k, a in enumerate(v)}
     np.savez(out, names=np.array(list(entries), str), **arrays)  # type: ignore[arg-type]
 
 
 def read_npz(source: Path) -> dict[str, list[np.ndarray[Any, Any]]]:
     with np.load(source, allow_pickle=False) as file:
-        found: dict[str, list[np.ndarray[Any, Any]]] = {}
+        entries: dict[str, list[np.ndarray[Any, Any]]] = {}
         for index, name in enumerate(file["names"]):
             mine = sorted((k for k in file.files if k.startswith(f"{index}.")), key=lambda k: int(k.split(".")[1]))
-            found[str(name)] = [file[k] for k in mine]
-    return found
+            entries[str(name)] = [file[k] for k in mine]
+    return entries

@@ -66,7 +66,7 @@ _MAKERS = ("samsung", "xiaomi", "arduino")
 
 @functools.cache
 def devices() -> tuple[EmulatedDevice, ...]:
-    found: dict[str, EmulatedDevice] = {}
+    by_name: dict[str, EmulatedDevice] = {}
     for target in targets().values():
         for chip in target.chips:
             look = next(v for k, v in _LOOKS.items() if chip.soc.startswith(k))
@@ -75,31 +75,31 @@ def devices() -> tuple[EmulatedDevice, ...]:
             for name in chip.aihub:
                 maker = name.split()[0].lower()
                 vendor = maker if maker in _MAKERS else "qualcomm"
-                found.setdefault(name, EmulatedDevice(name, chip, system, version, form, vendor, chipset))
-    return tuple(found.values())
+                by_name.setdefault(name, EmulatedDevice(name, chip, system, version, form, vendor, chipset))
+    return tuple(by_name.values())
 
 
 def select(
     name: str = "", version: str = "", attributes: Iterable[str] = (), one: bool = False
 ) -> list[EmulatedDevice]:
     """Devices as AI Hub filters them; a name is taken with the suffix and without it."""
-    wanted = set(attributes)
-    found = [
+    required = set(attributes)
+    matches = [
         d
         for d in devices()
-        if name in ("", d.name, d.model) and wanted <= set(d.attributes) and _fits(d.version, version)
+        if name in ("", d.name, d.model) and required <= set(d.attributes) and _fits(d.version, version)
     ]
-    if not one or not found:
-        return found
-    newest = max(_number(d.version) for d in found)
-    return [next(d for d in found if _number(d.version) == newest)]
+    if not one or not matches:
+        return matches
+    newest = max(_number(d.version) for d in matches)
+    return [next(d for d in matches if _number(d.version) == newest)]
 
 
-def _fits(version: str, wanted: str) -> bool:
-    """`wanted` is a version, or an interval that is open on the right: [12,13), [12,), [,13)."""
-    if not wanted.startswith("["):
-        return wanted in ("", version)
-    low, _, high = wanted.strip("[)").partition(",")
+def _fits(version: str, interval: str) -> bool:
+    """`interval` is a version, or an interval that is open on the right: [12,13), [12,), [,13)."""
+    if not interval.startswith("["):
+        return interval in ("", version)
+    low, _, high = interval.strip("[)").partition(",")
     number = _number(version)
     return (not low or _number(low) <= number) and (not high or number < _number(high))
 

@@ -99,7 +99,7 @@ def parse(text: str) -> Fault:
 
 
 class Faults:
-    """Those that still wait. Safe to use from several threads."""
+    """The faults that are still to come. Safe to use from several threads."""
 
     def __init__(self, faults: list[Fault]) -> None:
         self._faults = faults

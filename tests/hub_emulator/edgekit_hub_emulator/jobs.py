@@ -31,7 +31,8 @@ _MODULE = "edgekit_hub_emulator.work"
 
 class Runner:
     def __init__(self, store: Store, faults: Faults, python: str, path: str = "") -> None:
-        """`python`: edgekit's interpreter; `path`: the folder it finds edgekit in. It finds this package in its own."""
+        """`python`: edgekit's interpreter; `path`: the folder it finds edgekit in. It finds this package in the
+        package's own folder."""
         self.store, self.faults, self.python = store, faults, python
         own, inherited = str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")
         self._environment = {
@@ -98,9 +99,9 @@ class Runner:
             self._prepare(job, folder)
             if job.kind == "inference":
                 self._update(job, state="MEASURING_PERFORMANCE" if job.profile else "RUNNING_INFERENCE")
-            found = self._work(folder)
+            result = self._work(folder)
             if not self._stopped.is_set():
-                self._finish(job, folder, found)
+                self._finish(job, folder, result)
         except JobError as error:
             self._fail(job, error)
         except Exception as error:  # the jobs after it must not wait for ever
@@ -129,7 +130,7 @@ class Runner:
 
     def _prepare(self, job: JobRecord, folder: Path) -> None:
         """Everything the worker needs, in `job.json`."""
-        given: dict[str, Any] = {
+        task: dict[str, Any] = {
             "kind": job.kind,
             "options": job.options,
             "specs": job.specs,
@@ -143,7 +144,7 @@ class Runner:
         }
         target = self.store.find(ModelRecord, job.target)
         if target:
-            given["target"] = target.name
+            task["target"] = target.name
         data = self.store.find(DatasetRecord, job.dataset)
         if job.dataset:
             if not data or not data.uploaded:
@@ -152,19 +153,19 @@ class Runner:
                 datasets.to_npz(self.store.blob(data), folder / "dataset.npz")
             except ValueError as error:
                 raise JobError(f"Dataset {data.id} cannot be read: {error}", "INVALID_INPUTS") from error
-            given["dataset"] = "dataset.npz"
-        write_json(folder / "job.json", given)
+            task["dataset"] = "dataset.npz"
+        write_json(folder / "job.json", task)
 
-    def _model(self, wanted: str) -> dict[str, Any]:
-        model = self.store.find(ModelRecord, wanted)
+    def _model(self, id: str) -> dict[str, Any]:
+        model = self.store.find(ModelRecord, id)
         if not model:
-            raise JobError(f"Model {wanted} is gone.", "CLOUD_RESOURCE_MISSING")
+            raise JobError(f"Model {id} is gone.", "CLOUD_RESOURCE_MISSING")
         producer = self.store.find(JobRecord, model.producer)
         if producer and producer.state == "FAILED":
-            why = f"Model {wanted} does not exist: the job that makes it, {producer.id}, failed."
+            why = f"Model {id} does not exist: the job that makes it, {producer.id}, failed."
             raise JobError(why, "RUNTIME_FAILED_DEPENDENCY")
         if not model.uploaded:
-            raise JobError(f"Model {wanted} was never uploaded.", "CLOUD_RESOURCE_MISSING")
+            raise JobError(f"Model {id} was never uploaded.", "CLOUD_RESOURCE_MISSING")
         made_in = str(self.store.attempt(producer)) if producer else ""
         return {
             "id": model.id,
@@ -176,17 +177,17 @@ class Runner:
         }
 
     def _device(self, name: str) -> dict[str, Any]:
-        found = select(name)
-        if not found:
+        matches = select(name)
+        if not matches:
             raise JobError(f"Device {name} is gone.", "CLOUD_RESOURCE_MISSING")
-        chip = found[0].chip
+        chip = matches[0].chip
         return {
             "name": name,
             "soc": chip.soc,
             "soc_id": chip.soc_id,
             "htp": chip.htp,
             "fp16": chip.fp16,
-            "system": found[0].system,
+            "system": matches[0].system,
         }
 
     def _work(self, folder: Path) -> dict[str, Any]:
@@ -202,28 +203,28 @@ class Runner:
         if self._process.stdin:
             self._process.stdin.close()
         try:
-            found: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+            result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             tail = (folder / LOG).read_text(errors="replace", encoding="utf-8")[-2000:]
             raise JobError(f"The worker died: {how}.", "RUNTIME_CRASH", tail) from None
-        if "reason" in found:
-            raise JobError(found["reason"], found["failure"], found.get("details", ""))
-        return found
+        if "reason" in result:
+            raise JobError(result["reason"], result["failure"], result.get("details", ""))
+        return result
 
-    def _finish(self, job: JobRecord, folder: Path, found: dict[str, Any]) -> None:
+    def _finish(self, job: JobRecord, folder: Path, result: dict[str, Any]) -> None:
         model = self.store.find(ModelRecord, job.target)
         if model:
-            shutil.copyfile(folder / found["file"], self.store.place(model) / "blob.new")
+            shutil.copyfile(folder / result["file"], self.store.place(model) / "blob.new")
             os.replace(self.store.place(model) / "blob.new", self.store.blob(model))
             model.uploaded = True
-            model.metadata = found.get("metadata", {})
-            model.inputs, model.outputs = found["inputs"], found["outputs"]
+            model.metadata = result.get("metadata", {})
+            model.inputs, model.outputs = result["inputs"], result["outputs"]
             self.store.save(model)
         output = ""
-        if found.get("dataset"):
+        if result.get("dataset"):
             data = self.store.create(DatasetRecord(f"job_{job.id}_outputs{SUFFIX}"))
-            datasets.to_h5(folder / found["dataset"], self.store.blob(data))
+            datasets.to_h5(folder / result["dataset"], self.store.blob(data))
             data.uploaded = True
             self.store.save(data)
             output = data.id
@@ -232,8 +233,8 @@ class Runner:
             state="DONE",
             completed=time.time(),
             output=output,
-            found_specs=found.get("inputs", []),
-            detail=found.get("detail", {}),
+            found_specs=result.get("inputs", []),
+            detail=result.get("detail", {}),
         )
 
     def _update(self, job: JobRecord, **values: Any) -> JobRecord:

@@ -29,14 +29,17 @@ def user() -> Any:
     return pb.User(id=1, first_name="Emulated", last_name="User", email="nobody@localhost", org_id=1)
 
 
-def devices(found: Iterable[EmulatedDevice]) -> Any:
-    listed = [device(d) for d in found]
+def devices(selection: Iterable[EmulatedDevice]) -> Any:
+    listed = [device(d) for d in selection]
     return pb.DeviceList(devices=listed, total_query_count=len(listed))
 
 
-def device(found: EmulatedDevice) -> Any:
+def device(emulated: EmulatedDevice) -> Any:
     return pb.Device(
-        name=found.name, os=found.version, attributes=found.attributes, soc_description=f"{found.chip.soc}, emulated"
+        name=emulated.name,
+        os=emulated.version,
+        attributes=emulated.attributes,
+        soc_description=f"{emulated.chip.soc}, emulated",
     )
 
 
@@ -74,7 +77,7 @@ def dataset(record: DatasetRecord) -> Any:
 
 
 def created(record: ModelRecord | DatasetRecord | JobRecord) -> Any:
-    """What every POST of something new answers."""
+    """The answer to every POST that creates something."""
     message = pb.CreateUpdateResponse(id=record.id)
     stamp(message.creation_time, record.created)
     if isinstance(record, DatasetRecord) and not record.permanent:
@@ -106,11 +109,11 @@ def job(record: JobRecord, store: Store) -> Any:
         message.models.models.extend(models)
     else:
         message.model.CopyFrom(models[0])
-    found = [d for n in record.devices for d in select(n)]
-    if found and record.kind != "quantize":
-        message.device.CopyFrom(device(found[0]))
+    targets = [d for n in record.devices for d in select(n)]
+    if targets and record.kind != "quantize":
+        message.device.CopyFrom(device(targets[0]))
     if record.kind == "compile":
-        message.devices.CopyFrom(devices(found))
+        message.devices.CopyFrom(devices(targets))
         message.tensor_type_list.CopyFrom(specs(record.specs))
         message.target_tensor_type_list.CopyFrom(specs(record.found_specs))
     data = store.find(DatasetRecord, record.dataset)
@@ -163,7 +166,7 @@ def summary(record: JobRecord, store: Store) -> Any:
 
 
 def result(record: JobRecord) -> Any:
-    """What a finished job found."""
+    """The result of a finished job."""
     inner: dict[str, Any] = {f"{record.kind}_job_id": record.id}
     tools = [pb.ToolVersion(name=k, version=v) for k, v in record.detail.get("versions", {}).items()]
     if record.kind == "inference":
@@ -175,11 +178,11 @@ def result(record: JobRecord) -> Any:
     else:
         detail = {"compile": pb.CompileDetail, "link": pb.LinkDetail}[record.kind]
         inner[f"{record.kind}_detail"] = detail(tool_versions=tools)
-    made = getattr(pb, f"{record.kind.capitalize()}JobResult")(**inner)
-    return pb.JobResult(**{f"{record.kind}_job_result": made})
+    message = getattr(pb, f"{record.kind.capitalize()}JobResult")(**inner)
+    return pb.JobResult(**{f"{record.kind}_job_result": message})
 
 
-def _profile(found: dict[str, Any], tools: list[Any]) -> Any:
+def _profile(profile: dict[str, Any], tools: list[Any]) -> Any:
     """Every layer says in its type that it was emulated: `qai_hub` hands on little else as text."""
     detail = pb.ProfileDetail(
         major_version=1,
@@ -188,13 +191,13 @@ def _profile(found: dict[str, Any], tools: list[Any]) -> Any:
         runtime_config=[
             pb.RuntimeConfig(name=MARK, properties=[pb.RuntimeConfigProperty(key="emulated", value="true")])
         ],
-        **{k: v for k, v in found.items() if k in pb.ProfileDetail.DESCRIPTOR.fields_by_name},
+        **{k: v for k, v in profile.items() if k in pb.ProfileDetail.DESCRIPTOR.fields_by_name},
     )
-    for stage, (low, high) in found.get("memory", {}).items():
+    for stage, (low, high) in profile.get("memory", {}).items():
         usage = getattr(detail, f"{stage}_memory")
         usage.peak.lower, usage.peak.upper = low, high
         usage.increase.lower, usage.increase.upper = 0, high - low
-    for index, layer in enumerate(found.get("layers", [])):
+    for index, layer in enumerate(profile.get("layers", [])):
         kind = " ".join(w for w in (layer.get("type", ""), f"({MARK})") if w)
         detail.layer_details.add(
             name=layer["name"],

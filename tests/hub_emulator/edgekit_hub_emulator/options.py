@@ -20,14 +20,14 @@ class OptionError(ValueError):
 
 
 class Options:
-    """Asks what it knows; `rest()` is what nobody asked for."""
+    """The options by name; `rest()` lists those that no call has read."""
 
     def __init__(self, text: str) -> None:
         self._values = _parse(text)
-        self._asked: set[str] = set()
+        self._names: set[str] = set()
 
     def text(self, name: str, default: str = "") -> str:
-        self._asked.add(name)
+        self._names.add(name)
         return self._values.get(name, default)
 
     def flag(self, name: str, default: bool = False) -> bool:
@@ -54,7 +54,7 @@ class Options:
         return {k.strip(): v.strip() for k, _, v in (p.partition("=") for p in parts)}
 
     def rest(self) -> list[str]:
-        return sorted(self._values.keys() - self._asked)
+        return sorted(self._values.keys() - self._names)
 
 
 def target_runtime(text: str, system: str, source: str) -> str:

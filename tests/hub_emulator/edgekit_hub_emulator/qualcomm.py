@@ -29,13 +29,13 @@ def compile_graph(graph: onnx.ModelProto, device: Mapping[str, Any], options: Ma
 def session(model: bytes | Path, settings: Mapping[str, str], options: Mapping[str, str]) -> Any:
     """Everything on the NPU, or an exception of onnxruntime's."""
     ort = library()
-    chosen = ort.SessionOptions()
-    chosen.log_severity_level = 3
-    chosen.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    session_options = ort.SessionOptions()
+    session_options.log_severity_level = 3
+    session_options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     for key, value in settings.items():
-        chosen.add_session_config_entry(key, value)
-    chosen.add_provider_for_devices([provider()], {"backend_type": "htp", **options})
-    return ort.InferenceSession(str(model) if isinstance(model, Path) else model, chosen)
+        session_options.add_session_config_entry(key, value)
+    session_options.add_provider_for_devices([provider()], {"backend_type": "htp", **options})
+    return ort.InferenceSession(str(model) if isinstance(model, Path) else model, session_options)
 
 
 def dump_dlc(graph: onnx.ModelProto, device: Mapping[str, Any], folder: Path) -> Path:
@@ -54,10 +54,10 @@ def dump_dlc(graph: onnx.ModelProto, device: Mapping[str, Any], folder: Path) ->
         session(graph.SerializeToString(), settings, options)
     except Exception as error:  # onnxruntime's exceptions share no base class
         why = str(error).splitlines()[0][-300:]
-    found = sorted(place.glob("*.dlc"))
-    if len(found) != 1:
-        raise JobError(f"Qualcomm's converter wrote {len(found)} DLCs, not one. {why}".strip(), "QNN_TOOL_ERROR")
-    return found[0]
+    files = sorted(place.glob("*.dlc"))
+    if len(files) != 1:
+        raise JobError(f"Qualcomm's converter wrote {len(files)} DLCs, not one. {why}".strip(), "QNN_TOOL_ERROR")
+    return files[0]
 
 
 def link(graphs: Sequence[onnx.ModelProto], device: Mapping[str, Any], folder: Path) -> bytes:
@@ -65,7 +65,7 @@ def link(graphs: Sequence[onnx.ModelProto], device: Mapping[str, Any], folder: P
     place = folder / "linked"
     place.mkdir()
     options = {"soc_model": str(device["soc_id"]), "htp_arch": str(device["htp"])}
-    kept = []  # until the last is compiled, which writes the binary
+    sessions = []  # until the last is compiled, which writes the binary
     for index, graph in enumerate(graphs):
         settings = {
             "ep.context_enable": "1",
@@ -75,7 +75,7 @@ def link(graphs: Sequence[onnx.ModelProto], device: Mapping[str, Any], folder: P
             **({"ep.stop_share_ep_contexts": "1"} if index == len(graphs) - 1 else {}),
         }
         try:
-            kept.append(session(graph.SerializeToString(), settings, options))
+            sessions.append(session(graph.SerializeToString(), settings, options))
         except Exception as error:  # onnxruntime's exceptions share no base class
             why = str(error).splitlines()[0][-300:]
             raise JobError(f"The emulator cannot link these models: {why}", "QNN_TOOL_ERROR") from error

@@ -71,21 +71,21 @@ def feeds(graph: onnx.ModelProto, data: Path) -> list[dict[str, Any]]:
     """One for each sample. Raises JobError when names, types or shapes do not fit."""
     entries = read_npz(data)
     weights = {t.name for t in graph.graph.initializer}
-    wanted = specs(v for v in graph.graph.input if v.name not in weights)
-    check(entries, wanted)
+    expected = specs(v for v in graph.graph.input if v.name not in weights)
+    check(entries, expected)
     count = len(next(iter(entries.values())))
     if not count:
         raise JobError("The dataset is empty.", "INVALID_INPUTS")
     return [{name: values[i] for name, values in entries.items()} for i in range(count)]
 
 
-def check(entries: dict[str, list[Any]], wanted: list[dict[str, Any]]) -> None:
-    names = [w["name"] for w in wanted]
+def check(entries: dict[str, list[Any]], expected: list[dict[str, Any]]) -> None:
+    names = [w["name"] for w in expected]
     if len({len(samples) for samples in entries.values()}) > 1:
         raise JobError("The dataset has not as many samples of each input.", "INVALID_INPUTS")
     if list(entries) != names:
         raise JobError(f"The dataset has {', '.join(entries)}; the model takes {', '.join(names)}.", "INVALID_INPUTS")
-    for spec in wanted:
+    for spec in expected:
         for sample in entries[spec["name"]]:
             fits = len(sample.shape) == len(spec["shape"]) and all(
                 b in (0, a) for a, b in zip(sample.shape, spec["shape"])
@@ -104,9 +104,9 @@ def _compare(graph: onnx.ModelProto, quantised: onnx.ModelProto, data: Path) -> 
 
     samples = feeds(graph, data)[:_COMPARED]
     mine, theirs = run_onnx(graph, samples), run_onnx(quantised, samples)
-    found = {}
+    ratios = {}
     for name in mine[0]:
         a, b = (np.concatenate([np.ravel(o[name]) for o in side]).astype(np.float64) for side in (mine, theirs))
         noise = float(np.mean((a - b) ** 2))
-        found[name] = 200.0 if not noise else float(20 * np.log10(max(np.abs(a).max(), 1e-12)) - 10 * np.log10(noise))
-    return found
+        ratios[name] = 200.0 if not noise else float(20 * np.log10(max(np.abs(a).max(), 1e-12)) - 10 * np.log10(noise))
+    return ratios

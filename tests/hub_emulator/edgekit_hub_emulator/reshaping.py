@@ -53,9 +53,9 @@ def reshape(model: onnx.ModelProto, options: Options, npu: bool) -> Quantised:
         for old, new in zip([v.name for v in graph.output], names):
             _rename(graph, old, new)
     _truncate(graph, inputs, options.flag("truncate_64bit_io"), npu)
-    for value in _chosen(inputs, options.names("force_channel_last_input")):
+    for value in _values_named(inputs, options.names("force_channel_last_input")):
         _transpose_input(graph, value)
-    for value in _chosen(list(graph.output), options.names("force_channel_last_output")):
+    for value in _values_named(list(graph.output), options.names("force_channel_last_output")):
         _transpose_output(graph, value)
     del graph.value_info[:]
     return _integers(graph, inputs, options) if options.flag("quantize_io") else {}
@@ -67,7 +67,7 @@ def _inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
 
 
 def _take_specs(graph: onnx.GraphProto, inputs: Sequence[onnx.ValueInfoProto], specs: Sequence[dict[str, Any]]) -> None:
-    """By position: names may differ from the model's."""
+    """Assigns names and shapes by position: names may differ from the model's."""
     if specs and len(specs) != len(inputs):
         raise JobError(f"input_specs has {len(specs)} inputs, and the model has {len(inputs)}.", "INVALID_INPUTS")
     for value, spec in zip(inputs, specs):
@@ -96,14 +96,14 @@ def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
             value.name = new
 
 
-def _truncate(graph: onnx.GraphProto, inputs: Sequence[onnx.ValueInfoProto], asked: bool, needed: bool) -> None:
+def _truncate(graph: onnx.GraphProto, inputs: Sequence[onnx.ValueInfoProto], option: bool, needed: bool) -> None:
     """64-bit integers outside become those of 32 bits."""
     for place, values in (("input", inputs), ("output", list(graph.output))):
         for value in values:
             kind = value.type.tensor_type
-            if kind.elem_type != TensorProto.INT64 or not (asked or needed):
+            if kind.elem_type != TensorProto.INT64 or not (option or needed):
                 continue
-            if not asked:
+            if not option:
                 raise JobError(
                     f"Must use --truncate_64bit_io when {place} tensors have type int64.", "INVALID_ARGUMENT"
                 )
@@ -117,15 +117,15 @@ def _truncate(graph: onnx.GraphProto, inputs: Sequence[onnx.ValueInfoProto], ask
             kind.elem_type = TensorProto.INT32
 
 
-def _chosen(values: Sequence[onnx.ValueInfoProto], names: Collection[str]) -> list[onnx.ValueInfoProto]:
-    found = [v for v in values if v.name in names]
-    missing = set(names) - {v.name for v in found}
+def _values_named(values: Sequence[onnx.ValueInfoProto], names: Collection[str]) -> list[onnx.ValueInfoProto]:
+    matches = [v for v in values if v.name in names]
+    missing = set(names) - {v.name for v in matches}
     if missing:
         raise JobError(f"There is no tensor '{min(missing)}' to make channel-last.", "INVALID_ARGUMENT")
-    wrong = [v.name for v in found if len(v.type.tensor_type.shape.dim) != 4]
+    wrong = [v.name for v in matches if len(v.type.tensor_type.shape.dim) != 4]
     if wrong:
         raise JobError(f"'{wrong[0]}' has not four dimensions, so it has no channel-last form.", "INVALID_ARGUMENT")
-    return found
+    return matches
 
 
 def _transpose_input(graph: onnx.GraphProto, value: onnx.ValueInfoProto) -> None:
@@ -144,18 +144,19 @@ def _transpose_input(graph: onnx.GraphProto, value: onnx.ValueInfoProto) -> None
 
 def _transpose_output(graph: onnx.GraphProto, value: onnx.ValueInfoProto) -> None:
     name, inner = value.name, f"{value.name}_channel_first"
-    made = next(n for n in graph.node if name in n.output)
+    producer = next(n for n in graph.node if name in n.output)
     _rename_made(graph, name, inner)
-    if made.op_type == "DequantizeLinear":
+    if producer.op_type == "DequantizeLinear":
         graph.node.append(helper.make_node("Transpose", [inner], [f"{name}_paired"], perm=_LAST))
-        graph.node.extend(_pair(made, f"{name}_paired", name))
+        graph.node.extend(_pair(producer, f"{name}_paired", name))
     else:
         graph.node.append(helper.make_node("Transpose", [inner], [name], perm=_LAST))
     _permute(value)
 
 
 def _pair(like: onnx.NodeProto, before: str, after: str) -> list[onnx.NodeProto]:
-    """On the NPU a transpose of quantised numbers has them quantised on both its sides."""
+    """A QuantizeLinear and a DequantizeLinear: on the NPU a transpose of quantised numbers needs them on both its
+    sides."""
     return [
         helper.make_node("QuantizeLinear", [before, *like.input[1:]], [f"{after}_q"]),
         helper.make_node("DequantizeLinear", [f"{after}_q", *like.input[1:]], [after]),
@@ -182,33 +183,33 @@ def _rename_made(graph: onnx.GraphProto, old: str, new: str) -> None:
 def _integers(graph: onnx.GraphProto, inputs: Sequence[onnx.ValueInfoProto], options: Options) -> Quantised:
     """Quantised inputs and outputs are handed over as integers; what is in float stays so."""
     constants = {t.name: t for t in graph.initializer}
-    wanted = options.text("quantize_io_type")
-    found: Quantised = {}
+    kind = options.text("quantize_io_type")
+    quantised: Quantised = {}
     for value in inputs:
         readers = [n for n in graph.node if value.name in n.input]
         if len(readers) == 1 and readers[0].op_type == "QuantizeLinear":
-            found[value.name] = _retype(value, readers[0], constants, wanted)
+            quantised[value.name] = _retype(value, readers[0], constants, kind)
             _read_instead(graph, readers[0].output[0], value.name)
             graph.node.remove(readers[0])
     for value in graph.output:
-        made = next((n for n in graph.node if value.name in n.output), None)
+        producer = next((n for n in graph.node if value.name in n.output), None)
         alone = not any(value.name in n.input for n in graph.node)
-        if made is not None and made.op_type == "DequantizeLinear" and alone:
-            found[value.name] = _retype(value, made, constants, wanted)
-            before = made.input[0]
-            graph.node.remove(made)
+        if producer is not None and producer.op_type == "DequantizeLinear" and alone:
+            quantised[value.name] = _retype(value, producer, constants, kind)
+            before = producer.input[0]
+            graph.node.remove(producer)
             _rename_made(graph, before, value.name)
-    return found
+    return quantised
 
 
 def _retype(
-    value: onnx.ValueInfoProto, node: onnx.NodeProto, constants: dict[str, TensorProto], wanted: str
+    value: onnx.ValueInfoProto, node: onnx.NodeProto, constants: dict[str, TensorProto], kind: str
 ) -> tuple[float, int]:
     scale = constants.get(node.input[1])
     zero = constants.get(node.input[2]) if len(node.input) > 2 else None
     if scale is None or zero is None or numpy_helper.to_array(scale).size != 1:
         raise JobError(f"'{value.name}' is not quantised as a whole, so --quantize_io cannot be honoured.")
-    if wanted and wanted != dtype(zero.data_type):
-        raise JobError(f"'{value.name}' is quantised to {dtype(zero.data_type)}, not {wanted}.", "INVALID_ARGUMENT")
+    if kind and kind != dtype(zero.data_type):
+        raise JobError(f"'{value.name}' is quantised to {dtype(zero.data_type)}, not {kind}.", "INVALID_ARGUMENT")
     value.type.tensor_type.elem_type = zero.data_type
     return float(numpy_helper.to_array(scale)), int(numpy_helper.to_array(zero))

@@ -56,10 +56,10 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
             break
         for feed in feeds:
             start = time.perf_counter()
-            found = model.run(feed)
+            values = model.run(feed)
             times.append(time.perf_counter() - start)
             if not index:
-                outputs.append(_given(found, model, dequantise))
+                outputs.append(_output_arrays(values, model, dequantise))
     result: dict[str, Any] = {"inputs": model.inputs}
     if entries is not None:
         write_npz({n: [o[n] for o in outputs] for n in outputs[0]}, folder / "outputs.npz")
@@ -80,8 +80,8 @@ def _opener(job: dict[str, Any], folder: Path, graph_name: str, on_npu: bool, un
         if any(n.op_type == "EPContext" for n in shown.graph.node):
             _needs_npu(units)
             made_by = Path(model["producer"]) / ABOUT if model["producer"] else None
-            told = json.loads(made_by.read_text(encoding="utf-8")) if made_by and made_by.exists() else {}
-            quantised = told.get("quantised", {})
+            facts = json.loads(made_by.read_text(encoding="utf-8")) if made_by and made_by.exists() else {}
+            quantised = facts.get("quantised", {})
             return lambda: QnnModel(path, device, folder, quantised)
         if on_npu:
             return _compiled(load_onnx(model, folder), device, folder, {})
@@ -112,13 +112,13 @@ def _needs_npu(units: list[str]) -> None:
 
 
 def _linked(folder: Path, graph_name: str) -> dict[str, Any]:
-    found = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.json"))]
-    if len(found) == 1 and not graph_name:
-        return dict(found[0])
-    for about in found:
+    graphs = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.json"))]
+    if len(graphs) == 1 and not graph_name:
+        return dict(graphs[0])
+    for about in graphs:
         if about["graph_name"] == graph_name:
             return dict(about)
-    names = ", ".join(a["graph_name"] for a in found)
+    names = ", ".join(a["graph_name"] for a in graphs)
     raise JobError(f"Choose a graph with --qnn_options context_enable_graphs=NAME, of {names}.", "INVALID_ARGUMENT")
 
 
@@ -135,7 +135,7 @@ def _compiled(graph: onnx.ModelProto, device: Any, folder: Path, quantised: Any)
 
 
 def _timed_loads(opened: Callable[[], Loaded]) -> tuple[list[float], Loaded]:
-    """Seconds of a first load and of one after it."""
+    """The seconds that a first load takes, and a second one."""
     times = []
     for _ in range(2):
         start = time.perf_counter()
@@ -173,11 +173,11 @@ def _noise(spec: dict[str, Any]) -> Any:
     return generator.integers(limits.min, limits.max, shape, kind, True)
 
 
-def _given(found: dict[str, Any], model: Loaded, dequantise: bool) -> dict[str, Any]:
-    """Outputs as the job gives them: of integers, the numbers they stand for, unless told not to."""
+def _output_arrays(values: dict[str, Any], model: Loaded, dequantise: bool) -> dict[str, Any]:
+    """The outputs of the job: integers become the numbers they stand for where `dequantise` is set."""
     result = {}
     for spec in model.outputs:
-        value = np.array(found[spec["name"]])
+        value = np.array(values[spec["name"]])
         if dequantise and spec.get("scale"):
             value = ((value.astype(np.float32) - spec["zero_point"]) * np.float32(spec["scale"])).astype(np.float32)
         result[spec["name"]] = value

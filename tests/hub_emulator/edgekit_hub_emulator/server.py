@@ -53,7 +53,7 @@ class Emulator(ThreadingHTTPServer):
                 file.write("\n")  # after a line that kill -9 cut
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that hang up are no news."""
+        """Ignores clients that close the connection."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -64,16 +64,16 @@ class Emulator(ThreadingHTTPServer):
     def noted(self) -> list[Any]:
         with self._writing:
             lines = self._log.read_text(encoding="utf-8").splitlines() if self._log.exists() else []
-        found = []
+        entries = []
         for line in lines:
             with contextlib.suppress(ValueError):  # a line that kill -9 cut
-                found.append(json.loads(line))
-        return found
+                entries.append(json.loads(line))
+        return entries
 
 
 @dataclass
 class Met:
-    """One request, as far as it came."""
+    """What is known of one request, which may be incomplete."""
 
     path: str = ""
     operation: str = ""
@@ -164,10 +164,10 @@ class Handler(BaseHTTPRequestHandler):
         words = request.path.removeprefix(base).split("/")
         if words[0] == "projects" and owner is self.server.api:  # projects/ID/models
             words = words[2:]
-        found = table.find(request.method, "/".join(words)) if request.path.startswith(base) else None
-        if not found:
+        match = table.find(request.method, "/".join(words)) if request.path.startswith(base) else None
+        if not match:
             raise RefusalError(404, "Not found.")
-        route, names = found
+        route, names = match
         met.operation = route.operation
         met.fault = fault = self.server.faults.take(ANSWER, route.operation)
         if fault and fault.kind == "slow-response":
@@ -183,8 +183,8 @@ class Handler(BaseHTTPRequestHandler):
         met.answer, met.fault = answer, fault or answer.fault
 
     def _trusted(self, request: Request) -> bool:
-        given = request.headers.get("authorization", "").encode()
-        return secrets.compare_digest(given, f"token {self.server.token}".encode())
+        header = request.headers.get("authorization", "").encode()
+        return secrets.compare_digest(header, f"token {self.server.token}".encode())
 
     def _control(self, request: Request) -> Answer:
         if not self._trusted(request):

@@ -92,7 +92,7 @@ class QnnModel:
     def layers(self) -> list[dict[str, Any]]:
         """Cycles of the simulated processor in the last run."""
         self._session = None  # the file is whole when it is closed
-        found: dict[str, dict[str, Any]] = {}
+        layers: dict[str, dict[str, Any]] = {}
         if not self._csv.exists():
             return []
         with self._csv.open(newline="") as file:
@@ -101,8 +101,8 @@ class QnnModel:
                 if row["Message"] == "NODE" and match:
                     name = match[1]
                     kind = "" if name.startswith(("Input ", "Output ")) else "QnnOp"
-                    found[name] = {"name": name, "type": kind, "unit": "NPU", "execution_cycles": int(row["Time"])}
-        return list(found.values())
+                    layers[name] = {"name": name, "type": kind, "unit": "NPU", "execution_cycles": int(row["Time"])}
+        return list(layers.values())
 
 
 class TfliteModel:
@@ -136,13 +136,13 @@ class TfliteModel:
     def layers(self) -> list[dict[str, Any]]:
         from edgekit.runtime.engines.litert_operators import arrange
 
-        found = arrange(self._library, self._data, 1)
-        return [{"name": o.name, "type": o.kind, "unit": "CPU"} for o in found.operators] if found else []
+        arrangement = arrange(self._library, self._data, 1)
+        return [{"name": o.name, "type": o.kind, "unit": "CPU"} for o in arrangement.operators] if arrangement else []
 
 
 def _specs(session: Any, quantised: dict[str, Any]) -> tuple[Specs, Specs]:
     def read(values: Any) -> Specs:
-        found = []
+        rows = []
         for value in values:
             kind = value.type.removeprefix("tensor(").removesuffix(")")
             spec = {
@@ -152,8 +152,8 @@ def _specs(session: Any, quantised: dict[str, Any]) -> tuple[Specs, Specs]:
             }
             if value.name in quantised:
                 spec["scale"], spec["zero_point"] = quantised[value.name]
-            found.append(spec)
-        return found
+            rows.append(spec)
+        return rows
 
     return read(session.get_inputs()), read(session.get_outputs())
 

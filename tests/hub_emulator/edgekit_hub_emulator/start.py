@@ -33,9 +33,9 @@ def main(arguments: Sequence[str]) -> int:
     options = _options(arguments)
     state: Path = options.state.resolve()
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    kept = (state / "lock").open("w", encoding="utf-8")  # locked until this process ends, however it does
+    lock = (state / "lock").open("w", encoding="utf-8")  # locked until this process ends, however it does
     try:
-        fcntl.flock(kept, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         sys.exit(f"another emulator uses {state}")
     _sweep(state)
@@ -44,13 +44,13 @@ def main(arguments: Sequence[str]) -> int:
     token = os.environ.pop(TOKEN, "") or before.get("api_token") or secrets.token_hex(20)
     faults = Faults([parse(f) for f in options.fault])
     port = options.port or urlsplit(before.get("api_url", "")).port or 0
-    made = (options.edgekit_python, options.edgekit_path, options.part_size)
+    settings = (options.edgekit_python, options.edgekit_path, options.part_size)
     try:
-        emulator = Emulator(state, port, token, faults, *made)
+        emulator = Emulator(state, port, token, faults, *settings)
     except OSError as error:
         if options.port or not port:
             sys.exit(f"port {port}: {error}")
-        emulator = Emulator(state, 0, token, faults, *made)  # another took the port of last time
+        emulator = Emulator(state, 0, token, faults, *settings)  # another took the port of last time
     _write(ini, emulator.url, token)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=emulator.shutdown).start())

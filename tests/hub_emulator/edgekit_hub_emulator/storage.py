@@ -83,15 +83,15 @@ class Storage:
         return Answer(kind="application/octet-stream", file=path, fault=fault)
 
 
-def signed(given: str, secret: str) -> bool:
-    return secrets.compare_digest(given.encode(), secret.encode())
+def signed(signature: str, secret: str) -> bool:
+    return secrets.compare_digest(signature.encode(), secret.encode())
 
 
 def form(path: Path, boundary: bytes) -> dict[str, bytes]:
     """The fields of a multipart/form-data body."""
-    found: dict[str, bytes] = {}
+    fields: dict[str, bytes] = {}
     if not path.stat().st_size:
-        return found
+        return fields
     line = b"--" + boundary
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as body:
         start = body.find(line)
@@ -101,6 +101,6 @@ def form(path: Path, boundary: bytes) -> dict[str, bytes]:
             if end < 0 or head < 0:
                 break
             names = body[start:head].partition(b' name="')[2]
-            found[names.partition(b'"')[0].decode(errors="replace")] = body[head + 4 : end]
+            fields[names.partition(b'"')[0].decode(errors="replace")] = body[head + 4 : end]
             start = end + 2
-    return found
+    return fields

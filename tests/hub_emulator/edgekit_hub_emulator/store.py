@@ -113,21 +113,21 @@ class Store:
     def save(self, record: Record) -> None:
         write_json(self.place(record) / "record.json", asdict(record))
 
-    def find(self, kind: type[R], wanted: str) -> R | None:
-        if not _ID.fullmatch(wanted):
+    def find(self, kind: type[R], id: str) -> R | None:
+        if not _ID.fullmatch(id):
             return None
         try:
-            data = json.loads((self.root / kind.folder / wanted / "record.json").read_text(encoding="utf-8"))
+            data = json.loads((self.root / kind.folder / id / "record.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         known = {f.name for f in fields(kind)}
         return kind(**{k: v for k, v in data.items() if k in known})
 
     def every(self, kind: type[R]) -> list[R]:
-        """Newest first, as AI Hub lists them."""
+        """All records, newest first, as AI Hub lists them."""
         ids = [p.name for p in (self.root / kind.folder).iterdir()]
-        found = [r for r in (self.find(kind, i) for i in ids) if r]
-        return sorted(found, key=lambda r: r.created, reverse=True)
+        records = [r for r in (self.find(kind, i) for i in ids) if r]
+        return sorted(records, key=lambda r: r.created, reverse=True)
 
     def place(self, record: Record) -> Path:
         return self.root / record.folder / record.id

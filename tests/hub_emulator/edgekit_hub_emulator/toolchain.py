@@ -1,4 +1,4 @@
-"""What a worker says of itself: its tools, and what it is doing."""
+"""What a worker reports: its tools, and what it is doing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def log(text: str) -> None:
 
 def versions() -> dict[str, str]:
     """Of what this environment has; QAIRT is Qualcomm's compiler."""
-    found = {}
+    releases = {}
     for name in _TOOLS:
         try:
-            found[name] = version(name)
+            releases[name] = version(name)
         except PackageNotFoundError:
             continue
-    if "onnxruntime-qnn" in found:
+    if "onnxruntime-qnn" in releases:
         from edgekit.runtime.engines.qnn import compiler
 
-        found["QAIRT"] = compiler().removeprefix("QAIRT ")
-    return found
+        releases["QAIRT"] = compiler().removeprefix("QAIRT ")
+    return releases
