@@ -17,7 +17,7 @@ from edgekit.graph.view import attribute
 
 
 def rotary(low: Lowering, node: onnx.NodeProto) -> None:
-    """Done by the attention that follows, where heads lie as it wants them."""
+    """Records the rotation; the attention that follows applies it, where heads are in its order."""
     if attribute(node, "interleaved", 0):
         raise refused(node, "it rotates neighbours (interleaved)")
     low.rotated[node.output[0]] = Rotation(node.input[0], node.input[2], node.input[3])
@@ -57,12 +57,12 @@ def attention(low: Lowering, node: onnx.NodeProto) -> None:
         scores = low.op("Mul", low.op("Tanh", low.op("Div", scores, low.const(cap))), low.const(cap))
     scores = low.op("Add", scores, low.mask(attribute(node, "local_window_size", -1)))
     weights = low.reshape(low.op("Softmax", scores, axis=-1), *rows, low.context)
-    seen = low.reshape(low.op("MatMul", weights, values), groups, heads // groups, step, size)
-    low.named("Reshape", node.output[0], low.transpose(seen, 2, 0, 1, 3), low.ints(1, step, heads * size))
+    sums = low.reshape(low.op("MatMul", weights, values), groups, heads // groups, step, size)
+    low.named("Reshape", node.output[0], low.transpose(sums, 2, 0, 1, 3), low.ints(1, step, heads * size))
 
 
 def _layer(node: onnx.NodeProto) -> int:
-    """From `past_key_values.3.key`."""
+    """The number of the layer, as in `past_key_values.3.key`."""
     return int(node.input[3].split(".")[1])
 
 

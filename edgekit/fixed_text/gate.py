@@ -29,9 +29,9 @@ def write_exact(built: Path) -> Path:
     windows need no room of their size."""
     model = onnx.load(str(built / _BUILT), load_external_data=False)
     for node in model.graph.node:
-        kept = [a for a in node.attribute if a.name not in _FOR_SPEED]
+        attributes = [a for a in node.attribute if a.name not in _FOR_SPEED]
         del node.attribute[:]
-        node.attribute.extend(kept)
+        node.attribute.extend(attributes)
     onnx.save(model, str(built / _EXACT))
     return built / _EXACT
 
@@ -45,18 +45,18 @@ def equal(exact: Path, ours: Decoder, vocabulary: int, head: int, step: int, wha
     first = step * 3 // 4 + 1  # the prompt graph's step is not full then
     tokens = np.random.default_rng(0).integers(0, vocabulary, first + _ONE_BY_ONE).tolist()
     theirs = open_on_cpu(exact)
-    found, expected = list[Array](), list[Array]()
+    actual, expected = list[Array](), list[Array]()
     for end in range(first, len(tokens) + 1):
         ours.read(tokens[ours.held : end])
-        found.append(ours.logits)
+        actual.append(ours.logits)
         expected.append(theirs.run(["logits"], _feeds(theirs, tokens[:end], head))[0][0, -1])
     largest = max(float(np.abs(e).max()) for e in expected)
     if _rounds(exact):
         name, unit, limit = "KL divergence", "nats", _NEAR
-        differ = float(np.mean([_divergence(e, f) for e, f in zip(expected, found)]))
+        differ = float(np.mean([_divergence(e, f) for e, f in zip(expected, actual)]))
     else:
         name, unit, limit = "logits max error", "1", _EQUAL * max(largest, 1.0)
-        differ = max(float(np.abs(e - f).max()) for e, f in zip(expected, found))
+        differ = max(float(np.abs(e - f).max()) for e, f in zip(expected, actual))
     if not differ <= limit:
         raise ConversionError(
             f"Graphs of fixed sizes changed this network's predictions: {name} {differ:.3g}",
@@ -69,7 +69,7 @@ def equal(exact: Path, ours: Decoder, vocabulary: int, head: int, step: int, wha
         differ,
         unit,
         Provenance.MEASURED,
-        len(found),
+        len(actual),
         note=f"against the builder's graph, logits up to {largest:.1f}",
     )
 
@@ -79,8 +79,8 @@ def _rounds(path: Path) -> bool:
     return any(n.op_type == "Round" for n in graph.node)
 
 
-def _divergence(expected: Array, found: Array) -> float:
-    p, q = (log_softmax(x.astype(np.float64)) for x in (expected, found))
+def _divergence(expected: Array, actual: Array) -> float:
+    p, q = (log_softmax(x.astype(np.float64)) for x in (expected, actual))
     return float((np.exp(p) * (p - q)).sum())
 
 
@@ -93,9 +93,9 @@ def open_on_cpu(path: Path) -> Any:
 
 
 def _feeds(session: Any, tokens: list[int], head: int) -> dict[str, np.ndarray[Any, Any]]:
-    """A whole text, with nothing before it."""
+    """The inputs for a whole text with an empty cache."""
     count = len(tokens)
-    given = {
+    feeds = {
         "input_ids": np.array([tokens]),
         "attention_mask": np.ones((1, count), np.int64),
         "position_ids": np.arange(count)[None],
@@ -105,4 +105,4 @@ def _feeds(session: Any, tokens: list[int], head: int) -> dict[str, np.ndarray[A
         for i in session.get_inputs()
         if i.name.startswith("past_")
     }
-    return {i.name: {**given, **past}[i.name] for i in session.get_inputs()}
+    return {i.name: {**feeds, **past}[i.name] for i in session.get_inputs()}

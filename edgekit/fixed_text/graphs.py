@@ -84,8 +84,8 @@ class Decoder:
 
     def _alone(self, name: str, start: int, end: int) -> bool:
         """Whether nothing else that these nodes make is read after them."""
-        made = {o for n in self.nodes[start:end] for o in n.output} - {name}
-        return not any(made & set(n.input) for n in self.nodes[end:])
+        results = {o for n in self.nodes[start:end] for o in n.output} - {name}
+        return not any(results & set(n.input) for n in self.nodes[end:])
 
 
 def decoder(source: onnx.ModelProto, head: int, step: int, context: int) -> Decoder:
@@ -132,10 +132,10 @@ def host(
 
 def whole(source: onnx.ModelProto, head: int, step: int, context: int) -> onnx.ModelProto:
     """From ids and positions to logits: the lookup and the decoder in one."""
-    made = decoder(source, head, step, context)
-    nodes, inner, constants = _lookups(source, made.tables, context, False)
-    ports = {n: s for n, s in made.shapes.items() if n != "hidden" and n not in inner}
-    return _model([*nodes, *made.nodes], {**_ids_of(step), **ports}, {**made.constants, **constants})
+    body = decoder(source, head, step, context)
+    nodes, inner, constants = _lookups(source, body.tables, context, False)
+    ports = {n: s for n, s in body.shapes.items() if n != "hidden" and n not in inner}
+    return _model([*nodes, *body.nodes], {**_ids_of(step), **ports}, {**body.constants, **constants})
 
 
 def _ids_of(step: int | str) -> Shapes:
@@ -184,34 +184,34 @@ def _embedded(graph: onnx.GraphProto) -> tuple[str, int]:
 
 def _constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
     """Weights and the values of Constant nodes, by name."""
-    found = {t.name: t for t in graph.initializer}
+    constants = {t.name: t for t in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant":
             value = onnx.TensorProto()
             value.CopyFrom(attribute(node, "value"))
             value.name = node.output[0]
-            found[value.name] = value
-    return found
+            constants[value.name] = value
+    return constants
 
 
-def _alive(nodes: Iterable[onnx.NodeProto], wanted: set[str]) -> list[onnx.NodeProto]:
-    """Those that `wanted` tensors depend on."""
-    needed, kept = set(wanted), []
+def _alive(nodes: Iterable[onnx.NodeProto], names: set[str]) -> list[onnx.NodeProto]:
+    """The nodes that the tensors `names` depend on."""
+    needed, alive = set(names), []
     for node in reversed(list(nodes)):
         if node.op_type != "Constant" and needed & set(node.output):
-            kept.append(node)
+            alive.append(node)
             needed |= set(node.input)
-    return kept[::-1]
+    return alive[::-1]
 
 
 def _renamed(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:
-    made = onnx.NodeProto()
-    made.CopyFrom(node)
-    made.ClearField("doc_string")
-    for side in (made.input, made.output):
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    copy.ClearField("doc_string")
+    for side in (copy.input, copy.output):
         for i, name in enumerate(side):
             side[i] = names.get(name, name)
-    return made
+    return copy
 
 
 def _folded(nodes: Sequence[onnx.NodeProto], constants: dict[str, onnx.TensorProto]) -> list[onnx.NodeProto]:
@@ -242,11 +242,11 @@ def _halved(nodes: Iterable[onnx.NodeProto], constants: dict[str, onnx.TensorPro
 
 def _model(nodes: Sequence[onnx.NodeProto], shapes: Shapes, constants: dict[str, onnx.TensorProto]) -> onnx.ModelProto:
     """A model of `nodes`, whose inputs and outputs are those of `shapes` that they read and make."""
-    made = {o for n in nodes for o in n.output}
-    read = {i for n in nodes for i in n.input} - made
+    results = {o for n in nodes for o in n.output}
+    read = {i for n in nodes for i in n.input} - results
     ports = [
         [helper.make_tensor_value_info(n, _ids(n), s) for n, s in shapes.items() if n in names]
-        for names in (read, made)
+        for names in (read, results)
     ]
     graph = helper.make_graph(nodes, "edgekit", *ports)
     graph.initializer.extend(constants[n] for n in constants if n in read)

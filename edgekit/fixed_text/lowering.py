@@ -61,7 +61,7 @@ def _root_mean_square(low: Lowering, node: onnx.NodeProto, x: str, weight: str) 
 
 
 def _skip_normalise(low: Lowering, node: onnx.NodeProto) -> None:
-    """The sum is the fourth output, and the end of everything that came before."""
+    """Adds and normalises. The sum is the fourth output, and the residual of all layers before."""
     inputs = [*node.input, "", "", ""]
     simple = node.op_type == "SkipSimplifiedLayerNormalization"
     bias = inputs[3] if simple else inputs[4]
@@ -85,7 +85,7 @@ def _skip_normalise(low: Lowering, node: onnx.NodeProto) -> None:
 
 
 def _matmul(low: Lowering, node: onnx.NodeProto) -> None:
-    """On two axes: see graph/flat_matmul.py."""
+    """Multiplies matrices of two axes: see graph/flat_matmul.py."""
     weight = low.constants.get(node.input[1])
     if weight is None or len(weight.dims) != 2:
         raise refused(node, "its weight is no constant with two axes")
@@ -103,13 +103,13 @@ def _matmul_nbits(low: Lowering, node: onnx.NodeProto) -> None:
         raise refused(node, "its columns are in another order (g_idx)")
     if short:
         x = low.op("Pad", x, low.ints(0, 0, 0, 0, 0, short))
-    given = [x, *inputs[1:3], *([inputs[3]] if inputs[3] else [])]
+    operands = [x, *inputs[1:3], *([inputs[3]] if inputs[3] else [])]
     bias = inputs[5]
     product = f"{node.output[0]}/product" if bias else node.output[0]
     low.named(
         "MatMulNBits",
         product,
-        *given,
+        *operands,
         domain="com.microsoft",
         K=columns + short,
         N=attribute(node, "N"),
@@ -121,7 +121,7 @@ def _matmul_nbits(low: Lowering, node: onnx.NodeProto) -> None:
 
 
 def _gather(low: Lowering, node: onnx.NodeProto) -> None:
-    """Of all positions the last, which is the only one whose prediction is wanted."""
+    """Takes the last position, the only one whose prediction is needed."""
     index = low.array(node.input[1])
     if index is None or index.ndim or int(index) != -1 or attribute(node, "axis", 0) != 1:
         raise refused(node, "it does not take the last position")
@@ -130,7 +130,7 @@ def _gather(low: Lowering, node: onnx.NodeProto) -> None:
 
 
 def _reshape(low: Lowering, node: onnx.NodeProto) -> None:
-    """A 0 repeats a size, which for the first axis is 1."""
+    """Reshapes to a known shape; a 0 repeats a size, which for the first axis is 1."""
     shape = low.array(node.input[1])
     if shape is None or (shape[1:] == 0).any():
         raise refused(node, "its shape is not known")

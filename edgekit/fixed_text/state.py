@@ -15,7 +15,7 @@ from edgekit.graph.view import Editor
 
 @dataclass(frozen=True)
 class Rotation:
-    """A tensor, and the tables of cosines and sines its heads are to be turned by."""
+    """A tensor and the tables of cosines and sines that rotate its heads."""
 
     tensor: str
     cos: str
@@ -24,8 +24,8 @@ class Rotation:
 
 @dataclass
 class Lowering(Editor):
-    """The graph being written. `constants`: of the source; `windows`, `tables`, `layers`: what the
-    attention in it asked for; `residuals`: tensors that sum up all before them."""
+    """The graph that is written. `constants`: those of the source; `windows`, `tables`, `layers`: inputs that its
+    attention needs; `residuals`: tensors that sum up all layers before them."""
 
     constants: dict[str, onnx.TensorProto] = field(default_factory=dict)
     step: int = 1
@@ -39,7 +39,7 @@ class Lowering(Editor):
     half: int = 1  # columns in the tables
 
     def named(self, kind: str, output: str, *inputs: str, **attributes: Any) -> None:
-        """A node that gives a tensor of the source."""
+        """Writes a node whose result is a tensor of the source, under its name."""
         self.model.graph.node.append(helper.make_node(kind, list(inputs), [output], output, **attributes))
 
     def array(self, name: str) -> np.ndarray[Any, Any] | None:
@@ -47,14 +47,14 @@ class Lowering(Editor):
         return numpy_helper.to_array(self.constants[name]) if name in self.constants else None
 
     def mask(self, window: int) -> str:
-        """The input that says what is seen: of a window of the latest tokens, or of all."""
+        """The name of the mask input: of a window of the latest tokens, or of all tokens."""
         window = 0 if window >= self.context else max(window, 0)
         name = f"mask_{window}" if window else "mask"
         self.windows[name] = window
         return name
 
     def table(self, cos: str, sin: str) -> tuple[str, str]:
-        """The inputs that bring rows of these tables."""
+        """The names of the inputs that hold rows of these tables."""
         end = f"_{len(self.tables)}" if self.tables else ""
         return self.tables.setdefault((cos, sin), (f"cos{end}", f"sin{end}"))
 

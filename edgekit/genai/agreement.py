@@ -1,5 +1,5 @@
-"""What a package must agree with before anything else is asked of it: the network in its predictions, and
-its tokenizer with the reference, on texts."""
+"""What a package must agree with before it is judged: the network's predictions, and the reference tokenizer on
+texts."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class Probe:
         session.start(self._ids[:half])
         farthest = 0.0
         for expected, token in zip(self._expected, [*self._ids[half:], 0]):
-            seen = log_softmax(session.logits()[: len(expected)])
-            farthest = max(farthest, float((np.exp(expected) * (expected - seen)).sum()))
+            actual = log_softmax(session.logits()[: len(expected)])
+            farthest = max(farthest, float((np.exp(expected) * (expected - actual)).sum()))
             if session.held < len(self._ids):
                 session.append([token])
         session.close()
@@ -80,15 +80,15 @@ class Probe:
 def disagreements(
     encode: Callable[[str], list[int]], reference: Any, texts: Sequence[str] = ()
 ) -> tuple[int, list[str]]:
-    """How many texts were tried, and those for which `encode` gives other ids than the reference.
+    """The number of texts compared, and the texts for which `encode` gives other ids than the reference.
 
     Besides a fixed list, texts that random tokens make: what no prose would show.
     """
     backend = reference.backend_tokenizer
     random, count = np.random.default_rng(0), backend.get_vocab_size()
     drawn = (backend.decode([int(i) for i in random.integers(0, count, 24)]) for _ in range(_RANDOM))
-    tried = [*TEXTS, *drawn, *(p for t in texts for p in _paragraphs(t))]
-    return len(tried), [t for t in tried if encode(t) != backend.encode(t, add_special_tokens=False).ids]
+    samples = [*TEXTS, *drawn, *(p for t in texts for p in _paragraphs(t))]
+    return len(samples), [t for t in samples if encode(t) != backend.encode(t, add_special_tokens=False).ids]
 
 
 def _paragraphs(text: str) -> list[str]:

@@ -52,18 +52,18 @@ def build(
     from transformers.utils import logging
 
     logging.set_verbosity_error()
-    said = io.StringIO()
+    output = io.StringIO()
     out.mkdir(parents=True, exist_ok=True)
     try:
         changed = _changed_back(*rotation.models(builder))
-        with contextlib.redirect_stdout(said), kv_cache.asked(cache) as of_cache, changed:
+        with contextlib.redirect_stdout(output), kv_cache.builder_options(cache) as of_cache, changed:
             _replace_loading(network, mode)
             families.mend_builders(builder)
             rotation.replace_tables(builder, network, context)
             if store_half:
                 half.store_half(builder.Model)
             # A cache as short as its window cannot be rewound past it, and Mistral's cannot be read past it.
-            asked = [
+            extra = [
                 "windowed_kv_cache=false",
                 "prune_lm_head=true",
                 f"int4_accuracy_level={accuracy}",
@@ -71,7 +71,7 @@ def build(
                 f"shared_embeddings={_word(_is_tied(network))}",
                 *of_cache,
             ]
-            options = builder.parse_extra_options(None, str(files), str(out), "fp32", "cpu", str(out / ".cache"), asked)
+            options = builder.parse_extra_options(None, str(files), str(out), "fp32", "cpu", str(out / ".cache"), extra)
             families.settle_config(options["hf_details"]["hf_config"], network, context)
             builder.create_model(None, str(files), str(out), "fp32", "cpu", str(out / ".cache"), **options)
     except NotImplementedError as error:
@@ -88,7 +88,8 @@ def build(
 
 @contextlib.contextmanager
 def _changed_back(*classes: Any) -> Iterator[None]:
-    """What is replaced serves one network, and a process may build several."""
+    """Restores the classes when the block ends: what is replaced serves one network, and a process may build
+    several."""
     before = [dict(vars(c)) for c in classes]
     try:
         yield
@@ -105,19 +106,19 @@ def _replace_loading(network: Any, mode: Mode) -> None:
     Model = base.Model  # noqa: N806
     fused_rope = Model.is_fused_rope_supported
 
-    def matmul(self: Any, layer: Any, basename: str, root_input: str, **given: Any) -> str:
+    def matmul(self: Any, layer: Any, basename: str, root_input: str, **options: Any) -> str:
         if isinstance(layer, TernaryLinear):
             return ternary.make(self, [layer], basename, root_input, mode)
         if isinstance(layer, PackedLinear):
-            return self.make_matmul_nbits(Nbits([layer.packed]), basename, root_input, **given)
-        return self.make_matmul_float(layer, basename, root_input, **given)
+            return self.make_matmul_nbits(Nbits([layer.packed]), basename, root_input, **options)
+        return self.make_matmul_float(layer, basename, root_input, **options)
 
-    def packed_matmul(self: Any, q: Any, k: Any, v: Any, basename: str, root_input: str, **given: Any) -> str:
+    def packed_matmul(self: Any, q: Any, k: Any, v: Any, basename: str, root_input: str, **options: Any) -> str:
         if isinstance(q, TernaryLinear):
             return ternary.make(self, [q, k, v], basename, root_input, mode)
         if isinstance(q, PackedLinear):
-            return self.make_matmul_nbits(Nbits([x.packed for x in (q, k, v)]), basename, root_input, **given)
-        return self.make_packed_matmul_float(q, k, v, basename, root_input, **given)
+            return self.make_matmul_nbits(Nbits([x.packed for x in (q, k, v)]), basename, root_input, **options)
+        return self.make_packed_matmul_float(q, k, v, basename, root_input, **options)
 
     def packable(self: Any, layer_id: int, attention: Any) -> bool:
         layers = (attention.q_proj, attention.k_proj, attention.v_proj)
@@ -130,9 +131,9 @@ def _replace_loading(network: Any, mode: Mode) -> None:
             return _gather_packed(self, table.packed, basename)
         return original_lookup(self, embedding, basename, lm_head)
 
-    def unpack_attention(self: Any, layer_id: int, attention: Any, fused: Any, root: str, **given: Any) -> None:
+    def unpack_attention(self: Any, layer_id: int, attention: Any, fused: Any, root: str, **options: Any) -> None:
         if not isinstance(fused, PackedLinear):
-            return original_attention(self, layer_id, attention, fused, root, **given)
+            return original_attention(self, layer_id, attention, fused, root, **options)
         ends = (0, self.q_size, self.q_size + self.kv_size, fused.out_features)
         for name, low, high in zip(("q_proj", "k_proj", "v_proj"), ends, ends[1:]):
             setattr(attention, name, fused.part(slice(low, high)))
@@ -212,7 +213,8 @@ def _gather_packed(model: Any, packed: Any, basename: str) -> str:
 
 
 def _settle_config(path: Path, context: int, int8: bool) -> None:
-    """The cache is allocated for `search.max_length`: no more than was asked for."""
+    """Sets the lengths in genai_config.json: the cache is allocated for `search.max_length`, which must be no
+    more than the context."""
     config = json.loads(path.read_text(encoding="utf-8"))
     config["model"]["context_length"] = context
     config["search"]["max_length"] = context

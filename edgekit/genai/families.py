@@ -1,4 +1,4 @@
-"""Where onnxruntime-genai's builder and transformers 5 do not understand each other.
+"""Adapts configs and builders where onnxruntime-genai's builder and transformers 5 differ.
 
 Each correction was found by a divergence from transformers; tests/end_to_end/test_text_families.py
 compares the families. What the builder reads from a config is taken from the network in memory where
@@ -34,7 +34,7 @@ def settle_config(config: Any, network: Any, context: int) -> None:
 
 
 def _settle_positions(config: Any, network: Any) -> None:
-    """The plainest way to rotate that has as many channels: the tables come from `rotation`."""
+    """Describes the simplest rotation with as many channels: the tables come from `rotation`."""
     share = 2 * len(frequencies(network)[0]) / head_size(network.config.get_text_config())
     config.rope_parameters = {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": share}
     config.partial_rotary_factor, config.rope_local_base_freq = share, 1e4
@@ -44,16 +44,16 @@ def _settle_positions(config: Any, network: Any) -> None:
 def _settle_windows(config: Any, network: Any, context: int) -> None:
     every = config.sliding_window if config.model_type in _WINDOW_EVERYWHERE else None
     stated = getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers
-    kinds, found = list(stated), None
+    kinds, widest = list(stated), None
     for index, layer in enumerate(network.base_model.layers):
         attention = getattr(layer, "self_attn", None)
         if attention is not None:
             window = getattr(attention, "sliding_window", every)
-            found = window or found
+            widest = window or widest
             kinds[index] = "sliding_attention" if window else "full_attention"
     config.layer_types = kinds
     # the kernel wants a cache at least as long as its window
-    config.sliding_window = min(found, context) if found else None
+    config.sliding_window = min(widest, context) if widest else None
 
 
 def mend_builders(builder: Any) -> None:
@@ -67,12 +67,12 @@ def mend_builders(builder: Any) -> None:
         self.layernorm_attrs["add_offset"] = 0
         plain(self, layer_id, norm, skip, False, location)
 
-    def rotating(self: Any, layer_id: int, layer: Any, root_input: str, **given: Any) -> None:
+    def rotating(self: Any, layer_id: int, layer: Any, root_input: str, **options: Any) -> None:
         settings = self.attention_attrs
         before = {n: settings[n] for n in ("rope", "use_rope_in_attn")}
         if not getattr(layer, "use_rope", True):
             settings.update(dict.fromkeys(before, False))
-        attention(self, layer_id, layer, root_input, **given)
+        attention(self, layer_id, layer, root_input, **options)
         settings.update(before)
 
     builder.OLMoModel.make_layernorm = centred

@@ -12,18 +12,19 @@ _LOST = 1e-3  # of a matrix' length: twice what rounding to 11 bits can lose wit
 
 
 def store_half(model_class: Any) -> None:
-    """Replace how the builder stores matrices. One too large or too small for 16 bits stays float32."""
+    """Replaces the function with which the builder stores matrices. One too large or too small for 16 bits stays
+    float32."""
     import onnx_ir as ir
     import torch
 
     plain = model_class.make_initializer
 
-    def initializer(self: Any, tensor: Any, /, name: str, **given: Any) -> None:
+    def initializer(self: Any, tensor: Any, /, name: str, **options: Any) -> None:
         if not name.endswith(".weight") or not isinstance(tensor, torch.Tensor) or tensor.ndim != 2:
-            return plain(self, tensor, name, **given)
+            return plain(self, tensor, name, **options)
         exact = tensor.detach().float()
         if not (exact.half().float() - exact).norm() <= _LOST * exact.norm():
-            return plain(self, tensor, name, **given)
+            return plain(self, tensor, name, **options)
         stored = f"{name}.fp16"
         plain(self, tensor, stored, to=ir.DataType.FLOAT16)
         self.make_node("Cast", inputs=[stored], outputs=[name], name=f"/{name}/Cast", to=ir.DataType.FLOAT)

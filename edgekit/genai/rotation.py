@@ -28,23 +28,23 @@ def tables(network: Any, context: int, kind: str = "full_attention") -> tuple[An
     """Cosines and sines, float32 (context, R/2) each."""
     import torch
 
-    found, factor = frequencies(network, kind)
-    angles = torch.outer(torch.arange(context, dtype=torch.float32), found)
+    rates, factor = frequencies(network, kind)
+    angles = torch.outer(torch.arange(context, dtype=torch.float32), rates)
     return angles.cos() * factor, angles.sin() * factor
 
 
 def replace_tables(builder: Any, network: Any, context: int) -> None:
-    """Have each of the builder's classes take `tables` in place of its own, which are as long as what the
-    model was trained for."""
+    """Makes each of the builder's classes take `tables` in place of its own, which cover the whole length that
+    the model was trained for."""
 
-    def made(self: Any) -> tuple[Any, Any]:
+    def caches(self: Any) -> tuple[Any, Any]:
         # Gemma 3 asks twice, and has the second name by then
         local = hasattr(self, "cos_cache_local_name")
         return tables(network, context, "sliding_attention" if local else "full_attention")
 
     for model in models(builder):
         if "make_rotary_embedding_caches_from_scratch" in vars(model):
-            model.make_rotary_embedding_caches_from_scratch = made
+            model.make_rotary_embedding_caches_from_scratch = caches
 
 
 def models(builder: Any) -> list[Any]:

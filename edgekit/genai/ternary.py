@@ -19,7 +19,7 @@ _EXACT_BLOCK = 128
 
 
 def make(model: Any, layers: list[TernaryLinear], basename: str, root: str, mode: Mode) -> str:
-    """Nodes for layers side by side on one input; returns the name whose `/output_0` is the result."""
+    """Writes nodes for layers side by side on one input; returns the name whose `/output_0` is the result."""
     last = sum(x.out_features for x in layers)
     root = _normalised(model, layers[0], basename, root)
     if mode == "fast":
@@ -111,7 +111,7 @@ def _matmul_float(model: Any, layers: list[TernaryLinear], name: str, root: str,
 
 
 def _node(model: Any, kind: str, inputs: list[str], name: str, last: list[int], **attributes: Any) -> str:
-    """A node with one float output (batch, sequence, *last); nothing where one of the name is there."""
+    """Writes a node with one float output (batch, sequence, *last), unless one of the name exists."""
     output = f"{name}/output_0"
     if name not in model.node_names:
         model.make_node(kind, inputs=inputs, outputs=[output], name=name, **attributes)

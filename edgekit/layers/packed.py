@@ -47,12 +47,12 @@ class Packed:
 
     @property
     def bytes(self) -> int:
-        """Of the weights as a package stores them."""
+        """The size of the weights in a package."""
         parts = (self.weight, self.scales, *(() if self.zeros is None else (self.zeros,)))
         return sum(p.numel() * p.element_size() for p in parts)
 
     def part(self, rows: slice) -> Packed:
-        """Some of the rows."""
+        """The layer's weights for some of the rows."""
         zeros = None if self.zeros is None else self.zeros[rows]
         return replace(self, weight=self.weight[rows], scales=self.scales[rows], zeros=zeros)
 
@@ -105,7 +105,7 @@ class PackedLinear(nn.Module):
         return self.packed.dequantised()
 
     def part(self, rows: slice) -> PackedLinear:
-        """Some of the outputs."""
+        """A layer with some of the outputs."""
         return PackedLinear(self.packed.part(rows), None if self.bias is None else self.bias[rows])
 
     def forward(self, x: Tensor) -> Tensor:

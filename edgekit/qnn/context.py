@@ -60,19 +60,19 @@ def compile_context(
                 _session(data, chip, path, dict(options or {}), _QUIET)
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise _explained(data, chip, dict(options or {}), dict(names or {}), error) from error
-        made = path.read_bytes()
-    _check_chip(made, chip)
-    return made
+        content = path.read_bytes()
+    _check_chip(content, chip)
+    return content
 
 
-def _check_chip(made: bytes, chip: Chip) -> None:
-    """The compiler takes names that it does not know for v68, and says nothing. Of numbers it writes
-    down those it was given, whether or not chip and architecture belong together: that the built-in
-    targets' do is tested against its own tables."""
-    metadata = {p.key: p.value for p in onnx.load_from_string(made).metadata_props}
-    said = metadata.get(_COMPATIBILITY, "").split(":")  # v2:backend:QAIRT:API:architecture:chip:…
-    if len(said) < 6 or said[4] not in (str(chip.htp), _UNSAID) or said[5] != str(chip.soc_id):
-        what = f"Hexagon v{said[4]}, chip {said[5]}" if len(said) > 5 else "nothing of its chip"
+def _check_chip(model: bytes, chip: Chip) -> None:
+    """Checks that a context is for this chip: the compiler silently takes a name that it does not know for v68.
+    It writes down the numbers it was given whether or not chip and architecture belong together; that those of
+    the built-in targets do is tested against its own tables."""
+    metadata = {p.key: p.value for p in onnx.load_from_string(model).metadata_props}
+    fields = metadata.get(_COMPATIBILITY, "").split(":")  # v2:backend:QAIRT:API:architecture:chip:…
+    if len(fields) < 6 or fields[4] not in (str(chip.htp), _UNSAID) or fields[5] != str(chip.soc_id):
+        what = f"Hexagon v{fields[4]}, chip {fields[5]}" if len(fields) > 5 else "nothing of its chip"
         raise ConversionError(
             f"{compiler()} did not compile for {chip.soc}",
             f"asked for Hexagon v{chip.htp}, chip {chip.soc_id}, its result says {what}",
@@ -107,7 +107,7 @@ def _session(data: bytes, chip: Chip, path: Path, more: dict[str, str], log: int
 def _explained(
     data: bytes, chip: Chip, options: dict[str, str], names: dict[str, str], error: Exception
 ) -> ConversionError:
-    """What the compiler says when it is asked again to tell everything."""
+    """The compiler's log of a second run in which it reports everything."""
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
         log = Path(folder) / "log"
         with contextlib.suppress(Exception), output_to(log):
@@ -139,7 +139,7 @@ def _explained(
 
 def _unplaced(log: str) -> Iterator[Unplaced]:
     for kind, nodes, why in _UNIT.findall(log):
-        for found, name in _NODE.findall(nodes):
-            if found == kind:
+        for operator, name in _NODE.findall(nodes):
+            if operator == kind:
                 reason = why.split(f"{kind} node `")[0].strip() or "not supported"
                 yield Unplaced(name, kind, reason)

@@ -33,5 +33,5 @@ def half_cache(model: onnx.ModelProto) -> onnx.ModelProto:
     return result
 
 
-def _cast(source: str, made: str, to: int) -> onnx.NodeProto:
-    return helper.make_node("Cast", [source], [made], f"cast_{made}", to=to)
+def _cast(source: str, result: str, to: int) -> onnx.NodeProto:
+    return helper.make_node("Cast", [source], [result], f"cast_{result}", to=to)

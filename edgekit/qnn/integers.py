@@ -18,14 +18,14 @@ _DTYPES = {TensorProto.UINT8: "uint8", TensorProto.UINT16: "uint16"}
 
 
 def integers_in_and_out(model: onnx.ModelProto, spec: DetectionSpec) -> tuple[onnx.ModelProto, DetectionSpec]:
-    """What is in float on either side stays so."""
+    """Makes quantised inputs and outputs integers; those in float stay in float."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
     constants = {t.name: t for t in graph.initializer}
-    given = _strip_input(graph, constants, spec.input)
+    image = _strip_input(graph, constants, spec.input)
     taken = tuple(_strip_output(graph, constants, o) for o in spec.outputs)
-    return result, dataclasses.replace(spec, input=given, outputs=taken)
+    return result, dataclasses.replace(spec, input=image, outputs=taken)
 
 
 def _strip_input(graph: onnx.GraphProto, constants: dict[str, TensorProto], tensor: TensorSpec) -> TensorSpec:
@@ -43,12 +43,12 @@ def _strip_input(graph: onnx.GraphProto, constants: dict[str, TensorProto], tens
 
 
 def _strip_output(graph: onnx.GraphProto, constants: dict[str, TensorProto], tensor: TensorSpec) -> TensorSpec:
-    made = next(n for n in graph.node if tensor.name in n.output)
-    if made.op_type != "DequantizeLinear":
+    producer = next(n for n in graph.node if tensor.name in n.output)
+    if producer.op_type != "DequantizeLinear":
         return tensor
-    stored = _stored(tensor, made, constants)
-    before = made.input[0]
-    graph.node.remove(made)
+    stored = _stored(tensor, producer, constants)
+    before = producer.input[0]
+    graph.node.remove(producer)
     for node in graph.node:
         for names in (node.input, node.output):
             for i, name in enumerate(names):

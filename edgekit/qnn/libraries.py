@@ -21,13 +21,13 @@ ONNXRUNTIME_WITH_GENAI = ">=1.31,<2"
 
 
 def provider_versions(qairt: str) -> str:
-    """Of onnxruntime-qnn: from the first release whose QAIRT is as new as the one that made a context.
-    Where nothing tells which made it, every release of that interface."""
-    made = numbers(qairt)[:2]
-    if not made:
+    """The releases of onnxruntime-qnn that open a context: from the first whose QAIRT is as new as the one that
+    made it. Where that is not stated, every release of that interface."""
+    interface = numbers(qairt)[:2]
+    if not interface:
         return f">=2,<{_END}"
     known = _known()
-    fit = [release for inside, release in known.items() if numbers(inside) >= made]
+    fit = [release for inside, release in known.items() if numbers(inside) >= interface]
     if fit:
         return f">={min(fit, key=numbers)},<{_END}"
     return f">{max(known.values(), key=numbers)},<{_END}"  # a later one, which is not known here

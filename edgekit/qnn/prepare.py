@@ -57,8 +57,8 @@ def prepare(
     progress: Progress,
     elsewhere: bool = False,
 ) -> Prepared:
-    """Kept by content, since every chip gets the same. `elsewhere`: it is quantised by somebody else,
-    and leaves here in float.
+    """Prepares a model once for all chips: the result is cached by content. `elsewhere`: another service
+    quantises the model, which stays in float here.
 
     Raises ConversionError when a gate fails or the graph cannot be what the NPU needs.
     """

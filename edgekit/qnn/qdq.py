@@ -80,7 +80,7 @@ def _overrides(
     """The types of tensors that are not what the writer would choose."""
     from onnxruntime.quantization import QuantType
 
-    found: dict[str, list[dict[str, Any]]] = {o: [{"quant_type": QuantType.QUInt16}] for o in outputs}
+    overrides: dict[str, list[dict[str, Any]]] = {o: [{"quant_type": QuantType.QUInt16}] for o in outputs}
     constants = {t.name: t for t in graph.graph.initializer}
     for node in nodes:
         if node.op_type in _CONVOLUTIONS:
@@ -91,14 +91,14 @@ def _overrides(
             if value is None or value.data_type != onnx.TensorProto.FLOAT:
                 continue
             if node.op_type in ("MatMul", "Gemm"):
-                found.update(_exact(name, numpy_helper.to_array(value)))
+                overrides.update(_exact(name, numpy_helper.to_array(value)))
             else:  # anchors and strides multiply pixels: 8 bits of them are pixels of error
-                found[name] = [{"quant_type": QuantType.QUInt16}]
-    return found
+                overrides[name] = [{"quant_type": QuantType.QUInt16}]
+    return overrides
 
 
 def _exact(name: str, weights: np.ndarray[Any, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Small whole numbers are their own scale: the bins of a distribution, say (DFL)."""
+    """The scale for small whole numbers, such as the bins of a distribution (DFL), which are exact with it."""
     from onnxruntime.quantization import QuantType
 
     if not (np.array_equal(weights, np.rint(weights)) and np.abs(weights).max(initial=0) <= 127):

@@ -47,7 +47,7 @@ _MOVING = frozenset(
 )
 _BOUNDED = frozenset({"Sigmoid", "HardSigmoid", "Softmax"})  # to 0..1, whatever comes in
 _ROOM = 0.25  # of its span that a range of 16 bits has beyond what was seen, on either side
-_CHOSEN, _SEEN = "chosen for 8 bits", "as seen"
+_TIGHT, _EXTREME = "chosen for 8 bits", "as seen"
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,12 @@ def quantise(
     Raises ConversionError when nothing in the graph can be quantised.
     """
     wide_only = precision is Precision.W8A16
-    found = measure(model, dataset, progress, sensitivity=not wide_only)
-    graph, spec = channels_last(flat_matmul(found.graph), model.spec_as(DetectionSpec))
-    names = {n.name: model.names.get(o.name, "") for n, o in zip(found.graph.graph.node, model.graph.graph.node)}
+    measurements = measure(model, dataset, progress, sensitivity=not wide_only)
+    graph, spec = channels_last(flat_matmul(measurements.graph), model.spec_as(DetectionSpec))
+    names = {n.name: model.names.get(o.name, "") for n, o in zip(measurements.graph.graph.node, model.graph.graph.node)}
     image = spec.input.name
-    tight, seen = (_completed(graph, r) for r in (found.ranges, found.extremes))
-    full = _with_room(graph, seen)
+    tight, extremes = (_completed(graph, r) for r in (measurements.ranges, measurements.extremes))
+    full = _with_room(graph, extremes)
     every, left = {n.name for n in graph.graph.node}, frozenset(floats)
 
     def make(narrow: set[str], ranges: Mapping[str, Range]) -> onnx.ModelProto:
@@ -93,9 +93,9 @@ def quantise(
         return qdq.write(safe, ours, theirs, wide | added.keys(), left)
 
     def run(candidate: onnx.ModelProto, inputs: Sequence[dict[str, Any]]) -> list[Outputs]:
-        given = [{image: laid_out(i[image], spec)} for i in inputs]
+        feeds = [{image: laid_out(i[image], spec)} for i in inputs]
         try:
-            return run_onnx(candidate, given, fused=False)
+            return run_onnx(candidate, feeds, fused=False)
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise ConversionError(
                 f"{model.name}, quantised, does not run on the CPU",
@@ -104,7 +104,7 @@ def quantise(
             ) from error
 
     def error_of(candidate: onnx.ModelProto) -> float:
-        return found.error_of(run(candidate, found.inputs))
+        return measurements.error_of(run(candidate, measurements.inputs))
 
     settings: dict[str, Any] = {
         "format": "QDQ",
@@ -112,56 +112,56 @@ def quantise(
         "left_in_float": sorted(left),
         "calibration": {"images": len(dataset.images), "sha256": dataset.fingerprint()},
     }
-    judges = len(found.inputs)
+    judges = len(measurements.inputs)
     if wide_only:
         result = make(set(), full)
-        settings |= {"activations": "uint16", "ranges": f"{_SEEN}, {_ROOM:.0%} more on either side"}
+        settings |= {"activations": "uint16", "ranges": f"{_EXTREME}, {_ROOM:.0%} more on either side"}
         return Quantised(result, spec, names, error_of(result), judges, settings, ())
-    kinds = {_CHOSEN: tight, _SEEN: seen}
-    errors = {k: error_of(make(found.quantised(()), r)) for k, r in kinds.items()}
+    kinds = {_TIGHT: tight, _EXTREME: extremes}
+    errors = {k: error_of(make(measurements.quantised(()), r)) for k, r in kinds.items()}
     best = min(errors, key=lambda k: errors[k])
-    result, chosen, tried = search(
-        found, wide_layers, lambda nodes: make(nodes, kinds[best]), run, progress, "on 16 bits"
+    result, spared, trials = search(
+        measurements, wide_layers, lambda nodes: make(nodes, kinds[best]), run, progress, "on 16 bits"
     )
-    labels = readable(found.graph)
+    labels = readable(measurements.graph)
     settings |= {
         "activations": "uint8",
         "ranges": best,
-        "float_layers": chosen,
+        "float_layers": spared,
         "kept": "on 16 bits",
-        "float_boundary": sorted(labels[n] for n in found.regions.boundary),
+        "float_boundary": sorted(labels[n] for n in measurements.regions.boundary),
     }
     rows = tuple(
         {"kind": "ranges", "name": f"weights a channel, ranges {k}", "error": e, "chosen": k == best}
         for k, e in errors.items()
     )
-    error = next(r["error"] for r in tried if r.get("chosen"))
-    return Quantised(result, spec, names, error, judges, settings, (*rows, *tried))
+    error = next(r["error"] for r in trials if r.get("chosen"))
+    return Quantised(result, spec, names, error, judges, settings, (*rows, *trials))
 
 
 def _spread(graph: onnx.ModelProto, wide: Collection[str]) -> set[str]:
     """`wide`, and what only moves or joins the numbers of such nodes: narrow, it would undo them."""
-    found, known = set(wide), {t.name for t in graph.graph.initializer}
-    made: dict[str, str] = {}
+    spread, known = set(wide), {t.name for t in graph.graph.initializer}
+    producers: dict[str, str] = {}
     for node in graph.graph.node:  # in topological order
-        from_nodes = [made[i] for i in node.input if i in made]
-        if node.op_type in _MOVING and from_nodes and all(n in found for n in from_nodes):
-            found.add(node.name)
-        made.update({o: node.name for o in node.output if o not in known})
-    return found
+        from_nodes = [producers[i] for i in node.input if i in producers]
+        if node.op_type in _MOVING and from_nodes and all(n in spread for n in from_nodes):
+            spread.add(node.name)
+        producers.update({o: node.name for o in node.output if o not in known})
+    return spread
 
 
 def _completed(graph: onnx.ModelProto, ranges: Mapping[str, Range]) -> dict[str, Range]:
-    """With those of the tensors that passes added, which hold the numbers of others."""
-    found = dict(ranges)
+    """The ranges, with those of the tensors that passes added, which hold the numbers of others."""
+    completed = dict(ranges)
     for node in (*graph.graph.node, *reversed(graph.graph.node)):
         if node.op_type in ("Reshape", "Transpose"):
             before, after = node.input[0], node.output[0]
-            if before in found:
-                found.setdefault(after, found[before])
-            elif after in found:
-                found[before] = found[after]
-    return found
+            if before in completed:
+                completed.setdefault(after, completed[before])
+            elif after in completed:
+                completed[before] = completed[after]
+    return completed
 
 
 def _with_room(graph: onnx.ModelProto, ranges: Mapping[str, Range]) -> dict[str, Range]:
@@ -178,6 +178,6 @@ def _with_room(graph: onnx.ModelProto, ranges: Mapping[str, Range]) -> dict[str,
 
 
 def laid_out(image: np.ndarray[Any, Any], spec: DetectionSpec) -> np.ndarray[Any, Any]:
-    """From channels first to how `spec` has them."""
+    """The image from channels first to the layout of `spec`."""
     last = spec.input.layout.endswith("HWC") and image.shape != spec.input.shape
     return np.ascontiguousarray(np.moveaxis(image, -3, -1)) if last else image

@@ -25,7 +25,7 @@ _WRONG = range(9, 13)  # heights
 
 
 def keep_silu_apart(model: onnx.ModelProto, wide: Collection[str]) -> tuple[onnx.ModelProto, dict[str, str]]:
-    """The graph, and for each tensor added (its node has the same name) the one it equals."""
+    """The graph, and for each added tensor, whose node has the same name, the tensor that it equals."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
     view, added = GraphView(result), dict[str, str]()
@@ -51,5 +51,5 @@ def keep_silu_apart(model: onnx.ModelProto, wide: Collection[str]) -> tuple[onnx
 
 
 def _is_silu(product: onnx.NodeProto, sigmoid: onnx.NodeProto) -> bool:
-    wanted = sorted((sigmoid.input[0], sigmoid.output[0]))
-    return product.op_type == "Mul" and sorted(product.input) == wanted
+    operands = sorted((sigmoid.input[0], sigmoid.output[0]))
+    return product.op_type == "Mul" and sorted(product.input) == operands

@@ -61,12 +61,12 @@ def stored_spec(spec: DetectionSpec, data: bytes) -> DetectionSpec:
     )
 
 
-def _stored(tensor: TensorSpec, found: Any) -> TensorSpec:
-    quantised = found.quantization is not None and found.quantization.scale is not None
+def _stored(tensor: TensorSpec, record: Any) -> TensorSpec:
+    quantised = record.quantization is not None and record.quantization.scale is not None
     return dataclasses.replace(
         tensor,
-        dtype=_DTYPES[found.type],
-        shape=tuple(int(d) for d in found.shape),
-        scale=float(found.quantization.scale[0]) if quantised else None,
-        zero_point=int(found.quantization.zeroPoint[0]) if quantised else 0,
+        dtype=_DTYPES[record.type],
+        shape=tuple(int(d) for d in record.shape),
+        scale=float(record.quantization.scale[0]) if quantised else None,
+        zero_point=int(record.quantization.zeroPoint[0]) if quantised else 0,
     )

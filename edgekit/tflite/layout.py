@@ -52,8 +52,8 @@ def channels_first(spec: DetectionSpec) -> list[str]:
 
 def without(order: Order, axes: Sequence[int]) -> Order:
     """The order of what is left when `axes` are removed and the others counted anew."""
-    kept = [a for a in range(len(order)) if a not in axes]
-    return tuple(kept.index(a) for a in order if a in kept)
+    axes_left = [a for a in range(len(order)) if a not in axes]
+    return tuple(axes_left.index(a) for a in order if a in axes_left)
 
 
 def moves_nothing(shape: Sequence[int], have: Order, want: Order) -> bool:
@@ -64,22 +64,22 @@ def moves_nothing(shape: Sequence[int], have: Order, want: Order) -> bool:
 def in_groups(keys: Sequence[object]) -> list[list[int]]:
     """Neighbouring dimensions with equal keys. One whose key is None goes with either neighbour."""
     groups: list[list[int]] = []
-    seen: object = None
+    latest: object = None
     for place, key in enumerate(keys):
-        if groups and (key is None or seen is None or key == seen):
+        if groups and (key is None or latest is None or key == latest):
             groups[-1].append(place)
         else:
             groups.append([place])
-        seen = seen if key is None else key
+        latest = latest if key is None else key
     return groups
 
 
 def collapsed(shape: Sequence[int], moves: Order) -> tuple[list[int], Order]:
     """The same transpose with as few dimensions as it takes."""
-    kept = [place for place in moves if shape[place] != 1]
+    places = [place for place in moves if shape[place] != 1]
     runs: list[list[int]] = []
-    rank_of = {place: i for i, place in enumerate(sorted(kept))}
-    for place in kept:
+    rank_of = {place: i for i, place in enumerate(sorted(places))}
+    for place in places:
         if runs and rank_of[place] == rank_of[runs[-1][-1]] + 1:
             runs[-1].append(place)
         else:
@@ -105,7 +105,7 @@ def reshaped(shape: Sequence[int], order: Order, target: Sequence[int]) -> tuple
 
 
 def _with_ones(order: list[int], rank: int) -> Order:
-    """Axes of size one fit anywhere: they go after their left neighbour."""
+    """Adds the axes of size one, which fit anywhere, after their left neighbour."""
     for axis in range(rank):
         if axis not in order:
             order.insert(order.index(axis - 1) + 1 if axis else 0, axis)
@@ -116,7 +116,7 @@ def _blocks(a: Sequence[int], b: Sequence[int]) -> list[tuple[list[int], list[in
     """The smallest groups of axes of two shapes that hold the same number of elements."""
     left = [i for i, d in enumerate(a) if d != 1]
     right = [i for i, d in enumerate(b) if d != 1]
-    found = []
+    blocks = []
     while left and right:
         old, new = [left.pop(0)], [right.pop(0)]
         x, y = a[old[0]], b[new[0]]
@@ -127,5 +127,5 @@ def _blocks(a: Sequence[int], b: Sequence[int]) -> list[tuple[list[int], list[in
             else:
                 new.append(right.pop(0))
                 y *= b[new[-1]]
-        found.append((old, new))
-    return found
+        blocks.append((old, new))
+    return blocks

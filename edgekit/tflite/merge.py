@@ -14,10 +14,10 @@ def merge(files: Mapping[str, bytes]) -> bytes:
     models = {name: unpack(data) for name, data in files.items()}
     result = next(iter(models.values()))
     known: dict[bytes, int] = {}
-    kept, codes, graphs, signatures = list[Any](), list[Any](), list[Any](), list[Any]()
+    buffers, codes, graphs, signatures = list[Any](), list[Any](), list[Any](), list[Any]()
     for name, model in models.items():
         (graph,), (signature,) = model.subgraphs, model.signatureDefs
-        places = [_place(b, kept, known) for b in model.buffers]
+        places = [_place(b, buffers, known) for b in model.buffers]
         for tensor in graph.tensors:
             tensor.buffer = places[tensor.buffer]
         for operator in graph.operators:
@@ -27,16 +27,16 @@ def merge(files: Mapping[str, bytes]) -> bytes:
         graph.name = name
         graphs.append(graph)
         signatures.append(signature)
-    result.buffers, result.operatorCodes = kept, codes
+    result.buffers, result.operatorCodes = buffers, codes
     result.subgraphs, result.signatureDefs = graphs, signatures
     result.metadata = []  # each says something of its own buffers
     return pack(result)
 
 
-def _place(buffer: Any, kept: list[Any], known: dict[bytes, int]) -> int:
-    """Where this content stands among the buffers that are kept."""
+def _place(buffer: Any, buffers: list[Any], known: dict[bytes, int]) -> int:
+    """The index of this content in `buffers`, where it is added when it is new."""
     content = hashlib.sha256(b"" if buffer.data is None else buffer.data).digest()
     if content not in known:
-        known[content] = len(kept)
-        kept.append(buffer)
+        known[content] = len(buffers)
+        buffers.append(buffer)
     return known[content]

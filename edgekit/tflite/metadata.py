@@ -64,7 +64,8 @@ def attach_metadata(model: bytes, spec: DetectionSpec, name: str) -> bytes:
 
 
 def _lines(labels: Sequence[str]) -> str:
-    """One line a class. Readers skip blank ones, which would shift the classes that follow."""
+    """The labels, one line a class. A blank line is filled, since readers skip it and the classes that follow
+    would shift."""
     lines = (" ".join(label.splitlines()).strip() for label in labels)
     return "\n".join(line or f"class {i}" for i, line in enumerate(lines))
 

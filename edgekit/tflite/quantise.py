@@ -40,7 +40,7 @@ class Quantised:
 
 
 def half_weights(data: bytes) -> bytes:
-    """Weights as float16; they are widened again when the file is loaded, and computing is as before."""
+    """Stores weights as float16; they are widened when the file is loaded, and computation stays in float32."""
     recipe = recipe_for(data)
     from ai_edge_quantizer import algorithm_manager
 
@@ -49,7 +49,8 @@ def half_weights(data: bytes) -> bytes:
 
 
 def byte_weights(data: bytes, nodes: Collection[str] | None = None) -> bytes:
-    """Weights of `nodes` (None: all) as int8 a channel; activations are rounded while it runs.
+    """Stores weights of `nodes` (None: all) as int8 with a scale a channel; activations are rounded while the
+    model runs.
 
     Not of depthwise convolutions: they have few weights, and XNNPACK has no such kernel for them.
     """
@@ -73,13 +74,13 @@ def quantise(
     Raises ConversionError when nothing in the graph can be quantised.
     """
     spec = model.spec_as(DetectionSpec)
-    found = measure(model, dataset, progress)
+    measurements = measure(model, dataset, progress)
     images = channels_first(spec)
-    lowered = lower(found.graph, images, model.names).data
-    readers = [n for n in found.graph.graph.node if spec.input.name in n.input]
+    lowered = lower(measurements.graph, images, model.names).data
+    readers = [n for n in measurements.graph.graph.node if spec.input.name in n.input]
     ranges: dict[str, Range] = {}
     if precision is not Precision.W8:
-        ranges = _ranges(lowered, found, images, progress)
+        ranges = _ranges(lowered, measurements, images, progress)
 
     def make(nodes: set[str]) -> bytes:
         if precision is Precision.W8:  # rounding a whole image costs more than its few weights save
@@ -91,18 +92,18 @@ def quantise(
 
     if precision is Precision.W8A16:  # the kernels take seconds an image, and nothing needs float
         float_layers = float_layers or 0
-    result, chosen, tried = search(found, float_layers, make, run, progress)
-    labels, boundary = readable(found.graph), found.regions.boundary
+    result, spared, rows = search(measurements, float_layers, make, run, progress)
+    labels, boundary = readable(measurements.graph), measurements.regions.boundary
     settings: dict[str, Any] = {
         "weights": "int8 a channel",
-        "float_layers": chosen,
+        "float_layers": spared,
         "float_boundary": sorted(labels[n] for n in boundary if n in labels),
         "calibration": {"images": len(dataset.images), "sha256": dataset.fingerprint()},
         "activations": "int8, while it runs"
         if precision is Precision.W8
         else f"int{_ACTIVATION_BITS[precision]}" + (", the rest int16" if integer else ""),
     }
-    return Quantised(result, settings, tried)
+    return Quantised(result, settings, rows)
 
 
 def recipe_for(data: bytes) -> Any:
@@ -146,13 +147,13 @@ def _activations(data: bytes) -> dict[str, int]:
     return {t.name.decode(): len(t.shape) for t in graph.tensors if t.type == 0 and t.buffer not in constant}
 
 
-def _ranges(data: bytes, found: Measured, images: Collection[str], progress: Progress) -> dict[str, Range]:
-    """Those of the search, and for tensors that only this file has, their extremes on images."""
-    missing = [n for n in _activations(data) if n not in found.ranges]
+def _ranges(data: bytes, measurements: Measured, images: Collection[str], progress: Progress) -> dict[str, Range]:
+    """The ranges of the search, and the extremes on images of tensors that only this file has."""
+    missing = [n for n in _activations(data) if n not in measurements.ranges]
     extremes = dict.fromkeys(missing, (0.0, 0.0))
     interpreter = _interpreter(data, keep=True)
     at = {t["name"]: t["index"] for t in interpreter.get_tensor_details()}
-    for done, inputs in enumerate(found.inputs, 1):
+    for done, inputs in enumerate(measurements.inputs, 1):
         for name, value in _stored(inputs, images).items():
             interpreter.set_tensor(at[name], value)
         interpreter.invoke()
@@ -160,8 +161,8 @@ def _ranges(data: bytes, found: Measured, images: Collection[str], progress: Pro
             value = interpreter.get_tensor(at[name])
             low, high = extremes[name]
             extremes[name] = (min(low, float(value.min())), max(high, float(value.max())))
-        progress("calibrating what TFLite adds", done, len(found.inputs))
-    return {**extremes, **found.ranges}
+        progress("calibrating what TFLite adds", done, len(measurements.inputs))
+    return {**extremes, **measurements.ranges}
 
 
 def _run(data: bytes, inputs: Sequence[dict[str, Array]], images: Collection[str]) -> list[Outputs]:
@@ -170,8 +171,8 @@ def _run(data: bytes, inputs: Sequence[dict[str, Array]], images: Collection[str
     details = {**runner.get_input_details(), **runner.get_output_details()}
     results = []
     for feed in inputs:
-        given = {n: _as_integers(v, details[n]) for n, v in _stored(feed, images).items()}
-        results.append({n: _as_floats(v, details[n]) for n, v in runner(**given).items()})
+        arguments = {n: _as_integers(v, details[n]) for n, v in _stored(feed, images).items()}
+        results.append({n: _as_floats(v, details[n]) for n, v in runner(**arguments).items()})
     return results
 
 

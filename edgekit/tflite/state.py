@@ -43,7 +43,7 @@ _STORED = frozenset(np.dtype(n) for n in ("float32", "int32", "uint8", "int8", "
 
 
 def lowers(*kinds: str) -> Callable[[Handler], Handler]:
-    """Register a function as what writes these ONNX operators."""
+    """Registers a function that writes these ONNX operators."""
 
     def register(handler: Handler) -> Handler:
         HANDLERS.update(dict.fromkeys(kinds, handler))
@@ -75,7 +75,7 @@ class Lowering:
         self._values: dict[str, Stored] = {}
         self._moved: dict[tuple[int, Order], int] = {}  # by tensor and how it is permuted
         self._inputs: dict[str, tuple[int, ...]] = {}
-        self._made: Counter[str] = Counter()
+        self._temporaries: Counter[str] = Counter()
         self._written: dict[int, str] = {}  # tensors that an operator computes, and their names
 
     def read_input(self, name: str) -> None:
@@ -150,7 +150,7 @@ class Lowering:
         return value
 
     def order(self, name: str) -> Order:
-        """How a value lies; a constant can lie in any order, and ONNX's own will do."""
+        """The order in which a value is stored; a constant can be stored in any order, and takes ONNX's own."""
         return identity(self.rank(name)) if name in self.view.constants else self._values[name].order
 
     def readers(self, name: str) -> list[onnx.NodeProto]:
@@ -207,15 +207,15 @@ class Lowering:
         self, kind: str, inputs: Sequence[int], shape: Sequence[int], dtype: Any = np.float32, options: Any = None
     ) -> int:
         """Write one operator whose result is no ONNX value; returns its tensor."""
-        self._made[self.node.name] += 1
-        name = f"{self.node.name}/{kind.lower()}_{self._made[self.node.name]}"
+        self._temporaries[self.node.name] += 1
+        name = f"{self.node.name}/{kind.lower()}_{self._temporaries[self.node.name]}"
         tensor = self.writer.tensor(name, shape, dtype)
         self._written[tensor] = name
         self.writer.operator(kind, inputs, [tensor], options)
         return tensor
 
     def alias(self, name: str, tensor: int, order: Order) -> None:
-        """The ONNX value `name` is a tensor that exists already."""
+        """Records that the ONNX value `name` is a tensor that exists already."""
         self._values[name] = Stored(tensor, order)
 
     def reshape(self, tensor: int, shape: Sequence[int], dtype: Any = np.float32) -> int:

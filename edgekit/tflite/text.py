@@ -1,4 +1,4 @@
-"""A language model as one .tflite with two signatures: `prompt` reads a step of tokens, `token` one.
+"""A language model as one .tflite with two signatures: `prompt` reads a step of tokens, `token` reads one.
 
 What they take and give is written in edgekit/fixed_text/graphs.py, with ids and positions in place of
 what is looked up for them.

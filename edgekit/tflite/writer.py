@@ -39,10 +39,10 @@ class Writer:
         self._constants: dict[tuple[Any, ...], int] = {}
 
     def tensor(self, name: str, shape: Sequence[int], dtype: Any, buffer: int = 0) -> int:
-        made = schema.TensorT()
-        made.name, made.type, made.buffer = name, _TYPES[np.dtype(dtype)], buffer
-        made.shape = np.asarray(shape, np.int32)
-        self._graph.tensors.append(made)
+        record = schema.TensorT()
+        record.name, record.type, record.buffer = name, _TYPES[np.dtype(dtype)], buffer
+        record.shape = np.asarray(shape, np.int32)
+        self._graph.tensors.append(record)
         return len(self._graph.tensors) - 1
 
     def constant(self, value: Array) -> int:
@@ -58,15 +58,15 @@ class Writer:
 
     def operator(self, kind: str, inputs: Sequence[int], outputs: Sequence[int], options: Any = None) -> None:
         """`kind` is a name of BuiltinOperator, `options` the schema's options object for it."""
-        made = schema.OperatorT()
-        made.opcodeIndex = self._code(getattr(schema.BuiltinOperator, kind))
-        made.inputs = np.asarray(inputs, np.int32)
-        made.outputs = np.asarray(outputs, np.int32)
+        record = schema.OperatorT()
+        record.opcodeIndex = self._code(getattr(schema.BuiltinOperator, kind))
+        record.inputs = np.asarray(inputs, np.int32)
+        record.outputs = np.asarray(outputs, np.int32)
         if options is not None:
             union = type(options).__name__.removesuffix("T")
-            made.builtinOptionsType = getattr(schema.BuiltinOptions, union)
-            made.builtinOptions = options
-        self._graph.operators.append(made)
+            record.builtinOptionsType = getattr(schema.BuiltinOptions, union)
+            record.builtinOptions = options
+        self._graph.operators.append(record)
 
     def rename(self, tensor: int, name: str) -> None:
         self._graph.tensors[tensor].name = name
@@ -83,25 +83,25 @@ class Writer:
         return pack(self._model)
 
     def _named(self, tensor: int) -> Any:
-        made = schema.TensorMapT()
-        made.name, made.tensorIndex = self._graph.tensors[tensor].name, tensor
-        return made
+        entry = schema.TensorMapT()
+        entry.name, entry.tensorIndex = self._graph.tensors[tensor].name, tensor
+        return entry
 
     def _code(self, builtin: int) -> int:
         if builtin not in self._codes:
-            made = schema.OperatorCodeT()
+            code = schema.OperatorCodeT()
             # readers from before 2020 look at the first field, which holds no more than 127
-            made.deprecatedBuiltinCode, made.builtinCode = min(builtin, 127), builtin
-            made.version = 1
+            code.deprecatedBuiltinCode, code.builtinCode = min(builtin, 127), builtin
+            code.version = 1
             self._codes[builtin] = len(self._model.operatorCodes)
-            self._model.operatorCodes.append(made)
+            self._model.operatorCodes.append(code)
         return self._codes[builtin]
 
 
 def _buffer(value: Array | None) -> Any:
-    made = schema.BufferT()
-    made.data = None if value is None else np.frombuffer(value.tobytes(), np.uint8)
-    return made
+    buffer = schema.BufferT()
+    buffer.data = None if value is None else np.frombuffer(value.tobytes(), np.uint8)
+    return buffer
 
 
 class _Builder(flatbuffers.Builder):  # type: ignore[misc]

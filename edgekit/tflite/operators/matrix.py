@@ -55,7 +55,7 @@ def matmul(to: Lowering, node: onnx.NodeProto) -> None:
 
 
 def _either_way(to: Lowering, name: str) -> tuple[int, bool]:
-    """The second matrix as it lies, and whether it lies transposed, as the keys of attention do."""
+    """The second matrix as it is stored, and whether it is stored transposed, as the keys of attention are."""
     straight = identity(to.rank(name))
     swapped = (*straight[:-2], straight[-1], straight[-2])
     if to.order(name) in (straight, swapped):
@@ -78,8 +78,8 @@ def gemm(to: Lowering, node: onnx.NodeProto) -> None:
     alpha, beta = attribute(node, "alpha", 1.0), attribute(node, "beta", 1.0)
     order = (1, 0) if attribute(node, "transA", 0) else (0, 1)
     out, weight = to.shape(result), to.constant(b)
-    given = node.input[2] if len(node.input) > 2 else ""
-    bias = to.constant(given) if given else np.zeros(1, np.float32)
+    addend = node.input[2] if len(node.input) > 2 else ""
+    bias = to.constant(addend) if addend else np.zeros(1, np.float32)
     if weight is not None and bias is not None and (bias.ndim < 2 or len(bias) == 1):
         weight = weight if attribute(node, "transB", 0) else weight.T
         bias = np.broadcast_to(bias * beta, (1, out[1]))[0]
@@ -89,14 +89,14 @@ def gemm(to: Lowering, node: onnx.NodeProto) -> None:
     inputs = [to.take(a, order), to.take(b, (1, 0) if attribute(node, "transB", 0) else (0, 1))]
     tensor = to.temporary("BATCH_MATMUL", inputs, out, options=options)
     inputs = [tensor, to.floats([[alpha]])]
-    if not given:
+    if not addend:
         to.put(result, "MUL", inputs, (0, 1), schema.MulOptionsT())
         return
     if alpha != 1:
         tensor = to.temporary("MUL", inputs, out, options=schema.MulOptionsT())
-    shift = to.broadcast(given, (0, 1))
+    shift = to.broadcast(addend, (0, 1))
     if beta != 1:
-        more = (1,) * (2 - to.rank(given)) + to.shape(given)
+        more = (1,) * (2 - to.rank(addend)) + to.shape(addend)
         shift = to.temporary("MUL", [shift, to.floats([[beta]])], more, options=schema.MulOptionsT())
     to.put(result, "ADD", [tensor, shift], (0, 1), schema.AddOptionsT())
 

@@ -129,7 +129,7 @@ _CHAINS = {"Max": "MAXIMUM", "Min": "MINIMUM", "Sum": "ADD"}
 
 @lowers(*_CHAINS)
 def chain(to: Lowering, node: onnx.NodeProto) -> None:
-    """Any number of operands, two at a time."""
+    """Combines any number of operands, two at a time."""
     kind, names = _CHAINS[node.op_type], list(node.input)
     if len(names) == 1:
         to.alias(node.output[0], to.take(names[0]), to.order(names[0]))
@@ -143,7 +143,7 @@ def chain(to: Lowering, node: onnx.NodeProto) -> None:
 
 
 def _unnamed(to: Lowering, result: str, shape: tuple[int, ...], step: int) -> str:
-    """A step on the way to `result`, as if ONNX had a value for it."""
+    """Registers an intermediate value of `result` as if the ONNX graph had it, and returns its name."""
     name = f"{result}/step_{step}"
     to.view.types[name], to.view.shapes[name] = to.view.types[result], shape
     return name
@@ -181,15 +181,15 @@ _BOUNDED: dict[tuple[float, float] | None, str] = {
 
 
 def limits(to: Lowering, node: onnx.NodeProto) -> tuple[float, float] | None:
-    """Of a Clip; None when they are computed."""
-    found = []
+    """The limits of a Clip, or None when they are computed."""
+    bounds = []
     for position, default in ((1, -math.inf), (2, math.inf)):
-        given = node.input[position] if len(node.input) > position else ""
-        value = to.constant(given)
-        if given and value is None:
+        name = node.input[position] if len(node.input) > position else ""
+        value = to.constant(name)
+        if name and value is None:
             return None
-        found.append(default if value is None else float(value.ravel()[0]))
-    return found[0], found[1]
+        bounds.append(default if value is None else float(value.ravel()[0]))
+    return bounds[0], bounds[1]
 
 
 def fused(to: Lowering, node: onnx.NodeProto, options: Any) -> str:

@@ -82,9 +82,9 @@ def arg_max(to: Lowering, node: onnx.NodeProto) -> None:
         to.put(result, kind, inputs, after, options)
         return
     less = [d for a, d in enumerate(to.shape(x)) if a != axis]
-    found = to.temporary(kind, inputs, arrange(less, after), np.int32, options)
+    indices = to.temporary(kind, inputs, arrange(less, after), np.int32, options)
     stored = arrange(to.shape(result), order)
-    to.alias(result, to.reshape(found, stored, np.int32), order)
+    to.alias(result, to.reshape(indices, stored, np.int32), order)
 
 
 @lowers("TopK")
@@ -191,7 +191,8 @@ def _mean(to: Lowering, tensor: int, shape: Sequence[int], places: Sequence[int]
 
 
 def _affine(to: Lowering, node: onnx.NodeProto, tensor: int, order: Order, after: int) -> None:
-    """The result: times the second input, plus the third. `after`: the axes to the right of theirs."""
+    """Writes the result: multiplied by the second input, plus the third. `after`: the axes to the right of
+    theirs."""
 
     def weight(position: int, what: str) -> int:
         value = to.fixed(position, what)

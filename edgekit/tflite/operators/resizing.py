@@ -84,27 +84,27 @@ def resize(to: Lowering, node: onnx.NodeProto) -> None:
 
 def _scales(to: Lowering, node: onnx.NodeProto) -> dict[int, float]:
     """By axis, where the node gives scales: sizes are rounded from them, coordinates are not."""
-    given = to.constant(node.input[2]) if len(node.input) > 2 else None
-    if given is None or not given.size:
+    factors = to.constant(node.input[2]) if len(node.input) > 2 else None
+    if factors is None or not factors.size:
         return {}
     axes = attribute(node, "axes") or range(4)
-    return {a % 4: float(s) for a, s in zip(axes, given)}
+    return {a % 4: float(s) for a, s in zip(axes, factors)}
 
 
 def _nearest(to: Lowering, node: onnx.NodeProto, sides: list[_Side], how: str) -> None:
     """TFLite's own operator where it picks the same pixels, else a gather for each axis."""
     rounding = attribute(node, "nearest_mode", b"round_prefer_floor").decode()
-    wanted = [side.nearest(how, rounding) for side in sides]
+    indices = [side.nearest(how, rounding) for side in sides]
     for half in (False, True):
-        if all((w == s.tflite_nearest(half)).all() for w, s in zip(wanted, sides)):
+        if all((w == s.tflite_nearest(half)).all() for w, s in zip(indices, sides)):
             options = schema.ResizeNearestNeighborOptionsT()
             options.halfPixelCenters = half
             inputs = [to.take(node.input[0], CHANNELS_LAST), to.ints([s.out for s in sides])]
             to.put(node.output[0], "RESIZE_NEAREST_NEIGHBOR", inputs, CHANNELS_LAST, options)
             return
     shape = arrange(to.shape(node.input[0]), CHANNELS_LAST)
-    tensor, _ = _gather(to, to.take(node.input[0], CHANNELS_LAST), shape, 1, wanted[0])
-    inputs = [tensor, to.ints(wanted[1])]
+    tensor, _ = _gather(to, to.take(node.input[0], CHANNELS_LAST), shape, 1, indices[0])
+    inputs = [tensor, to.ints(indices[1])]
     to.put(node.output[0], "GATHER", inputs, CHANNELS_LAST, _along(2))
 
 

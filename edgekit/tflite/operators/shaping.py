@@ -25,7 +25,7 @@ def reshape(to: Lowering, node: onnx.NodeProto) -> None:
 
 @lowers("Transpose")
 def transpose(to: Lowering, node: onnx.NodeProto) -> None:
-    """Nothing is written: only the names of the axes change."""
+    """Writes no operator: only the order of the axes is recorded."""
     x = node.input[0]
     perm = attribute(node, "perm") or list(reversed(range(to.rank(x))))
     order = to.order(x)
@@ -79,45 +79,45 @@ def slice_(to: Lowering, node: onnx.NodeProto) -> None:
     shape, order = to.shape(x), to.order(x)
     rank = len(shape)
     starts, ends = to.fixed(1, "start"), to.fixed(2, "end")
-    given = [i for i in range(3, 5) if len(node.input) > i and node.input[i]]
-    axes = to.fixed(3, "axes") if 3 in given else np.arange(len(starts))
-    steps = to.fixed(4, "steps") if 4 in given else np.ones(len(starts), int)
+    present = [i for i in range(3, 5) if len(node.input) > i and node.input[i]]
+    axes = to.fixed(3, "axes") if 3 in present else np.arange(len(starts))
+    steps = to.fixed(4, "steps") if 4 in present else np.ones(len(starts), int)
     ranges = {a: range(d) for a, d in enumerate(shape)}
     for start, end, axis, step in zip(starts, ends, axes, steps):
         ranges[axis % rank] = range(shape[axis])[int(start) : int(end) : int(step)]
-    kept = [ranges[a] for a in order]
+    extents = [ranges[a] for a in order]
     if rank <= _LONGEST_SLICE:
-        kind, inputs, options = _cut(to, to.take(x), kept)
+        kind, inputs, options = _cut(to, to.take(x), extents)
         to.put(result, kind, inputs, order, options)
         return
-    tensor = _part(to, to.take(x), arrange(shape, order), kept, to.dtype(x))
-    to.alias(result, to.reshape(tensor, [len(r) for r in kept], to.dtype(x)), order)
+    tensor = _part(to, to.take(x), arrange(shape, order), extents, to.dtype(x))
+    to.alias(result, to.reshape(tensor, [len(r) for r in extents], to.dtype(x)), order)
 
 
-def _cut(to: Lowering, tensor: int, kept: Sequence[range]) -> tuple[str, list[int], Any]:
+def _cut(to: Lowering, tensor: int, extents: Sequence[range]) -> tuple[str, list[int], Any]:
     """The operator that keeps a range of each dimension, its inputs and options."""
-    begin = to.ints([r.start for r in kept])
-    if all(r.step == 1 for r in kept):
-        return "SLICE", [tensor, begin, to.ints([len(r) for r in kept])], schema.SliceOptionsT()
+    begin = to.ints([r.start for r in extents])
+    if all(r.step == 1 for r in extents):
+        return "SLICE", [tensor, begin, to.ints([len(r) for r in extents])], schema.SliceOptionsT()
     options = schema.StridedSliceOptionsT()
     # a backward range ends before index 0, which only the mask can say
-    options.endMask = sum(1 << i for i, r in enumerate(kept) if r.stop < 0)
-    ends, steps = to.ints([max(r.stop, 0) for r in kept]), to.ints([r.step for r in kept])
+    options.endMask = sum(1 << i for i, r in enumerate(extents) if r.stop < 0)
+    ends, steps = to.ints([max(r.stop, 0) for r in extents]), to.ints([r.step for r in extents])
     return "STRIDED_SLICE", [tensor, begin, ends, steps], options
 
 
-def _part(to: Lowering, tensor: int, shape: Sequence[int], kept: Sequence[range], dtype: Any) -> int:
+def _part(to: Lowering, tensor: int, shape: Sequence[int], extents: Sequence[range], dtype: Any) -> int:
     """A range of each dimension; neighbours that stay whole count as one where there are many."""
     if len(shape) > _LONGEST_SLICE:
-        cut = [i if r != range(shape[i]) else None for i, r in enumerate(kept)]
+        cut = [i if r != range(shape[i]) else None for i, r in enumerate(extents)]
         groups = [list(g) for _, g in itertools.groupby(range(len(shape)), lambda i: cut[i])]
         shape = [math.prod(shape[i] for i in group) for group in groups]
-        kept = [range(d) if cut[g[0]] is None else kept[g[0]] for d, g in zip(shape, groups)]
+        extents = [range(d) if cut[g[0]] is None else extents[g[0]] for d, g in zip(shape, groups)]
         if len(shape) > _LONGEST_SLICE:
             raise to.cannot(f"TFLite slices tensors of at most {_LONGEST_SLICE} dimensions")
         tensor = to.reshape(tensor, shape, dtype)
-    kind, inputs, options = _cut(to, tensor, kept)
-    return to.temporary(kind, inputs, [len(r) for r in kept], dtype, options)
+    kind, inputs, options = _cut(to, tensor, extents)
+    return to.temporary(kind, inputs, [len(r) for r in extents], dtype, options)
 
 
 @lowers("Gather")
@@ -148,9 +148,9 @@ def _looked_up(to: Lowering, table: str, result: str, indices: int, count: int) 
     flat = to.reshape(indices, (count,), np.int32)
     rows = [flat, to.take(table)]
     width, dtype = to.shape(table)[1], to.dtype(table)
-    found = to.temporary("EMBEDDING_LOOKUP", rows, (count, width), dtype)
+    embeddings = to.temporary("EMBEDDING_LOOKUP", rows, (count, width), dtype)
     shape = to.shape(result)
-    to.alias(result, to.reshape(found, shape, dtype), identity(len(shape)))
+    to.alias(result, to.reshape(embeddings, shape, dtype), identity(len(shape)))
 
 
 def _indices(to: Lowering, name: str, sizes: Any) -> int:
@@ -170,8 +170,8 @@ def _picked(to: Lowering, x: str, result: str, axis: int, index: int) -> None:
     if order[-1] == axis:
         order = (axis, *order[:-1])
     shape = arrange(to.shape(x), order)
-    kept = [range(index, index + 1) if a == axis else range(d) for a, d in zip(order, shape)]
-    tensor = _part(to, to.take(x, order), shape, kept, to.dtype(x))
+    extents = [range(index, index + 1) if a == axis else range(d) for a, d in zip(order, shape)]
+    tensor = _part(to, to.take(x, order), shape, extents, to.dtype(x))
     after = without(order, [axis])
     to.alias(result, to.reshape(tensor, arrange(to.shape(result), after), to.dtype(x)), after)
 
@@ -260,7 +260,7 @@ def _mirror(to: Lowering, node: onnx.NodeProto, around: Any, mode: Any) -> None:
 
 @lowers("Expand", "Tile")
 def tile(to: Lowering, node: onnx.NodeProto) -> None:
-    """An Expand repeats axes of size one."""
+    """Writes a Tile, or an Expand, which repeats axes of size one."""
     x, result = node.input[0], node.output[0]
     shape = to.shape(result)
     own = (1,) * (len(shape) - to.rank(x)) + to.shape(x)
@@ -275,7 +275,7 @@ def tile(to: Lowering, node: onnx.NodeProto) -> None:
 
 @lowers("ScatterND")
 def scatter_nd(to: Lowering, node: onnx.NodeProto) -> None:
-    """What an assignment to a part exports to: a choice from the old and new values side by side."""
+    """An assignment to a part of a tensor, written as a choice between the old and the new values."""
     x, _, updates = node.input
     result, shape = node.output[0], to.shape(x)
     indices = to.fixed(1, "indices")

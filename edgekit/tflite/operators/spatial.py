@@ -165,8 +165,8 @@ def average_pool(to: Lowering, node: onnx.NodeProto) -> None:
         return
     tensor = _pad(to, x, pads) if any(pads) else to.take(x, CHANNELS_LAST)
     options = _pool(_VALID, kernel, strides)
-    asked = attribute(node, "pads", pads) if counted else None
-    share = _share_inside(shape, out, kernel, strides, pads, asked)
+    padding = attribute(node, "pads", pads) if counted else None
+    share = _share_inside(shape, out, kernel, strides, pads, padding)
     if share is None:
         to.put(result, "AVERAGE_POOL_2D", [tensor], CHANNELS_LAST, options)
         return
