@@ -90,10 +90,10 @@ def _sweep(root: Path) -> None:
 
 def _keep(work: Path, root: Path, error: CrashError) -> None:
     """What repeats the crash stays, under a name that is no longer this process's."""
-    kept = root / f"crash-{time.strftime('%Y%m%d')}-{secrets.token_hex(4)}"
+    crash = root / f"crash-{time.strftime('%Y%m%d')}-{secrets.token_hex(4)}"
     with contextlib.suppress(OSError):
-        os.replace(work, kept)
-        error.next = error.next.replace(str(work), str(kept))
+        os.replace(work, crash)
+        error.next = error.next.replace(str(work), str(crash))
 
 
 def discard_unfinished() -> None:

@@ -77,12 +77,12 @@ class Target:
 
 def targets() -> dict[str, Target]:
     """Built-in targets and those in the user's folder (`edgekit doctor` prints where that is)."""
-    found: dict[str, Target] = {}
+    known: dict[str, Target] = {}
     for folder in (_builtin_folder(), user_folder()):
         if folder.is_dir():
             for path in sorted(folder.glob("*.toml")):
-                found[path.stem] = _read(path)
-    return found
+                known[path.stem] = _read(path)
+    return known
 
 
 def find_target(name: str) -> Target:
@@ -103,17 +103,17 @@ def find_target(name: str) -> Target:
 def _nearest(name: str, known: Sequence[Target]) -> list[str]:
     """Of which a part of the name or the description, a chip or a phone is written like that (`pi5`, `s25`,
     `sm8750`); else those with the same letters in that order (`rpi5`), or nearly (`snapdragon-9-elite`)."""
-    wanted = _plain(name)
+    plain = _plain(name)
     named = [
         t.name
         for t in known
-        if len(wanted) > 1
+        if len(plain) > 1
         and any(
-            wanted in _plain(w) for w in (t.name, t.about, *(w for c in t.chips for w in (c.soc, *c.android, *c.aihub)))
+            plain in _plain(w) for w in (t.name, t.about, *(w for c in t.chips for w in (c.soc, *c.android, *c.aihub)))
         )
     ]
-    every = ".*".join(map(re.escape, wanted))
-    named = named or [t.name for t in known if wanted and re.match(every, _plain(t.name))]
+    every = ".*".join(map(re.escape, plain))
+    named = named or [t.name for t in known if plain and re.match(every, _plain(t.name))]
     return list(dict.fromkeys([*named, *difflib.get_close_matches(name, [t.name for t in known], 4)]))[:6]
 
 
@@ -121,34 +121,34 @@ def _plain(text: str) -> str:
     return re.sub(r"[^a-z0-9]", "", text.lower())
 
 
-def merge(wanted: Sequence[Target]) -> Target:
+def merge(targets: Sequence[Target]) -> Target:
     """One target for the chips of several. Raises UsageError when that cannot be."""
-    names = ", ".join(t.name for t in wanted)
-    if len(wanted) < 2 or not all(t.chips for t in wanted):
+    names = ", ".join(t.name for t in targets)
+    if len(targets) < 2 or not all(t.chips for t in targets):
         raise UsageError(
             f"--merge cannot make one package for {names}",
             "it takes two or more Snapdragon targets",
             "name them with -t, or leave --merge out",
         )
-    shared = tuple(p for p in wanted[0].precisions if all(p in t.precisions for t in wanted))
+    shared = tuple(p for p in targets[0].precisions if all(p in t.precisions for t in targets))
     if not shared:
         raise UsageError(f"{names} share no precision", "", "convert for each on its own")
-    first = wanted[0]
+    first = targets[0]
     return replace(
         first,
-        name="+".join(t.name for t in wanted),
+        name="+".join(t.name for t in targets),
         about=names,
         precisions=shared,
-        tolerance=_strictest(wanted),
-        chips=tuple(c for t in wanted for c in t.chips),
-        published=tuple(p for t in wanted for p in t.published),
+        tolerance=_strictest(targets),
+        chips=tuple(c for t in targets for c in t.chips),
+        published=tuple(p for t in targets for p in t.published),
     )
 
 
-def _strictest(wanted: Sequence[Target]) -> dict[str, float]:
+def _strictest(targets: Sequence[Target]) -> dict[str, float]:
     """A limit that only some of the targets name counts for all: it is the stricter one where it was written to be."""
-    names = dict.fromkeys(n for t in wanted for n in t.tolerance)
-    return {n: min(t.tolerance[n] for t in wanted if n in t.tolerance) for n in names}
+    names = dict.fromkeys(n for t in targets for n in t.tolerance)
+    return {n: min(t.tolerance[n] for t in targets if n in t.tolerance) for n in names}
 
 
 def user_folder() -> Path:
@@ -169,7 +169,7 @@ def _read(path: Path) -> Target:
             data["chips"] = [data.pop("chip")]
         if "text" in data:
             raise ValueError("[text] is written [tasks.text-generation] now")
-        found = from_json(Target, {"name": path.stem, **data})
-        if found.backend == "qnn" and not found.chips:
+        target = from_json(Target, {"name": path.stem, **data})
+        if target.backend == "qnn" and not target.chips:
             raise ValueError("a target of the qnn backend names its [chip]")
-        return found
+        return target

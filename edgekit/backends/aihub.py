@@ -203,16 +203,16 @@ class _Runs:
         ).model
 
     def _compile_options(self, runtime: str) -> str:
-        chosen = job_options.check("compile", self.service.hub_options)
-        chosen["target_runtime"] = runtime
+        options = job_options.check("compile", self.service.hub_options)
+        options["target_runtime"] = runtime
         if "qnn" in runtime:
-            chosen.setdefault("qnn_options", f"context_enable_graphs={_GRAPH}")
+            options.setdefault("qnn_options", f"context_enable_graphs={_GRAPH}")
             if not self.precision.is_float and self.data:
-                chosen["quantize_io"] = ""
+                options["quantize_io"] = ""
             if self.precision is Precision.FP16:
-                chosen["quantize_full_type"] = "float16"
-            chosen.update(self._pin())
-        return job_options.text(chosen)
+                options["quantize_full_type"] = "float16"
+            options.update(self._pin())
+        return job_options.text(options)
 
     def _pin(self) -> dict[str, str]:
         return {"qairt_version": self.qairt} if self.qairt else {}

@@ -21,10 +21,10 @@ _WITHOUT_PLAIN_FORM = {
 _GRAPH = ("model.onnx", "model.onnx.data")  # the builder's own
 
 
-def both(*found: Availability) -> Availability:
+def both(*availabilities: Availability) -> Availability:
     """All of them; the first that is missing speaks."""
-    missing = next((a for a in found if a.missing), None)
-    return missing or Availability(versions={k: v for a in found for k, v in a.versions.items()})
+    missing = next((a for a in availabilities if a.missing), None)
+    return missing or Availability(versions={k: v for a in availabilities for k, v in a.versions.items()})
 
 
 def check_family(model: CheckpointModel) -> None:
@@ -41,17 +41,17 @@ def prompt_step(options: CompileOptions, context: int) -> int:
     return min(number(options, "prompt_step", _PROMPT), context // 2)
 
 
-def without_graph(made: Artifact, out: Path, **settings: Any) -> Artifact:
-    """Removes the CPU's graph from the package in `out`, and what is said of it from `made`."""
+def without_graph(artifact: Artifact, out: Path, **settings: Any) -> Artifact:
+    """Removes the CPU's graph from the package in `out`, and what is said of it from `artifact`."""
     for name in _GRAPH:
         (out / name).unlink(missing_ok=True)
-    kept = {k: v for k, v in made.settings.items() if k != "accuracy_level"}
-    return replace(made, settings={**kept, **settings})
+    own = {k: v for k, v in artifact.settings.items() if k != "accuracy_level"}
+    return replace(artifact, settings={**own, **settings})
 
 
-def tokenizer_libraries(made: Artifact) -> dict[str, str]:
-    """What makes the ids of a text where another engine computes: that of `made`, and what it needs itself."""
-    return {"onnxruntime-genai": made.engine.versions, **made.engine.libraries}
+def tokenizer_libraries(artifact: Artifact) -> dict[str, str]:
+    """What makes the ids of a text where another engine computes: that of `artifact`, and what it needs itself."""
+    return {"onnxruntime-genai": artifact.engine.versions, **artifact.engine.libraries}
 
 
 def number(options: CompileOptions, name: str, default: int) -> int:

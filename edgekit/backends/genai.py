@@ -85,8 +85,8 @@ class GenaiBackend:
         engine = EngineRequirement("genai", ">=0.18,<0.19", "model.onnx", libraries=reference)
         spec = kv_cache.in_int8(spec) if cache else spec
         notes = (*getattr(network, "reading_notes", ()), *notes)
-        found = self.available().versions
-        return Artifact(tuple(sorted(files)), engine, found, settings, tuple(search), notes, spec, root="package")
+        versions = self.available().versions
+        return Artifact(tuple(sorted(files)), engine, versions, settings, tuple(search), notes, spec, root="package")
 
 
 def _mode(network: Any, model: CheckpointModel, precision: Precision, options: CompileOptions) -> Any:
@@ -108,8 +108,8 @@ def _mode(network: Any, model: CheckpointModel, precision: Precision, options: C
             "",
             "use -t cpu -p ternary, or a float precision",
         )
-    kept = precision.is_float or precision in (Precision.TERNARY, model.native)
-    if _keeps_integers(network) and not kept:
+    suits = precision.is_float or precision in (Precision.TERNARY, model.native)
+    if _keeps_integers(network) and not suits:
         raise UsageError(
             f"{model.source.name} is quantised to {model.native} already",
             "its integers are kept, not rounded again",

@@ -59,10 +59,10 @@ class QnnTextBackend:
         service = options.service
         if service:
             qnn_text_hub.check(service)
-        ready, made = _prepared(model, target, precision, options, progress)
+        ready, artifact = _prepared(model, target, precision, options, progress)
         out, graphs = work / "package", sorted((ready / "graphs").iterdir())
         if service and service.dry_run:
-            return replace(made, files=(), search=qnn_text_hub.said(graphs, target, service.url))
+            return replace(artifact, files=(), search=qnn_text_hub.said(graphs, target, service.url))
         shutil.copytree(ready / "package", out)
         chips: dict[str, str] = {}
         with qnn_text_hub.sending(model.name, target, precision, service, progress) as sender:
@@ -76,7 +76,7 @@ class QnnTextBackend:
             provider_versions(qairt),
             f"{target.chips[0].soc}/token-0.onnx",
             chips,
-            {"onnxruntime": ONNXRUNTIME_WITH_GENAI, **tokenizer_libraries(made)},
+            {"onnxruntime": ONNXRUNTIME_WITH_GENAI, **tokenizer_libraries(artifact)},
         )
         nodes = sum(_nodes(g) for g in graphs)
         placed = Measurement(
@@ -87,17 +87,17 @@ class QnnTextBackend:
             Provenance.MEASURED,
             note="all but the lookup of tokens: the compiler may leave none to the CPU",
         )
-        kept = sorted(p.relative_to(work).as_posix() for p in out.rglob("*") if p.is_file())
-        notes = (*made.notes, *sender.notes, *(n for c in target.chips for n in c.notes), _UNSHARED)
+        files = sorted(p.relative_to(work).as_posix() for p in out.rglob("*") if p.is_file())
+        notes = (*artifact.notes, *sender.notes, *(n for c in target.chips for n in c.notes), _UNSHARED)
         return replace(
-            made,
-            files=tuple(kept),
+            artifact,
+            files=tuple(files),
             notes=notes,
-            search=(*made.search, *sender.rows),
+            search=(*artifact.search, *sender.rows),
             versions=tools,
             engine=engine,
-            settings={**made.settings, "chips": [c.soc for c in target.chips]},
-            measured=(*made.measured, placed),
+            settings={**artifact.settings, "chips": [c.soc for c in target.chips]},
+            measured=(*artifact.measured, placed),
         )
 
 
@@ -126,17 +126,17 @@ def _prepared(
         from edgekit.qnn.text_prepare import prepare_text
 
         out, graphs = folder / "package", folder / "graphs"
-        made = GenaiBackend().compile(model, target, _AS_BUILT.get(precision, precision), options, folder, progress)
+        artifact = GenaiBackend().compile(model, target, _AS_BUILT.get(precision, precision), options, folder, progress)
         graphs.mkdir()
         ready = prepare_text(out, graphs, context, step, limit, precision.is_float, progress)
         for path in (*ready.prompt, *ready.token):
             onnx.save(half_cache(onnx.load(str(path))), str(path))
         shutil.move(ready.host, out)
-        made = without_graph(made, out, context_length=context, prompt_step=step, parts=len(ready.token))
-        spec = spec_as(made.spec or model.spec, TextSpec, model.name)
+        artifact = without_graph(artifact, out, context_length=context, prompt_step=step, parts=len(ready.token))
+        spec = spec_as(artifact.spec or model.spec, TextSpec, model.name)
         spec = replace(spec, kv_cache="float16", kv_cache_bytes=spec.kv_cache_bytes // 2)
-        made = replace(made, measured=(ready.gate,), spec=spec)
-        write_artifact(made, folder)
+        artifact = replace(artifact, measured=(ready.gate,), spec=spec)
+        write_artifact(artifact, folder)
 
     folder = cache.step(f"prepared-text-{key}", make)
     return folder, read_artifact(folder)

@@ -115,12 +115,12 @@ def _delegated(data: bytes) -> tuple[Measurement, ...]:
     """How much of it runs in XNNPACK on this machine; nothing where LiteRT does not tell."""
     from edgekit.runtime.engines.litert_operators import delegation
 
-    found = delegation(data)
-    if found is None:
+    delegated = delegation(data)
+    if delegated is None:
         return ()
-    left = ", ".join(f"{kind} {count}" for kind, count in found.left.items()) or "none"
-    note = f"of {found.total}, by LiteRT {version('ai-edge-litert')} on {platform.machine()}; not: {left}"
+    left = ", ".join(f"{kind} {count}" for kind, count in delegated.left.items()) or "none"
+    note = f"of {delegated.total}, by LiteRT {version('ai-edge-litert')} on {platform.machine()}; not: {left}"
     return (
-        _count("operators in XNNPACK", found.delegated, "1", note),
-        _count("XNNPACK partitions", found.partitions, "1", note),
+        _count("operators in XNNPACK", delegated.delegated, "1", note),
+        _count("XNNPACK partitions", delegated.partitions, "1", note),
     )

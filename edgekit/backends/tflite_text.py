@@ -53,13 +53,13 @@ class TfliteTextBackend:
             )
         context = model.spec_as(TextSpec).context_length
         step, out = prompt_step(options, context), work / "package"
-        made = GenaiBackend().compile(model, target, Precision.FP32, options, work, progress)
+        artifact = GenaiBackend().compile(model, target, Precision.FP32, options, work, progress)
         file = text_file(out, context, step, precision, progress)
         (out / _ARTIFACT).write_bytes(file.data)
-        made = without_graph(made, out, context_length=context, prompt_step=step, weights=NAMES[precision])
-        kept = sorted(p.relative_to(work).as_posix() for p in out.rglob("*") if p.is_file())
+        artifact = without_graph(artifact, out, context_length=context, prompt_step=step, weights=NAMES[precision])
+        files = sorted(p.relative_to(work).as_posix() for p in out.rglob("*") if p.is_file())
         versions = ">=1.4,<3" if precision is Precision.W4 else ">=1.2,<3"  # 1.2 gets blocks wrong
-        engine = EngineRequirement("litert-text", versions, _ARTIFACT, libraries=tokenizer_libraries(made))
+        engine = EngineRequirement("litert-text", versions, _ARTIFACT, libraries=tokenizer_libraries(artifact))
         return replace(
-            made, files=tuple(kept), engine=engine, versions=self.available().versions, measured=(file.gate,)
+            artifact, files=tuple(files), engine=engine, versions=self.available().versions, measured=(file.gate,)
         )

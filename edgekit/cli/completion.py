@@ -13,8 +13,8 @@ def complete_targets(context: click.Context, parameter: click.Parameter, incompl
     """Names, and files: a target of one's own is a TOML."""
     from edgekit.target import targets
 
-    found = [CompletionItem(t.name, help=t.about) for t in targets().values()]
-    return _beginning(found, incomplete) or PATH.shell_complete(context, parameter, incomplete)
+    items = [CompletionItem(t.name, help=t.about) for t in targets().values()]
+    return _beginning(items, incomplete) or PATH.shell_complete(context, parameter, incomplete)
 
 
 def complete_precisions(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -22,8 +22,8 @@ def complete_precisions(context: click.Context, parameter: click.Parameter, inco
     from edgekit.target import targets
 
     known = targets()
-    asked = [known[n] for n in context.params.get("targets") or ("cpu",) if n in known]
-    names = [p for t in asked for p in (*t.precisions, *(p for s in t.tasks.values() for p in s.precisions))]
+    selected = [known[n] for n in context.params.get("targets") or ("cpu",) if n in known]
+    names = [p for t in selected for p in (*t.precisions, *(p for s in t.tasks.values() for p in s.precisions))]
     return _beginning([CompletionItem(p) for p in dict.fromkeys(names)], incomplete)
 
 

@@ -38,8 +38,8 @@ _OPTIONS = {
 def named_elsewhere(error: click.NoSuchOption, context: click.Context) -> click.UsageError:
     """The same error, with the command's options that do what the one given does elsewhere."""
     own = {o for p in context.command.params for o in p.opts}
-    wanted = error.option_name.lstrip("-").replace("_", "-").lower()
-    found = [o for o, names in _OPTIONS.items() if wanted in names and o in own]
-    if not found:
+    option = error.option_name.lstrip("-").replace("_", "-").lower()
+    near = [o for o, names in _OPTIONS.items() if option in names and o in own]
+    if not near:
         return error
-    return click.UsageError(f"{error.message} Did you mean {' or '.join(found)}?", context)
+    return click.UsageError(f"{error.message} Did you mean {' or '.join(near)}?", context)

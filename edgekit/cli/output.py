@@ -88,14 +88,14 @@ def _sizes(rows: Sequence[Sequence[str]]) -> list[int]:
 def _aligned(rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
     """The lines of each row."""
     sizes, room = _sizes(rows), max(_room(rows, width), 20)
-    found = []
+    columns = []
     for row in rows:
         cells = [c + " " * (s - len(click.unstyle(c))) for c, s in zip(row, sizes)]
         start = "  ".join(cells[:-1])
         wrapped = textwrap.wrap(row[-1], room) or [""]
         lines = [(f"{start}  {wrapped[0]}" if start else wrapped[0]).rstrip()]
-        found.append(lines + [" " * (len(click.unstyle(start)) + 2) + more for more in wrapped[1:]])
-    return found
+        columns.append(lines + [" " * (len(click.unstyle(start)) + 2) + more for more in wrapped[1:]])
+    return columns
 
 
 def number(value: float, unit: str) -> str:

@@ -35,7 +35,7 @@ def command(packages: tuple[str, ...], out: str, store: str | None, as_json: boo
         )
     page = write_report(packages, Path(out), Path(store) if store else None)
     if as_json:
-        found = [
+        paths = [
             {
                 "name": row.evidence.manifest.name,
                 "verdict": row.evidence.receipt.verdict,
@@ -43,7 +43,7 @@ def command(packages: tuple[str, ...], out: str, store: str | None, as_json: boo
             }
             for row in page.rows
         ]
-        emit("report", path=out, packages=found, warnings=page.warnings)
+        emit("report", path=out, packages=paths, warnings=page.warnings)
         return
     for warning in page.warnings:
         click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)

@@ -20,45 +20,45 @@ def command(name: str | None, as_json: bool) -> None:
     """List the targets packages can be made for and their precisions. With NAME, or the path of a
     TOML: everything that is known of that one.
     """
-    found = [find_target(name)] if name else list(targets().values())
+    listed = [find_target(name)] if name else list(targets().values())
     if as_json:
-        emit("targets", targets=found)
+        emit("targets", targets=listed)
     elif name:
-        click.echo(table(list(_facts(found[0])), ("", "")).strip())
+        click.echo(table(list(_facts(listed[0])), ("", "")).strip())
     else:
-        _list(found)
+        _list(listed)
 
 
-def _list(found: list[Target]) -> None:
-    plain = [(t.name, " ".join(t.precisions), t.about) for t in found if not t.chips]
+def _list(listed: list[Target]) -> None:
+    plain = [(t.name, " ".join(t.precisions), t.about) for t in listed if not t.chips]
     click.echo(table(plain, ("target", "precisions", "about")))
     chips = [
         (t.name, c.soc, f"v{c.htp}", " ".join(t.precisions), _measures(c.aihub, c.proxy))
-        for t in found
+        for t in listed
         for c in t.chips
     ]
     click.echo()
     click.echo(table(chips, ("Snapdragon", "chip", "Hexagon", "precisions", "AI Hub")))
     click.echo()
-    for task in _tasks(found):
+    for task in _tasks(listed):
         plural = find_task(task).words.plural
-        click.echo(table(list(_supported(found, task)), (f"{plural} for", "precisions")))
+        click.echo(table(list(_supported(listed, task)), (f"{plural} for", "precisions")))
     click.echo(
         "\nSnapdragons are compiled here, or with --via aihub at AI Hub. edgekit targets NAME: all of one."
         f"\nYour own: a TOML in {user_folder()}, or its path after -t."
     )
 
 
-def _tasks(found: list[Target]) -> list[str]:
+def _tasks(listed: list[Target]) -> list[str]:
     """Tasks whose models are compiled in another way than graphs are, as far as they are known here."""
     known = registry.names("tasks")
-    return [name for name in dict.fromkeys(n for t in found for n in t.tasks) if name in known]
+    return [name for name in dict.fromkeys(n for t in listed for n in t.tasks) if name in known]
 
 
-def _supported(found: list[Target], task: str) -> Iterable[tuple[str, str]]:
-    ways = {t.name: t.tasks[task].precisions for t in found if task in t.tasks}
+def _supported(listed: list[Target], task: str) -> Iterable[tuple[str, str]]:
+    ways = {t.name: t.tasks[task].precisions for t in listed if task in t.tasks}
     for precisions in dict.fromkeys(ways.values()):
-        able = [t for t in found if ways.get(t.name) == precisions]
+        able = [t for t in listed if ways.get(t.name) == precisions]
         names = [t.name for t in able if not t.chips]
         if len(able) > len(names):
             names.append(f"{len(able) - len(names)} Snapdragons, those with fp16")

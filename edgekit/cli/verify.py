@@ -51,8 +51,8 @@ def _verified(path: str) -> dict[str, Any]:
     except OSError as error:  # a file that may not be read; those after it may be
         why = str(error.strerror or error)
         raise IntegrityError(f"{error.filename or path} cannot be read", why) from error
-    found = {"package": path, "ok": True, "files": len(package.manifest.files) + 2, "bytes": size}
-    return {**found, "ignored": list(package.ignored)} if package.ignored else found
+    result = {"package": path, "ok": True, "files": len(package.manifest.files) + 2, "bytes": size}
+    return {**result, "ignored": list(package.ignored)} if package.ignored else result
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -55,7 +55,7 @@ def compare_outputs(
         ["edgekit", "profile", package.path.name, "-d", name, "--source", Path(source).name]
         + (["--images", dataset.folder.name] if dataset else [])
     )
-    found = [
+    measurements = [
         dataclasses.replace(m, command=command)
         if m.name.startswith("float ")
         else dataclasses.replace(m, device=name, provenance=provenance, command=command)
@@ -63,5 +63,5 @@ def compare_outputs(
     ]
     if record and package.path.is_dir():
         receipt = from_json(Receipt, package.receipt())
-        package.replace_receipt(receipt.with_measurements(found).to_dict())
-    return found
+        package.replace_receipt(receipt.with_measurements(measurements).to_dict())
+    return measurements

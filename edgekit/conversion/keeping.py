@@ -48,7 +48,7 @@ def put_package(path: Path, manifest: Manifest, files: Mapping[str, Content], re
 
 def merged(old: Receipt, new: Receipt, judged: Collection[str]) -> Receipt:
     """What is known of one artefact from two receipts. `judged`: measurements that a verdict of accuracy goes by."""
-    chosen: list[Measurement] = [m for m in new.measurements if m.group in _FACTS]
+    measurements: list[Measurement] = [m for m in new.measurements if m.group in _FACTS]
     trips: list[Trip] = []
     cannot_tell: list[Trip] = []
     not_checked: list[str] = []
@@ -58,14 +58,16 @@ def merged(old: Receipt, new: Receipt, judged: Collection[str]) -> Receipt:
         better, other = (old, new) if keep else (new, old)
         rows = [m for m in better.measurements if _topic(m) is topic]
         known = {(m.group, m.name, m.device) for m in rows}
-        chosen += rows
-        chosen += [m for m in other.measurements if _topic(m) is topic and (m.group, m.name, m.device) not in known]
+        measurements += rows
+        measurements += [
+            m for m in other.measurements if _topic(m) is topic and (m.group, m.name, m.device) not in known
+        ]
         trips += [t for t in better.trips if _reason(t) is topic]
         cannot_tell += [t for t in better.cannot_tell if _reason(t) is topic]
         not_checked += [n for n in better.not_checked if _about_speed(n) == (topic is Reason.SLOWER)]
     return replace(
         new,
-        measurements=tuple(chosen),
+        measurements=tuple(measurements),
         trips=tuple(trips),
         cannot_tell=tuple(cannot_tell),
         not_checked=tuple(not_checked),

@@ -24,18 +24,18 @@ def parse_values(given: Mapping[str, object], task: Task, service: Service | Non
     own = {o.name: o for o in task.options if o.use != "reading"}
     remote = {o.name: o for o in service.options} if service else {}
     values: dict[str, OptionValue] = {}
-    asked: dict[str, OptionValue] = {}
+    service_values: dict[str, OptionValue] = {}
     for name, value in given.items():
         if value is None:
             continue
         if name in own:
             values[name] = own[name].parse(value)
         elif name in remote:
-            asked[name] = remote[name].parse(value)
+            service_values[name] = remote[name].parse(value)
         elif value is not False:  # a flag that is not set asks for nothing
             raise _not_here(name, task)
     stated = {o.name: o.default for o in task.options if o.use == "compiling"}
-    return {n: v for n, v in values.items() if stated.get(n) != v}, asked
+    return {n: v for n, v in values.items() if stated.get(n) != v}, service_values
 
 
 def check_reading(reading: SourceOptions, task: Task) -> None:

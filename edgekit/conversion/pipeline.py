@@ -78,11 +78,11 @@ def convert(
     Returns an Outcome for each package, refused ones included. Raises EdgekitError otherwise.
     """
     prepare_conversion()
-    known = source_for(str(source))
-    chosen: Task = find_task(task or known.task)
-    if chosen.form != known.form:
+    reader = source_for(str(source))
+    kind: Task = find_task(task or reader.task)
+    if kind.form != reader.form:
         raise UsageError(
-            f"{Path(source).name} cannot be {chosen.words.article}", f"it is read as a {known.form}", "leave --task out"
+            f"{Path(source).name} cannot be {kind.words.article}", f"it is read as a {reader.form}", "leave --task out"
         )
     request = Request(
         source=str(source),
@@ -100,13 +100,13 @@ def convert(
         via=via,
         force=force,
     )
-    request = complete(request, chosen, {**(text or {}), **(extra or {}), **own})
-    data = chosen.data(request)
-    model = read_model(request.source, request.reading, chosen.name)
-    chosen.check(model, data, request)
-    natural = {t.name: chosen.natural(model, t) for t in request.targets}
-    jobs = planned_jobs(request, chosen, natural)
-    return _Conversion(request, chosen, data, model).run(jobs)
+    request = complete(request, kind, {**(text or {}), **(extra or {}), **own})
+    data = kind.data(request)
+    model = read_model(request.source, request.reading, kind.name)
+    kind.check(model, data, request)
+    natural = {t.name: kind.natural(model, t) for t in request.targets}
+    jobs = planned_jobs(request, kind, natural)
+    return _Conversion(request, kind, data, model).run(jobs)
 
 
 @dataclass(frozen=True)

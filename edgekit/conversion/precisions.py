@@ -28,21 +28,21 @@ def jobs(targets: Sequence[Target], precisions: Sequence[str], calibration: Path
         if not known:
             raise UsageError(f"The backend {target.backend} compiles none of the precisions of {target.name}")
         try:
-            wanted = [Precision(p) for p in precisions] or [known[0]]
+            requested = [Precision(p) for p in precisions] or [known[0]]
         except ValueError as error:
             raise _no_precision(precisions, target, known) from error
-        for precision in wanted:
+        for precision in requested:
             if precision not in known:
                 raise UsageError(
                     f"{target.name} has no {precision}", _why_not(target, precision), f"it takes {', '.join(known)}"
                 )
-        if any(p.needs_calibration for p in wanted) and calibration is None:
+        if any(p.needs_calibration for p in requested) and calibration is None:
             raise UsageError(
                 f"Quantising activations needs {words.calibration}",
                 "no --calibration was given",
                 f"pass --calibration {words.how_much}",
             )
-        listed.append((target, wanted))
+        listed.append((target, requested))
     return listed
 
 
@@ -88,8 +88,8 @@ _ELSEWHERE = {  # how others write precisions, and what is nearest here
 }
 
 
-def _no_precision(asked: Sequence[str], target: Target, known: Sequence[Precision]) -> UsageError:
-    wrong = next(p for p in asked if p not in list(Precision))
+def _no_precision(names: Sequence[str], target: Target, known: Sequence[Precision]) -> UsageError:
+    wrong = next(p for p in names if p not in list(Precision))
     names = _ELSEWHERE.get(wrong.lower(), tuple(difflib.get_close_matches(wrong.lower(), known, 1)))
     like = next((n for n in names if n in known), "")
     return UsageError(

@@ -41,8 +41,8 @@ def complete(request: Request, task: Task, given: Mapping[str, object]) -> Reque
     planned = jobs(targets, request.precisions, request.calibration, task.words)
     if request.precisions:
         check_effect(values, task, planned, service is not None)
-    asked = service.request(targets, service_values) if service else None
-    return replace(request, targets=tuple(targets), values=values, service=asked)
+    service_options = service.request(targets, service_values) if service else None
+    return replace(request, targets=tuple(targets), values=values, service=service_options)
 
 
 def planned_jobs(request: Request, task: Task, natural: Mapping[str, Sequence[str]]) -> list[Job]:

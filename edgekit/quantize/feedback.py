@@ -31,8 +31,8 @@ def moments(
     `_MEMORY` at once.
     """
     for group in _groups(layers):
-        found = {n: torch.zeros(m.in_features, m.in_features) for n, m in group.items()}
-        hooks = [m.register_forward_pre_hook(_adding(found[n])) for n, m in group.items()]
+        sums = {n: torch.zeros(m.in_features, m.in_features) for n, m in group.items()}
+        hooks = [m.register_forward_pre_hook(_adding(sums[n])) for n, m in group.items()]
         try:
             with torch.no_grad():
                 for window in windows:
@@ -41,8 +41,8 @@ def moments(
             for hook in hooks:
                 hook.remove()
         total = sum(len(w) for w in windows)
-        for name in list(found):
-            yield name, found.pop(name).div_(total)
+        for name in list(sums):
+            yield name, sums.pop(name).div_(total)
 
 
 def _groups(layers: Mapping[str, nn.Linear]) -> Iterator[dict[str, nn.Linear]]:

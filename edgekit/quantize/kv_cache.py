@@ -44,8 +44,8 @@ def scales(network: Any, windows: Sequence[Tensor], context: int, progress: Prog
         for done, window in enumerate(windows):
             start = (context - len(window)) * done // max(len(windows) - 1, 1)
             positions = torch.arange(start, start + len(window))
-            kept = network(window[None], position_ids=positions[None], use_cache=True).past_key_values
-            for index, layer in enumerate(_layers(kept)):
+            past = network(window[None], position_ids=positions[None], use_cache=True).past_key_values
+            for index, layer in enumerate(_layers(past)):
                 _widen(keys, index, layer.keys)
                 _widen(values, index, layer.values)
             progress("measuring keys and values", done + 1, len(windows))
@@ -57,8 +57,8 @@ def in_int8(spec: TextSpec) -> TextSpec:
     return replace(spec, kv_cache="int8", kv_cache_bytes=spec.kv_cache_bytes // 4)
 
 
-def _layers(kept: Any) -> list[Any]:
-    layers = list(getattr(kept, "layers", ()))
+def _layers(past: Any) -> list[Any]:
+    layers = list(getattr(past, "layers", ()))
     if not layers or any(getattr(x, "keys", None) is None for x in layers):
         raise SourceError(
             "An int8 KV cache is for models that keep keys and values in every layer",
@@ -68,10 +68,10 @@ def _layers(kept: Any) -> list[Any]:
     return layers
 
 
-def _widen(found: list[Tensor], index: int, seen: Tensor) -> None:
+def _widen(ranges: list[Tensor], index: int, seen: Tensor) -> None:
     """`seen`: (1, heads, T, size)."""
     largest = seen.float().abs().amax((0, 2)).flatten()
-    if index == len(found):
-        found.append(largest)
+    if index == len(ranges):
+        ranges.append(largest)
     else:
-        found[index] = largest.maximum(found[index])
+        ranges[index] = largest.maximum(ranges[index])

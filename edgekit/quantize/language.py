@@ -92,14 +92,14 @@ def choose(
     four, plain, eight = _rounded(network, learning, fisher, blocks or _BLOCKS, fixed, progress)
     reference = reference_logits(network, held)
 
-    def tried(made: dict[str, Rounded], block: int, compensated: bool) -> Trial:
-        packed = _spend(made, eight, budget, fixed)
+    def tried(rounded: dict[str, Rounded], block: int, compensated: bool) -> Trial:
+        packed = _spend(rounded, eight, budget, fixed)
         return Trial(block, packed, divergence(network, packed, reference, held), compensated)
 
     trials = [
-        tried(made, block, True)
-        for block, made in four.items()
-        if blocks or _bits(r.packed for n, r in made.items() if n not in fixed) <= budget * _SPARE
+        tried(rounded, block, True)
+        for block, rounded in four.items()
+        if blocks or _bits(r.packed for n, r in rounded.items() if n not in fixed) <= budget * _SPARE
     ]
     if not trials:
         raise UsageError(
@@ -126,17 +126,17 @@ def fishers(network: Any, windows: Sequence[Tensor], progress: Progress) -> dict
     the embedding's under `EMBEDDING`; the next tokens are drawn from the network itself. `windows`: token
     ids, int64 (T,) each."""
     layers = linears(network)
-    found = {n: torch.zeros(m.out_features) for n, m in layers.items()}
+    sums = {n: torch.zeros(m.out_features) for n, m in layers.items()}
     table = network.get_input_embeddings()
-    found[EMBEDDING] = torch.zeros(table.weight.shape[1])
-    hooks = [m.register_forward_hook(_watching(found[n])) for n, m in layers.items()]
+    sums[EMBEDDING] = torch.zeros(table.weight.shape[1])
+    hooks = [m.register_forward_hook(_watching(sums[n])) for n, m in layers.items()]
     generator = torch.Generator().manual_seed(0)
     for p in network.parameters():
         p.requires_grad_(False)
     try:
         for i, window in enumerate(windows):
             embedded = table(window[None]).requires_grad_(True)
-            embedded.register_hook(partial(_add_squares, found[EMBEDDING]))
+            embedded.register_hook(partial(_add_squares, sums[EMBEDDING]))
             logits = network(inputs_embeds=embedded, use_cache=False).logits[0].float()
             with torch.no_grad():
                 drawn = torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
@@ -146,7 +146,7 @@ def fishers(network: Any, windows: Sequence[Tensor], progress: Progress) -> dict
         for hook in hooks:
             hook.remove()
     total = sum(len(w) for w in windows)
-    return {n: f / total for n, f in found.items()}
+    return {n: f / total for n, f in sums.items()}
 
 
 def _watching(total: Tensor) -> Any:
@@ -299,11 +299,11 @@ def apply(network: Any, packed: dict[str, Packed]) -> None:
 def unpack(network: Any) -> None:
     """Packed layers become float ones again, of the same values."""
     for name, layer in [(n, m) for n, m in network.named_modules() if isinstance(m, PackedLinear)]:
-        made = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
-        made.weight = nn.Parameter(layer.weight, requires_grad=False)
+        linear = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
+        linear.weight = nn.Parameter(layer.weight, requires_grad=False)
         if layer.bias is not None:
-            made.bias = nn.Parameter(layer.bias, requires_grad=False)
-        network.set_submodule(name, made)
+            linear.bias = nn.Parameter(layer.bias, requires_grad=False)
+        network.set_submodule(name, linear)
     table = network.get_input_embeddings()
     if hasattr(table, "packed"):
         del table.packed

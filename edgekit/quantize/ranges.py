@@ -49,23 +49,23 @@ def collect(
         sessions.append(ort.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"]))
     generator = np.random.default_rng(0)
     picks: dict[int, Array] = {}
-    found: dict[str, Statistics] = {}
+    statistics: dict[str, Statistics] = {}
     for feed in feeds:
         for session, batch in zip(sessions, batches):
             values = dict(zip(batch, session.run(batch, feed)))
             for name, value in {**feed, **values}.items():
                 flat = value.ravel()
                 if not flat.size:  # suppression in the graph left nothing of this image
-                    found.setdefault(name, Statistics())
+                    statistics.setdefault(name, Statistics())
                     continue
                 if flat.size not in picks:
                     picks[flat.size] = generator.integers(0, flat.size, min(_SAMPLES, flat.size))
-                statistics = found.setdefault(name, Statistics())
-                statistics.low = min(statistics.low, float(flat.min()))
-                statistics.high = max(statistics.high, float(flat.max()))
-                statistics.sample.append(flat[picks[flat.size]])
+                one = statistics.setdefault(name, Statistics())
+                one.low = min(one.low, float(flat.min()))
+                one.high = max(one.high, float(flat.max()))
+                one.sample.append(flat[picks[flat.size]])
         done()
-    return found
+    return statistics
 
 
 def _batches(view: GraphView, tensors: list[str]) -> list[list[str]]:
@@ -109,14 +109,14 @@ def choose(model: onnx.ModelProto, statistics: dict[str, Statistics]) -> dict[st
 def _silu_range(full: Range, sample: Array) -> Range:
     low, high = full[0], max(full[1], 0.1)
     exact = _silu(sample)
-    best, chosen = math.inf, low
+    best, lowest = math.inf, low
     for share in np.linspace(1.0, 0.05, 24):
         if share < 1.0 and low * share > -1.3:  # SiLU's minimum is at -1.28; it must be inside
             break
         error = float(np.square(_silu(fake_quantise(sample, low * share, high)) - exact).mean())
         if error < best:
-            best, chosen = error, float(low * share)
-    return chosen, high
+            best, lowest = error, float(low * share)
+    return lowest, high
 
 
 def _silu(x: Array) -> Array:

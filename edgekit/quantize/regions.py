@@ -62,39 +62,39 @@ def find_regions(model: onnx.ModelProto) -> Regions:
 
 def _leading_to_convolutions(view: GraphView) -> set[str]:
     """Convolutions, and what they depend on through quantisable operations alone."""
-    found: set[str] = set()
+    names: set[str] = set()
     todo = [n for n in view.model.graph.node if n.op_type in ("Conv", "ConvTranspose")]
     while todo:
         node = todo.pop()
-        if node.name in found or node.op_type not in QUANTISABLE:
+        if node.name in names or node.op_type not in QUANTISABLE:
             continue
-        found.add(node.name)
+        names.add(node.name)
         data = node.input[:1] if node.op_type in _ONE_INPUT else node.input
         todo.extend(view.producers[i] for i in data if i in view.producers)
-    return found
+    return names
 
 
 def _boundary(view: GraphView, body: list[onnx.NodeProto], names: set[str]) -> frozenset[str]:
     """Joins and convolutions that only the tail reads: one scale would hold unlike things, and
     rounding there goes straight into boxes and scores."""
-    found: set[str] = set()
+    boundary: set[str] = set()
     for node in reversed(body):
         readers = [c.name for o in node.output for c in view.consumers.get(o, [])]
-        outside = all(r not in names or r in found for r in readers)
+        outside = all(r not in names or r in boundary for r in readers)
         if outside and node.op_type in ("Concat", "Conv"):
-            found.add(node.name)
-    return frozenset(_up_to_last_conv(view, found))
+            boundary.add(node.name)
+    return frozenset(_up_to_last_conv(view, boundary))
 
 
-def _up_to_last_conv(view: GraphView, found: set[str]) -> set[str]:
+def _up_to_last_conv(view: GraphView, chain: set[str]) -> set[str]:
     """Of a chain of convolutions that only the tail reads, keep the last one only."""
-    kept = set()
-    for name in found:
+    last = set()
+    for name in chain:
         node = next(n for n in view.model.graph.node if n.name == name)
         readers = [c for o in node.output for c in view.consumers.get(o, [])]
-        if node.op_type == "Concat" or not any(r.op_type == "Conv" and r.name in found for r in readers):
-            kept.add(name)
-    return kept
+        if node.op_type == "Concat" or not any(r.op_type == "Conv" and r.name in chain for r in readers):
+            last.add(name)
+    return last
 
 
 def _unit(view: GraphView, conv: onnx.NodeProto, names: set[str]) -> tuple[str, ...]:

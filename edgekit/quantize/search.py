@@ -115,37 +115,37 @@ def _kept(name: str, key: str, make: Callable[[], Any]) -> Any:
 
 
 def search(
-    found: Measured,
+    measured: Measured,
     float_layers: int | None,
     make: Callable[[set[str]], Candidate],
     run: Callable[[Candidate, list[dict[str, Any]]], list[Outputs]],
     progress: Progress,
-    kept: str = "in float",
+    where: str = "in float",
 ) -> tuple[Candidate, int, tuple[dict[str, Any], ...]]:
     """The candidate to take, how many units it leaves in float, and what was tried.
 
     `float_layers`: how many sensitive layers stay in float; None: as many as pay.
     `make` gets the nodes to quantise, `run` the inputs to run a candidate on.
     """
-    worst = sorted(found.regions.units, key=lambda unit: -found.costs[unit[0]])
-    wanted = LADDER if float_layers is None else (float_layers,)
-    steps = tuple(s for s in wanted if s <= len(worst)) or (len(worst),)
+    worst = sorted(measured.regions.units, key=lambda unit: -measured.costs[unit[0]])
+    ladder = LADDER if float_layers is None else (float_layers,)
+    steps = tuple(s for s in ladder if s <= len(worst)) or (len(worst),)
     tried: list[tuple[int, float, Candidate]] = []
     for index, step in enumerate(steps):
-        candidate = make(found.quantised({name for unit in worst[:step] for name in unit}))
-        error = found.error_of(run(candidate, found.inputs))
+        candidate = make(measured.quantised({name for unit in worst[:step] for name in unit}))
+        error = measured.error_of(run(candidate, measured.inputs))
         tried.append((step, error, candidate))
-        progress(f"choosing what stays {kept}", index + 1, len(steps))
+        progress(f"choosing what stays {where}", index + 1, len(steps))
     limit = _NEARLY * min(error for _, error, _ in tried)
-    chosen, _, result = next(t for t in tried if t[1] <= limit)
+    count, _, result = next(t for t in tried if t[1] <= limit)
     rows: list[dict[str, Any]] = [
-        {"kind": "step", "float_layers": step, "error": error, "chosen": step == chosen} for step, error, _ in tried
+        {"kind": "step", "float_layers": step, "error": error, "chosen": step == count} for step, error, _ in tried
     ]
-    labels = readable(found.graph)
+    labels = readable(measured.graph)
     for rank, unit in enumerate(worst):
-        cost = found.costs[unit[0]]
-        rows.append({"kind": "region", "name": labels[unit[0]], "cost": cost, "float": rank < chosen})
-    return result, chosen, tuple(rows)
+        cost = measured.costs[unit[0]]
+        rows.append({"kind": "region", "name": labels[unit[0]], "cost": cost, "float": rank < count})
+    return result, count, tuple(rows)
 
 
 def run_onnx(graph: onnx.ModelProto, inputs: Sequence[dict[str, Any]], fused: bool = True) -> list[Outputs]:
@@ -179,7 +179,7 @@ def _calibrate(
 ) -> tuple[dict[str, Range], dict[str, Range]]:
     """Ranges chosen for 8 bits, and extremes, of all that is computed in float."""
     view = GraphView(graph)
-    wanted = dict.fromkeys(
+    tensors = dict.fromkeys(
         name
         for node in graph.graph.node
         for name in (*node.input, *node.output)
@@ -194,7 +194,7 @@ def _calibrate(
         progress("calibrating", seen, total)
 
     progress("calibrating", 0, total)
-    statistics = collect(graph, wanted, feeds(dataset, image_spec(model)), done)
+    statistics = collect(graph, tensors, feeds(dataset, image_spec(model)), done)
     return choose(graph, statistics), {n: around_zero(s) for n, s in statistics.items()}
 
 

@@ -28,18 +28,18 @@ def quantize(model: GraphModel, dataset: Dataset, float_layers: int | None, prog
 
     Raises ConversionError when nothing in the graph can be quantised.
     """
-    found = measure(model, dataset, progress)
+    measured = measure(model, dataset, progress)
 
     def make(nodes: set[str]) -> onnx.ModelProto:
-        return qdq.write(found.graph, found.regions, found.ranges, nodes)
+        return qdq.write(measured.graph, measured.regions, measured.ranges, nodes)
 
-    result, chosen, tried = search(found, float_layers, make, run_onnx, progress)
-    labels, boundary = readable(found.graph), found.regions.boundary
+    result, float_count, tried = search(measured, float_layers, make, run_onnx, progress)
+    labels, boundary = readable(measured.graph), measured.regions.boundary
     settings = {
         "format": "QDQ",
         "weights": f"int8 a channel, {weight_bits()} bits used",
         "activations": "uint8",
-        "float_layers": chosen,
+        "float_layers": float_count,
         "float_boundary": sorted(labels[n] for n in boundary if n in labels),
         "calibration": {"images": len(dataset.images), "sha256": dataset.fingerprint()},
     }

@@ -35,17 +35,17 @@ def head_bits(network: Any, head_kind: str, embedding_kind: str) -> dict[str, in
     return {name: KINDS[head_kind] for name, m in network.named_modules() if m is head}
 
 
-def settle_embedding(network: Any, asked: str, tied: bool) -> dict[str, str]:
+def settle_embedding(network: Any, kind: str, tied: bool) -> dict[str, str]:
     """Round the embedding, once the head is what it will be; returns what a receipt says of both.
 
-    `asked`: a kind, or "": as the head where the model ties them, `w8` elsewhere.
+    `kind`: a kind, or "": as the head where the model ties them, `w8` elsewhere.
     """
     from edgekit.quantize.rounding import nearest, searched
 
     head, table = network.get_output_embeddings(), network.get_input_embeddings()
     packed = getattr(head, "packed", None)
     own = getattr(table, "packed", None)  # the source's, or the tied head's
-    bits = KINDS.get(asked) or (own.bits if own is not None else 32 if tied else _BITS)
+    bits = KINDS.get(kind) or (own.bits if own is not None else 32 if tied else _BITS)
     if own is not None and own.bits != bits:
         own = None
     if own is None and bits < 32:

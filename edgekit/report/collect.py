@@ -39,8 +39,8 @@ class Evidence:
     @property
     def labels(self) -> list[str]:
         """The devices that any figure of this package was measured on."""
-        found = [m.device for m in self.receipt.measurements if m.name in ("run median", "total median")]
-        return sorted(set(found))
+        devices = [m.device for m in self.receipt.measurements if m.name in ("run median", "total median")]
+        return sorted(set(devices))
 
 
 def collect(paths: Sequence[str | Path], store: Path | None = None) -> list[Evidence]:

@@ -17,7 +17,11 @@ _COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#
 
 
 def draw_boxes(
-    image: np.ndarray[Any, Any], found: Sequence[Detection], folder: Path, source: Path, taken: Collection[Path] = ()
+    image: np.ndarray[Any, Any],
+    detections: Sequence[Detection],
+    folder: Path,
+    source: Path,
+    taken: Collection[Path] = (),
 ) -> Path:
     """Write `image` (HWC uint8 RGB) with its boxes as `folder`/NAME-boxes.jpg; returns that path.
 
@@ -31,7 +35,7 @@ def draw_boxes(
     pen = ImageDraw.Draw(picture)
     size = max(12, round(min(picture.size) / 40))
     font = ImageFont.load_default(size)
-    for d in reversed(found):  # the surest box on top
+    for d in reversed(detections):  # the surest box on top
         colour = _COLOURS[d.class_id % len(_COLOURS)]
         pen.rectangle(d.box, outline=colour, width=max(2, size // 6))
         text = f"{d.label} {d.score:.2f}"

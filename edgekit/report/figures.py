@@ -45,13 +45,13 @@ def profile_command(evidence: Evidence) -> str:
 
 def quality_figures(rows: Sequence[Row], short: dict[str, str]) -> list[Figure]:
     """Quality against latency, one plot a device and kind of model: others do not compare."""
-    found = []
+    figures = []
     for label in dict.fromkeys(label for row in rows for label in row.evidence.labels):
         here = [row for row in rows if label in row.evidence.labels]
         for task in dict.fromkeys(row.evidence.manifest.task for row in here):
             alike = [row for row in here if row.evidence.manifest.task == task]
-            found.append(_quality(alike, label, short[label]))
-    return found or [_nothing_measured(rows)]
+            figures.append(_quality(alike, label, short[label]))
+    return figures or [_nothing_measured(rows)]
 
 
 def _nothing_measured(rows: Sequence[Row]) -> Figure:
@@ -123,14 +123,14 @@ def launch_figures(row: Row, short: dict[str, str]) -> list[Figure]:
 
 
 def _launches(row: Row, measured: Measured, device: str) -> Figure:
-    found = [Strip([1e3 * s for s in x.samples_s["run"]], x.host.warning) for x in measured.result.launches]
+    launches = [Strip([1e3 * s for s in x.samples_s["run"]], x.host.warning) for x in measured.result.launches]
     low, high = (1e3 * v for v in measured.result.run.interval)
     name = row.evidence.manifest.name
     label = (
-        f"Latency of {name} on {measured.label}, a row for each of {len(found)} launches; "
+        f"Latency of {name} on {measured.label}, a row for each of {len(launches)} launches; "
         f"95 % interval of the median {low:.2f} to {high:.2f} ms"
     )
-    drawn = tuple(strips(found, (low, high), row.number, "engine alone, ms", label, w) for w in (HALF, NARROW))
+    drawn = tuple(strips(launches, (low, high), row.number, "engine alone, ms", label, w) for w in (HALF, NARROW))
     return Figure(f"{name} on {device}", drawn)
 
 
@@ -140,5 +140,5 @@ def _one(evidence: Evidence, group: str, name: str, device: str | None = None) -
     )
 
 
-def _first(found: Iterable[Measurement]) -> Measurement | None:
-    return next(iter(found), None)
+def _first(measurements: Iterable[Measurement]) -> Measurement | None:
+    return next(iter(measurements), None)

@@ -102,21 +102,21 @@ class Page:
     details: list[Detail]
 
 
-def build(found: Sequence[Evidence], made: datetime | None = None) -> Page:
+def build(packages: Sequence[Evidence], made: datetime | None = None) -> Page:
     """`made`: when the report says it was written; now, unless given."""
-    table = rows(found)
-    names = [e.manifest.name for e in found]
-    short = short_names(label for e in found for label in e.labels)
+    table = rows(packages)
+    names = [e.manifest.name for e in packages]
+    short = short_names(label for e in packages for label in e.labels)
     title = names[0] if len(names) == 1 else f"{len(names)} packages compared"
     return Page(
         title=title,
         made=f"{made or datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         version=__version__,
-        devices=_devices(found, short),
+        devices=_devices(packages, short),
         short=short,
-        warnings=_warnings(found, short),
-        package_columns=package_columns(found),
-        device_columns=device_columns(found),
+        warnings=_warnings(packages, short),
+        package_columns=package_columns(packages),
+        device_columns=device_columns(packages),
         tags={letter: provenance.value for provenance, letter in TAGS.items()},
         rows=table,
         quality=quality_figures(table, short),
@@ -135,22 +135,22 @@ def short_names(labels: Iterable[str]) -> dict[str, str]:
     }
 
 
-def _devices(found: Sequence[Evidence], short: dict[str, str]) -> list[DeviceCard]:
+def _devices(packages: Sequence[Evidence], short: dict[str, str]) -> list[DeviceCard]:
     stored: dict[str, list[Measured]] = {}
-    for measured in (m for e in found for m in e.measured):
+    for measured in (m for e in packages for m in e.measured):
         stored.setdefault(measured.label, []).append(measured)
     return [DeviceCard(name, _device_facts(label, stored.get(label, []))) for label, name in short.items()]
 
 
-def _device_facts(label: str, found: Sequence[Measured]) -> list[Fact]:
-    if not found:
+def _device_facts(label: str, profiles: Sequence[Measured]) -> list[Fact]:
+    if not profiles:
         return [
             Fact("device", label),
             Fact("known from", "receipts only; the results database here has no launches of it"),
         ]
-    measured = found[-1]
+    measured = profiles[-1]
     info, result = measured.result.device, measured.result
-    engines = ", ".join(dict.fromkeys(m.result.engine for m in found))
+    engines = ", ".join(dict.fromkeys(m.result.engine for m in profiles))
     facts = [
         Fact("chip", info.chip),
         Fact("cores", f"{info.cores}, threads used: {result.threads}"),
@@ -162,11 +162,11 @@ def _device_facts(label: str, found: Sequence[Measured]) -> list[Fact]:
     return facts + [Fact(k.replace("_", " "), v) for k, v in sorted(info.facts.items())]
 
 
-def _warnings(found: Sequence[Evidence], short: dict[str, str]) -> list[str]:
+def _warnings(packages: Sequence[Evidence], short: dict[str, str]) -> list[str]:
     """What makes the figures doubtful, or not comparable with each other."""
     said: dict[str, list[str]] = {}  # each text once, with the packages it is about
     sessions: dict[str, set[str]] = {}
-    for evidence in found:
+    for evidence in packages:
         texts = [trip.message for trip in evidence.receipt.trips]
         texts += [_published(m) for m in evidence.receipt.measurements if _is_slow_elsewhere(m)]
         for measured in evidence.measured:
@@ -186,7 +186,7 @@ def _warnings(found: Sequence[Evidence], short: dict[str, str]) -> list[str]:
     ]
     images = {
         m.note.partition(";")[0]
-        for e in found
+        for e in packages
         for m in e.receipt.measurements
         if (m.group, m.name) == ("accuracy", "mAP50-95")
     }

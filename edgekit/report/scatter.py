@@ -116,15 +116,15 @@ def _place_labels(points: Sequence[Point], radii: Sequence[float], x: Scale, y: 
 
 def _spots(cx: float, cy: float, radius: float, wide: float, high: float) -> list[Box]:
     """Right of the bubble first, then left, above and below, then further off."""
-    found = []
+    spots = []
     for gap in (6.0, 6.0 + high, 12.0 + 2 * high):
         for shift in (0.0, -high * 0.7, high * 0.7, -high * 1.5, high * 1.5, -high * 2.4, high * 2.4):
             for left in (cx + radius + 6, cx - radius - 6 - wide):
                 top = cy - high / 2 + shift
-                found.append((left, top, left + wide, top + high))
+                spots.append((left, top, left + wide, top + high))
         for top in (cy - radius - gap - high, cy + radius + gap):
-            found.append((cx - wide / 2, top, cx + wide / 2, top + high))
-    return found
+            spots.append((cx - wide / 2, top, cx + wide / 2, top + high))
+    return spots
 
 
 def _cost(box: Box, taken: Sequence[Box], right: float, left: float, y: Scale) -> float:

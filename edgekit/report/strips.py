@@ -72,7 +72,7 @@ def _row(number: int, strip: Strip, middle: float, x: Scale) -> str:
 
 def _dots(samples: Sequence[float], middle: float, x: Scale) -> str:
     """One path of zero-length round strokes: a tenth of the bytes of as many circles."""
-    chosen = samples[:: math.ceil(len(samples) / _DOTS) or 1]
+    shown = samples[:: math.ceil(len(samples) / _DOTS) or 1]
     # Spread over the row by position, not at random: the same data gives the same file.
-    moves = "".join(f"M{x(v):.1f} {middle + (i * 7 % 15) - 7:.0f}h0" for i, v in enumerate(chosen))
+    moves = "".join(f"M{x(v):.1f} {middle + (i * 7 % 15) - 7:.0f}h0" for i, v in enumerate(shown))
     return f'<path d="{moves}" class="dots"/>'

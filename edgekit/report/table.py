@@ -58,11 +58,11 @@ def _of_tasks(packages: Sequence[Evidence]) -> Iterable[Column]:
     return dict.fromkeys(c for name in names for c in find_task(name).columns)
 
 
-def rows(found: Sequence[Evidence]) -> list[Row]:
+def rows(packages: Sequence[Evidence]) -> list[Row]:
     """A row a package, with a line for each device it was measured on; the best cells marked."""
-    of_package, of_device = package_columns(found), device_columns(found)
-    made = []
-    for number, evidence in enumerate(found):
+    of_package, of_device = package_columns(packages), device_columns(packages)
+    table = []
+    for number, evidence in enumerate(packages):
         measured = evidence.receipt.measurements
         cells = [_cell(c, _find(measured, c, None)) for c in of_package]
         devices = [
@@ -71,18 +71,18 @@ def rows(found: Sequence[Evidence]) -> list[Row]:
         ]
         for cell in (*cells, *(c for d in devices for c in d.cells)):
             cell.same = f"{evidence.manifest.task} {cell.same}"  # an image is no token
-        made.append(Row(number, evidence, cells, devices))
+        table.append(Row(number, evidence, cells, devices))
     for i, column in enumerate(of_package):
-        _mark_best(column, [row.cells[i] for row in made])
+        _mark_best(column, [row.cells[i] for row in table])
     for i, column in enumerate(of_device):
-        _mark_best(column, [d.cells[i] for row in made for d in row.devices])
-    return made
+        _mark_best(column, [d.cells[i] for row in table for d in row.devices])
+    return table
 
 
 def worst_snr(measured: Iterable[Measurement]) -> Measurement | None:
     """The parity figure of the output that fares worst."""
-    found = [m for m in measured if m.group == "parity" and m.name.endswith("SNR")]
-    return min(found, key=lambda m: m.value, default=None)
+    ratios = [m for m in measured if m.group == "parity" and m.name.endswith("SNR")]
+    return min(ratios, key=lambda m: m.value, default=None)
 
 
 def _find(measured: Sequence[Measurement], column: Column, device: str | None) -> Measurement | None:
@@ -93,17 +93,17 @@ def _find(measured: Sequence[Measurement], column: Column, device: str | None) -
     )
 
 
-def _cell(column: Column, found: Measurement | None) -> Cell:
+def _cell(column: Column, measurement: Measurement | None) -> Cell:
     # A device that cannot tell its memory reports 0: that is an absence, not a figure.
-    if found is None or (column.group == "memory" and found.value == 0):
+    if measurement is None or (column.group == "memory" and measurement.value == 0):
         return Cell(title=f"{column.explain}: not measured")
-    if column.group == "parity" and found.value >= _SAME:
+    if column.group == "parity" and measurement.value >= _SAME:
         text = "identical"
     else:
-        text = _number(found.value, column)
-    interval = "" if found.interval is None else " to ".join(_number(v, column) for v in found.interval)
-    same = found.note if column.group in ("accuracy", "parity") else found.device
-    return Cell(text, interval, TAGS[found.provenance], _title(column, found), found.value, same)
+        text = _number(measurement.value, column)
+    interval = "" if measurement.interval is None else " to ".join(_number(v, column) for v in measurement.interval)
+    same = measurement.note if column.group in ("accuracy", "parity") else measurement.device
+    return Cell(text, interval, TAGS[measurement.provenance], _title(column, measurement), measurement.value, same)
 
 
 def _number(value: float, column: Column) -> str:
@@ -112,12 +112,15 @@ def _number(value: float, column: Column) -> str:
     return f"{round(scaled, decimals) + 0.0:.{decimals}f}".replace("-", "−")  # + 0.0: no minus zero
 
 
-def _title(column: Column, found: Measurement) -> str:
-    name = found.name if column.group == "parity" else column.explain
-    parts = [f"{name}: {found.value:.6g} {found.unit if found.unit != '1' else ''}".strip(), found.provenance]
-    if found.samples > 1:
-        parts.append(f"{found.samples} samples")
-    return "; ".join([*parts, *filter(None, (found.device, found.note, found.command))])
+def _title(column: Column, measurement: Measurement) -> str:
+    name = measurement.name if column.group == "parity" else column.explain
+    parts = [
+        f"{name}: {measurement.value:.6g} {measurement.unit if measurement.unit != '1' else ''}".strip(),
+        measurement.provenance,
+    ]
+    if measurement.samples > 1:
+        parts.append(f"{measurement.samples} samples")
+    return "; ".join([*parts, *filter(None, (measurement.device, measurement.note, measurement.command))])
 
 
 def _mark_best(column: Column, cells: Sequence[Cell]) -> None:

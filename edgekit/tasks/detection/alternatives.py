@@ -82,12 +82,12 @@ def prepared_otherwise(detector: Detector, dataset: Dataset) -> str:
     best, words = _LEAST, ""
     for image in _preparations(detector.spec.image):
         other = Detector(replace(detector.spec, image=image), detector.session)
-        found = [other.arrays(read_image(path), **PROTOCOL) for path in few.images]
-        map50 = evaluate(few, found, detector.spec.labels, resamples=1).map50
+        predictions = [other.arrays(read_image(path), **PROTOCOL) for path in few.images]
+        map50 = evaluate(few, predictions, detector.spec.labels, resamples=1).map50
         if map50 > best:
             numbers = (",".join(f"{v:g}" for v in values) for values in (image.mean, image.std))
             said = " ".join(f"--{n} {v}" for n, v in zip(("mean", "std"), numbers))
-            best, words = map50, f"with {said} mAP50 is {map50:.3f} on {len(found)} of them"
+            best, words = map50, f"with {said} mAP50 is {map50:.3f} on {len(predictions)} of them"
     return words
 
 

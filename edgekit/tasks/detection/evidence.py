@@ -84,13 +84,13 @@ class Images:
 
     def run(self, detector: Detector, what: str) -> Run:
         """Detections and, when the images are annotated, their accuracy."""
-        done, kept = Run(), 0
+        done, held = Run(), 0
         for index in progress.track(range(len(self)), what, len(self)):
             boxes, scores, classes = detector.arrays(self[index], **PROTOCOL)
             done.predictions.append((boxes, scores, classes))
-            if kept < _KEPT_BYTES:
+            if held < _KEPT_BYTES:
                 copies = {n: a.copy() for n, a in detector.outputs.items()}
-                kept += sum(a.nbytes for a in copies.values())
+                held += sum(a.nbytes for a in copies.values())
                 done.outputs.append(copies)
         if self.annotated:
             assert self.dataset is not None
@@ -105,15 +105,15 @@ def parity(reference: Run, other: Run) -> Parity:
     return result
 
 
-def parity_measurements(found: Parity, where: str, group: str = "parity") -> list[Measurement]:
-    made = []
-    for name in found.noise:
+def parity_measurements(parity: Parity, where: str, group: str = "parity") -> list[Measurement]:
+    rows = []
+    for name in parity.noise:
         unit = "px" if name == "boxes" else "1"
-        for label, value, its_unit in (("SNR", found.snr(name), "dB"), ("max error", found.worst[name], unit)):
-            made.append(
-                Measurement(group, f"{name} {label}", value, its_unit, Provenance.MEASURED, found.images, note=where)
+        for label, value, its_unit in (("SNR", parity.snr(name), "dB"), ("max error", parity.worst[name], unit)):
+            rows.append(
+                Measurement(group, f"{name} {label}", value, its_unit, Provenance.MEASURED, parity.images, note=where)
             )
-    return made
+    return rows
 
 
 def accuracy_measurements(reference: Run, other: Run, where: str) -> list[Measurement]:

@@ -52,11 +52,11 @@ def evaluate(
 
     categories = match_categories(dataset, labels)
     truth = _ground_truth(dataset)
-    found = _results(predictions, categories)
-    if not found:
+    results = _results(predictions, categories)
+    if not results:
         return Accuracy(0.0, 0.0, len(dataset.images), len(truth["annotations"]), np.zeros(resamples))
     gold = COCO(truth)
-    run = COCOeval_faster(gold, gold.loadRes(found), "bbox", print_function=_quiet, separate_eval=True)
+    run = COCOeval_faster(gold, gold.loadRes(results), "bbox", print_function=_quiet, separate_eval=True)
     run.params.maxDets = [100]
     run.params.areaRng, run.params.areaRngLbl = [[0, 1e10]], ["all"]  # no small/medium/large
     run.evaluate()
@@ -91,8 +91,8 @@ def _bootstrap(run: Any, images: int, resamples: int) -> Array:
     table = flat.reshape(-1, images)
     values = []
     for _ in range(resamples):
-        chosen = generator.integers(0, images, images)
-        result = faster_eval_api_cpp.COCOevalAccumulate(run._paramsEval, table[:, chosen].ravel().tolist())
+        sample = generator.integers(0, images, images)
+        result = faster_eval_api_cpp.COCOevalAccumulate(run._paramsEval, table[:, sample].ravel().tolist())
         precision = np.asarray(result["precision"]).reshape(run.eval["precision"].shape)
         values.append(_mean(precision[:, :, :, 0, -1]))
     return np.array(values)
@@ -118,11 +118,11 @@ def _ground_truth(dataset: Dataset) -> dict[str, Any]:
 
 
 def _results(predictions: Sequence[Predictions], categories: dict[int, int]) -> list[dict[str, Any]]:
-    found = []
+    results = []
     for index, (boxes, scores, classes) in enumerate(predictions):
         sides = boxes[:, 2:] - boxes[:, :2]
         rows = np.concatenate((boxes[:, :2], sides), 1).tolist()
         for row, score, label in zip(rows, scores.tolist(), classes.tolist()):
             if label in categories:
-                found.append({"image_id": index + 1, "category_id": categories[label], "bbox": row, "score": score})
-    return found
+                results.append({"image_id": index + 1, "category_id": categories[label], "bbox": row, "score": score})
+    return results

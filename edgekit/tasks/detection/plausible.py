@@ -161,11 +161,11 @@ def _found(detector: Detector, dataset: Dataset | None, spec: DetectionSpec) -> 
     """That it finds some of what is annotated."""
     if dataset is None or not dataset.annotated:
         return
-    chosen = [i for i, boxes in enumerate(dataset.boxes) if boxes][:_COMPARED]
-    count = sum(len(dataset.boxes[i]) for i in chosen)
+    annotated = [i for i, boxes in enumerate(dataset.boxes) if boxes][:_COMPARED]
+    count = sum(len(dataset.boxes[i]) for i in annotated)
     if count < _FEWEST:
         return
-    few = replace(dataset, images=[dataset.images[i] for i in chosen], boxes=[dataset.boxes[i] for i in chosen])
+    few = replace(dataset, images=[dataset.images[i] for i in annotated], boxes=[dataset.boxes[i] for i in annotated])
     predictions: list[Predictions] = []
     alternatives = Alternatives(detector)
     for index in progress.track(range(len(few.images)), "looking whether it finds anything", len(few.images)):
@@ -179,7 +179,7 @@ def _found(detector: Detector, dataset: Dataset | None, spec: DetectionSpec) -> 
     hit = _overlapped(few, predictions)
     otherwise = prepared_otherwise(detector, few)
     why = [
-        f"mAP50 {accuracy.map50:.3f} on {len(chosen)} of your images with {count} boxes",
+        f"mAP50 {accuracy.map50:.3f} on {len(annotated)} of your images with {count} boxes",
         f"{hit} of them overlap with a box it gives, of whatever class",
         *([otherwise] if otherwise else []),
     ]

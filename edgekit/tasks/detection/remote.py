@@ -82,9 +82,9 @@ def _as_given(spec: DetectionSpec, outputs: Mapping[str, Any]) -> DetectionSpec:
 
 def _check(package: Package, outputs: Mapping[str, Any], count: int) -> None:
     for o in package.manifest.model_as(DetectionSpec).outputs:
-        found = outputs.get(o.name)
-        if found is None or found.shape != (count, *o.shape):
-            shape = None if found is None else list(found.shape)
+        array = outputs.get(o.name)
+        if array is None or array.shape != (count, *o.shape):
+            shape = None if array is None else list(array.shape)
             raise IntegrityError(
                 f"AI Hub's device gave {o.name} {shape}, not {[count, *o.shape]}",
                 f"its outputs are {', '.join(outputs)}",

@@ -81,21 +81,21 @@ class TextJudge:
         float original here."""
 
         def make(folder: Path) -> None:
-            found = self._on_text() if self.texts else self._on_plain_text()
-            content = json.dumps(to_json(found) if found else None)
+            verdict = self._on_text() if self.texts else self._on_plain_text()
+            content = json.dumps(to_json(verdict) if verdict else None)
             (folder / "misread.json").write_text(content, encoding="utf-8")
 
         folder = cache.step(f"misread-{cache.key(plain=misread.TEXT, **self._compared)}", make)
-        found = json.loads((folder / "misread.json").read_text(encoding="utf-8"))
-        return Misread(**found) if found else None
+        data = json.loads((folder / "misread.json").read_text(encoding="utf-8"))
+        return Misread(**data) if data else None
 
     def _on_text(self) -> Misread | None:
         nll, vocabulary = self.reference.nll, self.spec.vocab_size
         guess = misread.counting(self.reference.windows, text.first_scored, vocabulary)
-        found = misread.on_text(self.model.source.name, self._name, nll, guess, vocabulary)
-        if found is None:
+        verdict = misread.on_text(self.model.source.name, self._name, nll, guess, vocabulary)
+        if verdict is None:
             return None
-        return misread.beside_plain_text(found, network_of(self.model, "float32"), self._plain_ids())
+        return misread.beside_plain_text(verdict, network_of(self.model, "float32"), self._plain_ids())
 
     def _on_plain_text(self) -> Misread | None:
         source = self.model.source

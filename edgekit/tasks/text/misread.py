@@ -86,26 +86,26 @@ def on_text(name: str, text: str, nll: Array, guess: Array, vocabulary: int) -> 
     return None
 
 
-def beside_plain_text(found: Misread, network: Any, ids: Sequence[int]) -> Misread:
+def beside_plain_text(verdict: Misread, network: Any, ids: Sequence[int]) -> Misread:
     """With what the same network makes of plain English, which tells damage from a text of another kind."""
     share, _ = preferred(network, ids)
     said = f"of plain English, it puts the token that follows above another one {share:.0%} of the time, by chance 50%"
-    return replace(found, likely=f"{found.likely}: {said}")
+    return replace(verdict, likely=f"{verdict.likely}: {said}")
 
 
 def counting(windows: Sequence[Sequence[int]], first_scored: Callable[[Sequence[int]], int], vocabulary: int) -> Array:
     """-log p of each scored token by what was counted before it, over all windows in their order."""
     counts: dict[int, int] = {}
-    total, found = 0, []
+    total, losses = 0, []
     for window in windows:
         for position, token in enumerate(window):
             kinds, seen = len(counts), counts.get(token, 0)
             if position > first_scored(window):
                 p = seen if seen else kinds / max(vocabulary - kinds, 1)
-                found.append(-math.log(p / (total + kinds)) if total else math.log(vocabulary))
+                losses.append(-math.log(p / (total + kinds)) if total else math.log(vocabulary))
             counts[token] = seen + 1
             total += 1
-    return np.asarray(found, np.float64)
+    return np.asarray(losses, np.float64)
 
 
 def on_plain_text(name: str, network: Any, ids: Sequence[int]) -> Misread | None:

@@ -20,13 +20,13 @@ def main() -> None:
         texts: list[str | None] = []
         for talk in question["talks"]:
             try:
-                made, _ = render_jinja_template(
+                rendered, _ = render_jinja_template(
                     conversations=[talk],
                     chat_template=question["template"],
                     add_generation_prompt=True,
                     **question["special"],
                 )
-                texts.append(made[0])
+                texts.append(rendered[0])
             except Exception:  # a template may refuse a conversation, a system message above all
                 texts.append(None)
         yield texts

@@ -29,8 +29,8 @@ def tokenizer_measurements(session: Any, tokens: Tokens, reference: Any, texts: 
     count, other = disagreements(session.tokenizer.encode, reference, texts)
     first = f"; the first that differs: {other[0][:40]!r}" if other else ""
     backend = reference.backend_tokenizer
-    kept = sum(_returns(t, tokens, backend) for t in TEXTS)
-    made = [
+    returned = sum(_returns(t, tokens, backend) for t in TEXTS)
+    rows = [
         Measurement(
             "text",
             "tokenizer equal",
@@ -40,11 +40,11 @@ def tokenizer_measurements(session: Any, tokens: Tokens, reference: Any, texts: 
             count,
             note=f"{count} texts, {session.spec.tokenizer} against tokenizers{first}",
         ),
-        Measurement("text", "text returns from tokens", kept / len(TEXTS), "1", Provenance.MEASURED, len(TEXTS)),
+        Measurement("text", "text returns from tokens", returned / len(TEXTS), "1", Provenance.MEASURED, len(TEXTS)),
     ]
     if reference.chat_template:
-        made += _template(session.tokenizer, reference)
-    return made
+        rows += _template(session.tokenizer, reference)
+    return rows
 
 
 def _returns(text: str, tokens: Tokens, backend: Any) -> bool:
