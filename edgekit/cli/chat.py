@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,9 @@ from edgekit.errors import EdgekitError, UsageError
 from edgekit.package import Package
 from edgekit.spec import TextSpec
 from edgekit.system.documents import parse_json
+
+if TYPE_CHECKING:
+    from edgekit.runtime import LanguageModel
 
 _HELP = """/reset       forget the conversation
 /save FILE   write it as JSON
@@ -76,7 +79,9 @@ def _ask() -> str | None:
         return None
 
 
-def _answer(llm: Any, talk: list[dict[str, str]], question: str, options: dict[str, Any], quiet: bool) -> None:
+def _answer(
+    llm: LanguageModel, talk: list[dict[str, str]], question: str, options: dict[str, Any], quiet: bool
+) -> None:
     talk.append({"role": "user", "content": question})
     try:
         pieces = llm.chat_stream(talk, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,9 @@ from edgekit.cli.output import common_options, emit, table, threads_option
 from edgekit.errors import DataError, no_file
 from edgekit.progress import note
 from edgekit.spec import DetectionSpec
+
+if TYPE_CHECKING:
+    pass
 
 
 @click.command()

@@ -79,4 +79,5 @@ def command(
         talk = [{"role": "user", "content": prompts[0]}]
         show(llm.chat_stream(talk, **options) if chat else llm.stream(prompts[0], **options))
         click.echo()
+        assert llm.last is not None
         click.echo(speed(llm.last), err=True)

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,6 +15,9 @@ from edgekit.cli.output import threads_option
 from edgekit.errors import DataError, no_file
 from edgekit.system.documents import DocumentError, decode
 from edgekit.system.redaction import printable
+
+if TYPE_CHECKING:
+    from edgekit.runtime import Generation
 
 _LARGEST = 2**26  # bytes of a prompt or schema
 
@@ -84,7 +87,7 @@ def show(pieces: Iterable[str]) -> str:
     return "".join(shown)
 
 
-def speed(done: Any) -> str:
+def speed(done: Generation) -> str:
     """One line on how fast a text came."""
     read = f"{done.read} of {done.prompt_tokens} prompt tokens read in {done.prompt_s:.2f} s"
     return f"{len(done.tokens)} tokens, {done.tokens_per_second:.1f} tokens/s; {read}; ended by {done.finish}"

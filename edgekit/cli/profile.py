@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from edgekit.cli.completion import PATH, complete_devices
 from edgekit.cli.output import common_options, emit, number, table, threads_option
 from edgekit.cli.unused import check_needs, check_without
+
+if TYPE_CHECKING:
+    from edgekit.devices.base import Device
+    from edgekit.package.receipt import Measurement
+    from edgekit.profiling.sampler import Result
 
 
 @click.command()
@@ -70,17 +75,20 @@ def command(context: click.Context, /, packages: tuple[str, ...], as_json: bool,
         emit("profile", store=str(store.path), results=rows)
         return
     _show(results)
-    for name, rows in compared.items():
+    for name, measurements in compared.items():
         click.echo(f"\n{name}, outputs against float:")
         click.echo(
             table(
-                [(m.name, number(m.value, m.unit), m.provenance, m.note) for m in rows], ("what", "value", "how", "on")
+                [(m.name, number(m.value, m.unit), m.provenance, m.note) for m in measurements],
+                ("what", "value", "how", "on"),
             )
         )
     click.echo(f"raw samples: {store.path}")
 
 
-def _compare(packages: tuple[str, ...], device: Any, options: dict[str, Any], record: bool) -> Any:
+def _compare(
+    packages: tuple[str, ...], device: Device, options: dict[str, Any], record: bool
+) -> dict[str, list[Measurement]]:
     """Outputs on the device against the float original's, by package."""
     from edgekit.conversion.compare import compare_outputs
     from edgekit.data.images import read_dataset
@@ -96,10 +104,13 @@ def _compare(packages: tuple[str, ...], device: Any, options: dict[str, Any], re
         )
     images = read_dataset(options["images"]).first(options["image_count"]) if options["images"] else None
     opened = [Package(p) for p in packages]
-    return {p.manifest.name: compare_outputs(p, options["source"], images, device, record) for p in opened}
+    return {
+        p.manifest.name: compare_outputs(p, options["source"], images, cast(AiHubDevice, device), record)
+        for p in opened
+    }
 
 
-def _show(results: Any) -> None:
+def _show(results: list[Result]) -> None:
     info = results[0].device
     click.echo(f"{info.name}: {info.chip}")
     if info.cores:
@@ -150,7 +161,7 @@ def _show(results: Any) -> None:
         click.echo("\nrun: engine alone; total: image to boxes; cold/warm: load, ms; MB: peak memory")
 
 
-def _texts(results: Any) -> str:
+def _texts(results: list[Result]) -> str:
     """Language models: tokens a second."""
     from edgekit.profiling.sampler import text_speeds
 
@@ -171,6 +182,7 @@ def _texts(results: Any) -> str:
         )
     shown = table(rows, ("package", "decode", "95 %", "full", "prompt", "cold/warm", "MB"))
     text = results[0].launches[0].text
+    assert text is not None
     return (
         f"{shown}\n\ntokens/s: decode with an empty context; full: after {text.depth} tokens\n"
         f"prompt: of {text.prompt_tokens} tokens; cold/warm: load, ms; MB: peak memory"

@@ -1,0 +1,47 @@
+"""Tasks, engines, devices and services are looked up where they are registered: nothing else knows one by its name."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import edgekit
+from edgekit import registry
+
+ROOT = Path(edgekit.__file__).parent
+GROUPS = ("backends", "devices", "engines", "runners", "services", "specs", "tasks")
+CLASSES = {"DetectionSpec", "TextSpec", "Detector", "LanguageModel", "LocalDevice", "SimulatedDevice", "AiHubDevice"}
+# The device's half. What converts is held to the same as it comes.
+ROOMS = ("runtime", "devices", "diagnosis", "profiling", "serving", "store")
+# What a system or a library may lack is asked of it: these are its modules.
+SYSTEM = {"os", "signal", "sys", "info"}
+
+
+def told_apart(tree: ast.AST) -> list[str]:
+    names = {name for group in GROUPS for name in registry.names(group)}
+    places = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            texts = {c.value for c in ast.walk(node) if isinstance(c, ast.Constant) and isinstance(c.value, str)}
+            if texts & names:
+                places.append(f"line {node.lineno}: {ast.unparse(node)}")
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            arguments = {n.id for a in node.args[1:] for n in ast.walk(a) if isinstance(n, ast.Name)}
+            first = node.args[0].id if node.args and isinstance(node.args[0], ast.Name) else ""
+            if node.func.id == "isinstance" and arguments & CLASSES:
+                places.append(f"line {node.lineno}: {ast.unparse(node)}")
+            if node.func.id == "hasattr" and first not in SYSTEM:
+                places.append(f"line {node.lineno}: {ast.unparse(node)}")
+    return places
+
+
+def test_nothing_is_told_apart_by_name_class_or_attribute() -> None:
+    files = [path for name in ROOMS for path in (ROOT / name).rglob("*.py")]
+    found = {str(p.relative_to(ROOT)): told_apart(ast.parse(p.read_text(encoding="utf-8"))) for p in files}
+    assert {path: places for path, places in found.items() if places} == {}
+
+
+def test_it_would_be_seen() -> None:
+    code = "if kind == 'qnn': pass\nif isinstance(spec, TextSpec): pass\nif hasattr(model, 'stream'): pass"
+    assert len(told_apart(ast.parse(code))) == 3
+    assert not told_apart(ast.parse("if kind == 'letterbox' or hasattr(os, 'getuid'): pass"))
