@@ -24,8 +24,8 @@ def integers_in_and_out(model: onnx.ModelProto, spec: DetectionSpec) -> tuple[on
     graph = result.graph
     constants = {t.name: t for t in graph.initializer}
     image = _strip_input(graph, constants, spec.input)
-    taken = tuple(_strip_output(graph, constants, o) for o in spec.outputs)
-    return result, dataclasses.replace(spec, input=image, outputs=taken)
+    outputs = tuple(_strip_output(graph, constants, o) for o in spec.outputs)
+    return result, dataclasses.replace(spec, input=image, outputs=outputs)
 
 
 def _strip_input(graph: onnx.GraphProto, constants: dict[str, TensorProto], tensor: TensorSpec) -> TensorSpec:

@@ -154,8 +154,8 @@ def _tensor(
 
 
 def _content(b: Any, kind: int, properties: int, axis: int = 0) -> int:
-    taken = _table(b, (0, _INT, axis), (1, _INT, axis)) if axis else 0
-    return _table(b, (0, _BYTE, kind), (1, _REF, properties), (2, _REF, taken))
+    axes = _table(b, (0, _INT, axis), (1, _INT, axis)) if axis else 0
+    return _table(b, (0, _BYTE, kind), (1, _REF, properties), (2, _REF, axes))
 
 
 def _files(b: Any, spec: DetectionSpec, kind: int) -> Sequence[int]:

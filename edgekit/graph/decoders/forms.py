@@ -140,9 +140,9 @@ def sample(heads: Heads, name: str) -> Array | None:
     source = view.inputs[0]
     shape = view.shape(source)
     pixels = np.random.default_rng(0).integers(0, 256, (heads.height, heads.width, 3))
-    taken: Array = pixels.astype(np.uint8)
+    noise: Array = pixels.astype(np.uint8)
     if view.types.get(source) != onnx.TensorProto.UINT8:
-        taken = ((pixels - np.array(image.mean)) / np.array(image.std)).astype(np.float32)
+        noise = ((pixels - np.array(image.mean)) / np.array(image.std)).astype(np.float32)
     model = onnx.ModelProto()
     model.CopyFrom(heads.edit.model)
     del model.graph.output[:]
@@ -152,7 +152,7 @@ def sample(heads: Heads, name: str) -> Array | None:
     options.log_severity_level = 4
     try:
         session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        ordered = taken if is_channels_last(shape) else taken.transpose(2, 0, 1)
+        ordered = noise if is_channels_last(shape) else noise.transpose(2, 0, 1)
         values: Array = session.run([name], {source: ordered.reshape(shape)})[0]
     except Exception:  # onnxruntime's exceptions share no base class
         return None

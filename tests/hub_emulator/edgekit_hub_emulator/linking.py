@@ -41,8 +41,8 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
             json.dumps({**about, "from": model["producer"]}), encoding="utf-8"
         )
         label = name if len(job["models"]) > 1 else ""
-        taken, outgoing = ends(graphs[name], about["quantised"], label)
-        inputs, outputs = inputs + taken, outputs + outgoing
+        graph_inputs, graph_outputs = ends(graphs[name], about["quantised"], label)
+        inputs, outputs = inputs + graph_inputs, outputs + graph_outputs
     log(f"linking {', '.join(graphs)}")
     if len(graphs) == 1:
         ready = list(graphs.values())

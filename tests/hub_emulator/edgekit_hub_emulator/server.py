@@ -142,19 +142,20 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(met, request)
 
     def _receive(self, body: Path, length: int, limit: int) -> int:
-        """All of it, else the client would not hear the answer; `limit`: how much of it is kept."""
-        got = 0
+        """Reads the whole body, since the client would not read the answer otherwise; at most `limit` bytes go to
+        the file."""
+        count = 0
         with body.open("wb") as file:
-            while got < length:
+            while count < length:
                 try:
-                    data = self.rfile.read(min(_CHUNK, length - got))
+                    data = self.rfile.read(min(_CHUNK, length - count))
                 except OSError:
                     break
                 if not data:
                     break
-                file.write(data[: max(0, limit - got)])
-                got += len(data)
-        return got
+                file.write(data[: max(0, limit - count)])
+                count += len(data)
+        return count
 
     def _answer(self, met: Met, request: Request) -> None:
         owner: Any = self.server.api
@@ -252,7 +253,7 @@ class Handler(BaseHTTPRequestHandler):
             pass
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests are in log.jsonl."""
+        """Writes nothing: requests are in log.jsonl."""
 
 
 def _struck(fault: Fault, storage_answers: bool) -> Answer:
