@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
@@ -61,7 +60,7 @@ def stored_spec(spec: DetectionSpec, data: bytes) -> DetectionSpec:
     )
 
 
-def _stored(tensor: TensorSpec, record: Any) -> TensorSpec:
+def _stored(tensor: TensorSpec, record: schema.TensorT) -> TensorSpec:
     quantised = record.quantization is not None and record.quantization.scale is not None
     return dataclasses.replace(
         tensor,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgekit.tflite.writer import pack, unpack
+
+if TYPE_CHECKING:
+    from ai_edge_litert import schema_py_generated as schema
 
 
 def merge(files: Mapping[str, bytes]) -> bytes:
@@ -33,7 +36,7 @@ def merge(files: Mapping[str, bytes]) -> bytes:
     return pack(result)
 
 
-def _place(buffer: Any, buffers: list[Any], known: dict[bytes, int]) -> int:
+def _place(buffer: schema.BufferT, buffers: list[schema.BufferT], known: dict[bytes, int]) -> int:
     """The index of this content in `buffers`, where it is added when it is new."""
     content = hashlib.sha256(b"" if buffer.data is None else buffer.data).digest()
     if content not in known:

@@ -12,9 +12,13 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgekit.spec import DetectionSpec
+
+if TYPE_CHECKING:
+    import flatbuffers
+
 
 FIELD = "TFLITE_METADATA"
 LABELS = "labels.txt"
@@ -90,7 +94,7 @@ def _model_metadata(spec: DetectionSpec, name: str, version: str, outputs: Seque
     return bytes(b.Output())
 
 
-def _input(b: Any, spec: DetectionSpec, quantized: bool) -> int:
+def _input(b: flatbuffers.Builder, spec: DetectionSpec, quantized: bool) -> int:
     """The image. The standard's normalization is ImageSpec's, and before any quantization.
 
     A plain uint8 input takes pixels as they are. There is no BGR: such an input is of unknown colour.
@@ -114,7 +118,7 @@ def _input(b: Any, spec: DetectionSpec, quantized: bool) -> int:
     return _tensor(b, spec.input.name, text, content, units=[unit], stats=_stats(b, low, high))
 
 
-def _output(b: Any, spec: DetectionSpec, name: str) -> int:
+def _output(b: flatbuffers.Builder, spec: DetectionSpec, name: str) -> int:
     """`boxes`, `scores` or `classes`, each with the axes that the content of one box takes up.
 
     For content of a single number the schema puts the number of axes there.
@@ -138,7 +142,7 @@ def _output(b: Any, spec: DetectionSpec, name: str) -> int:
 
 
 def _tensor(
-    b: Any,
+    b: flatbuffers.Builder,
     name: str,
     text: str,
     content: int,
@@ -153,27 +157,27 @@ def _tensor(
     return _table(b, *fields, (3, _REF, content), (5, _REF, stats))
 
 
-def _content(b: Any, kind: int, properties: int, axis: int = 0) -> int:
+def _content(b: flatbuffers.Builder, kind: int, properties: int, axis: int = 0) -> int:
     axes = _table(b, (0, _INT, axis), (1, _INT, axis)) if axis else 0
     return _table(b, (0, _BYTE, kind), (1, _REF, properties), (2, _REF, axes))
 
 
-def _files(b: Any, spec: DetectionSpec, kind: int) -> Sequence[int]:
+def _files(b: flatbuffers.Builder, spec: DetectionSpec, kind: int) -> Sequence[int]:
     return [_table(b, (0, _REF, b.CreateString(LABELS)), (2, _BYTE, kind))] if spec.labels else ()
 
 
-def _stats(b: Any, low: Sequence[float], high: Sequence[float]) -> int:
+def _stats(b: flatbuffers.Builder, low: Sequence[float], high: Sequence[float]) -> int:
     return _table(b, (0, _REF, _vector(b, _FLOAT, high)), (1, _REF, _vector(b, _FLOAT, low)))
 
 
-def _vector(b: Any, kind: str, values: Sequence[float]) -> int:
+def _vector(b: flatbuffers.Builder, kind: str, values: Sequence[float]) -> int:
     b.StartVector(4, len(values), 4)
     for value in reversed(values):
         getattr(b, f"Prepend{kind}")(value)
     return int(b.EndVector())
 
 
-def _table(b: Any, *fields: tuple[int, str, float]) -> int:
+def _table(b: flatbuffers.Builder, *fields: tuple[int, str, float]) -> int:
     """Fields as (slot, kind, value); one that is 0, the default of all of them, is left out."""
     b.StartObject(1 + max((slot for slot, _, _ in fields), default=-1))
     for slot, kind, value in fields:

@@ -10,9 +10,9 @@ import contextlib
 import io
 import re
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,11 @@ from edgekit.spec import DetectionSpec, Precision
 from edgekit.tflite.layout import channels_first
 from edgekit.tflite.lowering import lower
 from edgekit.tflite.writer import SIGNATURE, unpack
+
+if TYPE_CHECKING:
+    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_quantizer.quantizer import Quantizer
+
 
 Array = np.ndarray[Any, Any]
 _ACTIVATION_BITS = {Precision.W8A8: 8, Precision.W8A16: 16}
@@ -106,7 +111,7 @@ def quantise(
     return Quantised(result, settings, rows)
 
 
-def recipe_for(data: bytes) -> Any:
+def recipe_for(data: bytes) -> Quantizer:
     from ai_edge_quantizer import quantizer
 
     return quantizer.Quantizer(bytearray(data))
@@ -117,7 +122,7 @@ def _scope(nodes: Collection[str] | None) -> str:
     return ".*" if nodes is None else f"^(?:{'|'.join(map(re.escape, sorted(nodes)))})[:/]"
 
 
-def written(recipe: Any, ranges: dict[str, Any] | None = None) -> bytes:
+def written(recipe: Quantizer, ranges: Mapping[str, Mapping[str, Array]] | None = None) -> bytes:
     with contextlib.redirect_stderr(io.StringIO()), quiet():  # it has progress bars of its own
         done = recipe.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     return bytes(done.quantized_model)
@@ -193,7 +198,7 @@ def _stored(inputs: dict[str, Array], images: Collection[str]) -> dict[str, Arra
     return {n: v.transpose(0, 2, 3, 1) if n in images else v for n, v in inputs.items()}
 
 
-def _interpreter(data: bytes, keep: bool = False) -> Any:
+def _interpreter(data: bytes, keep: bool = False) -> Interpreter:
     """`keep`: every tensor can be read after a run, which the fast kernels do not allow."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 

@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -31,7 +31,12 @@ from edgekit.tflite.layout import (
 )
 from edgekit.tflite.writer import Writer
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike
+
+
 Array = np.ndarray[Any, Any]
+DType = np.dtype[np.generic]
 Handler = Callable[["Lowering", onnx.NodeProto], None]
 
 HANDLERS: dict[str, Handler] = {}
@@ -123,7 +128,7 @@ class Lowering:
     def rank(self, name: str) -> int:
         return len(self.shape(name))
 
-    def dtype(self, name: str) -> np.dtype[Any]:
+    def dtype(self, name: str) -> DType:
         self.shape(name)  # where inference gave up, there is no type either
         constant = self.view.constants.get(name)
         code = self.view.types[name] if constant is None else constant.data_type
@@ -178,7 +183,7 @@ class Lowering:
             self._moved[key] = self._arranged(stored.tensor, shape, stored.order, order, dtype)
         return self._moved[key]
 
-    def _arranged(self, tensor: int, shape: Sequence[int], have: Order, want: Order, dtype: Any) -> int:
+    def _arranged(self, tensor: int, shape: Sequence[int], have: Order, want: Order, dtype: DTypeLike) -> int:
         stored, result, moves = arrange(shape, have), arrange(shape, want), between(have, want)
         if moves_nothing(shape, have, want):
             return tensor if stored == result else self.reshape(tensor, result, dtype)
@@ -190,12 +195,12 @@ class Lowering:
         straight = identity(len(sizes))
         return self.reshape(self._arranged(tensor, sizes, straight, moves, dtype), result, dtype)
 
-    def put(self, name: str, kind: str, inputs: Sequence[int], order: Order, options: Any = None) -> None:
+    def put(self, name: str, kind: str, inputs: Sequence[int], order: Order, options: object = None) -> None:
         """Write one operator whose result is the ONNX value `name`, stored in `order`."""
         self.put_all([name], kind, inputs, order, options)
 
     def put_all(
-        self, names: Sequence[str], kind: str, inputs: Sequence[int], order: Order, options: Any = None
+        self, names: Sequence[str], kind: str, inputs: Sequence[int], order: Order, options: object = None
     ) -> None:
         tensors = []
         for name in names:
@@ -204,7 +209,12 @@ class Lowering:
         self.writer.operator(kind, inputs, tensors, options)
 
     def temporary(
-        self, kind: str, inputs: Sequence[int], shape: Sequence[int], dtype: Any = np.float32, options: Any = None
+        self,
+        kind: str,
+        inputs: Sequence[int],
+        shape: Sequence[int],
+        dtype: DTypeLike = np.float32,
+        options: object = None,
     ) -> int:
         """Write one operator whose result is no ONNX value; returns its tensor."""
         self._temporaries[self.node.name] += 1
@@ -218,7 +228,7 @@ class Lowering:
         """Records that the ONNX value `name` is a tensor that exists already."""
         self._values[name] = Stored(tensor, order)
 
-    def reshape(self, tensor: int, shape: Sequence[int], dtype: Any = np.float32) -> int:
+    def reshape(self, tensor: int, shape: Sequence[int], dtype: DTypeLike = np.float32) -> int:
         return self.temporary("RESHAPE", [tensor, self.ints(shape)], shape, dtype, _new_shape(shape))
 
     def put_reshaped(self, source: str, name: str) -> None:
@@ -228,10 +238,10 @@ class Lowering:
         to = arrange(target, order)
         self.put(name, "RESHAPE", [self.take(source, have), self.ints(to)], order, _new_shape(to))
 
-    def ints(self, values: Any) -> int:
+    def ints(self, values: ArrayLike) -> int:
         return self.writer.constant(np.asarray(values, np.int32))
 
-    def floats(self, values: Any) -> int:
+    def floats(self, values: ArrayLike) -> int:
         return self.writer.constant(np.asarray(values, np.float32))
 
     # Values that meet
@@ -243,7 +253,7 @@ class Lowering:
             return identity(rank)
         return self.order(max(computed, key=lambda n: math.prod(self.shape(n))))
 
-    def broadcast(self, name: str, order: Order, dtype: Any = None) -> int:
+    def broadcast(self, name: str, order: Order, dtype: DTypeLike | None = None) -> int:
         """A tensor for an operand that ONNX broadcasts from the right, stored in `order`.
 
         dtype: what a constant becomes, where ONNX lets types differ.
@@ -276,7 +286,7 @@ class Lowering:
         )
 
 
-def _new_shape(shape: Sequence[int]) -> Any:
+def _new_shape(shape: Sequence[int]) -> schema.ReshapeOptionsT:
     options = schema.ReshapeOptionsT()
     options.newShape = np.asarray(shape, np.int32)
     return options

@@ -6,11 +6,15 @@ The format is schema.fbs of TensorFlow Lite, through the classes that LiteRT gen
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
 
 Array = np.ndarray[Any, Any]
 
@@ -38,7 +42,7 @@ class Writer:
         self._codes: dict[int, int] = {}
         self._constants: dict[tuple[Any, ...], int] = {}
 
-    def tensor(self, name: str, shape: Sequence[int], dtype: Any, buffer: int = 0) -> int:
+    def tensor(self, name: str, shape: Sequence[int], dtype: DTypeLike, buffer: int = 0) -> int:
         record = schema.TensorT()
         record.name, record.type, record.buffer = name, _TYPES[np.dtype(dtype)], buffer
         record.shape = np.asarray(shape, np.int32)
@@ -56,7 +60,7 @@ class Writer:
             self._constants[key] = self.tensor(f"constant_{index}", value.shape, value.dtype, index)
         return self._constants[key]
 
-    def operator(self, kind: str, inputs: Sequence[int], outputs: Sequence[int], options: Any = None) -> None:
+    def operator(self, kind: str, inputs: Sequence[int], outputs: Sequence[int], options: object = None) -> None:
         """`kind` is a name of BuiltinOperator, `options` the schema's options object for it."""
         record = schema.OperatorT()
         record.opcodeIndex = self._code(getattr(schema.BuiltinOperator, kind))
@@ -82,7 +86,7 @@ class Writer:
         self._model.signatureDefs = [signature]
         return pack(self._model)
 
-    def _named(self, tensor: int) -> Any:
+    def _named(self, tensor: int) -> schema.TensorMapT:
         entry = schema.TensorMapT()
         entry.name, entry.tensorIndex = self._graph.tensors[tensor].name, tensor
         return entry
@@ -98,19 +102,19 @@ class Writer:
         return self._codes[builtin]
 
 
-def _buffer(value: Array | None) -> Any:
+def _buffer(value: Array | None) -> schema.BufferT:
     buffer = schema.BufferT()
     buffer.data = None if value is None else np.frombuffer(value.tobytes(), np.uint8)
     return buffer
 
 
 class _Builder(flatbuffers.Builder):  # type: ignore[misc]
-    def StartVector(self, size: int, count: int, alignment: int) -> Any:  # noqa: N802
+    def StartVector(self, size: int, count: int, alignment: int) -> int:  # noqa: N802
         # The schema asks for weights to lie at multiples of 16, which the generated code forgets.
         return super().StartVector(size, count, 16 if size == 1 else alignment)
 
 
-def pack(model: Any) -> bytes:
+def pack(model: schema.ModelT) -> bytes:
     """A ModelT as the bytes of a .tflite file."""
     size = sum(0 if b.data is None else len(b.data) for b in model.buffers)
     builder = _Builder(size + 2**20)
@@ -118,7 +122,7 @@ def pack(model: Any) -> bytes:
     return bytes(builder.Output())
 
 
-def unpack(data: bytes) -> Any:
+def unpack(data: bytes) -> schema.ModelT:
     """The ModelT of a .tflite file, to look at or to change.
 
     Weights that lie behind the flatbuffer, where files above 2 GB have them, come inside.

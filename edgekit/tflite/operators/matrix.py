@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import onnx
@@ -14,7 +13,7 @@ from edgekit.graph.view import attribute
 from edgekit.tflite.layout import Order, arrange, identity
 from edgekit.tflite.operators.pointwise import fused
 from edgekit.tflite.operators.shaping import axis_last
-from edgekit.tflite.state import Lowering, lowers
+from edgekit.tflite.state import Array, Lowering, lowers
 
 _LONGEST_PRODUCT = 5  # dimensions
 
@@ -130,7 +129,7 @@ def einsum(to: Lowering, node: onnx.NodeProto) -> None:
 
 
 def _fully_connected(
-    to: Lowering, node: onnx.NodeProto, x: str, order: Order, weight: Any, bias: Any, vector: bool = False
+    to: Lowering, node: onnx.NodeProto, x: str, order: Order, weight: Array, bias: Array, vector: bool = False
 ) -> None:
     """`weight`: outputs × inputs. The contracted axis lies last, wherever the others are.
 

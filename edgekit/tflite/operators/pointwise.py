@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -13,6 +13,10 @@ from ai_edge_litert import schema_py_generated as schema
 from edgekit.graph.view import attribute
 from edgekit.tflite.layout import Order, arrange, in_groups
 from edgekit.tflite.state import Lowering, lowers
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
 
 _UNARY = {
     "Relu": "RELU",
@@ -69,7 +73,7 @@ def binary(to: Lowering, node: onnx.NodeProto) -> None:
 
 
 def combined(
-    to: Lowering, result: str, kind: str, names: Sequence[str], options: Any = None, dtype: Any = None
+    to: Lowering, result: str, kind: str, names: Sequence[str], options: object = None, dtype: DTypeLike | None = None
 ) -> None:
     """One operator on values that are broadcast against each other, in one order.
 
@@ -93,7 +97,7 @@ def combined(
 
 
 def _grouped(
-    to: Lowering, name: str, order: Order, stored: tuple[int, ...], groups: list[list[int]], dtype: Any
+    to: Lowering, name: str, order: Order, stored: tuple[int, ...], groups: list[list[int]], dtype: DTypeLike | None
 ) -> int:
     """An operand with one dimension for each group, repeated where a group holds it in part."""
     own = arrange((1,) * (len(order) - to.rank(name)) + to.shape(name), order)

@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from edgekit.graph.view import attribute
 from edgekit.tflite.layout import CHANNELS_LAST, arrange
 from edgekit.tflite.operators.spatial import image
-from edgekit.tflite.state import Lowering, lowers
+from edgekit.tflite.state import Array, Lowering, lowers
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class _Side:
             return shift + (target + half) / scale - half
         return (target + half) / scale - half if how.endswith("half_pixel") else None
 
-    def nearest(self, how: str, rounding: str) -> Any:
+    def nearest(self, how: str, rounding: str) -> Array:
         x = self.source(how)
         half = np.float32(0.5)
         rounded = {
@@ -49,12 +49,12 @@ class _Side:
         }[rounding]
         return np.clip(rounded, 0, self.size - 1).astype(np.int32)
 
-    def tflite_nearest(self, half: bool) -> Any:
+    def tflite_nearest(self, half: bool) -> Array:
         step = np.float32(self.size) / np.float32(self.out)
         picks = np.floor((np.arange(self.out, dtype=np.float32) + np.float32(0.5 * half)) * step)
         return np.minimum(picks, self.size - 1).astype(np.int32)
 
-    def tflite_linear(self, corners: bool, half: bool) -> Any:
+    def tflite_linear(self, corners: bool, half: bool) -> Array:
         step = np.float32(self.size) / np.float32(self.out)
         if corners and self.out > 1:
             step = np.float32(self.size - 1) / np.float32(self.out - 1)
@@ -135,12 +135,12 @@ def _linear(to: Lowering, node: onnx.NodeProto, sides: list[_Side], how: str) ->
     to.put(result, "ADD", parts, CHANNELS_LAST, schema.AddOptionsT())
 
 
-def _gather(to: Lowering, tensor: int, shape: tuple[int, ...], axis: int, picks: Any) -> tuple[int, tuple[int, ...]]:
+def _gather(to: Lowering, tensor: int, shape: tuple[int, ...], axis: int, picks: Array) -> tuple[int, tuple[int, ...]]:
     after = (*shape[:axis], len(picks), *shape[axis + 1 :])
     return to.temporary("GATHER", [tensor, to.ints(picks)], after, options=_along(axis)), after
 
 
-def _along(axis: int) -> Any:
+def _along(axis: int) -> schema.GatherOptionsT:
     options = schema.GatherOptionsT()
     options.axis = axis
     return options

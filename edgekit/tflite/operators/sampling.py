@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -13,6 +13,10 @@ from edgekit.graph.view import attribute
 from edgekit.tflite.layout import CHANNELS_LAST, arrange, identity
 from edgekit.tflite.operators.spatial import image
 from edgekit.tflite.state import Lowering, lowers
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
 
 _OPTIONS = {
     "ADD": schema.AddOptionsT,
@@ -41,7 +45,7 @@ def grid_sample(to: Lowering, node: onnx.NodeProto) -> None:
     places, flat = (count, rows, columns, 2), count * (height + 2 * ring) * (width + 2 * ring)
     sizes, larger = np.asarray([width, height]), np.asarray([width, height]) + 2 * ring
 
-    def op(kind: str, inputs: Sequence[int], shape: Sequence[int] = places, dtype: Any = np.float32) -> int:
+    def op(kind: str, inputs: Sequence[int], shape: Sequence[int] = places, dtype: DTypeLike = np.float32) -> int:
         return to.temporary(kind, inputs, shape, dtype, _OPTIONS[kind]() if kind in _OPTIONS else None)
 
     tensor = to.take(x, CHANNELS_LAST)

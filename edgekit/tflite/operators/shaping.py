@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgekit.graph.view import attribute
 from edgekit.tflite.layout import Order, arrange, identity, last, without
-from edgekit.tflite.state import Lowering, lowers
+from edgekit.tflite.state import Array, DType, Lowering, lowers
 
 _LONGEST_SLICE = 5  # dimensions
 
@@ -94,7 +94,7 @@ def slice_(to: Lowering, node: onnx.NodeProto) -> None:
     to.alias(result, to.reshape(tensor, [len(r) for r in extents], to.dtype(x)), order)
 
 
-def _cut(to: Lowering, tensor: int, extents: Sequence[range]) -> tuple[str, list[int], Any]:
+def _cut(to: Lowering, tensor: int, extents: Sequence[range]) -> tuple[str, list[int], object]:
     """The operator that keeps a range of each dimension, its inputs and options."""
     begin = to.ints([r.start for r in extents])
     if all(r.step == 1 for r in extents):
@@ -106,7 +106,7 @@ def _cut(to: Lowering, tensor: int, extents: Sequence[range]) -> tuple[str, list
     return "STRIDED_SLICE", [tensor, begin, ends, steps], options
 
 
-def _part(to: Lowering, tensor: int, shape: Sequence[int], extents: Sequence[range], dtype: Any) -> int:
+def _part(to: Lowering, tensor: int, shape: Sequence[int], extents: Sequence[range], dtype: DType) -> int:
     """A range of each dimension; neighbours that stay whole count as one where there are many."""
     if len(shape) > _LONGEST_SLICE:
         cut = [i if r != range(shape[i]) else None for i, r in enumerate(extents)]
@@ -153,7 +153,7 @@ def _looked_up(to: Lowering, table: str, result: str, indices: int, count: int) 
     to.alias(result, to.reshape(embeddings, shape, dtype), identity(len(shape)))
 
 
-def _indices(to: Lowering, name: str, sizes: Any) -> int:
+def _indices(to: Lowering, name: str, sizes: int | Array) -> int:
     """Indices from the front: TFLite has none from the end. Computed ones are taken as they are."""
     picks = to.constant(name)
     if picks is None:
@@ -239,7 +239,7 @@ def pad(to: Lowering, node: onnx.NodeProto) -> None:
     to.put(result, "PADV2", [*inputs, value], order, schema.PadV2OptionsT())
 
 
-def _mirror(to: Lowering, node: onnx.NodeProto, around: Any, mode: Any) -> None:
+def _mirror(to: Lowering, node: onnx.NodeProto, around: Array, mode: Any) -> None:
     """Padding with values of the tensor itself: a gather for each axis that grows."""
     x, result = node.input[0], node.output[0]
     shape, order = list(to.shape(x)), to.order(x)

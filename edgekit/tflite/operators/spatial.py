@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 from edgekit.graph.view import attribute
 from edgekit.tflite.layout import CHANNELS_LAST, arrange
 from edgekit.tflite.operators.pointwise import fused
-from edgekit.tflite.state import Lowering, lowers
+from edgekit.tflite.state import Array, Lowering, lowers
 
 _SAME, _VALID = schema.Padding.SAME, schema.Padding.VALID
 _NOT_NEGATIVE = frozenset({"Relu", "Sigmoid", "HardSigmoid", "Softmax", "Exp", "Abs"})
@@ -38,7 +38,7 @@ def conv(to: Lowering, node: onnx.NodeProto) -> None:
 
 
 def _convolution(
-    tensor: int, weight: Any, bias: Any, group: int, dilations: Sequence[int], to: Lowering
+    tensor: int, weight: Array, bias: Array, group: int, dilations: Sequence[int], to: Lowering
 ) -> tuple[str, list[int], Any]:
     """`weight`: outputs, inputs of a group, height, width."""
     depthwise = weight.shape[1] == 1 and group > 1
@@ -97,7 +97,7 @@ def _cut(
     return top, left
 
 
-def _spread_convolution(to: Lowering, node: onnx.NodeProto, weight: Any, bias: Any, cut: tuple[int, int]) -> None:
+def _spread_convolution(to: Lowering, node: onnx.NodeProto, weight: Array, bias: Array, cut: tuple[int, int]) -> None:
     """TFLite's transposed convolution has neither groups nor dilation: a convolution over the
     pixels spread apart by zeros, with the kernel mirrored."""
     x, result = node.input[0], node.output[0]
@@ -181,7 +181,7 @@ def _share_inside(
     strides: Sequence[int],
     pads: Pads,
     counted: Sequence[int] | None,
-) -> Any:
+) -> Array | None:
     """For each output pixel, the share of its window that ONNX counts; None when that is all.
 
     `counted`: the padding that counts as pixels; what `ceil_mode` adds to it never does.
@@ -195,7 +195,7 @@ def _share_inside(
             inside[: low + size + counted[axis + 2]] = 1
         starts = np.arange(out[axis + 2]) * strides[axis]
         sides.append([inside[s : s + kernel[axis]].sum() / kernel[axis] for s in starts])
-    share: Any = np.outer(sides[0], sides[1])
+    share: Array = np.outer(sides[0], sides[1])
     return None if (share == 1).all() else share[None, :, :, None]
 
 
@@ -221,7 +221,7 @@ def _window(options: Any, padding: int, strides: Sequence[int]) -> None:
     options.strideH, options.strideW = strides
 
 
-def _pool(padding: int, kernel: Sequence[int], strides: Sequence[int]) -> Any:
+def _pool(padding: int, kernel: Sequence[int], strides: Sequence[int]) -> schema.Pool2DOptionsT:
     options = schema.Pool2DOptionsT()
     _window(options, padding, strides)
     options.filterHeight, options.filterWidth = kernel
