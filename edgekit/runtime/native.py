@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 _ONE_AT_A_TIME = threading.RLock()  # two threads would put each other's streams back
 
@@ -43,7 +42,7 @@ def _empty() -> None:
 
 
 @functools.cache
-def _library() -> Any:
+def _library() -> ctypes.CDLL:
     return ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None)
 
 

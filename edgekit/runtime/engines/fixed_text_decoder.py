@@ -7,11 +7,15 @@ the engine's affair.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from edgekit.runtime.engine import Array
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
 
 _UNSEEN = -1e4  # added to a score: its exponential is zero, and it is a number in float16 too
 _PAYS = 8  # reading a whole prompt step is taken to cost as much as this many single tokens
@@ -22,7 +26,7 @@ class Graph(Protocol):
     `inputs` lists, and takes of all that what it needs."""
 
     @property
-    def inputs(self) -> Mapping[str, tuple[tuple[int, ...], Any]]:
+    def inputs(self) -> Mapping[str, tuple[tuple[int, ...], DTypeLike]]:
         """Shape and type of each."""
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from edgekit.runtime.engines.genai_tokenizer import open_tokenizer
 from edgekit.runtime.engines.libraries import install, onnxruntime_genai
 from edgekit.runtime.engines.library_version import check_libraries
 from edgekit.spec import Sampling, TextSpec
+
+if TYPE_CHECKING:
+    from onnxruntime_genai import Generator, GeneratorParams
 
 
 class GenaiSession:
@@ -91,7 +94,7 @@ class GenaiSession:
 
     def guided(self, tokens: Sequence[int], schema: str, sampling: Sampling, seed: int | None = None) -> GenaiGuided:
         """A text after `tokens` that follows a JSON schema. Raises UsageError for one that llguidance cannot follow."""
-        search: dict[str, Any] = {
+        search: dict[str, float] = {
             "do_sample": sampling.temperature > 0,
             "temperature": sampling.temperature or 1.0,
             "top_k": sampling.top_k,
@@ -112,11 +115,11 @@ class GenaiSession:
             ) from error
         return GenaiGuided(generator, tokens)
 
-    def _create(self, size: int) -> Any:
+    def _create(self, size: int) -> Generator:
         with running():
             return self._og.Generator(self._model, self._parameters(size))
 
-    def _parameters(self, size: int, **search: Any) -> Any:
+    def _parameters(self, size: int, **search: float) -> GeneratorParams:
         parameters = self._og.GeneratorParams(self._model)
         parameters.set_search_options(max_length=self.spec.context_length, batch_size=size, **search)
         return parameters

@@ -4,18 +4,21 @@ schema."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgekit.runtime.engine import Array, running
+
+if TYPE_CHECKING:
+    from onnxruntime_genai import Generator
 
 
 class GenaiBatch:
     """Texts side by side, all at the same position: shorter prompts begin their answer while longer
     ones are still read, so nothing is padded."""
 
-    def __init__(self, generator: Any, prompts: Sequence[Sequence[int]], vocabulary: int) -> None:
+    def __init__(self, generator: Generator, prompts: Sequence[Sequence[int]], vocabulary: int) -> None:
         shortest = min(len(p) for p in prompts)
         self._generator = generator
         self._waiting = [list(p[shortest:])[::-1] for p in prompts]
@@ -47,7 +50,7 @@ class GenaiBatch:
 class GenaiGuided:
     """A text that the library itself chooses, masked as a schema demands."""
 
-    def __init__(self, generator: Any, prompt: Sequence[int]) -> None:
+    def __init__(self, generator: Generator, prompt: Sequence[int]) -> None:
         self._generator = generator
         generator.append_tokens(np.asarray(prompt, np.int32))
 

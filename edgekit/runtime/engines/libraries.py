@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from contextlib import AbstractContextManager
-from typing import Any
+from types import ModuleType
 
 from edgekit.errors import MissingError
 from edgekit.runtime.native import output_to
@@ -21,17 +21,17 @@ def install(extra: str, upgrade: bool = False) -> str:
     return f"pip install {'-U ' if upgrade else ''}'edgekit[{extra}]'"
 
 
-def onnxruntime() -> Any:
+def onnxruntime() -> ModuleType:
     """The module `onnxruntime`. Raises MissingError when it is not installed."""
     return _imported("onnxruntime", "ONNX Runtime", "runtime")
 
 
-def onnxruntime_genai() -> Any:
+def onnxruntime_genai() -> ModuleType:
     """The module `onnxruntime_genai`. Raises MissingError when it is not installed."""
     return _imported("onnxruntime_genai", "ONNX Runtime GenAI", "genai")
 
 
-def litert() -> Any:
+def litert() -> ModuleType:
     """The module with `Interpreter`, of LiteRT or of tflite-runtime. Raises MissingError when neither can be used."""
     for name in LITERT:
         try:
@@ -58,7 +58,7 @@ def quiet() -> AbstractContextManager[None]:
     return output_to(streams=(2,))
 
 
-def _imported(module: str, title: str, extra: str) -> Any:
+def _imported(module: str, title: str, extra: str) -> ModuleType:
     keep_quiet()
     try:
         return importlib.import_module(module)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +22,10 @@ from edgekit.runtime.engines.libraries import install, litert, quiet
 from edgekit.runtime.engines.library_version import check_version
 from edgekit.runtime.engines.litert_check import check
 from edgekit.spec import TensorSpec
+
+if TYPE_CHECKING:
+    from ai_edge_litert.interpreter import Interpreter
+
 
 UPGRADE = install("litert", upgrade=True)
 
@@ -57,7 +61,7 @@ class LiteRtSession:
 
 
 @contextmanager
-def opened(model: bytes, threads: int, path: str = "") -> Iterator[Any]:
+def opened(model: bytes, threads: int, path: str = "") -> Iterator[Interpreter]:
     """An interpreter with its memory, to be looked at. `path`: a file of these bytes, to be mapped and not
     held. Raises IntegrityError for what the library cannot open, and for names in it that are none."""
     library = litert()
@@ -80,7 +84,9 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "")[:300]
 
 
-def _places(interpreter: Any, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> dict[str, int]:
+def _places(
+    interpreter: Interpreter, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+) -> dict[str, int]:
     """Where each tensor of the manifest is, once the file has what the manifest says."""
     places = {}
     for tensors, details in ((inputs, interpreter.get_input_details()), (outputs, interpreter.get_output_details())):

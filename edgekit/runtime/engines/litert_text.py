@@ -6,7 +6,7 @@ The interpreter may not be held while it runs, so each token copies the keys and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgekit.errors import IntegrityError
 from edgekit.package.folder import Package
@@ -20,11 +20,14 @@ from edgekit.runtime.engines.library_version import check_libraries, check_versi
 from edgekit.runtime.engines.litert import UPGRADE, opened
 from edgekit.spec import TextSpec
 
+if TYPE_CHECKING:
+    from ai_edge_litert.interpreter import Interpreter
+
 
 class Signature:
     """One of the graphs in a file."""
 
-    def __init__(self, interpreter: Any, name: str) -> None:
+    def __init__(self, interpreter: Interpreter, name: str) -> None:
         self._runner = interpreter.get_signature_runner(name)
         self.inputs = {
             n: (tuple(int(d) for d in i["shape"]), i["dtype"]) for n, i in self._runner.get_input_details().items()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,10 @@ from edgekit.runtime.cores import default_threads
 from edgekit.runtime.engine import Array, EngineOptions, graph_spec, running
 from edgekit.runtime.engines.libraries import onnxruntime
 from edgekit.spec import TensorSpec
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, SessionOptions
+
 
 Sizes = dict[str, tuple[tuple[int, ...], str]]  # shape and dtype by name
 
@@ -36,7 +41,7 @@ class OnnxRuntimeSession:
         with running():  # a graph may be of other types and sizes than its manifest says
             self._bind(ort, inputs, outputs)
 
-    def _bind(self, ort: Any, inputs: Sizes, outputs: Sizes) -> None:
+    def _bind(self, ort: ModuleType, inputs: Sizes, outputs: Sizes) -> None:
         self._binding = self._session.io_binding()
         self._inputs = {n: np.zeros(shape, dtype) for n, (shape, dtype) in inputs.items()}
         self._outputs: dict[str, Array] = {}
@@ -52,7 +57,7 @@ class OnnxRuntimeSession:
                 self._binding.bind_ortvalue_output(name, value)
         self._order = [n for n in outputs if n not in self._open] + self._open  # as they are bound first
 
-    def _create(self, ort: Any, model: bytes, settings: Any) -> Any:
+    def _create(self, ort: ModuleType, model: bytes, settings: SessionOptions) -> InferenceSession:
         try:
             return ort.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no base class
@@ -83,7 +88,7 @@ class OnnxRuntimeSession:
             vars(self).pop(name, None)
 
 
-def _compare(session: Any, inputs: set[str], outputs: set[str]) -> None:
+def _compare(session: InferenceSession, inputs: set[str], outputs: set[str]) -> None:
     """The graph must have what the manifest says, before anything is bound to it."""
     have_in = {v.name for v in session.get_inputs()}
     have_out = {v.name for v in session.get_outputs()}

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgekit.runtime.engine import Array, running
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, NodeArg
 
 
 class Chain:
     """`host` turns ids and positions into what the first of `parts` reads; all are ONNX Runtime's
     sessions."""
 
-    def __init__(self, host: Any, parts: Sequence[Any]) -> None:
+    def __init__(self, host: InferenceSession, parts: Sequence[InferenceSession]) -> None:
         self._sessions = [(s, _names(s.get_inputs()), _names(s.get_outputs())) for s in (host, *parts)]
         self.inputs = {
             i.name: (tuple(i.shape), np.float16 if "float16" in i.type else np.float32)
@@ -31,5 +34,5 @@ class Chain:
         return known
 
 
-def _names(values: Sequence[Any]) -> list[str]:
+def _names(values: Sequence[NodeArg]) -> list[str]:
     return [v.name for v in values]

@@ -9,30 +9,35 @@ from __future__ import annotations
 import functools
 import importlib
 import platform
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from edgekit.errors import DeviceError, IntegrityError, MissingError
 from edgekit.package.folder import Package
 from edgekit.runtime.engine import EngineOptions, graph_spec
 from edgekit.runtime.engines.libraries import install, onnxruntime
 from edgekit.runtime.engines.library_version import check_libraries
-from edgekit.runtime.engines.onnxruntime import OnnxRuntimeSession, sizes
+from edgekit.runtime.engines.onnxruntime import OnnxRuntimeSession, Sizes, sizes
 from edgekit.runtime.native import output_to
 from edgekit.runtime.soc import find_soc
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, OrtEpDevice, SessionOptions
+
 
 EXTRA = install("qnn")
 UPGRADE = install("qnn", upgrade=True)
 
 
 class QnnSession(OnnxRuntimeSession):
-    def __init__(self, soc: str, *arguments: Any) -> None:
+    def __init__(self, soc: str, model: bytes, inputs: Sizes, outputs: Sizes, options: EngineOptions) -> None:
         """`soc`: the chip the context was compiled for."""
         self._soc = soc
         if simulated():
             self.simulator = f"HTP simulator, {compiler()}"
-        super().__init__(*arguments)
+        super().__init__(model, inputs, outputs, options)
 
-    def _create(self, ort: Any, model: bytes, settings: Any) -> Any:
+    def _create(self, ort: ModuleType, model: bytes, settings: SessionOptions) -> InferenceSession:
         return open_context(ort, model, settings, self._soc)
 
 
@@ -76,7 +81,7 @@ def choose(package: Package, options: EngineOptions) -> str:
     return next(iter(have))  # the system does not say: the context itself tells whether it fits
 
 
-def open_context(ort: Any, model: bytes, settings: Any, soc: str) -> Any:
+def open_context(ort: ModuleType, model: bytes, settings: SessionOptions, soc: str) -> InferenceSession:
     """ONNX Runtime's session on a context that was compiled for `soc`. Raises DeviceError."""
     device = provider()
     settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
@@ -99,7 +104,7 @@ def simulated() -> bool:
 
 
 @functools.cache
-def provider() -> Any:
+def provider() -> OrtEpDevice:
     """ONNX Runtime's device for the QNN execution provider. Raises MissingError, DeviceError."""
     ort = onnxruntime()
     try:

@@ -7,7 +7,8 @@ contexts: prompt-0.onnx, prompt-1.onnx … and token-0.onnx …, the parts of th
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from edgekit.errors import IntegrityError
 from edgekit.package.folder import Package
@@ -21,10 +22,14 @@ from edgekit.runtime.engines.onnxruntime_chain import Chain
 from edgekit.runtime.engines.qnn import choose, compiler, libraries_of, open_context, simulated
 from edgekit.spec import TextSpec
 
+if TYPE_CHECKING:
+    from onnxruntime import SessionOptions
+
+
 HOST = "host.onnx"
 
 
-def _settings(ort: Any) -> Any:
+def _settings(ort: ModuleType) -> SessionOptions:
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = settings.inter_op_num_threads = 1
     settings.log_severity_level = 4  # errors are raised, and name what a file says

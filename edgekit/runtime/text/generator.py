@@ -105,7 +105,7 @@ class LanguageModel(Runner):
     def generate(self, prompt: str, **options: Any) -> Generation: ...
     @overload
     def generate(self, prompt: Sequence[str], **options: Any) -> list[Generation]: ...
-    def generate(self, prompt: str | Sequence[str], **options: Any) -> Generation | list[Generation]:
+    def generate(self, prompt: str | Sequence[str], **options: object) -> Generation | list[Generation]:
         """The continuation of a prompt, as a Generation (its `text`; `str()` of it as well). A list
         of prompts gives a list, generated side by side.
 
@@ -120,12 +120,12 @@ class LanguageModel(Runner):
             return self._batch([self._prompt(p, request) for p in prompt], request)
         return self._alone(self._prompt(prompt, request), request)
 
-    def stream(self, prompt: str, **options: Any) -> Iterator[str]:
+    def stream(self, prompt: str, **options: object) -> Iterator[str]:
         """As `generate`, piece by piece: each is whole characters. `last` then holds the Generation."""
         request = parse_request(self.spec, options)
         return self._run(self._prompt(prompt, request), request)
 
-    def chat(self, messages: Sequence[Message], **options: Any) -> Generation:
+    def chat(self, messages: Sequence[Message], **options: object) -> Generation:
         """The next answer in a conversation: dictionaries with `role` and `content`.
 
         Options as of `generate`. Special tokens in the contents are plain characters.
@@ -135,7 +135,7 @@ class LanguageModel(Runner):
         assert self.last is not None
         return self.last
 
-    def chat_stream(self, messages: Sequence[Message], **options: Any) -> Iterator[str]:
+    def chat_stream(self, messages: Sequence[Message], **options: object) -> Iterator[str]:
         """As `chat`, piece by piece."""
         request = parse_request(self.spec, options)
         if not self.spec.chat:

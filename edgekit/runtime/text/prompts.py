@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
 
 from edgekit.errors import UsageError
 from edgekit.runtime.text.generation import Request
@@ -104,7 +103,7 @@ def chat_tokens(tokenizer: Tokenizer, messages: Sequence[Message], allow_special
     return tokens
 
 
-def _checked(message: Any, marks: Collection[str]) -> Message:
+def _checked(message: object, marks: Collection[str]) -> Message:
     if not isinstance(message, dict) or not all(isinstance(message.get(k), str) for k in ("role", "content")):
         raise UsageError("A message has a role and a content, both text", "", 'as {"role": "user", "content": "…"}')
     if any(mark in message["role"] for mark in marks):
