@@ -85,14 +85,14 @@ def upload(hub: Hub, package: Package, chip: str = "") -> str:
     )
 
 
+_FILES = {"litert": "model.tflite", "qnn-dlc": "model.dlc"}  # what AI Hub tells an engine's artefact by
+_CONTEXTS = frozenset({"qnn"})  # engines whose .onnx names a context
+
+
 def for_upload(artefact: bytes, engine: str, folder: Path) -> Path:
     """A package's artefact as AI Hub takes it: a context apart from the .onnx that names it."""
-    if engine == "litert":
-        return _written(folder / "model.tflite", artefact)
-    if engine == "qnn-dlc":
-        return _written(folder / "model.dlc", artefact)
-    if engine != "qnn":
-        return _written(folder / "model.onnx", artefact)
+    if engine not in _CONTEXTS:
+        return _written(folder / _FILES.get(engine, "model.onnx"), artefact)
     model = onnx.load_model_from_string(artefact)
     place = folder / "model.onnx"
     place.mkdir()

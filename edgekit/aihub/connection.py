@@ -55,7 +55,7 @@ class Connection:
         self.url: str = redact(opened["url"])
         self.version: str = opened["version"]
 
-    def call(self, name: str, /, **arguments: Any) -> Any:
+    def call(self, name: str, /, **arguments: object) -> Any:
         """Calls the service, and repeats with growing pauses while it does not answer. Only for calls that change
         nothing; others go through `once`."""
         pause, end = 1.0, time.monotonic() + self.patience
@@ -69,7 +69,7 @@ class Connection:
                 time.sleep(pause)
                 pause = min(2 * pause, 60.0)
 
-    def once(self, name: str, /, **arguments: Any) -> Any:
+    def once(self, name: str, /, **arguments: object) -> Any:
         """Raises PassingError, GoneError, MissingError or RemoteError."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None

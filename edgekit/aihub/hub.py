@@ -11,10 +11,9 @@ import hashlib
 import re
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,9 @@ from edgekit.aihub.connection import Connection, GoneError, PassingError
 from edgekit.aihub.ledger import Ledger, key
 from edgekit.errors import RemoteError, UsageError
 from edgekit.progress import Progress
+from edgekit.runtime.engine import Array
 from edgekit.sources.files import sha256
+from edgekit.system.documents import JsonObject
 
 EMULATED = "emulated"  # in what an emulator says of itself; a real AI Hub never does
 _POLL = (1.0, 10.0)  # seconds between questions: at first, at last
@@ -62,7 +63,7 @@ class Done:
     def emulated(self) -> bool:
         return EMULATED in self.hub
 
-    def row(self, device: str) -> dict[str, Any]:
+    def row(self, device: str) -> JsonObject:
         """The job as a row of the receipt."""
         return {
             "kind": "job",
@@ -90,7 +91,7 @@ class Hub:
     def __exit__(self, *exception: object) -> None:
         self.connection.close()
 
-    def device(self, name: str) -> dict[str, Any]:
+    def device(self, name: str) -> JsonObject:
         """What the service says of a device. Raises UsageError naming those that are like it."""
         devices = self.connection.call("devices")
         for device in devices:
@@ -132,7 +133,7 @@ class Hub:
         """Records that the service has this model already, so that it is not uploaded again."""
         self._ledger.known(self._key("model", sha), "downloaded", id)
 
-    def dataset(self, arrays: dict[str, np.ndarray[Any, Any]], name: str) -> str:
+    def dataset(self, arrays: Mapping[str, Array], name: str) -> str:
         """The id of a dataset; samples lie along the first axis of each array."""
         sha = dataset_sha(arrays)
         title = f"edgekit-{sha[:24]}-{name}"
@@ -213,7 +214,7 @@ class Hub:
             state.get("metadata", {}),
         )
 
-    def _failed(self, request: Request, entry_key: str, id: str, state: dict[str, Any]) -> None:
+    def _failed(self, request: Request, entry_key: str, id: str, state: JsonObject) -> None:
         self._ledger.forget(entry_key)  # else the same command would find it again
         reason = " ".join(state["message"].split()) or "AI Hub gives no reason"
         advice = _advice(request, reason)
@@ -260,14 +261,14 @@ class Hub:
         place.mkdir(parents=True)
         return Path(self.connection.call("download_model", id=model, folder=str(place)))
 
-    def outputs(self, job: Done, folder: Path) -> dict[str, np.ndarray[Any, Any]]:
+    def outputs(self, job: Done, folder: Path) -> dict[str, Array]:
         """What an inference job gave, samples along the first axis."""
         path = folder / "outputs.npz"
         names = self.connection.call("outputs", id=job.id, path=str(path))
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in names}
 
-    def profile(self, job: Done) -> dict[str, Any]:
+    def profile(self, job: Done) -> JsonObject:
         return dict(self.connection.call("profile", id=job.id))
 
     def _key(self, kind: str, sha: str) -> str:
@@ -277,7 +278,7 @@ class Hub:
         return key(url=self.url, **{k: v for k, v in asdict(request).items() if k != "title"})
 
 
-def dataset_sha(arrays: dict[str, np.ndarray[Any, Any]]) -> str:
+def dataset_sha(arrays: Mapping[str, Array]) -> str:
     digest = hashlib.sha256()
     for name, array in arrays.items():
         digest.update(f"{name} {array.dtype} {array.shape}\n".encode() + array.tobytes())

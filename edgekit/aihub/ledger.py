@@ -14,7 +14,6 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from edgekit import settings
 from edgekit.errors import MissingError
@@ -85,5 +84,5 @@ class Ledger:
         )
 
 
-def key(**parts: Any) -> str:
+def key(**parts: object) -> str:
     return hashlib.sha256(canonical(parts)).hexdigest()[:32]

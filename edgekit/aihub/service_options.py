@@ -35,6 +35,11 @@ class ServiceOptions:
     dry_run: bool = False
     url: str = ""
 
+    @property
+    def quantises_there(self) -> bool:
+        """Whether the service quantises, by a job of its own."""
+        return self.quantize != "here"
+
     @classmethod
     def of(cls, values: Values) -> ServiceOptions:
         """Raises UsageError for what AI Hub would refuse."""

@@ -23,12 +23,25 @@ from edgekit.target import Chip, Target
 if TYPE_CHECKING:
     from edgekit.aihub.hub import Done, Hub
 
-_ENGINES = {  # of each runtime: the engine that opens the result, its versions, the file's ending
-    "precompiled_qnn_onnx": ("qnn", "", "onnx"),
-    "qnn_context_binary": ("qnn", "", "onnx"),  # by QAIRT
-    "qnn_dlc": ("qnn-dlc", ">=2", "dlc"),
-    "tflite": ("litert", ">=1.2,<3", "tflite"),
-    "onnx": ("onnxruntime", ">=1.20,<2", "onnx"),
+
+@dataclass(frozen=True)
+class _Runtime:
+    """What a runtime's result is: the engine that opens it, its versions, the file's ending, and whether it holds
+    contexts of QAIRT."""
+
+    engine: str
+    versions: str
+    ending: str
+    qairt: bool = False
+    contexts: bool = False
+
+
+_RUNTIMES = {
+    "precompiled_qnn_onnx": _Runtime("qnn", "", "onnx", True, True),
+    "qnn_context_binary": _Runtime("qnn", "", "onnx", True, True),
+    "qnn_dlc": _Runtime("qnn-dlc", ">=2", "dlc", True),
+    "tflite": _Runtime("litert", ">=1.2,<3", "tflite"),
+    "onnx": _Runtime("onnxruntime", ">=1.20,<2", "onnx"),
 }
 _GRAPH = "edgekit"  # what the graph inside a context is called
 _BITS = {Precision.W8A8: "INT8", Precision.W8A16: "INT16"}
@@ -84,13 +97,13 @@ class AiHubBackend:
             options.whole("float_layers"),
             (),
             progress,
-            elsewhere=service.quantize == "aihub",
+            elsewhere=service.quantises_there,
         )
         sent = work / "upload.onnx"
         sent.write_bytes(ready.graph.SerializeToString(deterministic=True))
         data = (
             _calibration(calibrating, ready.spec)
-            if service.quantize == "aihub" and calibrating and not precision.is_float
+            if service.quantises_there and calibrating and not precision.is_float
             else {}
         )
         if service.dry_run:
@@ -99,12 +112,12 @@ class AiHubBackend:
             local = QnnBackend().available().versions.get("QAIRT", "")  # where it compiles at all
             for chip in target.chips:
                 hub.device(chip.aihub[0])  # before anything is sent
-            qairt = hub.toolchain(service.qairt_version, local) if "qnn" in service.runtime else ""
+            qairt = hub.toolchain(service.qairt_version, local) if _RUNTIMES[service.runtime].qairt else ""
             runs = _Runs(hub, model.name, precision, service, qairt, ready.spec, sent, data)
             chips: dict[str, str] = {}
             rows: list[dict[str, Any]] = []
             for chip in target.chips:
-                file = f"model-{chip.soc}.{_ENGINES[service.runtime][2]}"
+                file = f"model-{chip.soc}.{_RUNTIMES[service.runtime].ending}"
                 (work / file).write_bytes(runs.artefact(chip))
                 if file.endswith(".onnx"):
                     write_oldest(work / file)  # before its hash stands for the service's own model
@@ -113,12 +126,12 @@ class AiHubBackend:
                 rows += [j.row(chip.aihub[0]) for j in runs.jobs]
                 runs.jobs.clear()
         sent.unlink()
-        name, versions, _ = _ENGINES[service.runtime]
+        runtime = _RUNTIMES[service.runtime]
         first = next(iter(chips.values()))
-        engine = EngineRequirement(name, versions, first)
-        if name == "qnn":
+        engine = EngineRequirement(runtime.engine, runtime.versions, first)
+        if runtime.contexts:
             needs = provider_versions(runs.versions.get("QAIRT", ""))
-            engine = EngineRequirement(name, needs, first, chips, {"onnxruntime": ONNXRUNTIME})
+            engine = EngineRequirement(runtime.engine, needs, first, chips, {"onnxruntime": ONNXRUNTIME})
         notes = list(advice(model, target, precision))
         if any(r["emulated"] for r in rows):
             notes.append("compiled by an emulator of AI Hub on this machine, not by Qualcomm's service")
@@ -205,7 +218,7 @@ class _Runs:
     def _compile_options(self, runtime: str) -> str:
         options = job_options.check("compile", self.service.hub_options)
         options["target_runtime"] = runtime
-        if "qnn" in runtime:
+        if _RUNTIMES[runtime].qairt:
             options.setdefault("qnn_options", f"context_enable_graphs={_GRAPH}")
             if not self.precision.is_float and self.data:
                 options["quantize_io"] = ""

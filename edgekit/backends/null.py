@@ -1,4 +1,4 @@
-"""Backend: nothing. Copies the float graph; exercises the whole path without a compiler."""
+"""Backend: nothing. Copies the float graph under any precision; exercises the whole path without a compiler."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from edgekit.target import Target
 class NullBackend:
     name = "null"
     form = "graph"
-    options: tuple[str, ...] = ()
+    options = ("float_layers",)
 
     def available(self) -> Availability:
         return Availability()
 
     def precisions(self, target: Target) -> tuple[Precision, ...]:
-        return tuple(p for p in target.precisions if p is Precision.FP32)
+        return target.precisions
 
     def compile(
         self,
@@ -34,4 +34,6 @@ class NullBackend:
     ) -> Artifact:
         graph = as_graph(model, self.name).graph
         (work / "model.onnx").write_bytes(graph.SerializeToString(deterministic=True))
-        return Artifact(("model.onnx",), EngineRequirement("onnxruntime", ">=1.17", "model.onnx"))
+        engine = EngineRequirement("onnxruntime", ">=1.17", "model.onnx")
+        spared = {} if precision.is_float else {"float_layers": options.whole("float_layers") or 0}
+        return Artifact(("model.onnx",), engine, settings=spared)

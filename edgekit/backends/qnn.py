@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekit.backends.base import Artifact, Availability, CompileOptions
+from edgekit.errors import UsageError
 from edgekit.model import AnyModel, GraphModel, as_graph
 from edgekit.package import EngineRequirement
 from edgekit.package.receipt import Measurement, Provenance
@@ -44,6 +45,7 @@ class QnnBackend:
         return Availability(versions={**toolchain, "QAIRT": compiler().removeprefix("QAIRT ")})
 
     def precisions(self, target: Target) -> tuple[Precision, ...]:
+        check_chips(target)
         mine = (Precision.FP16, Precision.W8A16, Precision.W8A8)
         return tuple(p for p in target.precisions if p in mine)
 
@@ -103,6 +105,14 @@ class QnnBackend:
             advice(model, target, precision),
             ready.spec,
             (*ready.gates, _placed(ready), *figures(model, target, precision)),
+        )
+
+
+def check_chips(target: Target) -> None:
+    """Raises UsageError for a target that does not say which chip its packages are for."""
+    if not target.chips:
+        raise UsageError(
+            f"The target {target.name} names no chip", "a Snapdragon's compiler needs one", "write its [chip]"
         )
 
 

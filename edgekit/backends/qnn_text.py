@@ -16,7 +16,7 @@ from edgekit.backends import qnn_text_hub
 from edgekit.backends.base import Artifact, Availability, CompileOptions, read_artifact, write_artifact
 from edgekit.backends.fixed_text import both, check_family, number, prompt_step, tokenizer_libraries, without_graph
 from edgekit.backends.genai import GenaiBackend
-from edgekit.backends.qnn import QnnBackend
+from edgekit.backends.qnn import QnnBackend, check_chips
 from edgekit.backends.qnn_text_hub import Sender
 from edgekit.model import AnyModel, CheckpointModel, as_checkpoint
 from edgekit.package import EngineRequirement
@@ -39,6 +39,7 @@ class QnnTextBackend:
         return both(QnnBackend().available(), GenaiBackend().available())
 
     def precisions(self, target: Target) -> tuple[Precision, ...]:
+        check_chips(target)
         mine = (Precision.FP16, Precision.W4, Precision.W8)
         floats = all(c.fp16 for c in target.chips)
         return tuple(p for p in target.precisions if p in mine and floats)

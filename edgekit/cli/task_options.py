@@ -65,7 +65,7 @@ class Sections(click.Command):
 def _made(option: Option) -> Callable[[F], F]:
     if option.kind is bool:
         return click.option(option.flag, option.name, is_flag=True, help=option.help)
-    kind: Any = {int: click.INT, float: click.FLOAT}.get(option.kind, click.STRING)
+    kind: Any = {int: click.INT}.get(option.kind, click.STRING)  # numbers with a point have edgekit's own words
     if option.choices:
         kind = click.Choice(option.choices)
     elif option.file:

@@ -90,9 +90,10 @@ def _given(values: Values, task: Task) -> Iterable[Option]:
 
 def _not_here(name: str, task: Task) -> UsageError:
     flag = "--" + name.replace("_", "-")
-    for other in (registry.load("services", n) for n in registry.names("services")):
-        if any(o.name == name for o in other.options):
-            return UsageError(f"{flag} is for {other.title}", "", "add --via, or leave it out")
+    for name_of_service in registry.names("services"):
+        service: Service = registry.load("services", name_of_service)
+        if any(o.name == name for o in service.options):
+            return UsageError(f"{flag} is for {service.title}", "", f"add --via {name_of_service}, or leave it out")
     for other in (find_task(n) for n in registry.names("tasks")):
         if any(o.name == name for o in other.options):
             return UsageError(

@@ -101,10 +101,13 @@ def _changed_back(*classes: Any) -> Iterator[None]:
 
 
 def _replace_loading(network: Any, mode: Mode) -> None:
+    import onnxruntime_genai
     from builders import base  # as onnxruntime_genai.models puts it on sys.path
 
     Model = base.Model  # noqa: N806
     fused_rope = Model.is_fused_rope_supported
+    # The builder asks git for the commit of whatever repository lies around its own files, and writes it into the model.
+    Model.get_genai_commit = classmethod(lambda cls: getattr(onnxruntime_genai, "__commit__", None))
 
     def matmul(self: Any, layer: Any, basename: str, root_input: str, **options: Any) -> str:
         if isinstance(layer, TernaryLinear):

@@ -14,10 +14,11 @@ import onnx
 
 from edgekit.errors import ConversionError, SourceError
 from edgekit.model import OPSET
+from edgekit.runtime.engines.libraries import onnxruntime
 
 
 def simplify(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
-    import onnxruntime as ort
+    ort = onnxruntime()
 
     model = _constant_weights(model)
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)

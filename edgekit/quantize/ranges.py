@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 
 from edgekit.graph.view import GraphView
+from edgekit.runtime.engines.libraries import onnxruntime
 
 Array = np.ndarray[Any, Any]
 Range = tuple[float, float]
@@ -32,7 +33,7 @@ def collect(
     model: onnx.ModelProto, tensors: Iterable[str], feeds: Iterable[dict[str, Array]], done: Callable[[], None]
 ) -> dict[str, Statistics]:
     """Statistics of `tensors` over all `feeds`; `done` is called after each."""
-    import onnxruntime as ort
+    ort = onnxruntime()
 
     view = GraphView(model)
     inputs = set(view.inputs)

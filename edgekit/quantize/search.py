@@ -32,6 +32,7 @@ from edgekit.quantize.comparison import Outputs, comparison_of
 from edgekit.quantize.ranges import Range, around_zero, choose, collect
 from edgekit.quantize.regions import Regions, find_regions
 from edgekit.quantize.weights import weight_bits
+from edgekit.runtime.engines.libraries import onnxruntime
 from edgekit.spec import to_json
 
 Candidate = TypeVar("Candidate")
@@ -152,7 +153,7 @@ def run_onnx(graph: onnx.ModelProto, inputs: Sequence[dict[str, Any]], fused: bo
     """Outputs for each of `inputs`. `fused`: with this processor's integer kernels, which is how a
     CPU runs it; otherwise each operation in float between its roundings, the same on every machine
     (u8×s8 kernels saturate on x86 without VNNI)."""
-    import onnxruntime as ort
+    ort = onnxruntime()
 
     options = ort.SessionOptions()
     options.log_severity_level = 3

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgekit.errors import SourceError, UsageError
 from edgekit.model import GraphModel, SourceInfo
+from edgekit.runtime.engines.libraries import onnxruntime
 from edgekit.sources import others
 from edgekit.sources.base import SourceOptions
 from edgekit.sources.files import existing_file, sha256
@@ -133,7 +134,8 @@ def _labels(
 def _parity(network: object, graph: object, height: int, width: int) -> tuple[tuple[str, float], ...]:
     """Largest |training-form network in torch - exported graph in ONNX Runtime| on two probes."""
     import numpy as np
-    import onnxruntime as ort
+
+    ort = onnxruntime()
     import torch
 
     session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])  # type: ignore[attr-defined]

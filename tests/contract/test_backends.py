@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import functools
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import numpy as np
 import pytest
 
 from edgekit import registry
-from edgekit.backends.base import Artifact, Availability, CompileOptions
+from edgekit.backends.base import Availability, CompileOptions, read_artifact
 from edgekit.backends.worker import compile_in_worker
 from edgekit.conversion.reading import read_model
-from edgekit.model import GraphModel
+from edgekit.model import AnyModel
 from edgekit.package import Manifest, write_package
 from edgekit.runtime import load
 from edgekit.sources.base import SourceOptions
@@ -23,7 +24,10 @@ from edgekit.target import Chip, Target
 from tests.data import SHAPES
 
 BACKENDS = registry.names("backends")
-OPTIONS = CompileOptions(str(SHAPES / "calibration"), calibration_count=2, values={"float_layers": 1})
+OPTIONS = {
+    "graph": CompileOptions(str(SHAPES / "calibration"), calibration_count=2, values={"float_layers": 1}),
+    "checkpoint": CompileOptions(),
+}
 
 
 # Qualcomm's compiler pads weights in floating point with whatever was in its memory.
@@ -36,9 +40,20 @@ def differing(one: bytes, other: bytes) -> float:
 
 
 @pytest.fixture(scope="session")
-def model() -> GraphModel:
-    """Smaller than it was trained for: compiling is what counts here."""
-    return read_model(str(SHAPES / "shapes.safetensors"), SourceOptions(image_size=(96, 96)))
+def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Precision], AnyModel]:
+    """A small model of a form, by what it is to become; each is read once."""
+    folder = tmp_path_factory.mktemp("models")
+
+    @functools.cache
+    def read(kind: str) -> AnyModel:
+        if kind == "graph":  # smaller than it was trained for: compiling is what counts here
+            return read_model(str(SHAPES / "shapes.safetensors"), SourceOptions(image_size=(96, 96)))
+        from tests import language
+
+        path = language.bitnet(folder / kind) if kind == "ternary" else language.folder(folder / kind)
+        return read_model(str(path), SourceOptions(context=128))
+
+    return lambda form, precision: read("ternary" if precision is Precision.TERNARY else form)
 
 
 def target(backend: str, *precisions: Precision) -> Target:
@@ -81,11 +96,11 @@ def test_its_precisions_are_those_of_the_target(name: str) -> None:
     assert backend.precisions(target(name, *backwards)) == backwards, "the target's first is its default"
 
 
-def compiled(model: GraphModel, backend: str, precision: Precision, work: Path) -> dict[str, bytes]:
+def compiled(model: AnyModel, backend: str, precision: Precision, work: Path) -> dict[str, bytes]:
     """What a backend leaves in a work folder, by name."""
     (work / "source").mkdir(parents=True)
     model.save(work / "source")
-    artifact = compile_in_worker(target(backend), precision, OPTIONS, work)
+    artifact = compile_in_worker(target(backend), precision, OPTIONS[model.form], work)
     assert artifact.engine.artifact in artifact.files
     assert artifact.engine.name in registry.names("engines")
     return {name: (work / name).read_bytes() for name in artifact.files}
@@ -104,14 +119,12 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_it_compiles_the_same_bytes_twice_and_they_run(
     name: str,
     precision: Precision,
-    model: GraphModel,
+    models: Callable[[str, Precision], AnyModel],
     caches: tuple[Path, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ready(name)
-    if getattr(registry.load("backends", name), "text", False):
-        pytest.skip("it takes language models: tests/end_to_end/test_language_models.py")
+    model = models(ready(name).form, precision)
     if name == "aihub":
         pytest.skip("it needs a service: tests/end_to_end/test_aihub.py")
     monkeypatch.setenv("EDGEKIT_CACHE", str(caches[0]))
@@ -126,17 +139,13 @@ def test_it_compiles_the_same_bytes_twice_and_they_run(
     else:
         assert again == files
 
-    artifact = from_json(Artifact, json.loads((tmp_path / "one" / "artifact.json").read_text(encoding="utf-8")))
-    spec = artifact.spec or model.spec
+    artifact = read_artifact(tmp_path / "one")
+    spec, root = artifact.spec or model.spec, Path(artifact.root)
     assert spec is not None
     manifest = Manifest("contract", "contract", precision, artifact.engine, spec, to_json(model.source), {})
-    package = write_package(tmp_path / "package", manifest, files, {})
+    contents = {Path(n).relative_to(root).as_posix(): data for n, data in files.items()}
+    package = write_package(tmp_path / "package", manifest, contents, {})
     package.verify()
-    with load(package, simulate=bool(artifact.engine.chips)) as detector:
-        image = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
-        detector(image)
-        for output in spec.outputs:
-            assert detector.outputs[output.name].shape == output.shape
-            dtype = output.dtype if output.scale is None else "float32"  # integers are read as numbers
-            assert detector.outputs[output.name].dtype == dtype
-            assert np.isfinite(detector.outputs[output.name]).all()
+    with load(package, simulate=bool(artifact.engine.chips)) as runner:
+        for name, values in runner.probe().items():
+            assert np.isfinite(values).all(), name

@@ -14,6 +14,7 @@ import onnx
 
 from edgekit.errors import SourceError
 from edgekit.graph.shapes import is_channels_last
+from edgekit.runtime.engines.libraries import onnxruntime
 
 if TYPE_CHECKING:
     from edgekit.graph.decoders.base import Heads
@@ -134,7 +135,7 @@ def _off_grid(heads: Heads, values: Array, usual: Form) -> Form:
 
 def sample(heads: Heads, name: str) -> Array | None:
     """The value of a tensor of the graph for a picture of noise, or None where the graph does not run."""
-    import onnxruntime as ort
+    ort = onnxruntime()
 
     view, image = heads.view, heads.image
     source = view.inputs[0]

@@ -21,6 +21,7 @@ _TASKS = {
     "classify": "one class an image",
     "depth": "depth",
 }
+_OURS = frozenset({"detect", "detection", "object-detection"})  # as exporters write it
 _NEXT = "edgekit converts detectors of upright boxes: export the detection model of that family"
 
 
@@ -28,7 +29,7 @@ def check_metadata(metadata: Mapping[str, str], name: str) -> None:
     """Raises SourceError where an exporter wrote another task into the file."""
     task = metadata.get("task", "").strip().lower()
     points = metadata.get("kpt_shape", "").strip()
-    if task and task not in ("detect", "detection", "object-detection"):
+    if task and task not in _OURS:
         what = next((v for k, v in _TASKS.items() if k in task), "something else")
         more = f", and kpt_shape {points[:40]}" if points else ""
         raise SourceError(

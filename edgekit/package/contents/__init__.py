@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from edgekit.errors import IntegrityError
 from edgekit.package.contents import genai_config, onnx_references
 
+_CONFIGURATION = "genai_config.json"
 _TOKENIZER = {
-    "genai_config.json",
+    _CONFIGURATION,
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -28,16 +30,26 @@ _TOKENIZER = {
     "generation_config.json",
     "config.json",
 }
-# By engine: the endings of what it opens, and whether it reads a tokenizer's files.
-_ENGINES: dict[str, tuple[tuple[str, ...], bool]] = {
-    "onnxruntime": ((".onnx",), False),
-    "litert": ((".tflite",), False),
-    "qnn": ((".onnx",), False),
-    "qnn-dlc": ((".dlc",), False),
-    "genai": ((".onnx", ".onnx.data"), True),
-    "qnn-text": ((".onnx",), True),
-    "litert-text": ((".tflite",), True),
+
+
+class _Reads(NamedTuple):
+    """What an engine reads: endings of its artefacts, whether a tokenizer's files, and a file it is configured by."""
+
+    endings: tuple[str, ...] = ()
+    tokenizer: bool = True
+    configuration: str = ""
+
+
+_ENGINES = {
+    "onnxruntime": _Reads((".onnx",), False),
+    "litert": _Reads((".tflite",), False),
+    "qnn": _Reads((".onnx",), False),
+    "qnn-dlc": _Reads((".dlc",), False),
+    "genai": _Reads((".onnx", ".onnx.data"), configuration=_CONFIGURATION),
+    "qnn-text": _Reads((".onnx",)),
+    "litert-text": _Reads((".tflite",)),
 }
+_FOREIGN = _Reads()  # of an engine that an extension brings
 VOCABULARY = "tokens.bin"  # the bytes of a language model's tokens
 _PLAIN = ("labels.txt", "LICENSE", "LICENSE.txt", "NOTICE.txt", "README.md")
 _PROGRAMS = (".so", ".dll", ".dylib", ".exe", ".py", ".pyc", ".pyd", ".pth", ".sh", ".bat", ".cmd", ".jar", ".node")
@@ -48,9 +60,9 @@ LONGEST_MAGIC = max(map(len, _MAGIC))
 def check_names(names: Collection[str], engine: str, artifacts: Collection[str], needed: Collection[str]) -> None:
     """Raises IntegrityError for a file that the engine does not need. An engine that an extension brings
     may name its artefacts as it likes, programs apart. `needed`: files that the model has besides its artefacts."""
-    endings, tokenizer = _ENGINES.get(engine, ((), True))
-    if engine == "genai" and "genai_config.json" not in names:
-        raise IntegrityError("This package has no genai_config.json", "its engine reads it", "convert again")
+    reads = _ENGINES.get(engine, _FOREIGN)
+    if reads.configuration and reads.configuration not in names:
+        raise IntegrityError(f"This package has no {reads.configuration}", "its engine reads it", "convert again")
     for name in sorted(names):
         path = PurePosixPath(name)
         lower = name.lower()
@@ -58,8 +70,8 @@ def check_names(names: Collection[str], engine: str, artifacts: Collection[str],
             name in _PLAIN
             or path.parts[0] == "LICENSES"
             or (name in needed and name == VOCABULARY)
-            or (tokenizer and name in _TOKENIZER)
-            or lower.endswith(endings)
+            or (reads.tokenizer and name in _TOKENIZER)
+            or lower.endswith(reads.endings)
             or (engine not in _ENGINES and name in artifacts)
         )
         if not known or lower.endswith(_PROGRAMS) or ".so." in lower:
@@ -92,13 +104,13 @@ def check_beginning(name: str, first: bytes) -> None:
 
 def is_read_whole(name: str) -> bool:
     """Whether what stands in a file decides what its engine does."""
-    return name == "genai_config.json" or name.lower().endswith(".onnx")
+    return name == _CONFIGURATION or name.lower().endswith(".onnx")
 
 
 def check_file(name: str, content: bytes, engine: str, artifact: str, listed: Collection[str]) -> None:
     """What one file tells its engine to do. Raises IntegrityError. `listed`: the files of its package."""
     check_beginning(name, content[:LONGEST_MAGIC])
-    if name == "genai_config.json":
-        genai_config.check(content, artifact if engine == "genai" else "")
+    if name == _CONFIGURATION:
+        genai_config.check(content, artifact if _ENGINES.get(engine, _FOREIGN).configuration else "")
     elif name.lower().endswith(".onnx"):
         onnx_references.check(name, content, listed)

@@ -20,43 +20,43 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,60}")  # of a tensor
 _LAYER = re.compile(r"[A-Za-z0-9_.-]{0,24}%d[A-Za-z0-9_.-]{0,24}")
 _TYPE = re.compile(r"[a-z0-9_]{1,40}")
 
-Check = Callable[[Any], bool]
+Check = Callable[[object], bool]
 Shape = Mapping[str, Any]  # of a key: a Check, or the Shape of an object
 
 
-def _whole(value: Any) -> bool:
+def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and -1 <= value <= _LARGEST
 
 
-def _real(value: Any) -> bool:
+def _real(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= 1e9
 
 
-def _switch(value: Any) -> bool:
+def _switch(value: object) -> bool:
     return isinstance(value, bool)
 
 
-def _tensor(value: Any) -> bool:
+def _tensor(value: object) -> bool:
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
-def _kind(value: Any) -> bool:
+def _kind(value: object) -> bool:
     return isinstance(value, str) and _TYPE.fullmatch(value) is not None
 
 
-def _ids(value: Any) -> bool:
+def _ids(value: object) -> bool:
     return _whole(value) or (isinstance(value, list) and len(value) <= 1000 and all(map(_whole, value)))
 
 
-def _nothing(value: Any) -> bool:
+def _nothing(value: object) -> bool:
     return value == [] or value is None
 
 
-def _kinds(value: Any) -> bool:
+def _kinds(value: object) -> bool:
     return isinstance(value, list) and len(value) <= 10_000 and all(map(_kind, value))
 
 
-def _layers(value: Any) -> bool:
+def _layers(value: object) -> bool:
     return isinstance(value, str) and _LAYER.fullmatch(value) is not None
 
 
@@ -144,7 +144,7 @@ def check(content: bytes, filename: str) -> None:
     """Raises IntegrityError for a configuration that tells the engine anything else. `filename`: of the
     model it opens; "" where another engine does, and only the tokenizer's library reads this file."""
     try:
-        config = parse_json(content)
+        config: Any = parse_json(content)
     except DocumentError as error:
         raise IntegrityError(f"genai_config.json is malformed: {error}", "", "convert again") from error
     key = _unknown(config, _SHAPE, "")
@@ -161,7 +161,7 @@ def check(content: bytes, filename: str) -> None:
         )
 
 
-def _unknown(value: Any, shape: Shape, where: str) -> str:
+def _unknown(value: object, shape: Shape, where: str) -> str:
     """The first key that is not known or has a value that does not fit; "" when there is none."""
     if not isinstance(value, dict):
         return where or "no object"
