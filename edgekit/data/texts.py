@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from edgekit.errors import DataError, no_file
 from edgekit.system.documents import DocumentError, parse_json, read_utf8
@@ -37,7 +38,7 @@ def _lines(path: Path, content: str) -> list[str]:
         if not line.strip():
             continue
         try:
-            row = parse_json(line)
+            row: Any = parse_json(line)
             text = row if isinstance(row, str) else row.get("text") or row.get("content")
             if not isinstance(text, str):
                 raise ValueError("it has neither text nor content")

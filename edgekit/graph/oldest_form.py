@@ -8,7 +8,6 @@ documentation) and the element types.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import onnx
 from onnx import TensorProto, helper
@@ -55,6 +54,6 @@ def write_oldest(file: Path) -> None:
         file.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def opset_of(model: Any) -> int:
+def opset_of(model: onnx.ModelProto) -> int:
     """The version of ONNX's own operators that a graph uses."""
     return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)

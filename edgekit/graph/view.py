@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
+from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
+
+Array: TypeAlias = np.ndarray[Any, Any]
 
 
 class GraphView:
@@ -39,7 +42,7 @@ class GraphView:
         """The shape of a tensor; -1 where a dimension is not known."""
         return self.shapes.get(name) or ()
 
-    def array(self, name: str) -> np.ndarray[Any, Any] | None:
+    def array(self, name: str) -> Array | None:
         constant = self.constants.get(name)
         return None if constant is None else numpy_helper.to_array(constant)
 
@@ -66,10 +69,10 @@ class Editor:
     model: onnx.ModelProto
     count: int = 0
 
-    def op(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> str:
+    def op(self, kind: str, *inputs: str, outputs: int = 1, **attributes: object) -> str:
         return self.ops(kind, *inputs, outputs=outputs, **attributes)[0]
 
-    def ops(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> list[str]:
+    def ops(self, kind: str, *inputs: str, outputs: int = 1, **attributes: object) -> list[str]:
         names = []
         for _ in range(outputs):
             self.count += 1
@@ -78,10 +81,10 @@ class Editor:
         self.model.graph.node.append(node)
         return names
 
-    def const(self, value: Any, dtype: type = np.float32) -> str:
+    def const(self, value: ArrayLike, dtype: type = np.float32) -> str:
         self.count += 1
         name = f"edgekit/const_{self.count}"
-        array: np.ndarray[Any, Any] = np.ascontiguousarray(np.asarray(value, dtype))
+        array: Array = np.ascontiguousarray(np.asarray(value, dtype))
         self.model.graph.initializer.append(numpy_helper.from_array(array, name))
         return name
 

@@ -3,7 +3,7 @@
 What writes packages is loaded when it is used: a device only reads them.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgekit.package.folder import Package
 from edgekit.package.manifest import EngineRequirement, FileEntry, Manifest, canonical, title_of
@@ -16,7 +16,7 @@ __all__ = ["Content", "EngineRequirement", "FileEntry", "Manifest", "Package", "
 _WRITING = ("Content", "write_package")
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _WRITING:
         raise AttributeError(f"module 'edgekit.package' has no attribute {name!r}")
     from edgekit.package import writing

@@ -10,7 +10,6 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from edgekit.errors import IntegrityError
 from edgekit.package import contents
@@ -22,6 +21,7 @@ from edgekit.package.receipt import SCHEMA as RECEIPT_SCHEMA
 from edgekit.package.receipt import Receipt, check_receipt
 from edgekit.spec import from_json, to_json
 from edgekit.system import staging
+from edgekit.system.documents import JsonObject
 
 
 class Package:
@@ -88,7 +88,7 @@ class Package:
             "copy the package again, or convert again",
         )
 
-    def receipt(self) -> dict[str, Any]:
+    def receipt(self) -> JsonObject:
         """The receipt, checked against its own digest and this manifest."""
         raw = _read_json(self.folder, RECEIPT)
         data = parse_document(raw, RECEIPT)
@@ -146,7 +146,7 @@ class Package:
                 )
         self.ignored = tuple(junk)
 
-    def replace_receipt(self, receipt: Mapping[str, Any]) -> None:
+    def replace_receipt(self, receipt: Mapping[str, object]) -> None:
         """Write a new receipt (without digest) for this manifest, atomically."""
         body = {**to_json(dict(receipt)), "manifest_sha256": self.manifest_sha256}
         body.pop("digest", None)

@@ -13,7 +13,7 @@ from edgekit.package import contents
 from edgekit.package.atomic import MANIFEST
 from edgekit.spec import ModelSpec, Precision, from_json, read_spec, spec_as, to_json
 from edgekit.spec.lookup import S
-from edgekit.system.documents import DocumentError, parse_json
+from edgekit.system.documents import DocumentError, JsonObject, parse_json
 
 SCHEMA = "edgekit.package/1"
 RECEIPT = "receipt.json"
@@ -69,13 +69,13 @@ class Manifest:
         return spec_as(self.model, kind, self.name)
 
 
-def canonical(value: Any) -> bytes:
+def canonical(value: object) -> bytes:
     """The one JSON text that stands for a value: sorted keys, two spaces, UTF-8, final newline."""
     text = json.dumps(to_json(value), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return text.encode() + b"\n"
 
 
-def parse_document(raw: bytes, name: str) -> dict[str, Any]:
+def parse_document(raw: bytes, name: str) -> JsonObject:
     try:
         data = parse_json(raw, MAX_JSON)
     except DocumentError as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgekit.spec import to_json
+from edgekit.system.documents import JsonObject
 
 SCHEMA = "edgekit.receipt/1"
 
@@ -107,13 +108,13 @@ class Receipt:
         others = [m for m in self.measurements if (m.group, m.name, m.device) not in keys]
         return replace(self, measurements=(*others, *fresh))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As `receipt.json` holds it, the verdict spelled out."""
-        data: dict[str, Any] = to_json(self)
+        data: JsonObject = to_json(self)
         return {**data, "verdict": self.verdict}
 
 
-def check_receipt(receipt: Receipt, verdict: Any) -> None:
+def check_receipt(receipt: Receipt, verdict: object) -> None:
     """Raises ValueError for what no honest receipt says (docs/format.md). `verdict`: as it is spelled out."""
     if verdict not in (None, receipt.verdict):
         raise ValueError(f"its verdict is {str(verdict)[:60]!r}, and its evidence gives {receipt.verdict!r}")

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from edgekit.package.archive import extract, read_manifest, write_archive
 from edgekit.package.atomic import MANIFEST, new_folder
@@ -17,7 +16,9 @@ from edgekit.package.manifest import RECEIPT, FileEntry, Manifest, canonical, ch
 Content = bytes | Path  # of a file in a package; large ones stay on the disk
 
 
-def write_package(out: Path, manifest: Manifest, files: Mapping[str, Content], receipt: Mapping[str, Any]) -> Package:
+def write_package(
+    out: Path, manifest: Manifest, files: Mapping[str, Content], receipt: Mapping[str, object]
+) -> Package:
     """Write `out`, replacing a package that is there. It appears complete or not at all."""
     entries = {n: _file_entry(d) for n, d in sorted(files.items())}
     for name in entries:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -14,13 +14,16 @@ from edgekit.errors import SourceError
 from edgekit.sources.files import json_of
 from edgekit.sources.leftover import check_left
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
 Tensors = dict[str, torch.Tensor]
 Replace = Callable[[str, Any, Tensors], nn.Module | None]
 Check = Callable[[Mapping[str, nn.Module], Iterable[str]], None]
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def assemble(folder: Path, config: Any, replace: Replace, check: Check | None = None) -> Any:
+def assemble(folder: Path, config: PreTrainedConfig, replace: Replace, check: Check | None = None) -> PreTrainedModel:
     """The model in float32. `replace` takes a layer's tensors out of the rest and returns the layer that stands
     for it, or None to leave it float, with a `weight` among the tensors. Afterwards `check` receives the
     layers by name, and the names of tensors that no layer took. Raises SourceError when a tensor is missing."""
@@ -64,7 +67,7 @@ def _tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
                 yield name, archive.get_tensor(name)
 
 
-def _restore(model: Any, tensors: Tensors, config: Any) -> None:
+def _restore(model: PreTrainedModel, tensors: Tensors, config: PreTrainedConfig) -> None:
     """Gives every parameter its tensor. Buffers are computed again, since a model without memory has none."""
     fresh = type(model)._from_config(_small(config), dtype=torch.float32)
     for name, buffer in fresh.named_buffers():
@@ -99,7 +102,7 @@ def _restore(model: Any, tensors: Tensors, config: Any) -> None:
         model.tie_weights()
 
 
-def _small(config: Any) -> Any:
+def _small(config: PreTrainedConfig) -> PreTrainedConfig:
     """The same config with next to no weights: its buffers (rotary frequencies, which kinds of layers may
     have of their own) are those of the whole."""
     kinds = sorted(set(getattr(config, "layer_types", None) or ()))

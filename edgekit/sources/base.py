@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edgekit.model import AnyModel, CheckpointModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Source(Protocol):
 class CheckpointSource(Source, Protocol):
     """A source whose models are built from their weights by backends."""
 
-    def network(self, model: CheckpointModel, dtype: str) -> Any:
+    def network(self, model: CheckpointModel, dtype: str) -> PreTrainedModel:
         """A transformers model with its weights in memory. `dtype`: "float32", or "auto" for the type they are
         stored in. Layers that the source keeps quantised may be `layers.packed.PackedLinear`."""
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -13,9 +13,13 @@ from torch import nn
 from edgekit.errors import SourceError
 from edgekit.layers.ternary import TernaryLinear, ternarised, unpacked
 from edgekit.sources.assembly import Tensors, assemble, take
+from edgekit.system.documents import JsonObject
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
-def network(folder: Path, config: Any, settings: dict[str, Any]) -> Any:
+def network(folder: Path, config: PreTrainedConfig, settings: JsonObject) -> PreTrainedModel:
     """The transformers model, its rounded layers as TernaryLinear. `settings`: the folder's
     `quantization_config`. Raises SourceError when a tensor is missing or of another shape."""
     left_out = {"lm_head", *(settings.get("modules_to_not_convert") or ())}
@@ -30,7 +34,7 @@ def network(folder: Path, config: Any, settings: dict[str, Any]) -> Any:
     return model
 
 
-def _ternary(name: str, layer: nn.Linear, tensors: Tensors, settings: dict[str, Any]) -> TernaryLinear:
+def _ternary(name: str, layer: nn.Linear, tensors: Tensors, settings: JsonObject) -> TernaryLinear:
     stored = take(tensors, f"{name}.weight")
     scale, bias = tensors.pop(f"{name}.weight_scale", None), tensors.pop(f"{name}.bias", None)
     if stored.dtype == torch.uint8:
@@ -79,7 +83,7 @@ def _misfit(name: str, layer: nn.Linear, stored: torch.Tensor) -> SourceError:
     )
 
 
-def _move_sub_norms(model: Any) -> None:
+def _move_sub_norms(model: nn.Module) -> None:
     """Moves each of BitNet's sub-norms into the rounded layer that follows it."""
     for module in model.modules():
         for norm, layer in (("attn_sub_norm", "o_proj"), ("ffn_sub_norm", "down_proj")):

@@ -18,7 +18,7 @@ from typing import Any
 
 from edgekit.errors import SourceError
 from edgekit.sources.files import contained, json_of
-from edgekit.system.documents import decode, read_bytes
+from edgekit.system.documents import JsonObject, decode, read_bytes
 
 INDEX = "model.safetensors.index.json"
 # Whole, as data: a tokenizer's own definitions name no files.
@@ -106,7 +106,7 @@ def checked_folder(folder: Path, weights: Sequence[str] = ()) -> Iterator[Path]:
         yield copy
 
 
-def plain_config(config: dict[str, Any]) -> dict[str, Any]:
+def plain_config(config: JsonObject) -> JsonObject:
     """A config.json reduced to what is known to be harmless: the settings that its family's class declares, and
     numbers and switches among the others. It names no files or code, and does not say how weights are stored,
     which edgekit reads itself: libraries would act on these."""
@@ -118,11 +118,11 @@ def plain_config(config: dict[str, Any]) -> dict[str, Any]:
             values[key] = value
     if isinstance(values.get("text_config"), dict):
         values["text_config"] = plain_config(values["text_config"])
-    result: dict[str, Any] = _without_paths(values)
+    result: JsonObject = _without_paths(values)
     return result
 
 
-def _declared(kind: Any) -> set[str]:
+def _declared(kind: object) -> set[str]:
     """The settings that a family's class declares; none for a family that transformers does not know, which
     another check reports."""
     from transformers import CONFIG_MAPPING
@@ -133,7 +133,7 @@ def _declared(kind: Any) -> set[str]:
     return {*getattr(family, "__dataclass_fields__", ()), *getattr(family, "attribute_map", ())}
 
 
-def plain_generation(settings: dict[str, Any]) -> dict[str, Any]:
+def plain_generation(settings: JsonObject) -> JsonObject:
     """A generation_config.json reduced to numbers, switches and ids."""
     plain = (bool, int, float, type(None))
     return {
@@ -143,7 +143,7 @@ def plain_generation(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def plain_settings(settings: dict[str, Any]) -> dict[str, Any]:
+def plain_settings(settings: JsonObject) -> JsonObject:
     """A tokenizer_config.json reduced to numbers, switches and those texts that are no names of files."""
     values = {}
     for key, value in settings.items():
@@ -153,7 +153,7 @@ def plain_settings(settings: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _numbers(ids: dict[str, Any]) -> dict[str, Any]:
+def _numbers(ids: JsonObject) -> dict[str, int]:
     return {k: v for k, v in ids.items() if isinstance(v, int)}
 
 
@@ -165,11 +165,11 @@ def _without_paths(value: Any) -> Any:
     return value
 
 
-def _is_path(value: Any) -> bool:
+def _is_path(value: object) -> bool:
     return isinstance(value, str) and ("\\" in value or (len(value) > 1 and "/" in value and not value.startswith("<")))
 
 
-_SMALL: dict[str, Callable[[dict[str, Any]], Any]] = {
+_SMALL: dict[str, Callable[[JsonObject], object]] = {
     "generation_config.json": plain_generation,
     "special_tokens_map.json": plain_settings,  # transformers takes both for the same
     "tokenizer_config.json": plain_settings,
@@ -198,7 +198,7 @@ def _read(path: Path, largest: int) -> bytes:
         raise SourceError(f"{path.name} of {path.parent.name} cannot be read: {error}", "", "copy it again") from error
 
 
-def _write(path: Path, value: Any) -> None:
+def _write(path: Path, value: object) -> None:
     path.write_text(json.dumps(value), encoding="utf-8")
 
 

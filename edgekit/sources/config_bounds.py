@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from edgekit.errors import SourceError
+from edgekit.system.documents import JsonObject
 
 _POSITIONS = 2**26
 _PACKED = 32  # values that one stored element may hold: two bits in 64
@@ -28,7 +28,7 @@ _SIZES = (
 _HEADER = 100 * 2**20  # bytes, as safetensors itself has it
 
 
-def check_bounds(config: dict[str, Any], shards: list[Path], name: str) -> None:
+def check_bounds(config: JsonObject, shards: list[Path], name: str) -> None:
     """Raises SourceError for layers and sizes beyond what the weights hold."""
     tensors, elements = 0, 0
     for shard in shards:

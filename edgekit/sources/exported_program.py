@@ -17,12 +17,15 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import SourceError, UnsafeSourceError
 from edgekit.sources.pickle_reader import Inert, read_checkpoint
 from edgekit.sources.shape_expressions import check_expression
-from edgekit.system.documents import DocumentError, parse_json
+from edgekit.system.documents import DocumentError, JsonObject, parse_json
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 _PLAIN = re.compile(
     r"archive_format|archive_version|byteorder|\.data/(version|serialization_id|[\w-]+)|"
@@ -41,7 +44,7 @@ _TREES = {"builtins.tuple", "builtins.list", "builtins.dict", "collections.Order
 _OBJECTS = ("as_custom_obj", "as_operator", "as_opaque_obj", "as_graph")
 
 
-def load(file: Path) -> Any:
+def load(file: Path) -> ExportedProgram:
     """Loads the torch.export.ExportedProgram of a file without running anything in the file.
 
     Raises UnsafeSourceError for what would run code when torch loads it, SourceError for a file that is
@@ -112,7 +115,7 @@ def _unsafe(file: Path, why: str) -> UnsafeSourceError:
     )
 
 
-def _document(file: Path, content: bytes) -> dict[str, Any]:
+def _document(file: Path, content: bytes) -> JsonObject:
     try:
         data = parse_json(content)
     except DocumentError as error:
@@ -154,14 +157,14 @@ def _checked_model(file: Path, content: bytes) -> bytes:
     return json.dumps(data).encode()
 
 
-def _expression(file: Path, text: Any) -> None:
+def _expression(file: Path, text: object) -> None:
     try:
         check_expression(text)
     except ValueError as error:
         raise _unsafe(file, f"the expression of a shape, {ascii(text)[:80]}, {error}") from error
 
 
-def _check_tree(file: Path, text: Any) -> None:
+def _check_tree(file: Path, text: object) -> None:
     spec = _tree(file, text)
     pending: list[Any] = spec[1:] if isinstance(spec, list) else [None]
     while pending:
@@ -176,7 +179,7 @@ def _check_tree(file: Path, text: Any) -> None:
         pending += children
 
 
-def _tree(file: Path, text: Any) -> Any:
+def _tree(file: Path, text: object) -> object:
     try:
         return parse_json(text) if isinstance(text, str) else text
     except DocumentError as error:

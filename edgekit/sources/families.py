@@ -7,9 +7,12 @@ weights are read.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgekit.errors import SourceError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 # By transformers' model_type; with settings that transformers computes with and the builder does not.
 FAMILIES: dict[str, tuple[str, ...]] = {
@@ -37,7 +40,7 @@ _CONVOLUTIONS = "lfm2"
 _MULTIPLE = 8  # of the size of a head, which the attention kernel wants
 
 
-def check(config: Any, name: str) -> None:
+def check(config: PreTrainedConfig, name: str) -> None:
     """Raises SourceError for a transformers config whose package would not give the same logits."""
     family = config.architectures[0]
     if config.model_type not in FAMILIES:
@@ -55,12 +58,12 @@ def check(config: Any, name: str) -> None:
         )
 
 
-def head_size(config: Any) -> int:
+def head_size(config: PreTrainedConfig) -> int:
     """The number of values in a head of attention."""
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
-def _lacking(config: Any) -> str:
+def _lacking(config: PreTrainedConfig) -> str:
     """The part of the network that the engine or its builder lacks; "" when it lacks none."""
     for setting in FAMILIES[config.model_type]:
         if getattr(config, setting, None):

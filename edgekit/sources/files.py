@@ -6,10 +6,9 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from edgekit.errors import SourceError, UnsafeSourceError, no_file
-from edgekit.system.documents import DocumentError, read_object
+from edgekit.system.documents import DocumentError, JsonObject, read_object
 
 _ENTRIES = 20_000  # of a folder; a model's has dozens
 _POINTER = b"version https://git-lfs"
@@ -88,7 +87,7 @@ def check_folder(folder: Path) -> None:
         folders[:] = [f for f in folders if not f.startswith(".")]  # .git and the like: nothing reads them
 
 
-def json_of(path: Path, largest: int = 2**26) -> dict[str, Any]:
+def json_of(path: Path, largest: int = 2**26) -> JsonObject:
     """The object in a JSON file; an empty one where there is no file. Raises SourceError."""
     if not path.is_file():
         return {}

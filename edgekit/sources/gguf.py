@@ -10,7 +10,7 @@ import re
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgekit.errors import MissingError
 from edgekit.model import CheckpointModel, SourceInfo
@@ -19,6 +19,10 @@ from edgekit.sources.base import SourceOptions
 from edgekit.sources.files import combined_sha256, sha256
 from edgekit.sources.gguf_header import MAGIC, GgufFile, check_weights, parts_of, read_gguf
 from edgekit.sources.text import read_text_model
+from edgekit.system.documents import JsonObject
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _SAMPLING = {
     "temp": "temperature",
@@ -76,7 +80,7 @@ class GgufSource:
             config = layout.network.config
             return read_text_model(_name(file), file.paths[0], config, folder, info, options, into, layout.native(file))
 
-    def network(self, model: CheckpointModel, dtype: str) -> Any:
+    def network(self, model: CheckpointModel, dtype: str) -> PreTrainedModel:
         """Linear layers whose integers the file's blocks give exactly are `PackedLinear`."""
         _require()
         from edgekit.sources.gguf_network import build
@@ -122,10 +126,10 @@ def _commonest(file: GgufFile) -> str:
     return sizes.most_common(1)[0][0]
 
 
-def _generation(file: GgufFile, ends: list[int]) -> dict[str, Any]:
+def _generation(file: GgufFile, ends: list[int]) -> JsonObject:
     """The content of generation_config.json: the tokens that end an answer, and how to sample where the file says
     so."""
-    settings: dict[str, Any] = {"eos_token_id": ends}
+    settings: JsonObject = {"eos_token_id": ends}
     for key, name in _SAMPLING.items():
         value = file.metadata.get(f"general.sampling.{key}")
         if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e4:

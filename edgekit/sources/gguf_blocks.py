@@ -8,14 +8,13 @@ kept is by construction what it would have dequantised.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
 from edgekit.errors import SourceError
 from edgekit.layers.packed import Packed
-from edgekit.sources.gguf_header import Tensor
+from edgekit.sources.gguf_header import Array, Tensor
 
 _WIDEST = 128  # block of onnxruntime's fast kernels; a wider one repeats its scale, with the same result
 _ROWS = 4096  # at a time, to bound what is held besides the result
@@ -56,7 +55,7 @@ def keeps(tensor: Tensor) -> bool:
     return bool(np.array_equal(zeros * scale, -minimum))
 
 
-def packed(tensor: Tensor, order: Any = None) -> Packed:
+def packed(tensor: Tensor, order: Array | None = None) -> Packed:
     """The file's own integers; `order`: the rows to take, if not as they come."""
     layout = _EXACT[tensor.kind]
     raw = tensor.raw()
@@ -64,7 +63,7 @@ def packed(tensor: Tensor, order: Any = None) -> Packed:
     for start in range(0, len(raw), _ROWS):
         rows = raw[start : start + _ROWS] if order is None else raw[order[start : start + _ROWS]]
         parts.append(_packed_rows(tensor, rows, layout))
-    zeros = None if parts[0][2] is None else torch.cat([p[2] for p in parts])
+    zeros = None if parts[0][2] is None else torch.cat([p[2] for p in parts if p[2] is not None])
     return Packed.of(
         torch.cat([p[0] for p in parts]),
         torch.cat([p[1] for p in parts]),
@@ -75,7 +74,9 @@ def packed(tensor: Tensor, order: Any = None) -> Packed:
     )
 
 
-def _packed_rows(tensor: Tensor, rows: np.ndarray[Any, Any], layout: _Layout) -> tuple[Any, Any, Any]:
+def _packed_rows(
+    tensor: Tensor, rows: Array, layout: _Layout
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     blocks = _blocks(tensor, rows).copy()
     scale = _half(blocks, layout.scale)
     zeros = None
@@ -96,7 +97,7 @@ def _packed_rows(tensor: Tensor, rows: np.ndarray[Any, Any], layout: _Layout) ->
     return torch.from_numpy(shaped), torch.from_numpy(scale.repeat(times, 1)), zeros
 
 
-def values(tensor: Tensor) -> np.ndarray[Any, Any]:
+def values(tensor: Tensor) -> Array:
     """float32, in the tensor's shape. Raises SourceError for infinities and NaN."""
     raw = tensor.raw()
     out = np.empty((len(raw), tensor.shape[-1]), np.float32)
@@ -107,7 +108,7 @@ def values(tensor: Tensor) -> np.ndarray[Any, Any]:
     return out.reshape(tensor.shape)
 
 
-def _dequantise(tensor: Tensor, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _dequantise(tensor: Tensor, rows: Array) -> Array:
     from gguf import GGMLQuantizationType
     from gguf.quants import dequantize
 
@@ -124,25 +125,25 @@ def _dequantise(tensor: Tensor, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, A
         ) from error
 
 
-def _blocks(tensor: Tensor, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _blocks(tensor: Tensor, rows: Array) -> Array:
     """uint8 (rows, blocks, bytes of a block)."""
     from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
     return rows.reshape(len(rows), -1, GGML_QUANT_SIZES[GGMLQuantizationType[tensor.kind]][1])
 
 
-def _half(blocks: np.ndarray[Any, Any], at: int) -> np.ndarray[Any, Any]:
+def _half(blocks: Array, at: int) -> Array:
     """float32 (rows, blocks) of the fp16 numbers at byte `at` of each block."""
     return np.ascontiguousarray(blocks[..., at : at + 2]).view(np.float16)[..., 0].astype(np.float32)
 
 
-def _zero_points(scale: np.ndarray[Any, Any], minimum: np.ndarray[Any, Any], bits: int) -> np.ndarray[Any, Any]:
+def _zero_points(scale: Array, minimum: Array, bits: int) -> Array:
     """The integers that ggml's `q * scale + minimum` would have as zero points, if it had any."""
     with np.errstate(all="ignore"):
         return np.nan_to_num(np.clip(np.round(-minimum / scale), 0, 2**bits - 1))
 
 
-def _finite(tensor: Tensor, numbers: np.ndarray[Any, Any]) -> None:
+def _finite(tensor: Tensor, numbers: Array) -> None:
     if not np.isfinite(numbers).all():
         raise SourceError(
             f"{tensor.path.name} is damaged",

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import SourceError
 from edgekit.sources.gguf_header import GgufFile
 from edgekit.sources.gguf_rope import rope_settings
+from edgekit.system.documents import JsonObject
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 _LARGEST = 2**31
 _MOST_LAYERS = 1024
@@ -85,7 +89,7 @@ def read_family(file: GgufFile) -> Family:
     return FAMILIES[str(name)]
 
 
-def read_config(file: GgufFile) -> tuple[Any, list[str]]:
+def read_config(file: GgufFile) -> tuple[PreTrainedConfig, list[str]]:
     """(transformers config, keys of the architecture's metadata that were not used)."""
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -110,13 +114,13 @@ def read_config(file: GgufFile) -> tuple[Any, list[str]]:
     return config, [k for k in left if not k.startswith(f"{prefix}rope.scaling.")]
 
 
-def _settings(file: GgufFile, family: Family) -> tuple[dict[str, Any], set[str]]:
+def _settings(file: GgufFile, family: Family) -> tuple[JsonObject, set[str]]:
     """(names of the config and their values, keys that were read)."""
     from transformers.integrations import GGUF_CONFIG_MAPPING
 
     table = {k: v for k, v in GGUF_CONFIG_MAPPING[family.like].items() if isinstance(v, str)}
     table |= {"feed_forward_length": "intermediate_size", **dict(family.optional), **dict(family.required)}
-    settings: dict[str, Any] = {}
+    settings: JsonObject = {}
     for key, name in table.items():
         value = _value(file, key)
         if value is not None and name not in ("vocab_size", "rope_theta", "head_dim"):
@@ -143,7 +147,7 @@ def _settings(file: GgufFile, family: Family) -> tuple[dict[str, Any], set[str]]
     return settings, {*table, *_KNOWN}
 
 
-def _head_size(file: GgufFile, settings: dict[str, Any]) -> int:
+def _head_size(file: GgufFile, settings: JsonObject) -> int:
     key, values = _value(file, "attention.key_length"), _value(file, "attention.value_length")
     size = key if key is not None else settings["hidden_size"] // settings["num_attention_heads"]
     size = checked(file, "attention.key_length", size, True)
@@ -156,7 +160,7 @@ def _head_size(file: GgufFile, settings: dict[str, Any]) -> int:
     return int(size)
 
 
-def _of_tensors(file: GgufFile, settings: dict[str, Any]) -> dict[str, Any]:
+def _of_tensors(file: GgufFile, settings: JsonObject) -> JsonObject:
     """The settings that follow only from the tensors: the vocabulary, a tied head, biases."""
     embedding = file.tensors.get("token_embd.weight")
     if embedding is None or len(embedding.shape) != 2:
@@ -170,10 +174,7 @@ def _of_tensors(file: GgufFile, settings: dict[str, Any]) -> dict[str, Any]:
             f"it states {layers} layers, and the last has no tensors",
             "download or copy it again",
         )
-    values: dict[str, Any] = {
-        "vocab_size": embedding.shape[0],
-        "tie_word_embeddings": "output.weight" not in file.tensors,
-    }
+    values: JsonObject = {"vocab_size": embedding.shape[0], "tie_word_embeddings": "output.weight" not in file.tensors}
     if file.metadata["general.architecture"] in ("llama", "granite", "smollm3"):
         values["attention_bias"] = "blk.0.attn_q.bias" in file.tensors
         values["mlp_bias"] = "blk.0.ffn_up.bias" in file.tensors
@@ -192,7 +193,7 @@ def _of_tensors(file: GgufFile, settings: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _special_tokens(file: GgufFile, rows: int) -> dict[str, Any]:
+def _special_tokens(file: GgufFile, rows: int) -> dict[str, int | None]:
     """The ids of special tokens. A token that does not exist is stated as well, since the defaults of a config
     class are other models' tokens."""
     return {

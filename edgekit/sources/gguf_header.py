@@ -14,12 +14,16 @@ import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from edgekit.errors import SourceError
 from edgekit.sources.files import contained, existing_file
+
+Array: TypeAlias = np.ndarray[Any, Any]
+# By key. Its values are `Any`, as those of a JSON object are (system/documents.py): whoever reads one looks at it first.
+Metadata: TypeAlias = dict[str, Any]
 
 MAGIC = b"GGUF"
 _SPLIT = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.gguf)", re.IGNORECASE)
@@ -45,7 +49,7 @@ class Tensor:
     def elements(self) -> int:
         return math.prod(self.shape)
 
-    def raw(self) -> np.ndarray[Any, Any]:
+    def raw(self) -> Array:
         """uint8 (rows, bytes of a row), mapped: pages are read when they are used."""
         data = np.memmap(self.path, np.uint8, "r", self.start, (self.bytes,))
         return data.reshape(math.prod(self.shape[:-1]), -1)
@@ -54,7 +58,7 @@ class Tensor:
 @dataclass(frozen=True)
 class GgufFile:
     paths: tuple[Path, ...]
-    metadata: dict[str, Any]
+    metadata: Metadata
     tensors: dict[str, Tensor]
 
     @property
@@ -115,11 +119,11 @@ def read_gguf(path: str) -> GgufFile:
     return GgufFile(tuple(parts), metadata, tensors)
 
 
-def _read_part(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read_part(path: Path) -> tuple[Metadata, dict[str, Tensor]]:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         cursor = _Cursor(data, path.name)
         tensor_count, key_count = _counts(cursor)
-        metadata: dict[str, Any] = {}
+        metadata: Metadata = {}
         for _ in range(key_count):
             key = cursor.text(_LONGEST_NAME)
             if key in metadata:
@@ -220,7 +224,7 @@ class _Cursor:
         except UnicodeDecodeError:
             raise self.wrong(f"the text at byte {start} is not UTF-8") from None
 
-    def value(self, kind: int) -> Any:
+    def value(self, kind: int) -> object:
         if kind in _SCALARS:
             return self.number(_SCALARS[kind])
         if kind == _STRING:

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
 from edgekit.errors import SourceError
-from edgekit.layers.packed import PackedLinear
+from edgekit.layers.packed import Packed, PackedLinear
 from edgekit.sources.gguf_blocks import FLOATS, keeps, packed, values
 from edgekit.sources.gguf_config import Family, read_config, read_family
-from edgekit.sources.gguf_header import GgufFile, Tensor
+from edgekit.sources.gguf_header import Array, GgufFile, Tensor
 from edgekit.sources.gguf_rope import FACTORS
 from edgekit.sources.text import ready
 from edgekit.spec import Precision
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers.modeling_gguf_pytorch_utils import TensorProcessor
 
 _EMBEDDING = "token_embd.weight"
 _GATHERED = ("Q4_0", "Q8_0")  # tables the builder can leave quantised
@@ -40,7 +44,7 @@ class Plan:
     """`network` has no weights yet. `names`: of each tensor's parameter. `exact`: tensors whose
     integers are kept. `unused`: keys of the metadata that had no part in the config."""
 
-    network: Any
+    network: PreTrainedModel
     family: Family
     names: dict[str, str]
     exact: tuple[str, ...]
@@ -101,7 +105,7 @@ def plan(file: GgufFile) -> Plan:
     return Plan(network.eval(), family, names, _exact(file, network, names), unused)
 
 
-def build(file: GgufFile, dtype: str) -> Any:
+def build(file: GgufFile, dtype: str) -> PreTrainedModel:
     """The model on its evaluation path, in float32 or, with "auto", in the floats of the file."""
     layout = plan(file)
     network, config = layout.network, layout.network.config
@@ -127,7 +131,7 @@ def build(file: GgufFile, dtype: str) -> Any:
     return ready(network)
 
 
-def _names(file: GgufFile, network: Any, config: Any) -> dict[str, str]:
+def _names(file: GgufFile, network: PreTrainedModel, config: PreTrainedConfig) -> dict[str, str]:
     """Tensor → parameter, by llama.cpp's own table. A tied head has no tensor."""
     from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
 
@@ -143,7 +147,7 @@ def _names(file: GgufFile, network: Any, config: Any) -> dict[str, str]:
     return {n: p for n, p in names.items() if n in file.tensors}
 
 
-def _compare(file: GgufFile, network: Any, names: dict[str, str], tied: bool) -> None:
+def _compare(file: GgufFile, network: PreTrainedModel, names: dict[str, str], tied: bool) -> None:
     parameters = dict(network.named_parameters())
     tied_names = set(network.get_expanded_tied_weights_keys(all_submodels=True)) if tied else set()
     missing = [p for p in parameters if p not in names.values() and p not in tied_names]
@@ -170,7 +174,7 @@ def _compare(file: GgufFile, network: Any, names: dict[str, str], tied: bool) ->
             )
 
 
-def _exact(file: GgufFile, network: Any, names: dict[str, str]) -> tuple[str, ...]:
+def _exact(file: GgufFile, network: PreTrainedModel, names: dict[str, str]) -> tuple[str, ...]:
     """The tensors of linear layers and of the embedding whose integers are kept."""
     exact = []
     for name, parameter in names.items():
@@ -185,30 +189,30 @@ def _exact(file: GgufFile, network: Any, names: dict[str, str]) -> tuple[str, ..
     return tuple(exact)
 
 
-def _processor(family: Family, config: Any) -> Any:
+def _processor(family: Family, config: PreTrainedConfig) -> TensorProcessor:
     """The transformers class that reverses what llama.cpp's converter did to the tensors of a family."""
     from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor
 
     return TENSOR_PROCESSORS.get(family.like, TensorProcessor)(config=config.to_dict())
 
 
-def _order(processor: Any, tensor: Tensor) -> Any:
+def _order(processor: TensorProcessor, tensor: Tensor) -> Array:
     """The rows of a tensor in the order transformers has them."""
     return processor.process(weights=np.arange(tensor.shape[0]), name=tensor.name).weights
 
 
-def _fill(network: Any, name: str, value: torch.Tensor) -> None:
+def _fill(network: PreTrainedModel, name: str, value: torch.Tensor) -> None:
     stem, _, leaf = name.rpartition(".")
     setattr(network.get_submodule(stem), leaf, nn.Parameter(value, requires_grad=False))
 
 
-def _replace(network: Any, name: str, weight: Any) -> None:
+def _replace(network: PreTrainedModel, name: str, weight: Packed) -> None:
     stem, _, leaf = name.rpartition(".")
     bias = getattr(network.get_submodule(name), "bias", None)
     setattr(network.get_submodule(stem), leaf, PackedLinear(weight, bias))
 
 
-def _fill_buffers(network: Any, file: GgufFile) -> None:
+def _fill_buffers(network: PreTrainedModel, file: GgufFile) -> None:
     """Computes the buffers of a model (the frequencies of positions), which have no memory yet.
 
     `initialize_weights` is how transformers does it; parameters are marked as not to be touched.

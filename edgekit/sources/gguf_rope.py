@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from edgekit.errors import SourceError
 from edgekit.sources.gguf_blocks import values
-from edgekit.sources.gguf_header import GgufFile
+from edgekit.sources.gguf_header import Array, GgufFile
+from edgekit.system.documents import JsonObject
 
 FACTORS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 _LLAMA3_LENGTHS = (8192, 4096, 16384, 32768, 2048)
 _CLOSE = 1e-4
 
 
-def rope_settings(file: GgufFile, kind: str, settings: dict[str, Any]) -> dict[str, Any]:
+def rope_settings(file: GgufFile, kind: str, settings: JsonObject) -> JsonObject:
     """`rope_theta`, and `rope_scaling` where positions are scaled, for a transformers config.
 
     Raises SourceError for a way of scaling that edgekit does not know.
     """
     theta = _number(file, "rope.freq_base") or 10000.0
-    rope: dict[str, Any] = {"rope_theta": theta}
+    rope: JsonObject = {"rope_theta": theta}
     size, turned = settings["head_dim"], _number(file, "rope.dimension_count")
     if turned and turned != size:
         if kind != "phi3" or not 0 < turned < size:
@@ -40,7 +40,7 @@ def rope_settings(file: GgufFile, kind: str, settings: dict[str, Any]) -> dict[s
     return rope
 
 
-def _of_numbers(file: GgufFile) -> dict[str, Any] | None:
+def _of_numbers(file: GgufFile) -> JsonObject | None:
     kind = file.metadata.get(f"{file.metadata['general.architecture']}.rope.scaling.type", "none")
     factor = _number(file, "rope.scaling.factor")
     if kind == "none":
@@ -59,7 +59,7 @@ def _of_numbers(file: GgufFile) -> dict[str, Any] | None:
     raise _unknown(file, f"its rope.scaling.type is {str(kind)[:40]!r}, with numbers that are missing or unknown")
 
 
-def _of_factors(file: GgufFile, kind: str, theta: float, settings: dict[str, Any]) -> dict[str, Any] | None:
+def _of_factors(file: GgufFile, kind: str, theta: float, settings: JsonObject) -> JsonObject | None:
     present = [n for n in FACTORS if n in file.tensors]
     if not present:
         return None
@@ -71,7 +71,7 @@ def _of_factors(file: GgufFile, kind: str, theta: float, settings: dict[str, Any
     raise _unknown(file, f"a {kind} model with {' and '.join(present)}")
 
 
-def _llama3(file: GgufFile, theta: float, size: int) -> dict[str, Any] | None:
+def _llama3(file: GgufFile, theta: float, size: int) -> JsonObject | None:
     """The settings whose factors equal `rope_freqs.weight`, since the file holds only the result."""
     stored = values(file.tensors[FACTORS[0]]).ravel()
     factor = float(stored.max())
@@ -91,9 +91,7 @@ def _llama3(file: GgufFile, theta: float, size: int) -> dict[str, Any] | None:
     raise _unknown(file, f"{FACTORS[0]} does not hold the factors of a Llama 3")
 
 
-def llama3_factors(
-    theta: float, size: int, factor: float, low: float, high: float, length: int
-) -> np.ndarray[Any, Any]:
+def llama3_factors(theta: float, size: int, factor: float, low: float, high: float, length: int) -> Array:
     """What llama.cpp's converter writes as `rope_freqs.weight` for a Llama 3."""
     waves = 2 * math.pi * theta ** (np.arange(0, size, 2, dtype=np.float64) / size)
     smooth = (length / waves - low) / (high - low)

@@ -8,12 +8,17 @@ its spelling, and what cuts a text into pieces is either known or an error.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgekit.errors import SourceError
 from edgekit.sources.gguf_config import token_id
 from edgekit.sources.gguf_header import GgufFile
 from edgekit.sources.tokenizer import read_tokenizer
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from tokenizers.pre_tokenizers import PreTokenizer
+    from transformers import PreTrainedTokenizerBase
 
 _UNKNOWN, _CONTROL, _USER, _BYTE = 2, 3, 4, 6  # of tokenizer.ggml.token_type
 _SPACE = "\u2581"
@@ -115,7 +120,7 @@ def _vocabulary(file: GgufFile) -> tuple[list[str], list[int]]:
     return tokens, types
 
 
-def _byte_level(file: GgufFile, tokens: list[str], notes: list[str]) -> Any:
+def _byte_level(file: GgufFile, tokens: list[str], notes: list[str]) -> Tokenizer:
     from tokenizers import Tokenizer, decoders, models, normalizers, processors
 
     vocabulary = {t: i for i, t in enumerate(tokens)}
@@ -143,7 +148,7 @@ def _whole_words(file: GgufFile) -> bool:
     return file.metadata.get("tokenizer.ggml.pre") in _WHOLE_WORDS
 
 
-def _split(file: GgufFile, notes: list[str]) -> Any:
+def _split(file: GgufFile, notes: list[str]) -> PreTokenizer:
     from tokenizers import Regex, pre_tokenizers
     from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
@@ -167,7 +172,7 @@ def _split(file: GgufFile, notes: list[str]) -> Any:
     return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(pattern), "isolated"), bytes_only])
 
 
-def _sentencepiece(file: GgufFile, tokens: list[str], types: list[int]) -> Any:
+def _sentencepiece(file: GgufFile, tokens: list[str], types: list[int]) -> Tokenizer:
     """A SentencePiece tokenizer that adds spaces as llama.cpp does: before the text and after each special token,
     unless the file says no."""
     from tokenizers import Tokenizer, decoders, models, normalizers
@@ -203,7 +208,7 @@ def _sentencepiece(file: GgufFile, tokens: list[str], types: list[int]) -> Any:
     return backend
 
 
-def _special(file: GgufFile, count: int, kind: Any) -> dict[str, int]:
+def _special(file: GgufFile, count: int, kind: object) -> dict[str, int]:
     """transformers' names of the special tokens, and their ids; SentencePiece's own where unstated."""
     defaults = {"bos": 1, "eos": 2, "unknown": 0} if kind == "llama" and count > 2 else {}
     names = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
@@ -217,7 +222,7 @@ def _special(file: GgufFile, count: int, kind: Any) -> dict[str, int]:
 
 
 def _add_tokens(
-    file: GgufFile, backend: Any, tokens: list[str], types: list[int], special: set[int], kind: str
+    file: GgufFile, backend: Tokenizer, tokens: list[str], types: list[int], special: set[int], kind: str
 ) -> None:
     """Adds the tokens that are never split, even where a text could be read otherwise."""
     from tokenizers import AddedToken
@@ -236,7 +241,7 @@ def _add_tokens(
     backend.add_tokens(also)
 
 
-def _begin_with(backend: Any, token: str, index: int) -> None:
+def _begin_with(backend: Tokenizer, token: str, index: int) -> None:
     from tokenizers import processors
 
     template = processors.TemplateProcessing(
@@ -251,7 +256,7 @@ def _flag(file: GgufFile, name: str, default: bool) -> bool:
     return flag if isinstance(flag, bool) else default
 
 
-def _check(file: GgufFile, tokenizer: Any, tokens: list[str], special: dict[str, int]) -> None:
+def _check(file: GgufFile, tokenizer: PreTrainedTokenizerBase, tokens: list[str], special: dict[str, int]) -> None:
     """Each id is the file's token; raises SourceError for a tokenizer that came out otherwise."""
     vocabulary = {i: t for t, i in tokenizer.get_vocab().items()}
     wrong = [i for i in range(max(len(tokens), len(vocabulary))) if i >= len(tokens) or vocabulary.get(i) != tokens[i]]
@@ -264,7 +269,7 @@ def _check(file: GgufFile, tokenizer: Any, tokens: list[str], special: dict[str,
         )
 
 
-def _read_again(file: GgufFile, folder: Path, tokenizer: Any) -> Any:
+def _read_again(file: GgufFile, folder: Path, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
     """Reads the tokenizer again as later steps do: for some families transformers uses a class of its own."""
     again = read_tokenizer(folder)
     other = [t for t in _PROBES if _cut(again, t) != _cut(tokenizer, t)]
@@ -277,7 +282,7 @@ def _read_again(file: GgufFile, folder: Path, tokenizer: Any) -> Any:
     return again
 
 
-def _cut(tokenizer: Any, text: str) -> tuple[Any, Any]:
+def _cut(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], object]:
     """The tokens, and the pieces before any are merged, since a small vocabulary may not show a difference."""
     backend = tokenizer.backend_tokenizer
     plain = backend.normalizer.normalize_str(text) if backend.normalizer else text

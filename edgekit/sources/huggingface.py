@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgekit.errors import SourceError, UnsafeSourceError, guard
 from edgekit.model import CheckpointModel, SourceInfo
@@ -21,6 +21,10 @@ from edgekit.sources.leftover import check_finite, check_left
 from edgekit.sources.quantised.stated import SIDECARS, Stated, check_floats, stated
 from edgekit.sources.text import read_text_model, ready
 from edgekit.spec import Precision
+from edgekit.system.documents import JsonObject
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 _SPARE = 2**20  # elements that no file need hold
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
@@ -90,7 +94,7 @@ class HuggingFaceSource:
                 folder.name, folder, config, checked, info, options, into, _native(config, quantisation, layers, held)
             )
 
-    def network(self, model: CheckpointModel, dtype: str) -> Any:
+    def network(self, model: CheckpointModel, dtype: str) -> PreTrainedModel:
         """The transformers model with its weights, `dtype` "float32" or "auto" (as stored)."""
         folder = Path(model.path)
         shards = _weights(folder)
@@ -98,7 +102,7 @@ class HuggingFaceSource:
         with checked_folder(folder, names) as checked:
             return self._network(checked, shards, model, dtype)
 
-    def _network(self, folder: Path, shards: list[Path], model: CheckpointModel, dtype: str) -> Any:
+    def _network(self, folder: Path, shards: list[Path], model: CheckpointModel, dtype: str) -> PreTrainedModel:
         from transformers import AutoModelForCausalLM
         from transformers.utils.logging import disable_progress_bar
 
@@ -145,9 +149,8 @@ class HuggingFaceSource:
         return ready(network)
 
 
-def _check_size(config: Any, held: int, name: str) -> None:
-    """Raises SourceError where most of the network has no tensors: transformers would allocate them before it
-    reports them missing."""
+def _check_size(config: PreTrainedConfig, held: int, name: str) -> None:
+    """Raises SourceError where most of the network has no tensors, which transformers would allocate first."""
     _, elements = _counted(config, name)
     if elements > 2 * held + _SPARE:
         raise SourceError(
@@ -157,7 +160,7 @@ def _check_size(config: Any, held: int, name: str) -> None:
         )
 
 
-def read_config(folder: Path) -> Any:
+def read_config(folder: Path) -> PreTrainedConfig:
     """The transformers config. Raises SourceError for an architecture that is not known."""
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -192,11 +195,11 @@ def read_config(folder: Path) -> Any:
     return config
 
 
-def _bare(architecture: Any) -> str:
+def _bare(architecture: object) -> str:
     return str(architecture).replace("_", "").lower()
 
 
-def _quantised(folder: Path, raw: dict[str, Any], held: dict[str, Held]) -> Stated | None:
+def _quantised(folder: Path, raw: JsonObject, held: dict[str, Held]) -> Stated | None:
     """The statement on how the weights are quantised, or None. Raises SourceError for a method that is not read."""
     from edgekit.sources.quantised.reader import check_method
 
@@ -209,12 +212,12 @@ def _quantised(folder: Path, raw: dict[str, Any], held: dict[str, Held]) -> Stat
     return quantisation
 
 
-def _is_bitnet(config: Any, quantisation: Stated | None) -> bool:
+def _is_bitnet(config: PreTrainedConfig, quantisation: Stated | None) -> bool:
     return config.model_type == "bitnet" or (quantisation is not None and quantisation.method == "bitnet")
 
 
 def _native(
-    config: Any, quantisation: Stated | None, layers: dict[str, tuple[int, int]], held: dict[str, Held]
+    config: PreTrainedConfig, quantisation: Stated | None, layers: dict[str, tuple[int, int]], held: dict[str, Held]
 ) -> Precision | None:
     """The precision that the weights are quantised to already, or None."""
     from edgekit.sources.quantised.reader import precision
@@ -224,7 +227,7 @@ def _native(
     return precision(quantisation, layers, held) if quantisation else None
 
 
-def _counted(config: Any, name: str) -> tuple[dict[str, tuple[int, int]], int]:
+def _counted(config: PreTrainedConfig, name: str) -> tuple[dict[str, tuple[int, int]], int]:
     """Outputs and inputs of each linear layer of the network, and its parameters: those it computes with,
     however few elements they are stored in."""
     import torch

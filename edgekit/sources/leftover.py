@@ -4,15 +4,18 @@ in a part that the network has would have changed what it computes: a layer more
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgekit.errors import SourceError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 # What is computed anew, and scales of a cache in 8 bits, which none of our packages has.
 _WITHOUT_EFFECT = ("inv_freq", "k_scale", "v_scale", "q_scale", "kv_scale", "k_zero_point", "v_zero_point")
 
 
-def check_left(names: Iterable[str], network: Any, model: str) -> None:
+def check_left(names: Iterable[str], network: PreTrainedModel, model: str) -> None:
     """`names`: the tensors that have no parameter. Raises SourceError for one inside the network; others, of a
     tower of vision or a head for training, stand beside it."""
     prefix = f"{network.base_model_prefix}."
@@ -30,7 +33,7 @@ def check_left(names: Iterable[str], network: Any, model: str) -> None:
         )
 
 
-def check_finite(network: Any, model: str) -> None:
+def check_finite(network: PreTrainedModel, model: str) -> None:
     """Raises SourceError for a weight with infinities or values that are no numbers."""
     for name, parameter in network.named_parameters():
         if parameter.is_floating_point() and not bool(parameter.isfinite().all()):

@@ -6,10 +6,10 @@ from __future__ import annotations
 import itertools
 import re
 from pathlib import Path
-from typing import Any
 
 from edgekit.errors import SourceError
 from edgekit.sources.files import contained
+from edgekit.system.documents import JsonObject
 
 CARD = "README.md"
 TEXTS = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "LICENCE.txt", "LICENCE.md", "COPYING")
@@ -22,7 +22,7 @@ _ITEM = re.compile(r"\s*-\s+(.+)")
 _SPDX = re.compile(r"SPDX-License-Identifier:\s*(\S[^\n*]*)")
 
 
-def of_folder(folder: Path, config: dict[str, Any]) -> str:
+def of_folder(folder: Path, config: JsonObject) -> str:
     """The licence that the model card names, else config.json, else the licence's own text; "" where none does."""
     licence = _of_card(_text(folder, CARD)) or printed(config.get("license") or config.get("licence"))
     if licence and licence.lower() not in _NAMELESS:
@@ -35,7 +35,7 @@ def files_of(folder: Path) -> list[Path]:
     return [folder / n for n in (CARD, *TEXTS) if (folder / n).is_file()]
 
 
-def printed(value: Any) -> str:
+def printed(value: object) -> str:
     """A name, or several, in one line; "" for anything else."""
     if isinstance(value, list):
         return ", ".join(p for v in value[:8] if (p := printed(v)))[:_LONGEST]

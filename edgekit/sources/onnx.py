@@ -14,7 +14,6 @@ from edgekit.sources.files import contained, existing_file, sha256
 if TYPE_CHECKING:
     import onnx
 
-
 _SHARED = 4  # times that bytes of a data file may be used: tied weights are
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, TypeGuard, TypeVar
+
+T = TypeVar("T")
 
 _UNFOLDED = 10_000_000
 _DEEPEST = 500
@@ -14,7 +17,7 @@ class PickleError(ValueError):
     """The bytes are no pickle of plain data, or one without bounds."""
 
 
-def checked_key(key: Any) -> Any:
+def checked_key(key: T) -> T:
     """A key whose hash takes no time and no stack. Raises PickleError for another one."""
     parts = key if isinstance(key, tuple) else (key,)
     if len(parts) > _KEY_PARTS or not all(isinstance(p, _SCALARS) or hashes_by_place(p) for p in parts):
@@ -22,17 +25,17 @@ def checked_key(key: Any) -> Any:
     return key
 
 
-def hashes_by_place(value: Any) -> bool:
+def hashes_by_place(value: object) -> bool:
     hashed: Any = type(value).__hash__
     return hashed is object.__hash__
 
 
-def check_bounded(value: Any) -> None:
+def check_bounded(value: object) -> None:
     """Raises PickleError for containers that hold themselves, lie too deep, or unfold to too much: printed,
     compared or walked through, a value that is used many times counts each time."""
     sizes: dict[int, tuple[int, int]] = {}  # how much a container unfolds to, and how deep it is
     open_: set[int] = set()
-    pending: list[tuple[Any, bool]] = [(value, False)]
+    pending: list[tuple[object, bool]] = [(value, False)]
     while pending:
         item, ready = pending.pop()
         inside = _inside(item)
@@ -56,11 +59,11 @@ def check_bounded(value: Any) -> None:
         pending += [(i, False) for i in inside]
 
 
-def _is_container(item: Any) -> bool:
+def _is_container(item: object) -> TypeGuard[Collection[object]]:
     return isinstance(item, (list, tuple, dict, set, frozenset))
 
 
-def _inside(item: Any) -> list[Any] | None:
+def _inside(item: object) -> list[object] | None:
     """The values that an item holds, or None when it holds none. The attributes of a stand-in are measured apart
     from the container it lies in."""
     if isinstance(item, dict):

@@ -39,7 +39,7 @@ _VALUES = {
     "BINBYTES8",
     "BYTEARRAY8",
 }
-_CONSTANTS: dict[str, Callable[[], Any]] = {
+_CONSTANTS: dict[str, Callable[[], object]] = {
     "NONE": lambda: None,
     "NEWTRUE": lambda: True,
     "NEWFALSE": lambda: False,
@@ -54,15 +54,15 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 class Meaning(Protocol):
     """What the names and calls in a pickle stand for."""
 
-    def name(self, module: str, name: str) -> Any: ...
+    def name(self, module: str, name: str) -> object: ...
 
-    def call(self, function: Any, arguments: tuple[Any, ...]) -> Any: ...
+    def call(self, function: object, arguments: tuple[object, ...]) -> object: ...
 
-    def make(self, kind: Any, arguments: tuple[Any, ...]) -> Any: ...
+    def make(self, kind: object, arguments: tuple[object, ...]) -> object: ...
 
-    def set_state(self, value: Any, state: Any) -> None: ...
+    def set_state(self, value: object, state: object) -> None: ...
 
-    def reference(self, key: Any) -> Any: ...
+    def reference(self, key: object) -> object: ...
 
 
 class _Mark:
@@ -74,10 +74,10 @@ class Machine:
 
     def __init__(self, meaning: Meaning) -> None:
         self._meaning = meaning
-        self._stack: list[Any] = []
-        self._memo: dict[int, Any] = {}
+        self._stack: list[object] = []
+        self._memo: dict[int, object] = {}
 
-    def load(self, content: bytes) -> Any:
+    def load(self, content: bytes) -> object:
         """Raises PickleError, and what `Meaning` raises."""
         for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
             if count > _OPCODES:
@@ -110,20 +110,20 @@ class Machine:
                 raise PickleError(f"it uses {name}, which no checkpoint needs")
             step(argument)
 
-    def _top(self) -> Any:
+    def _top(self) -> object:
         if not self._stack or isinstance(self._stack[-1], _Mark):
             raise PickleError("it takes a value that is not there")
         return self._stack[-1]
 
-    def _pop(self) -> Any:
+    def _pop(self) -> object:
         value = self._top()
         self._stack.pop()
         return value
 
-    def _take(self, count: int) -> tuple[Any, ...]:
+    def _take(self, count: int) -> tuple[object, ...]:
         return tuple(reversed([self._pop() for _ in range(count)]))
 
-    def _marked(self) -> list[Any]:
+    def _marked(self) -> list[object]:
         """Removes and returns the values above the last mark."""
         at = len(self._stack) - 1
         while at >= 0 and not isinstance(self._stack[at], _Mark):
@@ -176,8 +176,9 @@ class Machine:
 
     def _additems(self, _: None) -> None:
         values = self._marked()
-        if isinstance(self._top(), set):
-            self._top().update(map(checked_key, values))
+        target = self._top()
+        if isinstance(target, set):
+            target.update(map(checked_key, values))
 
     def _setitem(self, _: None) -> None:
         pair = self._take(2)
@@ -228,18 +229,18 @@ class Machine:
         self._stack.append(self._meaning.reference(key))
 
 
-def _arguments(value: Any) -> tuple[Any, ...]:
+def _arguments(value: object) -> tuple[object, ...]:
     if not isinstance(value, tuple):
         raise PickleError("it calls something with what is no list of arguments")
     return value
 
 
-def _extend(target: Any, values: list[Any]) -> None:
+def _extend(target: object, values: list[object]) -> None:
     if type(target) is list:
         target += values  # what is no list is a stand-in, whose items nobody reads
 
 
-def _put(target: Any, values: list[Any]) -> None:
+def _put(target: Any, values: list[object]) -> None:
     if len(values) % 2:
         raise PickleError("it has a key without a value")
     if type(target) in (dict, collections.OrderedDict):

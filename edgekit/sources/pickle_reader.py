@@ -12,7 +12,7 @@ import math
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -75,7 +75,7 @@ class _InertType(type):
 
     path: str
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __call__(cls, *args: object, **kwargs: object) -> object:
         if not any(cls.path.startswith(h) if h[-1] == "." else cls.path == h for h in _HARMLESS):
             # Names and arguments are the file's own words: no escape codes, no deep nesting.
             shown = (ascii(a)[:60] if isinstance(a, (str, bytes, int)) else "…" for a in args[:4])
@@ -93,19 +93,19 @@ class Inert(metaclass=_InertType):
     """Stands for an object of a class that edgekit does not import."""
 
     path = "edgekit.Inert"
-    arguments: tuple[Any, ...] = ()
+    arguments: tuple[object, ...] = ()
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
         return object.__new__(cls)
 
-    def take_state(self, state: Any) -> None:
+    def take_state(self, state: object) -> None:
         """Attributes, as pickles of objects have them: a dictionary, or two in a tuple."""
         for part in state if isinstance(state, tuple) else (state,):
             if isinstance(part, dict):
                 self.__dict__.update({k: v for k, v in part.items() if isinstance(k, str)})
 
 
-def class_name(obj: Any) -> str:
+def class_name(obj: object) -> str:
     """The class a stand-in was pickled as, without its module; "" for ordinary objects."""
     return type(obj).path.rpartition(".")[2] if isinstance(obj, Inert) else ""
 
@@ -161,7 +161,7 @@ class _Meaning:
         self._types: dict[str, type] = {}
         self._storages: dict[str, _Storage] = {}
 
-    def name(self, module: str, name: str) -> Any:
+    def name(self, module: str, name: str) -> object:
         path = f"{module}.{name}"
         if module in ("builtins", "__builtin__") and name in _PLAIN:
             return _PLAIN[name]
@@ -183,7 +183,7 @@ class _Meaning:
             self._types[path] = _InertType(name, (Inert,), {"path": path})
         return self._types[path]
 
-    def call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
+    def call(self, function: object, arguments: tuple[object, ...]) -> object:
         if isinstance(function, _Plain):
             long = any(isinstance(a, str) and len(a) > function.digits for a in arguments)
             if long or not all(isinstance(a, function.takes) for a in arguments):
@@ -202,18 +202,18 @@ class _Meaning:
             return function(*arguments)
         raise PickleError(f"it calls a {type(function).__name__}")
 
-    def make(self, kind: Any, arguments: tuple[Any, ...]) -> Any:
+    def make(self, kind: object, arguments: tuple[object, ...]) -> object:
         if isinstance(kind, _InertType):
             return kind.__new__(kind)  # type: ignore[call-overload]
         return self.call(kind, arguments)
 
-    def set_state(self, value: Any, state: Any) -> None:
+    def set_state(self, value: object, state: object) -> None:
         if isinstance(value, Inert):
             value.take_state(state)
         elif not isinstance(value, (Tensor, dict, list, set)):  # of those only the data counts
             raise PickleError(f"it sets the state of a {type(value).__name__}")
 
-    def reference(self, key: Any) -> _Storage:
+    def reference(self, key: object) -> _Storage:
         if not (isinstance(key, tuple) and len(key) >= 5 and key[0] == "storage" and isinstance(key[2], (str, int))):
             raise PickleError("it refers to something that is no tensor")
         kind, name = key[1], str(key[2])
@@ -248,7 +248,7 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any) -> Tensor:
     return storage.values.as_strided(size, stride, offset)
 
 
-def read_checkpoint(file: Path | BinaryIO, name: str = "") -> Any:
+def read_checkpoint(file: Path | BinaryIO, name: str = "") -> object:
     """The object saved in `file`, with tensors real and everything else inert.
 
     Raises UnsafeSourceError when the file asks to run code, SourceError when it is damaged or

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import Any
 
 _LONGEST, _LARGEST, _POWER, _POWERS = 4000, 2**63, 8, 4
 _SYMBOL = re.compile(r"[a-z]{1,6}\d{1,9}")
@@ -68,7 +67,7 @@ _OPERATORS = (
 )
 
 
-def check_expression(text: Any) -> None:
+def check_expression(text: object) -> None:
     """Raises ValueError for anything but sums, products and the like of symbols and small numbers."""
     if not isinstance(text, str) or len(text) > _LONGEST:
         raise ValueError("is no short text")

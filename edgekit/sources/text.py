@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgekit.errors import SourceError, UsageError
 from edgekit.model import CheckpointModel, SourceInfo
@@ -13,6 +13,10 @@ from edgekit.sources.base import SourceOptions
 from edgekit.sources.files import json_of
 from edgekit.sources.tokenizer import read_tokenizer, token_bytes
 from edgekit.spec import Precision, Sampling, TextSpec
+from edgekit.system.documents import JsonObject
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 DEFAULT_CONTEXT = 2048
 TOKENS = "tokens.bin"
@@ -22,7 +26,7 @@ _SMALL = 20_000_000  # parameters
 def read_text_model(
     name: str,
     weights: Path,
-    config: Any,
+    config: PreTrainedConfig,
     folder: Path,
     info: SourceInfo,
     options: SourceOptions,
@@ -57,7 +61,7 @@ def read_text_model(
     return CheckpointModel(name, str(weights), into, spec, info, native)
 
 
-def ready(network: Any) -> Any:
+def ready(network: PreTrainedModel) -> PreTrainedModel:
     """Sets the network to evaluate; a small one runs on a single thread, since synchronising a second one costs
     more than it gains."""
     import torch
@@ -67,7 +71,13 @@ def ready(network: Any) -> Any:
     return network.eval().requires_grad_(False)
 
 
-def _spec(config: Any, text: Any, generation: dict[str, Any], tokenizer: Any, length: int | None) -> TextSpec:
+def _spec(
+    config: PreTrainedConfig,
+    text: PreTrainedConfig,
+    generation: JsonObject,
+    tokenizer: PreTrainedTokenizerBase,
+    length: int | None,
+) -> TextSpec:
     trained = int(getattr(text, "max_position_embeddings", 0) or DEFAULT_CONTEXT)
     if length is not None and length > trained:
         raise UsageError(
@@ -108,7 +118,7 @@ def _spec(config: Any, text: Any, generation: dict[str, Any], tokenizer: Any, le
     )
 
 
-def _longest(text: Any, trained: int) -> int:
+def _longest(text: PreTrainedConfig, trained: int) -> int:
     """The number of positions up to which cached keys stay valid: LongRoPE changes its frequencies for a text
     longer than the original context."""
     rope = getattr(text, "rope_parameters", None) or {}
@@ -118,7 +128,7 @@ def _longest(text: Any, trained: int) -> int:
     return min(trained, int(first or trained))
 
 
-def _sampling(generation: dict[str, Any]) -> Sampling:
+def _sampling(generation: JsonObject) -> Sampling:
     if not generation.get("do_sample"):
         return Sampling(repetition_penalty=float(generation.get("repetition_penalty") or 1.0))
     return Sampling(
@@ -130,5 +140,5 @@ def _sampling(generation: dict[str, Any]) -> Sampling:
     )
 
 
-def _ids(value: Any) -> list[int]:
+def _ids(value: object) -> list[int]:
     return [int(v) for v in (value if isinstance(value, list) else [value]) if isinstance(v, int)]

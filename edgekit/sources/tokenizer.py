@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgekit.errors import SourceError, guard
 from edgekit.runtime.text.tokens import write_tokens
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
-def read_tokenizer(folder: Path) -> Any:
+
+def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The transformers tokenizer in a folder. Raises SourceError when there is none it can read."""
     from transformers import AutoTokenizer
 
@@ -31,7 +34,7 @@ def read_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def token_bytes(tokenizer: Any, count: int) -> bytes:
+def token_bytes(tokenizer: PreTrainedTokenizerBase, count: int) -> bytes:
     """The content of `tokens.bin` for `count` tokens. Raises SourceError for an unknown decoder."""
     definition = json.loads(tokenizer.backend_tokenizer.to_str())
     added = {t["id"]: t for t in definition.get("added_tokens", [])}
@@ -60,7 +63,7 @@ def token_bytes(tokenizer: Any, count: int) -> bytes:
     return write_tokens(tokens, special)
 
 
-def _kinds(decoder: Any) -> set[str]:
+def _kinds(decoder: object) -> set[str]:
     if not isinstance(decoder, dict):
         return set()
     kinds = {str(decoder.get("type"))}

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from torch import Tensor
 
@@ -58,7 +58,7 @@ class YoloCheckpoint:
     licence: str = ""
 
 
-def understand(root: Any, path: Path) -> YoloCheckpoint:
+def understand(root: object, path: Path) -> YoloCheckpoint:
     """From the unpickled root of a checkpoint, or a mapping of tensors. Raises SourceError."""
     try:
         return _understand(root, path)
@@ -68,7 +68,7 @@ def understand(root: Any, path: Path) -> YoloCheckpoint:
         raise unsupported(path, f"its network cannot be followed: {error!r:.200}") from error
 
 
-def _understand(root: Any, path: Path) -> YoloCheckpoint:
+def _understand(root: object, path: Path) -> YoloCheckpoint:
     licence = str(root.get("license") or root.get("licence") or "") if isinstance(root, dict) else ""
     model = root
     if isinstance(root, dict) and not _is_state_dict(root):
@@ -90,17 +90,17 @@ def _understand(root: Any, path: Path) -> YoloCheckpoint:
     return checkpoint
 
 
-def _is_state_dict(value: Any) -> bool:
+def _is_state_dict(value: object) -> TypeGuard[Mapping[str, object]]:
     return isinstance(value, Mapping) and any(isinstance(v, Tensor) for v in value.values())
 
 
-def _describe(value: Any) -> str:
+def _describe(value: object) -> str:
     if isinstance(value, Mapping):
         return f"a dictionary with {', '.join(map(str, list(value)[:6])) or 'nothing'}"
     return class_name(value) or type(value).__name__
 
 
-def _from_state_dict(state: Mapping[str, Any], path: Path) -> YoloCheckpoint:
+def _from_state_dict(state: Mapping[str, object], path: Path) -> YoloCheckpoint:
     named = {str(k): v for k, v in state.items() if isinstance(v, Tensor)}
     prefix = _common_prefix(named)
     own = {k[len(prefix) :]: v for k, v in named.items() if k.startswith(prefix)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol, TypeVar, cast
+from typing import ClassVar, Protocol, TypeVar, cast
 
 from edgekit import registry
 from edgekit.errors import IntegrityError, UsageError
@@ -48,7 +48,7 @@ def spec_as(spec: ModelSpec | None, kind: type[S], name: str) -> S:
     raise UsageError(f"{name} is no {kind.noun}", f"its task is {task}", verb)
 
 
-def read_spec(data: Any) -> ModelSpec:
+def read_spec(data: object) -> ModelSpec:
     """A spec from its JSON value, checked. Raises ValueError, and IntegrityError for a task that is not known."""
     if not isinstance(data, dict):
         raise ValueError("a model is described by an object")

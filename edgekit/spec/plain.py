@@ -13,7 +13,7 @@ T = TypeVar("T")
 Readers = Mapping[Any, Callable[[Any], Any]]
 
 
-def to_json(value: Any) -> Any:
+def to_json(value: object) -> Any:
     """Dataclasses, enums and tuples as plain JSON values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
@@ -26,7 +26,7 @@ def to_json(value: Any) -> Any:
     return value
 
 
-def from_json(kind: type[T], value: Any, readers: Readers | None = None) -> T:
+def from_json(kind: type[T], value: object, readers: Readers | None = None) -> T:
     """Rebuild `kind` from plain JSON. Raises ValueError naming the field that does not fit.
 
     Unknown keys are ignored, so that a newer minor schema can add some. `readers`: by the kind of a field, what reads

@@ -47,7 +47,7 @@ class Child:
     def pid(self) -> int:
         return self._process.pid
 
-    def send(self, question: Any) -> None:
+    def send(self, question: object) -> None:
         """Raises ChildError when the child is gone."""
         assert self._process.stdin is not None
         try:
@@ -72,7 +72,7 @@ class Child:
             self.close()
             raise ChildError("what it said cannot be read") from error
 
-    def ask(self, question: Any, seconds: float | None) -> Any:
+    def ask(self, question: object, seconds: float | None) -> Any:
         """`send` and `receive`."""
         self.send(question)
         return self.receive(seconds)
@@ -126,7 +126,7 @@ def limit_memory(more: int) -> None:
 
 
 def answer(
-    handle: Callable[[Any], Iterator[Any]],
+    handle: Callable[[Any], Iterator[object]],
     memory: int | None = None,
     seconds: float | None = None,
     aside: Callable[[Any], bool] = lambda question: False,

@@ -11,19 +11,23 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 _DIGITS = 64  # of a whole number; Hugging Face writes an endless length with 31
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _LONG = re.compile(r"\d{65}|[eE][+]?\d{3}")
 _DEEPEST = 200
 
+# An object of a document that somebody else wrote. Its values are `Any`, since whoever reads one looks at it first: as
+# `object` it would take a cast at each reading. A single value that is only looked at or passed on is an `object`.
+JsonObject: TypeAlias = dict[str, Any]
+
 
 class DocumentError(ValueError):
     """What is wrong with a document, in a few words."""
 
 
-def parse_json(content: bytes | str, largest: int = 2**28) -> Any:
+def parse_json(content: bytes | str, largest: int = 2**28) -> object:
     """A value of a JSON document (RFC 8259) in UTF-8, with or without a mark of its byte order.
 
     Raises DocumentError for what is no JSON, NaN and Infinity, a key that stands twice, whole numbers of more
@@ -50,12 +54,12 @@ def parse_json(content: bytes | str, largest: int = 2**28) -> Any:
     return value
 
 
-def read_json(path: Path, largest: int = 2**28) -> Any:
+def read_json(path: Path, largest: int = 2**28) -> object:
     """The value in a file; see `parse_json`. Raises DocumentError, and OSError where the file cannot be read."""
     return parse_json(read_bytes(path, largest), largest)
 
 
-def read_object(path: Path, largest: int = 2**26) -> dict[str, Any]:
+def read_object(path: Path, largest: int = 2**26) -> JsonObject:
     """As `read_json`, for a file that holds an object. Raises DocumentError for anything else."""
     value = read_json(path, largest)
     if not isinstance(value, dict):
@@ -93,11 +97,11 @@ def decode(content: bytes | str, largest: int = 2**28) -> str:
         raise DocumentError(f"it is not UTF-8 text: byte {error.start} is 0x{content[error.start]:02x}") from error
 
 
-def depth(value: Any) -> int:
+def depth(value: object) -> int:
     """How many lists and objects lie in one another; without recursion, so that any depth is measured."""
     deepest, level = 0, [value]
     while level:
-        inside: list[Any] = []
+        inside: list[object] = []
         for item in level:
             if isinstance(item, dict):
                 inside += item.values()
@@ -109,7 +113,7 @@ def depth(value: Any) -> int:
     return deepest
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, object]]) -> JsonObject:
     """The object of these pairs. Raises DocumentError for a key that occurs twice: readers differ in which value
     they take."""
     mapping = dict(pairs)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from edgekit.data.images.records import Box, Dataset
 from edgekit.data.images.stated import check_categories, check_fit, check_once
 from edgekit.errors import DataError, UsageError
-from edgekit.system.documents import DocumentError, read_json
+from edgekit.system.documents import DocumentError, JsonObject, read_json
 
 _LARGEST, _IDS = 2**29, 2**31  # bytes of a file; what a category's id is below
 _FILES = 64  # .json files of a folder that are looked into
 
 
-def annotations_in(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+def annotations_in(folder: Path) -> tuple[Path, JsonObject] | None:
     """The one file of boxes of a folder: in it, or in its `annotations/`.
 
     Raises UsageError when there are several, DataError for one that is no JSON.
@@ -40,7 +39,7 @@ def annotations_in(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     return files[0] if files else None
 
 
-def read_annotations(path: Path) -> dict[str, Any] | None:
+def read_annotations(path: Path) -> JsonObject | None:
     """None for JSON that holds no boxes: captions, panoptic or other documents. Raises DataError for no JSON."""
     try:
         data = read_json(path, _LARGEST)
@@ -60,7 +59,7 @@ def read_annotations(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def read_coco(folder: Path, file: Path, data: dict[str, Any]) -> Dataset:
+def read_coco(folder: Path, file: Path, data: JsonObject) -> Dataset:
     """The images that `file` lists, wherever in `folder` they lie together, with their boxes.
 
     Raises DataError for what does not fit: a missing image, one of another size than is stated, a box
@@ -131,7 +130,7 @@ def _places(folder: Path, file: Path) -> Iterator[Path]:
             yield from sorted(p for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))[:_FILES]
 
 
-def whole(value: Any, limit: int) -> int:
+def whole(value: object, limit: int) -> int:
     """A whole number from 0 to below the limit. Raises ValueError for anything else."""
     number = int(value) if isinstance(value, (int, str)) and len(str(value)) < 20 else -1
     if not 0 <= number < limit or isinstance(value, bool):
@@ -139,14 +138,14 @@ def whole(value: Any, limit: int) -> int:
     return number
 
 
-def _real(value: Any) -> float:
+def _real(value: object) -> float:
     """Raises ValueError for what is no finite number."""
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
         raise ValueError(f"{ascii(value)[:40]} is no length")
     return float(value)
 
 
-def _sides(annotation: dict[str, Any]) -> list[float]:
+def _sides(annotation: JsonObject) -> list[float]:
     """x, y, width and height. Raises ValueError for what is no box."""
     stated = annotation.get("bbox")
     if not isinstance(stated, list) or len(stated) != 4:
@@ -157,7 +156,7 @@ def _sides(annotation: dict[str, Any]) -> list[float]:
     return sides
 
 
-def _below(name: Any, file: Path) -> str:
+def _below(name: object, file: Path) -> str:
     """A file's name, inside the folder of images. Raises ValueError for what is none, DataError for one that leads
     out of it."""
     if not isinstance(name, str):

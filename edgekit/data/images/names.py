@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgekit.data.images.coco import whole
 from edgekit.errors import DataError, UsageError, guard
-from edgekit.system.documents import read_utf8
+from edgekit.system.documents import JsonObject, read_utf8
 
 _LARGEST, _CLASSES = 2**20, 100_000
 NAMES = ("classes.txt", "obj.names")  # a name a line: Label Studio and labelImg, Darknet
@@ -60,13 +59,13 @@ def read_facts(file: Path) -> Facts:
     return Facts(named, file.name, keypoints)
 
 
-def read_yaml(file: Path) -> dict[str, Any]:
+def read_yaml(file: Path) -> JsonObject:
     """YAML without anchors: a few lines of those unfold to more than memory holds. Raises ValueError and its own
     errors."""
     import yaml
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
-        def compose_node(self, parent: Any, index: Any) -> Any:
+        def compose_node(self, parent: object, index: object) -> object:
             if self.check_event(yaml.events.AliasEvent):
                 raise ValueError("it refers to an anchor: write out what it stands for")
             return super().compose_node(parent, index)

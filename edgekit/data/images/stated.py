@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from edgekit.runtime.image import image_size
 _FEW = 3  # boxes, of which anything may be true by chance
 
 
-def check_once(file: Path, what: str, values: Iterable[Any]) -> None:
+def check_once(file: Path, what: str, values: Iterable[Hashable]) -> None:
     """Of two entries with one name, the first would lose its boxes."""
     twice = [v for v, count in Counter(values).items() if count > 1]
     if twice:
@@ -62,7 +62,7 @@ def named_once(file: str, categories: dict[int, str], used: Counter[int]) -> dic
 
 
 def check_fit(
-    file: Path, folder: Path, paths: list[Path], stated: list[tuple[Any, Any]], boxes: list[list[Box]]
+    file: Path, folder: Path, paths: list[Path], stated: list[tuple[object, object]], boxes: list[list[Box]]
 ) -> None:
     """Boxes drawn on differently turned or scaled pixels, or of other numbers, give a metric of nothing."""
     other: list[Path] = []

@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from edgekit.errors import SourceError
 from edgekit.sources.quantised.layer import FLOATS, Floats, Integers, Parts
 from edgekit.sources.quantised.stated import Stated
-from edgekit.system.documents import DocumentError, parse_json
+from edgekit.system.documents import DocumentError, JsonObject, parse_json
 
 _LARGEST = 2**16  # bytes of the settings that each layer stores
 _STATES = ("nf4", "fp4")
@@ -44,7 +42,7 @@ def _int8(stated: Stated, parts: Parts) -> Integers:
     return Integers(values, scales, zeros, 8, parts.columns)
 
 
-def _table(parts: Parts, facts: dict[str, Any], kind: str) -> Floats:
+def _table(parts: Parts, facts: JsonObject, kind: str) -> Floats:
     count = parts.rows * parts.columns
     if facts.get("shape") != [parts.rows, parts.columns]:
         raise parts.misfit("weight", f"a weight of {facts.get('shape')}, by its own settings,")
@@ -72,7 +70,7 @@ def _table(parts: Parts, facts: dict[str, Any], kind: str) -> Floats:
     return Floats(values.reshape(parts.rows, parts.columns), f"{kind.upper()}'s levels are no even steps")
 
 
-def _settings(parts: Parts, part: str) -> dict[str, Any]:
+def _settings(parts: Parts, part: str) -> JsonObject:
     raw: Tensor = parts.take(part, None, (torch.uint8,))
     try:
         if raw.numel() > _LARGEST:
@@ -85,7 +83,7 @@ def _settings(parts: Parts, part: str) -> dict[str, Any]:
     return facts
 
 
-def _whole(parts: Parts, facts: dict[str, Any], key: str) -> int:
+def _whole(parts: Parts, facts: JsonObject, key: str) -> int:
     value = facts.get(key)
     if type(value) is not int or not 0 < value <= 2**20:
         raise _malformed(parts, f"{key} {ascii(value)[:40]}")

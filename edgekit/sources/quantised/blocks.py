@@ -7,8 +7,6 @@ AutoFP8 names the same method, and stores one number a layer as weight_scale.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -42,7 +40,7 @@ def read(stated: Stated, parts: Parts) -> Floats | None:
     return Floats(weight * spread(parts.take(_SCALE, None, FLOATS), size, weight.shape), WHY)
 
 
-def size_of(stated: list[Any], parts: Parts, part: str) -> tuple[int, int]:
+def size_of(stated: list[object], parts: Parts, part: str) -> tuple[int, int]:
     """Rows and columns of a block, by the config. Raises SourceError where the scales are of another number."""
     named = {
         (min(b[0], parts.rows), min(b[1], parts.columns))

@@ -8,14 +8,13 @@ or floats of 8 bits, with a scale for the layer, each output, each group of inpu
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from edgekit.sources.quantised import blocks
 from edgekit.sources.quantised.layer import FLOATS, Floats, Integers, Parts, padded_unpacked, unpacked, word_count
 from edgekit.sources.quantised.stated import Stated
+from edgekit.system.documents import JsonObject
 
 _PLAIN = ("dense", "fakequant")
 _FORMATS = ("pack-quantized", "int-quantized", "float-quantized", "naive-quantized", "mixed-precision", *_PLAIN)
@@ -185,7 +184,7 @@ def _block(stated: Stated, parts: Parts) -> tuple[int, int]:
     return blocks.size_of([w.get("block_structure") for w in _weights(stated)], parts, "weight_scale")
 
 
-def _weights(stated: Stated) -> list[dict[str, Any]]:
+def _weights(stated: Stated) -> list[JsonObject]:
     """The settings of weights in each group of the config."""
     groups = stated.settings["config_groups"].values()
     return [w for g in groups if isinstance(w := g.get("weights"), dict)]

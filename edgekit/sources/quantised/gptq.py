@@ -7,13 +7,12 @@ The first format (`gptq`) stores each zero point less one, the second (`gptq_v2`
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from edgekit.sources.quantised.layer import FLOATS, Integers, Parts, unpacked, word_count
 from edgekit.sources.quantised.stated import Stated
+from edgekit.system.documents import JsonObject
 
 _WIDTHS = (2, 3, 4, 8)
 _FORMATS = ("gptq", "gptq_v2")
@@ -82,14 +81,14 @@ def _zeros(stated: Stated, words: Tensor, bits: int, rows: int) -> Tensor:
     return (stored + 1) % 2**bits
 
 
-def _by_words(settings: dict[str, Any]) -> bool:
+def _by_words(settings: JsonObject) -> bool:
     """Whether GPTQModel wrote the checkpoint. It subtracts one from zero points after packing them, AutoGPTQ
     before: a zero point of 0 gives different words."""
     meta = settings.get("meta")
     return "gptqmodel" in str(meta.get("quantizer")).lower() if isinstance(meta, dict) else False
 
 
-def _format(settings: dict[str, Any]) -> str:
+def _format(settings: JsonObject) -> str:
     return str(settings.get("checkpoint_format") or settings.get("format") or "gptq").lower()
 
 

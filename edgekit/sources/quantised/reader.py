@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from edgekit.sources.quantised import awq, bitsandbytes, blocks, compressed, gpt
 from edgekit.sources.quantised.layer import Floats, Integers, Parts
 from edgekit.sources.quantised.stated import Stated
 from edgekit.spec import Precision
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 _METHODS: dict[str, Any] = {
     "gptq": gptq,
@@ -29,6 +32,16 @@ _WHOLE_ROW = 32  # the block of a scale that holds for a whole row
 _WIDTHS = (2, 4, 8)  # that MatMulNBits has
 
 
+class Held(Protocol):
+    """What a file says of a tensor, by huggingface.py."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def kind(self) -> str: ...
+
+
 class Reader:
     """Reads a checkpoint that is quantised as `stated`. Raises SourceError for a method or a setting that is not
     known."""
@@ -39,7 +52,7 @@ class Reader:
         self._method = _METHODS[stated.method]
         self._method.check(stated)
 
-    def network(self, folder: Path, config: Any) -> Any:
+    def network(self, folder: Path, config: PreTrainedConfig) -> PreTrainedModel:
         """The transformers model in float32. Raises SourceError for tensors that do not fit it."""
         return assemble(folder, config, self._replace, self._check_rest)
 
@@ -127,7 +140,7 @@ def _values(integers: Integers) -> Tensor:
     return weight
 
 
-def precision(stated: Stated, layers: Mapping[str, tuple[int, int]], held: Mapping[str, Any]) -> Precision | None:
+def precision(stated: Stated, layers: Mapping[str, tuple[int, int]], held: Mapping[str, Held]) -> Precision | None:
     """What most of the layers that are quantised keep, by what the files say of their tensors; None where all
     become float. `layers`: outputs and inputs of each; `held`: the `shape` and `kind` of each tensor."""
     sizes = Counter[int]()
@@ -139,7 +152,7 @@ def precision(stated: Stated, layers: Mapping[str, tuple[int, int]], held: Mappi
     return known[sizes.most_common(1)[0][0]] if sizes else None
 
 
-def _width(stated: Stated, name: str, columns: int, held: Mapping[str, Any]) -> int:
+def _width(stated: Stated, name: str, columns: int, held: Mapping[str, Held]) -> int:
     """The width of the integers that the layer keeps; 0 where it becomes float."""
 
     def size(part: str, axis: int) -> int:

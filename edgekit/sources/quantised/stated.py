@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgekit.errors import SourceError
 from edgekit.sources.files import contained, json_of
+from edgekit.system.documents import JsonObject
 
 _METHODS = ("gptq", "awq", "compressed-tensors", "bitsandbytes", "fp8", "bitnet")
 _ALIASES = {
@@ -28,7 +28,7 @@ class Stated:
     """`settings`: as the folder has them; `name`: of the model, for errors."""
 
     method: str
-    settings: dict[str, Any]
+    settings: JsonObject
     name: str
 
     def unread(self, what: str) -> SourceError:
@@ -40,7 +40,7 @@ class Stated:
         )
 
 
-def stated(folder: Path, config: dict[str, Any], tensors: Collection[str]) -> Stated | None:
+def stated(folder: Path, config: JsonObject, tensors: Collection[str]) -> Stated | None:
     """`config`: the folder's config.json; `tensors`: names in its checkpoint. None for a float model.
 
     Raises SourceError for a method that is not known.
@@ -96,7 +96,7 @@ def _beside(folder: Path, tensors: Collection[str]) -> Stated | None:
     )
 
 
-def _older_method(settings: dict[str, Any]) -> str:
+def _older_method(settings: JsonObject) -> str:
     """The method of configs from before `quant_method`."""
     if "config_groups" in settings:
         return "compressed-tensors"
