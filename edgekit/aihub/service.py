@@ -16,11 +16,13 @@ import queue
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+Array = np.ndarray[Any, Any]
 
 _PAGE, _PAGES = 100, 5  # how far back things are looked for by name
 _UNCONFIGURED, _TOKEN, _GONE, _LIMITED, _NETWORK, _REFUSED, _BUG = (
@@ -47,15 +49,15 @@ class Service:
     def client(self) -> Any:
         return self.hub.Client(config=self.utils.load_default_api_config())
 
-    def open(self) -> dict[str, Any]:
+    def open(self) -> dict[str, str]:
         """Reads the configuration; asks nothing of the network."""
         config = self.client.config
         return {"url": config.api_url, "version": str(self.hub.__version__)}
 
-    def devices(self) -> list[dict[str, Any]]:
+    def devices(self) -> list[dict[str, object]]:
         return [{"name": d.name, "os": d.os, "attributes": list(d.attributes)} for d in self.client.get_devices()]
 
-    def toolchains(self) -> list[dict[str, Any]]:
+    def toolchains(self) -> list[dict[str, object]]:
         frameworks = [f for f in self.client.get_frameworks() if f.name == "QAIRT"]
         return [{"version": f.api_version, "full": f.full_version, "tags": list(f.api_tags)} for f in frameworks]
 
@@ -128,11 +130,11 @@ class Service:
         jobs = (j for p in range(_PAGES) for j in self.client.get_job_summaries(p * _PAGE, _PAGE))
         return next((j.job_id for j in jobs if j.name == name), "")
 
-    def job(self, id: str) -> dict[str, Any]:
+    def job(self, id: str) -> dict[str, object]:
         """The state of a job. `model`: the result of a finished job; `versions`: those of the tools it used."""
         job = self.client.get_job(id)
         status = job.get_status()
-        state: dict[str, Any] = {
+        state: dict[str, object] = {
             "state": status.code,
             "message": status.message or "",
             "finished": status.finished,
@@ -146,13 +148,14 @@ class Service:
             for field, value in inner.ListFields():
                 if field.name.endswith("detail"):
                     state["versions"] = {t.name: t.version for t in value.tool_versions}
-            model = job.get_target_model() if hasattr(job, "get_target_model") else None
+            target = getattr(job, "get_target_model", None)  # of jobs that make one
+            model = target() if target else None
             if model is not None:
                 state["model"] = model.model_id
                 state["metadata"] = {k.name: v for k, v in model.metadata.items()}
         return state
 
-    def profile(self, id: str) -> dict[str, Any]:
+    def profile(self, id: str) -> dict[str, object]:
         return dict(self.client.get_job(id).download_profile())
 
     def outputs(self, id: str, path: str) -> list[str]:
@@ -166,7 +169,7 @@ class Service:
         paths = self.client.get_job(id).download_job_logs(folder)
         return "\n".join(Path(p).read_text(errors="replace", encoding="utf-8")[-4000:] for p in paths)
 
-    def _exists(self, ask: Any) -> Any:
+    def _exists(self, ask: Callable[[], object]) -> Any:
         try:
             return ask()
         except self.errors.UserError as error:
@@ -174,7 +177,7 @@ class Service:
                 raise
             return None
 
-    def _listed(self, ask: Any, field: str) -> Iterator[Any]:
+    def _listed(self, ask: Callable[..., object], field: str) -> Iterator[Any]:
         for page in range(_PAGES):
             entries = list(getattr(self.client._api_call(ask, offset=page * _PAGE, limit=_PAGE), field))
             yield from entries
@@ -182,13 +185,13 @@ class Service:
                 return
 
 
-def _read(path: str) -> dict[str, list[Any]]:
+def _read(path: str) -> dict[str, list[Array]]:
     """An .npz of one array an input, samples along the first axis."""
     with np.load(path, allow_pickle=False) as file:
         return {name: list(file[name]) for name in file.files}
 
 
-def _write(path: str, entries: dict[str, list[Any]]) -> None:
+def _write(path: str, entries: dict[str, list[Array]]) -> None:
     np.savez(path, **{n: np.stack(v) for n, v in entries.items()})  # type: ignore[arg-type]
 
 
@@ -211,7 +214,7 @@ def _kind(error: Exception, service: Service) -> str:
     return _REFUSED if isinstance(error, (service.errors.Error, ValueError)) else _BUG
 
 
-def _answer(service: Service, line: str) -> dict[str, Any]:
+def _answer(service: Service, line: str) -> dict[str, object]:
     request = json.loads(line)
     try:
         return {"result": getattr(service, request.pop("call"))(**request)}
