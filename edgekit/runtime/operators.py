@@ -14,7 +14,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from statistics import median
-from typing import Any
 
 from edgekit import registry
 from edgekit.errors import EdgekitError, UsageError
@@ -23,12 +22,13 @@ from edgekit.runtime.engine import EngineOptions, graph_spec
 from edgekit.runtime.inside import Inside
 from edgekit.runtime.measuring import Effort, noise, timed
 from edgekit.runtime.opening import open_session
+from edgekit.system.documents import JsonObject
 
 Lens = Callable[[Package, int, Effort], Inside]
 """Looks inside an engine that runs a package with so many threads; in the group `edgekit.operators` by the engine."""
 
 
-def profile(package: Package, threads: int | None, effort: Effort) -> dict[str, Any]:
+def profile(package: Package, threads: int | None, effort: Effort) -> JsonObject:
     """Everything about the operators of a package. Raises EdgekitError. Times in milliseconds."""
     name = package.manifest.engine.name
     look = _lens(name)
@@ -70,7 +70,7 @@ def _whole_run(package: Package, threads: int | None, effort: Effort) -> tuple[i
     return session.threads, median(taken) * 1e3
 
 
-def _counts(inside: Inside) -> dict[str, Any]:
+def _counts(inside: Inside) -> JsonObject:
     operators, delegate = inside.operators, inside.delegate
     delegated = [o for o in operators if o.placed == delegate]
     left = Counter(o.kind for o in operators if o.placed != delegate)
@@ -95,14 +95,14 @@ def _sums(inside: Inside, whole: float) -> dict[str, float | None]:
     }
 
 
-def _partitions(inside: Inside) -> list[dict[str, Any]]:
+def _partitions(inside: Inside) -> list[JsonObject]:
     """What one part of the engine runs in one go; milliseconds as for an operator."""
     sizes = Counter(o.partition for o in inside.operators)
     placed = {o.partition: o.placed for o in inside.operators}
     return [{"placed": placed[n], "operators": sizes[n], "milliseconds": inside.partition_ms[n]} for n in sorted(sizes)]
 
 
-def main(arguments: list[str]) -> dict[str, Any]:
+def main(arguments: list[str]) -> JsonObject:
     parser = argparse.ArgumentParser(prog="edgekit.runtime.operators")
     parser.add_argument("package")
     parser.add_argument("--iterations", type=int, default=Effort.iterations)

@@ -18,11 +18,15 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgekit.runtime.measuring import Effort, timed
+
+if TYPE_CHECKING:
+    from edgekit.system.documents import JsonObject
+
 
 _FIRST, _BEFORE = (2, 2), (3,)  # versions; earlier ones create models and take options in other ways
 _CPU = 1  # LiteRtHwAccelerators
@@ -75,20 +79,20 @@ class _Model:
         self._inputs = self._buffers(environment, "Input")
         self._outputs = self._buffers(environment, "Output")
 
-    def _call(self, name: str, *arguments: Any) -> None:
+    def _call(self, name: str, *arguments: object) -> None:
         function = getattr(self._library, f"LiteRt{name}")
         function.restype = c.c_int
         if status := function(*arguments):
             raise ValueError(f"LiteRt{name} answers {status}")
 
-    def _made(self, name: str, *arguments: Any) -> c.c_void_p:
+    def _made(self, name: str, *arguments: object) -> c.c_void_p:
         pointer = c.c_void_p()
         self._call(name, *arguments, c.byref(pointer))
         if not pointer:
             raise ValueError(f"LiteRt{name} gives nothing")
         return pointer
 
-    def _buffers(self, environment: c.c_void_p, kind: str) -> Any:
+    def _buffers(self, environment: c.c_void_p, kind: str) -> c.Array[c.c_void_p]:
         count = c.c_size_t()
         self._call(f"GetNumSignature{kind}s", self._signature, c.byref(count))
         buffers = (c.c_void_p * count.value)()
@@ -140,7 +144,7 @@ class _Model:
         ]
 
 
-def look(model: bytes, threads: int, effort: Effort) -> dict[str, Any]:
+def look(model: bytes, threads: int, effort: Effort) -> JsonObject:
     """Median milliseconds of each event, and of a whole run. Raises ValueError where unknown."""
     compiled = _Model(_open(), model, threads)
     profiles: list[list[tuple[str, bool, int, int]]] = []
@@ -181,7 +185,7 @@ def _open() -> c.CDLL:
     raise ValueError("this build comes without its C library")
 
 
-def main(arguments: list[str]) -> dict[str, Any]:
+def main(arguments: list[str]) -> JsonObject:
     parser = argparse.ArgumentParser(prog="edgekit.runtime.engines.litert_events")
     parser.add_argument("--runs", type=int, default=Effort.iterations)
     parser.add_argument("--warmup", type=int, default=Effort.warmup)

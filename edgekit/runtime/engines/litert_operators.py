@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from types import ModuleType
 from typing import Any
 
 from edgekit.errors import EdgekitError
@@ -22,10 +23,12 @@ from edgekit.runtime.engines.libraries import litert, quiet
 from edgekit.runtime.engines.litert_attribution import Event, attribute
 from edgekit.runtime.inside import Inside, Operator
 from edgekit.runtime.measuring import Effort
+from edgekit.system.documents import JsonObject
 from edgekit.system.tether import tied
 
 DELEGATE = "XNNPACK"
 _CPU = "CPU"
+_Details = dict[str, Any]  # what an interpreter says of a node or of a tensor
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Arrangement:
     nodes: tuple[int, ...]
 
 
-def arrange(library: Any, model: bytes, threads: int) -> Arrangement | None:
+def arrange(library: ModuleType, model: bytes, threads: int) -> Arrangement | None:
     """Places operators as an interpreter does. The calls used are not all public: None when one of
     them is gone, or does not answer as it does in the versions known."""
     try:
@@ -77,7 +80,7 @@ def arrange(library: Any, model: bytes, threads: int) -> Arrangement | None:
         return None
 
 
-def _arrange(own: dict[int, Any], delegates: list[Any], tensors: dict[int, Any]) -> Arrangement | None:
+def _arrange(own: dict[int, _Details], delegates: list[_Details], tensors: dict[int, _Details]) -> Arrangement | None:
     maker = {int(t): index for index, node in own.items() for t in node["outputs"]}
     within: dict[int, int] = {}  # node: its delegate
     for number, delegate in enumerate(delegates):
@@ -114,7 +117,7 @@ def _arrange(own: dict[int, Any], delegates: list[Any], tensors: dict[int, Any])
     return Arrangement(tuple(operators), tuple(order))
 
 
-def _ready(group: list[int], own: dict[int, Any], maker: dict[int, int], available: set[int]) -> bool:
+def _ready(group: list[int], own: dict[int, _Details], maker: dict[int, int], available: set[int]) -> bool:
     inside = available.union(group)
     needed = (maker.get(int(t)) for index in group for t in own[index]["inputs"])
     return all(node is None or node in inside for node in needed)
@@ -149,7 +152,7 @@ def _partitions(arrangement: Arrangement) -> int:
     return max((o.partition for o in arrangement.operators), default=-1) + 1
 
 
-def _events(model: bytes, threads: int, effort: Effort) -> dict[str, Any]:
+def _events(model: bytes, threads: int, effort: Effort) -> JsonObject:
     """What the library's profiler saw. Raises ValueError with what is known of why it saw nothing."""
     command = [
         sys.executable,
@@ -167,7 +170,7 @@ def _events(model: bytes, threads: int, effort: Effort) -> dict[str, Any]:
     ]
     process = subprocess.run(tied(command), input=model, capture_output=True)
     try:
-        profile: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+        profile: JsonObject = json.loads(process.stdout.splitlines()[-1])
     except (ValueError, IndexError):
         raise ValueError(f"its profiler died with exit code {process.returncode}") from None
     if "unknown" in profile:

@@ -11,13 +11,13 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from edgekit.package.folder import Package
 from edgekit.runtime.engine import graph_spec
 from edgekit.runtime.engines.libraries import onnxruntime
 from edgekit.runtime.inside import Inside, Operator
 from edgekit.runtime.measuring import Effort, noise, timed
+from edgekit.system.documents import JsonObject
 
 _SUFFIX = "_kernel_time"
 
@@ -40,7 +40,7 @@ def look(package: Package, threads: int, effort: Effort) -> Inside:
     return read(events, len(taken), f"onnxruntime {ort.__version__}")
 
 
-def read(events: list[dict[str, Any]], runs: int, library: str) -> Inside:
+def read(events: list[JsonObject], runs: int, library: str) -> Inside:
     """The operators in the last `runs` runs of a profile, in the order they first ran."""
     whole = sorted((e for e in events if e["name"] == "model_run"), key=lambda e: e["ts"])[-runs:]
     nodes = sorted((e for e in events if e["name"].endswith(_SUFFIX)), key=lambda e: e["ts"])
@@ -68,7 +68,7 @@ def read(events: list[dict[str, Any]], runs: int, library: str) -> Inside:
     return Inside(library, None, tuple(operators), tuple(sums), profiled, median(outside))
 
 
-def _operator(event: dict[str, Any]) -> Operator:
+def _operator(event: JsonObject) -> Operator:
     details = event["args"]
     results = [shape for one in details.get("output_type_shape", []) for shape in one.values()]
     name = event["name"].removesuffix(_SUFFIX)

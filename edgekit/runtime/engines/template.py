@@ -14,7 +14,7 @@ from typing import Any
 
 from edgekit.errors import UsageError
 from edgekit.system.child import Child, ChildError
-from edgekit.system.documents import read_bytes, read_object, read_utf8
+from edgekit.system.documents import JsonObject, read_bytes, read_object, read_utf8
 
 _SECONDS = 10.0
 _MORE, _TIMES = (2**20, 8)  # characters that a rendering may have: so many, and so many times the messages
@@ -70,7 +70,7 @@ class Template:
         self._folder.cleanup()
 
 
-def _object(path: Path) -> dict[str, Any]:
+def _object(path: Path) -> JsonObject:
     return read_object(path) if path.exists() else {}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from edgekit.errors import first_line
 from edgekit.runtime.engines.libraries import onnxruntime_genai
 from edgekit.system.child import answer
+from edgekit.system.documents import JsonObject
 
 _MEMORY, _SECONDS = 512 * 2**20, 30.0  # the parent waits less
 
@@ -18,7 +19,7 @@ def main(folder: str) -> None:
     library = onnxruntime_genai()
     opened: list[Any] = []
 
-    def handle(question: dict[str, Any]) -> Iterator[dict[str, str]]:
+    def handle(question: JsonObject) -> Iterator[dict[str, str]]:
         try:
             if not opened:  # within the limits: parsing a template is a part of it
                 opened.append(library.Tokenizer(folder))

@@ -13,7 +13,7 @@ from edgekit.errors import UsageError
 from edgekit.runtime.text.sampling import Array, check_sampling, log_softmax
 from edgekit.runtime.text.tokens import Tokens, checked_text
 from edgekit.spec import Sampling, TextSpec
-from edgekit.system.documents import parse_json
+from edgekit.system.documents import JsonObject, parse_json
 
 _TOKENS, _SEED, _ALTERNATIVES = 2**31 - 1, 2**64 - 1, 100
 _STOPS, _STOP_LETTERS = 64, 4096
@@ -102,7 +102,7 @@ def parse_request(spec: TextSpec, options: Mapping[str, Any]) -> Request:
     return request
 
 
-def _check_whole(name: str, value: Any, highest: int) -> None:
+def _check_whole(name: str, value: object, highest: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= highest:
         shown = f"{value!r:.60}" if not isinstance(value, int) or abs(value) < 2**200 else "of many digits"
         raise UsageError(f"{name} {shown} is no whole number from 0 to {highest}", "", "pass one, or leave it out")
@@ -120,10 +120,10 @@ def _stops(stop: Any) -> tuple[str, ...]:
     return tuple(checked_text(s, "stop") for s in stops)
 
 
-def _compact(schema: Any) -> str:
+def _compact(schema: str | JsonObject) -> str:
     """The schema, with no white space between what it asks for unless it says so itself."""
     try:
-        document = parse_json(schema) if isinstance(schema, str) else dict(schema)
+        document: Any = parse_json(schema) if isinstance(schema, str) else dict(schema)
         document.setdefault("x-guidance", {"whitespace_flexible": False})
         return json.dumps(document)
     except (ValueError, TypeError, AttributeError) as error:
