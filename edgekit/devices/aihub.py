@@ -6,7 +6,7 @@ import functools
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgekit.aihub.environment import service_url
 from edgekit.devices.base import DeviceInfo, Plan
@@ -17,6 +17,7 @@ from edgekit.package.receipt import Provenance
 
 if TYPE_CHECKING:
     from edgekit.aihub.hub import Hub, Request
+    from edgekit.system.documents import JsonObject
 
 _STAGES = ("compile", "first_load", "warm_load", "inference")
 
@@ -37,7 +38,7 @@ class AiHubDevice:
         return Hub()
 
     @functools.cached_property
-    def description(self) -> dict[str, Any]:
+    def description(self) -> JsonObject:
         """What the service says of this device."""
         if not self._address:
             raise UsageError(
@@ -89,7 +90,7 @@ class AiHubDevice:
             self.hub.connection.close()
 
 
-def described(description: dict[str, Any]) -> DeviceInfo:
+def described(description: JsonObject) -> DeviceInfo:
     from edgekit.aihub.hub import EMULATED
 
     facts = dict(a.partition(":")[::2] for a in description["attributes"])
@@ -106,7 +107,7 @@ def described(description: dict[str, Any]) -> DeviceInfo:
     )
 
 
-def chip_in(package: Package, description: dict[str, Any]) -> str:
+def chip_in(package: Package, description: JsonObject) -> str:
     """Which of a package's chips a device has. Raises DeviceError when it is none of them."""
     chips = package.manifest.engine.chips
     chipset = " ".join(a for a in description["attributes"] if a.startswith("chipset:")).lower()
@@ -122,7 +123,7 @@ def chip_in(package: Package, description: dict[str, Any]) -> str:
     )
 
 
-def launch(profile: dict[str, Any], versions: str, host: HostNotes) -> Launch:
+def launch(profile: JsonObject, versions: str, host: HostNotes) -> Launch:
     """From what a profile job says: microseconds and bytes. Layers and ranges of memory go into
     `host`, as they are."""
     summary, layers = profile["execution_summary"], profile["execution_detail"]

@@ -14,10 +14,13 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgekit.system.documents import JsonObject
 
 
-def main(arguments: list[str]) -> dict[str, Any]:
+def main(arguments: list[str]) -> JsonObject:
     parser = argparse.ArgumentParser(prog="edgekit.devices.launch")
     parser.add_argument("package")
     parser.add_argument("--iterations", type=int, default=50)

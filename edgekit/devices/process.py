@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from edgekit.devices.base import Finished, Plan, Transport
 from edgekit.devices.record import Launch, launch_from_json
 from edgekit.errors import DeviceError, from_dict, guard
+from edgekit.system.documents import JsonObject
 
 LAUNCH = "edgekit.devices.launch"
 OPERATORS = "edgekit.runtime.operators"
@@ -28,7 +28,7 @@ def run_launch(transport: Transport, package: str, plan: Plan, timeout_s: float 
 
 def run_module(
     transport: Transport, module: str, package: str, plan: Plan, timeout_s: float | None = None
-) -> dict[str, Any]:
+) -> JsonObject:
     """What a module of edgekit prints of a package as JSON, in a fresh process. Raises as `run_launch`."""
     limits = ["--iterations", str(plan.iterations), "--warmup", str(plan.warmup), "--seconds", str(plan.seconds)]
     threads = ["--threads", str(plan.threads)] if plan.threads else []
@@ -48,7 +48,7 @@ def run_module(
     return data
 
 
-def _last_line(done: Finished) -> dict[str, Any] | None:
+def _last_line(done: Finished) -> JsonObject | None:
     """The object in the last line of what was printed; None when there is none."""
     try:
         data = json.loads(done.output.splitlines()[-1])

@@ -12,6 +12,7 @@ from typing import Any
 
 from edgekit.runtime.measuring import TextTimings
 from edgekit.spec import from_json, to_json
+from edgekit.system.documents import JsonObject
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Launch:
 _KNOWN = frozenset(f.name for f in fields(Launch)) - {"others"}
 
 
-def launch_from_json(data: Mapping[str, Any]) -> Launch:
+def launch_from_json(data: Mapping[str, object]) -> Launch:
     """Raises ValueError naming what does not fit. Unknown keys go into `others`."""
     known = {key: value for key, value in data.items() if key in _KNOWN}
     known["text"] = known.get("text") or None
@@ -62,7 +63,7 @@ def launch_from_json(data: Mapping[str, Any]) -> Launch:
     return from_json(Launch, known)
 
 
-def launch_to_json(launch: Launch) -> dict[str, Any]:
+def launch_to_json(launch: Launch) -> JsonObject:
     """Of `host`, only what is known."""
     host = {f.name: getattr(launch.host, f.name) for f in fields(HostNotes)}
     data: dict[str, Any] = to_json(launch)

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from importlib.metadata import requires
-from typing import Any
 
 from edgekit import registry
 from edgekit.diagnosis.base import Check, State
@@ -17,6 +16,7 @@ from edgekit.runtime.engine import Engine
 from edgekit.runtime.engines.libraries import install
 from edgekit.runtime.opening import engine_named
 from edgekit.runtime.ranges import within
+from edgekit.system.documents import JsonObject
 from edgekit.system.tether import tied
 
 _PATIENCE = 1800  # seconds: a large network in a simulator, on a slow machine
@@ -68,7 +68,7 @@ def library(needed: EngineRequirement) -> Check:
     return _together(says, needed, engine, command)
 
 
-def _together(says: str, needed: EngineRequirement, engine: Engine[Any], command: str) -> Check:
+def _together(says: str, needed: EngineRequirement, engine: Engine[object], command: str) -> Check:
     """What each package allows may still be two that do not fit each other: a library is loaded into its companions,
     and asks for no less than some version of them."""
     asks = dict(split(r) for r in requires(engine.libraries[0]) or []) if engine.companions else {}
@@ -117,7 +117,7 @@ def trial(package: Package, simulate: bool) -> Check:
     return Check("one image", State.OK, f"opened and ran {where}{engine}: {outcome['outputs']}")
 
 
-def _last_object(output: str) -> dict[str, Any]:
+def _last_object(output: str) -> JsonObject:
     """The trial's own line, among what native libraries print."""
     for line in reversed(output.splitlines()):
         try:

@@ -16,9 +16,10 @@ from edgekit.package import Package
 from edgekit.runtime.engine import EngineOptions
 from edgekit.runtime.opening import runner_of
 from edgekit.runtime.room import bound_memory
+from edgekit.system.documents import JsonObject
 
 
-def main(path: str, simulate: bool) -> dict[str, Any]:
+def main(path: str, simulate: bool) -> JsonObject:
     package = Package(path)
     bound_memory(package)
     runner = runner_of(package)

@@ -4,7 +4,7 @@ and must agree."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -15,6 +15,10 @@ from edgekit.runtime.engine import Array
 from edgekit.runtime.engines.fixed_text_decoder import Decoder
 from edgekit.runtime.engines.libraries import onnxruntime as library
 from edgekit.runtime.text.sampling import log_softmax
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
 
 _BUILT = "model.onnx"
 _EXACT = "exact.onnx"
@@ -84,7 +88,7 @@ def _divergence(expected: Array, actual: Array) -> float:
     return float((np.exp(p) * (p - q)).sum())
 
 
-def open_on_cpu(path: Path) -> Any:
+def open_on_cpu(path: Path) -> InferenceSession:
     """A session of ONNX Runtime."""
     ort = library()
     settings = ort.SessionOptions()
@@ -92,7 +96,7 @@ def open_on_cpu(path: Path) -> Any:
     return ort.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
 
 
-def _feeds(session: Any, tokens: list[int], head: int) -> dict[str, np.ndarray[Any, Any]]:
+def _feeds(session: InferenceSession, tokens: list[int], head: int) -> dict[str, Array]:
     """The inputs for a whole text with an empty cache."""
     count = len(tokens)
     feeds = {

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 from edgekit.errors import ConversionError
 from edgekit.graph.view import Editor
+from edgekit.runtime.engine import Array
 
 
 @dataclass(frozen=True)
@@ -38,11 +37,11 @@ class Lowering(Editor):
     residuals: list[str] = field(default_factory=list)
     half: int = 1  # columns in the tables
 
-    def named(self, kind: str, output: str, *inputs: str, **attributes: Any) -> None:
+    def named(self, kind: str, output: str, *inputs: str, **attributes: object) -> None:
         """Writes a node whose result is a tensor of the source, under its name."""
         self.model.graph.node.append(helper.make_node(kind, list(inputs), [output], output, **attributes))
 
-    def array(self, name: str) -> np.ndarray[Any, Any] | None:
+    def array(self, name: str) -> Array | None:
         """The value of a constant of the source."""
         return numpy_helper.to_array(self.constants[name]) if name in self.constants else None
 

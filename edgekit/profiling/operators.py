@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from edgekit import progress
 from edgekit.devices.base import Plan
 from edgekit.devices.local import LocalTransport, watched
 from edgekit.devices.process import OPERATORS, run_module
 from edgekit.package import Package
+from edgekit.system.documents import JsonObject
 
 
-def operators(paths: Sequence[str | Path], plan: Plan) -> list[dict[str, Any]]:
+def operators(paths: Sequence[str | Path], plan: Plan) -> list[JsonObject]:
     """See `edgekit.runtime.operators.profile`; besides, `warnings`. Raises DeviceError, UsageError,
     MissingError and IntegrityError."""
     packages = [Package(path) for path in paths]
@@ -22,7 +22,7 @@ def operators(paths: Sequence[str | Path], plan: Plan) -> list[dict[str, Any]]:
     return [_one(p, plan) for p in progress.track(packages, "looking at operators", len(packages))]
 
 
-def _one(package: Package, plan: Plan) -> dict[str, Any]:
+def _one(package: Package, plan: Plan) -> JsonObject:
     with watched() as watch:
         data = run_module(LocalTransport(), OPERATORS, str(package.path), plan)
     return {**data, "warnings": [watch.notes.warning] if watch.notes.warning else []}

@@ -32,6 +32,7 @@ from edgekit.qnn.integers import integers_in_and_out
 from edgekit.qnn.quantise import laid_out, quantise
 from edgekit.quantize.calibration import feeds
 from edgekit.quantize.search import run_onnx
+from edgekit.runtime.engine import Array
 from edgekit.spec import DetectionSpec, Precision, from_json, to_json
 
 _EQUAL = {"boxes": 0.05, "scores": 1e-3, "classes": 0.0}  # px and probability: order of additions
@@ -154,7 +155,7 @@ def _equal_to_source(
     return tuple(rows)
 
 
-def _noise(spec: DetectionSpec) -> list[dict[str, Any]]:
+def _noise(spec: DetectionSpec) -> list[dict[str, Array]]:
     generator = np.random.default_rng(0)
     levels = generator.integers(0, 256, (_PROBES, *spec.input.shape)).astype(np.float32)
     mean, std = np.float32(spec.image.mean[0]), np.float32(spec.image.std[0])

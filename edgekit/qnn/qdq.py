@@ -7,13 +7,13 @@ work; what they do not know is said here, tensor by tensor.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
 from edgekit.quantize.ranges import Range
+from edgekit.runtime.engine import Array
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 _DATA_ONLY = ("Resize", "Clip", "Pad", "Slice", "Reshape", "Gather")  # the rest of their inputs is shapes
@@ -76,11 +76,11 @@ def write(
 
 def _overrides(
     graph: onnx.ModelProto, nodes: list[onnx.NodeProto], outputs: Collection[str]
-) -> dict[str, list[dict[str, Any]]]:
+) -> dict[str, list[dict[str, object]]]:
     """The types of tensors that are not what the writer would choose."""
     from onnxruntime.quantization import QuantType
 
-    overrides: dict[str, list[dict[str, Any]]] = {o: [{"quant_type": QuantType.QUInt16}] for o in outputs}
+    overrides: dict[str, list[dict[str, object]]] = {o: [{"quant_type": QuantType.QUInt16}] for o in outputs}
     constants = {t.name: t for t in graph.graph.initializer}
     for node in nodes:
         if node.op_type in _CONVOLUTIONS:
@@ -97,7 +97,7 @@ def _overrides(
     return overrides
 
 
-def _exact(name: str, weights: np.ndarray[Any, Any]) -> dict[str, list[dict[str, Any]]]:
+def _exact(name: str, weights: Array) -> dict[str, list[dict[str, object]]]:
     """The scale for small whole numbers, such as the bins of a distribution (DFL), which are exact with it."""
     from onnxruntime.quantization import QuantType
 

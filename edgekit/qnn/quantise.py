@@ -25,6 +25,7 @@ from edgekit.qnn.silu import keep_silu_apart
 from edgekit.quantize.comparison import Outputs
 from edgekit.quantize.ranges import Range
 from edgekit.quantize.search import measure, readable, run_onnx, search
+from edgekit.runtime.engine import Array
 from edgekit.spec import DetectionSpec, Precision
 
 _MOVING = frozenset(
@@ -92,7 +93,7 @@ def quantise(
         ours, theirs = ({**r, **{n: r[same] for n, same in added.items()}} for r in (ranges, full))
         return qdq.write(safe, ours, theirs, wide | added.keys(), left)
 
-    def run(candidate: onnx.ModelProto, inputs: Sequence[dict[str, Any]]) -> list[Outputs]:
+    def run(candidate: onnx.ModelProto, inputs: Sequence[Mapping[str, Array]]) -> list[Outputs]:
         feeds = [{image: laid_out(i[image], spec)} for i in inputs]
         try:
             return run_onnx(candidate, feeds, fused=False)
@@ -177,7 +178,7 @@ def _with_room(graph: onnx.ModelProto, ranges: Mapping[str, Range]) -> dict[str,
     }
 
 
-def laid_out(image: np.ndarray[Any, Any], spec: DetectionSpec) -> np.ndarray[Any, Any]:
+def laid_out(image: Array, spec: DetectionSpec) -> Array:
     """The image from channels first to the layout of `spec`."""
     last = spec.input.layout.endswith("HWC") and image.shape != spec.input.shape
     return np.ascontiguousarray(np.moveaxis(image, -3, -1)) if last else image

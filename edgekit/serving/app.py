@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 from starlette.applications import Starlette
@@ -23,6 +23,7 @@ from edgekit.serving import schema
 from edgekit.serving.guard import Guard, check_key
 from edgekit.serving.model import Model, Turn
 from edgekit.serving.protocol import Answer, Done, RequestError, event, failure
+from edgekit.system.documents import JsonObject
 
 T = TypeVar("T")
 _EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
@@ -81,7 +82,7 @@ class Server:
             )
         return JSONResponse(self._entry())
 
-    def _entry(self) -> dict[str, Any]:
+    def _entry(self) -> JsonObject:
         return {
             "id": self.name,
             "object": "model",

@@ -79,7 +79,7 @@ class Room:
 class Connection(H11Protocol):  # type: ignore[misc]  # its types are not looked at
     """uvicorn's, which by itself waits for ever: for a first request, and for one that comes in crumbs."""
 
-    def __init__(self, room: Room, *arguments: Any, **named: Any) -> None:
+    def __init__(self, room: Room, *arguments: object, **named: object) -> None:
         super().__init__(*arguments, **named)
         self._room = room
         self._asked: Any = None  # the latest request that was seen

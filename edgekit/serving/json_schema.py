@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from edgekit.serving.protocol import RequestError
+from edgekit.system.documents import JsonObject
 
 _BYTES, _NODES, _DEPTH = 64 * 2**10, 5_000, 32
 _COUNT = 4_096  # the most that a keyword which counts something may say
@@ -33,7 +34,7 @@ _VALUES = {"const", "enum", "default", "example", "examples"}  # what is in them
 _REPETITION = re.compile(r"\{(\d*)(?:,(\d*))?\}")
 
 
-def read_schema(content: bytes, where: str) -> dict[str, Any]:
+def read_schema(content: bytes, where: str) -> JsonObject:
     """`where`: the field that holds it. Raises RequestError for what is no object, or asks for too much."""
     if len(content) > _BYTES:
         raise RequestError(f"{where} is larger than {_BYTES} bytes", param=where)
@@ -56,7 +57,7 @@ def read_schema(content: bytes, where: str) -> dict[str, Any]:
     return schema
 
 
-def _walk(schema: Any) -> Iterator[tuple[int, str, Any]]:
+def _walk(schema: JsonObject) -> Iterator[tuple[int, str, object]]:
     """Each value with its depth and its keyword; the keyword is "" for what is data."""
     left: list[tuple[int, str, Any, bool]] = [(0, "", schema, False)]
     while left:

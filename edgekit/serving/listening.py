@@ -8,9 +8,9 @@ import socket
 import sys
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import uvicorn
+from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 
 from edgekit.errors import UsageError
@@ -20,7 +20,7 @@ from edgekit.serving.model import Model
 WAITING = 2048  # connections that the system holds until they are taken
 
 
-def run(application: Any, model: Model, listening: socket.socket) -> None:
+def run(application: Starlette, model: Model, listening: socket.socket) -> None:
     """Until Ctrl-C or SIGTERM."""
     sys.setswitchinterval(0.001)  # large requests are read in threads; others are not to notice
     files = connections.file_limit()

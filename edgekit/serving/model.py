@@ -10,7 +10,6 @@ import contextlib
 import math
 import threading
 import time
-from typing import Any
 
 import anyio
 from anyio.to_thread import run_sync
@@ -19,6 +18,7 @@ from edgekit.errors import DeviceError, EdgekitError, UsageError, from_dict
 from edgekit.serving.protocol import Done, RequestError
 from edgekit.serving.schema import Question
 from edgekit.system.child import Child, ChildError
+from edgekit.system.documents import JsonObject
 
 _STEP = 600.0  # seconds without a token after which a model is given up
 _GOODBYE = 30.0  # seconds for a cancelled answer to end; a prompt being read cannot be interrupted
@@ -73,7 +73,7 @@ class Model:
         self._number += 1
         return Turn(self, self._number)
 
-    def send(self, question: Any) -> Child:
+    def send(self, question: JsonObject) -> Child:
         """Called in a thread, as `start`."""
         child = self.start()
         with self._sending:
@@ -140,7 +140,7 @@ class Turn:
                 return Done(**reply["done"])
         raise DeviceError("The answer was cancelled")
 
-    def _receive(self, seconds: float) -> Any:
+    def _receive(self, seconds: float) -> JsonObject:
         """In a thread. Notes what it means for this turn."""
         child = self._child
         assert child is not None

@@ -6,9 +6,9 @@ import json
 import time
 import uuid
 from dataclasses import dataclass
-from typing import Any
 
 from edgekit.errors import EdgekitError, UsageError
+from edgekit.system.documents import JsonObject
 
 _FINISH = {"stop": "stop", "length": "length", "cancelled": "stop"}
 
@@ -52,7 +52,7 @@ class Answer:
         self.created = int(time.time())
         self._piece = "chat.completion.chunk" if chat else "text_completion"
 
-    def whole(self, text: str, done: Done) -> dict[str, Any]:
+    def whole(self, text: str, done: Done) -> JsonObject:
         choice = {"index": 0, "finish_reason": _FINISH[done.finish], "logprobs": self._scores(done)}
         if self.chat:
             choice["message"] = {"role": "assistant", "content": text}
@@ -71,20 +71,20 @@ class Answer:
     def end(self, done: Done) -> str:
         """The event that says why a stream ends; the scores of all its tokens come with it."""
         scores = self._scores(done)
-        choice: dict[str, Any] = {"delta": {}} if self.chat else {"text": ""}
+        choice: JsonObject = {"delta": {}} if self.chat else {"text": ""}
         return self._event({**choice, **({"logprobs": scores} if scores else {})}, _FINISH[done.finish])
 
     def totals(self, done: Done) -> str:
         return event({**self._head(self._piece), "choices": [], "usage": usage(done)})
 
-    def _event(self, choice: dict[str, Any], finish: str | None = None) -> str:
+    def _event(self, choice: JsonObject, finish: str | None = None) -> str:
         choices = [{"index": 0, "finish_reason": finish, **choice}]
         return event({**self._head(self._piece), "choices": choices})
 
-    def _head(self, kind: str) -> dict[str, Any]:
+    def _head(self, kind: str) -> JsonObject:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
 
-    def _scores(self, done: Done) -> dict[str, Any] | None:
+    def _scores(self, done: Done) -> JsonObject | None:
         if not done.scores:
             return None
         if not self.chat:
@@ -101,11 +101,11 @@ class Answer:
         }
 
 
-def _score(text: str, logprob: float) -> dict[str, Any]:
+def _score(text: str, logprob: float) -> JsonObject:
     return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
 
 
-def usage(done: Done) -> dict[str, Any]:
+def usage(done: Done) -> JsonObject:
     return {
         "prompt_tokens": done.prompt_tokens,
         "completion_tokens": done.tokens,
@@ -114,11 +114,11 @@ def usage(done: Done) -> dict[str, Any]:
     }
 
 
-def event(data: Any) -> str:
+def event(data: object) -> str:
     return f"data: {data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)}\n\n"
 
 
-def failure(error: EdgekitError) -> tuple[int, dict[str, Any], dict[str, str]]:
+def failure(error: EdgekitError) -> tuple[int, JsonObject, dict[str, str]]:
     """HTTP status, body and headers, as the protocol's clients read them."""
     param = code = None
     status, headers = 400 if isinstance(error, UsageError) else 500, {}

@@ -14,6 +14,7 @@ from msgspec import Meta, Raw, Struct
 
 from edgekit.serving.json_schema import read_schema
 from edgekit.serving.protocol import RequestError
+from edgekit.system.documents import JsonObject
 
 LARGEST = 8 * 2**20  # bytes of a request
 _MESSAGES, _PARTS, _STOPS = 10_000, 1_000, 16
@@ -177,7 +178,7 @@ def _asked(content: bytes, chat: bool) -> Question:
     return Question(chat, subject, _options(body), bool(body.stream), totals)
 
 
-def _options(body: Chat | Completion) -> dict[str, Any]:
+def _options(body: Chat | Completion) -> JsonObject:
     given = {name: getattr(body, name) for name in _SAMPLING}
     taken = {name: value for name, value in given.items() if value is not None}
     if taken.get("seed", 0) >= _SEEDS:
@@ -204,7 +205,7 @@ def _options(body: Chat | Completion) -> dict[str, Any]:
     return taken
 
 
-def _schema(output: Format | None) -> dict[str, Any] | None:
+def _schema(output: Format | None) -> JsonObject | None:
     if output is None or output.type == "text":
         return None
     if output.type == "json_object":

@@ -13,7 +13,6 @@ loop, take memory or crash, and nothing is lost but this process.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from edgekit.errors import EdgekitError
 from edgekit.runtime.room import at_most
@@ -22,6 +21,7 @@ from edgekit.runtime.text.generator import LanguageModel
 from edgekit.runtime.text.prompts import check_size
 from edgekit.spec import Sampling, TextSpec
 from edgekit.system.child import answer, limit_memory
+from edgekit.system.documents import JsonObject
 
 _SPARE = 3 * 2**29  # bytes for a schema, a template and the engine's own; beside the model
 
@@ -31,7 +31,7 @@ class Worker:
         self._llm: LanguageModel | None = None
         self._cancelled = 0
 
-    def aside(self, question: Any) -> bool:
+    def aside(self, question: JsonObject) -> bool:
         """Takes what cannot wait for its turn."""
         if "cancel" not in question:
             return False
@@ -40,7 +40,7 @@ class Worker:
             self._llm.cancel()
         return True
 
-    def handle(self, question: Any) -> Iterator[Any]:
+    def handle(self, question: JsonObject) -> Iterator[JsonObject]:
         try:
             yield from self._open(question) if "open" in question else self._answer(question)
         except EdgekitError as error:
@@ -51,14 +51,14 @@ class Worker:
             why = f"{type(error).__name__}: {error}"[:300]
             yield {"error": EdgekitError("The model could not answer", why).to_dict()}
 
-    def _open(self, question: Any) -> Iterator[Any]:
+    def _open(self, question: JsonObject) -> Iterator[JsonObject]:
         from edgekit.runtime import load_text
 
         self._llm = load_text(question["open"], question["threads"], question["simulate"])
         limit_memory(_room(self._llm.spec))
         yield {"ready": {"context_length": self._llm.spec.context_length}}
 
-    def _answer(self, question: Any) -> Iterator[Any]:
+    def _answer(self, question: JsonObject) -> Iterator[JsonObject]:
         llm, chat, options = self._llm, question["chat"], question["options"]
         assert llm is not None
         if options.get("schema"):
@@ -88,7 +88,7 @@ class Worker:
             }
         }
 
-    def _try_schema(self, llm: LanguageModel, options: dict[str, Any]) -> None:
+    def _try_schema(self, llm: LanguageModel, options: JsonObject) -> None:
         """Compiles the schema on its own: a prompt may take minutes to read, and this may not."""
         schema = parse_request(llm.spec, options).schema
         llm.session.guided([llm.spec.stop[0] if llm.spec.stop else 0], schema, Sampling())
