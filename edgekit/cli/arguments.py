@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Any
 
+from edgekit.cli.output import Given
 from edgekit.errors import UsageError
 from edgekit.sources.base import SourceOptions
 
@@ -21,9 +21,9 @@ COCO = (
 )
 
 
-def parse_source_options(given: dict[str, Any]) -> SourceOptions:
+def parse_source_options(given: Given) -> SourceOptions:
     """From the options of `edgekit convert`. Raises UsageError for what cannot be read."""
-    image: dict[str, Any] = {k: given[k] for k in ("resize", "color") if given.get(k)}
+    image: Given = {k: given[k] for k in ("resize", "color") if given.get(k)}
     for name in ("mean", "std"):
         if given.get(name):
             image[name] = parse_triple(given[name], f"--{name}")

@@ -15,7 +15,7 @@ from edgekit.cli.apart import bound
 from edgekit.cli.completion import PATH
 from edgekit.cli.console import utf8
 from edgekit.cli.generation import runtime_options, sampling_options, show, speed, text_of
-from edgekit.cli.output import common_options, emit
+from edgekit.cli.output import Given, common_options, emit
 from edgekit.errors import EdgekitError, UsageError
 from edgekit.package import Package
 from edgekit.spec import TextSpec
@@ -79,9 +79,7 @@ def _ask() -> str | None:
         return None
 
 
-def _answer(
-    llm: LanguageModel, talk: list[dict[str, str]], question: str, options: dict[str, Any], quiet: bool
-) -> None:
+def _answer(llm: LanguageModel, talk: list[dict[str, str]], question: str, options: Given, quiet: bool) -> None:
     talk.append({"role": "user", "content": question})
     try:
         pieces = llm.chat_stream(talk, **options)
@@ -131,7 +129,7 @@ def _obey(line: str, talk: list[dict[str, str]], first: list[dict[str, str]]) ->
     return talk
 
 
-def _is_message(value: Any) -> bool:
+def _is_message(value: object) -> bool:
     return (
         isinstance(value, dict)
         and value.keys() == {"role", "content"}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +15,9 @@ from edgekit.cli.output import common_options, emit, number, table
 from edgekit.cli.summary import summary
 from edgekit.cli.task_options import Sections, given_options, owned_options
 from edgekit.cli.unused import check_without
+
+if TYPE_CHECKING:
+    from edgekit.conversion.outcome import Outcome
 
 
 @click.command(cls=Sections)
@@ -147,7 +151,7 @@ def command(
     return 1 if refused else 0
 
 
-def _planned(outcomes: Any, as_json: bool) -> int:
+def _planned(outcomes: Sequence[Outcome], as_json: bool) -> int:
     """What a dry run found."""
     if as_json:
         rows = [

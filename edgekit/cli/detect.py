@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from edgekit.progress import note
 from edgekit.spec import DetectionSpec
 
 if TYPE_CHECKING:
-    pass
+    from edgekit.runtime import Detection
 
 
 @click.command()
@@ -111,7 +112,7 @@ def _files(images: tuple[str, ...]) -> list[Path]:
     return files
 
 
-def _show(path: Path, detections: Any, drawn: Path | None) -> None:
+def _show(path: Path, detections: Sequence[Detection], drawn: Path | None) -> None:
     click.echo(click.style(f"{path}", bold=True) + (f"  → {drawn}" if drawn else ""))
     rows = [(d.label, f"{d.score:.3f}", " ".join(f"{v:.1f}" for v in d.box)) for d in detections]
     click.echo(table(rows, ("label", "score", "x1 y1 x2 y2")) if rows else "nothing found")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from edgekit.cli.console import utf8
-from edgekit.cli.output import threads_option
+from edgekit.cli.output import Given, threads_option
 from edgekit.errors import DataError, no_file
 from edgekit.system.documents import DocumentError, decode
 from edgekit.system.redaction import printable
@@ -69,7 +69,7 @@ def _with(options: Sequence[Callable[[F], F]], function: F) -> F:
     return function
 
 
-def runtime_options(given: dict[str, Any]) -> dict[str, Any]:
+def runtime_options(given: Given) -> Given:
     """The options that the runtime takes."""
     options = {k: given[k] for k in SAMPLING if given.get(k) is not None}
     if options.get("stop"):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
-from edgekit.cli.output import emit, number, table
+from edgekit.cli.output import Given, emit, number, table
+from edgekit.system.documents import JsonObject
 from edgekit.system.redaction import printable
 
 _SLOWEST = 10
@@ -19,7 +19,7 @@ _MEASURED = (
 )
 
 
-def show(packages: Sequence[str], options: dict[str, Any], as_json: bool) -> None:
+def show(packages: Sequence[str], options: Given, as_json: bool) -> None:
     """Looks at the packages and prints what was seen. `options`: those of `edgekit profile`."""
     from edgekit.devices.base import Plan
     from edgekit.devices.local import LocalDevice
@@ -47,7 +47,7 @@ def show(packages: Sequence[str], options: dict[str, Any], as_json: bool) -> Non
         click.echo("\n" + _fill(_MEASURED))
 
 
-def text(result: dict[str, Any]) -> str:
+def text(result: JsonObject) -> str:
     """One package: what runs where, kinds of operators, the slowest ones, and how it adds up."""
     operators, delegate = result["operators"], result["delegate"]
     timed = result["milliseconds"]["operators"] is not None
@@ -64,7 +64,7 @@ def text(result: dict[str, Any]) -> str:
     return "\n".join([*parts, _fill(result["note"])] if result["note"] else parts)
 
 
-def placement(counts: dict[str, Any], delegate: str | None) -> str:
+def placement(counts: JsonObject, delegate: str | None) -> str:
     """One sentence on which part of the engine runs how many operators."""
     total = counts["total"]
     if delegate is None:
@@ -76,9 +76,9 @@ def placement(counts: dict[str, Any], delegate: str | None) -> str:
     return f"{counts['delegated']} of {_plural(total, 'operator')} run in {delegate}{within}{rest}."
 
 
-def kinds(operators: list[dict[str, Any]], delegate: str | None, timed: bool) -> str:
+def kinds(operators: list[JsonObject], delegate: str | None, timed: bool) -> str:
     """A row for each kind of operator, those that take most first."""
-    groups: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, list[JsonObject]] = {}
     for operator in operators:
         groups.setdefault(operator["kind"], []).append(operator)
     times = {kind: _time(group) for kind, group in groups.items()}
@@ -101,7 +101,7 @@ def kinds(operators: list[dict[str, Any]], delegate: str | None, timed: bool) ->
     return lines
 
 
-def slowest(operators: list[dict[str, Any]]) -> str:
+def slowest(operators: list[JsonObject]) -> str:
     total = _time(operators) or 1.0
     first = sorted(operators, key=lambda o: -(o["milliseconds"] or 0.0))[:_SLOWEST]
     rows = [
@@ -131,7 +131,7 @@ def sums(milliseconds: dict[str, float | None]) -> str:
     )
 
 
-def _time(operators: list[dict[str, Any]]) -> float:
+def _time(operators: list[JsonObject]) -> float:
     return sum(o["milliseconds"] or 0.0 for o in operators)
 
 

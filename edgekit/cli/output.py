@@ -7,7 +7,7 @@ import os
 import shutil
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import click
 
@@ -18,6 +18,8 @@ _SHORT = 22  # signs of a cell that is not broken
 _THREADS = 1024  # as runtime.cores has it, which is not imported for a page of help
 
 F = TypeVar("F", bound=Callable[..., Any])
+# Options by name. Their values are `Any`, since click has made each what its option says.
+Given: TypeAlias = dict[str, Any]
 
 
 def _set(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -51,7 +53,7 @@ def threads_option(function: F) -> F:
     return click.option("--threads", type=click.IntRange(1, _THREADS), help="Default: the free big cores.")(function)
 
 
-def emit(schema: str, **data: Any) -> None:
+def emit(schema: str, **data: object) -> None:
     """One versioned JSON document on stdout."""
     click.echo(json.dumps({"schema": f"edgekit.{schema}/1", **to_json(data)}, indent=2))
 

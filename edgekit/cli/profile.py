@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from edgekit.cli.completion import PATH, complete_devices
-from edgekit.cli.output import common_options, emit, number, table, threads_option
+from edgekit.cli.output import Given, common_options, emit, number, table, threads_option
 from edgekit.cli.unused import check_needs, check_without
 
 if TYPE_CHECKING:
@@ -86,9 +86,7 @@ def command(context: click.Context, /, packages: tuple[str, ...], as_json: bool,
     click.echo(f"raw samples: {store.path}")
 
 
-def _compare(
-    packages: tuple[str, ...], device: Device, options: dict[str, Any], record: bool
-) -> dict[str, list[Measurement]]:
+def _compare(packages: tuple[str, ...], device: Device, options: Given, record: bool) -> dict[str, list[Measurement]]:
     """Outputs on the device against the float original's, by package."""
     from edgekit.conversion.compare import compare_outputs
     from edgekit.data.images import read_dataset

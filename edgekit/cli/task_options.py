@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from edgekit import registry
 from edgekit.cli.completion import PATH
+from edgekit.cli.output import Given
 from edgekit.options import Option
 from edgekit.tasks.base import find_task
 
@@ -38,7 +39,7 @@ def owned_options(function: F) -> F:
     return function
 
 
-def given_options(context: click.Context) -> dict[str, Any]:
+def given_options(context: click.Context) -> Given:
     """Those that were typed, by name, but for those that are said of the source."""
     names = {o.name for _, options in owners() for o in options if o.use != "reading"}
     return {
@@ -65,7 +66,7 @@ class Sections(click.Command):
 def _made(option: Option) -> Callable[[F], F]:
     if option.kind is bool:
         return click.option(option.flag, option.name, is_flag=True, help=option.help)
-    kind: Any = {int: click.INT}.get(option.kind, click.STRING)  # numbers with a point have edgekit's own words
+    kind: Any = click.INT if option.kind is int else click.STRING  # numbers with a point have edgekit's own words
     if option.choices:
         kind = click.Choice(option.choices)
     elif option.file:

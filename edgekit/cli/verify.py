@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from edgekit.cli.completion import PATH
 from edgekit.cli.output import common_options, emit, number
 from edgekit.errors import EdgekitError, IntegrityError
 from edgekit.package import Package
+from edgekit.system.documents import JsonObject
 from edgekit.system.redaction import printable
 
 
@@ -44,7 +43,7 @@ def command(context: click.Context, packages: tuple[str, ...], as_json: bool) ->
         context.exit(IntegrityError.exit_code)
 
 
-def _verified(path: str) -> dict[str, Any]:
+def _verified(path: str) -> JsonObject:
     try:
         package = Package(path)
         size = package.verify()
@@ -55,7 +54,7 @@ def _verified(path: str) -> dict[str, Any]:
     return {**result, "ignored": list(package.ignored)} if package.ignored else result
 
 
-def _line(row: dict[str, Any]) -> str:
+def _line(row: JsonObject) -> str:
     if row["ok"]:
         ignored = f"; ignored: {printable(', '.join(row['ignored'][:5]))}" if "ignored" in row else ""
         return f"ok  {row['package']}  {row['files']} files, {number(row['bytes'], 'bytes')}{ignored}"

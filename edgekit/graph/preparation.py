@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Container, Iterator
+from typing import TypeAlias
 
 import numpy as np
 import onnx
 
 from edgekit.graph.decoders.base import Decoder
-from edgekit.graph.view import GraphView
+from edgekit.graph.view import Array, GraphView
 from edgekit.spec import ImageSpec
 
-Array = np.ndarray[Any, Any]
+Three: TypeAlias = tuple[float, float, float]  # a value for each colour
 
 _MOVES = ("Cast", "Transpose", "Identity", "Gather", "Unsqueeze", "Squeeze", "Reshape")
 _LEAST = 32.0  # what a pixel of 0..255 is divided by, at least, where a graph does so itself
 
 
-def in_graph(view: GraphView, image: str, usual: str = "rgb") -> dict[str, Any]:
+def in_graph(view: GraphView, image: str, usual: str = "rgb") -> dict[str, str | Three]:
     """Fields of ImageSpec that follow from what a graph does to its image before its first layer. `usual`: the order of
     colours that its family's layers take."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, str | Three] = {}
     for node, array in _first_steps(view, image):
         if node.op_type in ("Gather", "Slice", "Concat"):
             settings["color"] = "rgb" if usual == "bgr" else "bgr"
@@ -75,7 +75,7 @@ def _turns_colours(view: GraphView, node: onnx.NodeProto) -> bool:
     return parts[3].tolist() == [-1] and bool(shape) and shape[int(parts[2][0])] == 3
 
 
-def prepared(view: GraphView, decoder: Decoder, image: ImageSpec, settings: Mapping[str, Any]) -> tuple[str, ...]:
+def prepared(view: GraphView, decoder: Decoder, image: ImageSpec, settings: Container[str]) -> tuple[str, ...]:
     """Notes on the preparation of images that neither the graph nor the user states, and that was assumed from
     the decoder's authors."""
     defaults = {n: getattr(image, n) for n in ("resize", "color", "mean", "std") if n not in settings}

@@ -41,7 +41,7 @@ def canonical_outputs(
     name: str,
     decoder: str = "",
     labels: tuple[str, ...] = (),
-    image: Mapping[str, Any] | None = None,
+    image: Mapping[str, object] | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> tuple[onnx.ModelProto, DetectionSpec]:
     """See `recognised`, which gives notes as well."""
@@ -53,7 +53,7 @@ def recognised(
     name: str,
     decoder: str = "",
     labels: tuple[str, ...] = (),
-    image: Mapping[str, Any] | None = None,
+    image: Mapping[str, object] | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> tuple[onnx.ModelProto, DetectionSpec, tuple[str, ...]]:
     """`decoder` and `labels` win over what is recognised; `image` overrides the family's
@@ -74,7 +74,7 @@ def recognised(
     heads = Heads(view, Editor(result), plain.height, plain.width, len(labels), plain)
     decoding = _choose(heads, decoder, name)
     usual = decoding.image.get("color", "rgb")
-    settings = {**decoding.image, **in_graph(view, source, usual), **(image or {})}
+    settings: dict[str, Any] = {**decoding.image, **in_graph(view, source, usual), **(image or {})}
     heads.image = dataclasses.replace(plain, **settings)
     try:
         decoded = decoding.decode(heads)
