@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,10 @@ from edgekit.runtime.engine import EngineOptions
 from edgekit.runtime.engines.genai import GenaiSession
 from edgekit.runtime.text.sampling import log_softmax
 from edgekit.spec import TextSpec
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
 
 TEXTS = (
     "Hello, world!",
@@ -45,7 +49,7 @@ _FARTHEST = 1e-3  # nats, of float weights; what float32 and storing 16 bits cos
 class Probe:
     """The predictions of a float network on a few tokens, for its package to repeat."""
 
-    def __init__(self, network: Any, spec: TextSpec) -> None:
+    def __init__(self, network: PreTrainedModel, spec: TextSpec) -> None:
         import torch
 
         self._spec = spec
@@ -78,7 +82,7 @@ class Probe:
 
 
 def disagreements(
-    encode: Callable[[str], list[int]], reference: Any, texts: Sequence[str] = ()
+    encode: Callable[[str], list[int]], reference: PreTrainedTokenizerFast, texts: Sequence[str] = ()
 ) -> tuple[int, list[str]]:
     """The number of texts compared, and the texts for which `encode` gives other ids than the reference.
 

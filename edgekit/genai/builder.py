@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import ConversionError, SourceError
 from edgekit.genai import families, half, kv_cache, rotation, ternary
@@ -26,12 +26,20 @@ from edgekit.layers.ternary import TernaryLinear
 from edgekit.quantize.kv_cache import CacheScales
 from edgekit.sources.families import head_size
 
+if TYPE_CHECKING:
+    from builders.base import Model as BuilderModel
+    from torch import nn
+    from transformers import PreTrainedModel
+
+    from edgekit.layers.packed import Packed
+
+
 _ACCURACY = 4  # of MatMulNBits: activations as 8-bit integers, a scale each block
 ONNX = "model.onnx"
 
 
 def build(
-    network: Any,
+    network: PreTrainedModel,
     files: Path,
     out: Path,
     context: int,
@@ -87,7 +95,7 @@ def build(
 
 
 @contextlib.contextmanager
-def _changed_back(*classes: Any) -> Iterator[None]:
+def _changed_back(*classes: type) -> Iterator[None]:
     """Restores the classes when the block ends: what is replaced serves one network, and a process may build
     several."""
     before = [dict(vars(c)) for c in classes]
@@ -100,7 +108,7 @@ def _changed_back(*classes: Any) -> Iterator[None]:
                     setattr(changed, name, old[name]) if name in old else delattr(changed, name)
 
 
-def _replace_loading(network: Any, mode: Mode) -> None:
+def _replace_loading(network: PreTrainedModel, mode: Mode) -> None:
     import onnxruntime_genai
     from builders import base  # as onnxruntime_genai.models puts it on sys.path
 
@@ -109,39 +117,43 @@ def _replace_loading(network: Any, mode: Mode) -> None:
     # The builder asks git for the commit of whatever repository lies around its own files, and writes it into the model.
     Model.get_genai_commit = classmethod(lambda cls: getattr(onnxruntime_genai, "__commit__", None))
 
-    def matmul(self: Any, layer: Any, basename: str, root_input: str, **options: Any) -> str:
+    def matmul(self: BuilderModel, layer: nn.Module, basename: str, root_input: str, **options: object) -> str:
         if isinstance(layer, TernaryLinear):
             return ternary.make(self, [layer], basename, root_input, mode)
         if isinstance(layer, PackedLinear):
             return self.make_matmul_nbits(Nbits([layer.packed]), basename, root_input, **options)
         return self.make_matmul_float(layer, basename, root_input, **options)
 
-    def packed_matmul(self: Any, q: Any, k: Any, v: Any, basename: str, root_input: str, **options: Any) -> str:
+    def packed_matmul(
+        self: BuilderModel, q: Any, k: Any, v: Any, basename: str, root_input: str, **options: object
+    ) -> str:
         if isinstance(q, TernaryLinear):
             return ternary.make(self, [q, k, v], basename, root_input, mode)
         if isinstance(q, PackedLinear):
             return self.make_matmul_nbits(Nbits([x.packed for x in (q, k, v)]), basename, root_input, **options)
         return self.make_packed_matmul_float(q, k, v, basename, root_input, **options)
 
-    def packable(self: Any, layer_id: int, attention: Any) -> bool:
+    def packable(self: BuilderModel, layer_id: int, attention: nn.Module) -> bool:
         layers = (attention.q_proj, attention.k_proj, attention.v_proj)
         kinds = {(x.packed.bits, x.packed.block) if isinstance(x, PackedLinear) else type(x) for x in layers}
         return len(kinds) == 1
 
-    def lookup(self: Any, embedding: Any, basename: str, lm_head: Any) -> str:
+    def lookup(self: BuilderModel, embedding: nn.Module, basename: str, lm_head: nn.Module) -> str:
         table = self.weights.get_input_embeddings()
         if hasattr(table, "packed"):
             return _gather_packed(self, table.packed, basename)
         return original_lookup(self, embedding, basename, lm_head)
 
-    def unpack_attention(self: Any, layer_id: int, attention: Any, fused: Any, root: str, **options: Any) -> None:
+    def unpack_attention(
+        self: BuilderModel, layer_id: int, attention: nn.Module, fused: nn.Module, root: str, **options: object
+    ) -> None:
         if not isinstance(fused, PackedLinear):
             return original_attention(self, layer_id, attention, fused, root, **options)
         ends = (0, self.q_size, self.q_size + self.kv_size, fused.out_features)
         for name, low, high in zip(("q_proj", "k_proj", "v_proj"), ends, ends[1:]):
             setattr(attention, name, fused.part(slice(low, high)))
 
-    def unpack_mlp(self: Any, layer_id: int, mlp: Any, fused: Any, root: str) -> None:
+    def unpack_mlp(self: BuilderModel, layer_id: int, mlp: nn.Module, fused: nn.Module, root: str) -> None:
         if not isinstance(fused, PackedLinear):
             return original_mlp(self, layer_id, mlp, fused, root)
         mlp.gate_proj = fused.part(slice(0, self.intermediate_size))
@@ -167,19 +179,19 @@ def _word(value: bool) -> str:
     return "true" if value else "false"
 
 
-def _can_fuse(network: Any) -> bool:
+def _can_fuse(network: PreTrainedModel) -> bool:
     rotated = 2 * len(rotation.frequencies(network)[0])
     return rotated % 16 == 0 and head_size(network.config.get_text_config()) % 16 == 0
 
 
-def _is_tied(network: Any) -> bool:
+def _is_tied(network: PreTrainedModel) -> bool:
     """Whether embedding and head are one float table, stored once."""
     table, head = network.get_input_embeddings(), network.get_output_embeddings()
     packed = isinstance(head, PackedLinear) or hasattr(table, "packed")
     return not packed and table.weight is head.weight
 
 
-def _gather_packed(model: Any, packed: Any, basename: str) -> str:
+def _gather_packed(model: BuilderModel, packed: Packed, basename: str) -> str:
     """Rows of a quantised embedding, made float as they are read."""
     import onnx_ir as ir
 

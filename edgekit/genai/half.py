@@ -6,12 +6,16 @@ bits as well, for which there are no kernels, and its graph fails at the second 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from builders.base import Model
+
 
 _LOST = 1e-3  # of a matrix' length: twice what rounding to 11 bits can lose within the range of float16
 
 
-def store_half(model_class: Any) -> None:
+def store_half(model_class: type[Model]) -> None:
     """Replaces the function with which the builder stores matrices. One too large or too small for 16 bits stays
     float32."""
     import onnx_ir as ir
@@ -19,7 +23,7 @@ def store_half(model_class: Any) -> None:
 
     plain = model_class.make_initializer
 
-    def initializer(self: Any, tensor: Any, /, name: str, **options: Any) -> None:
+    def initializer(self: Model, tensor: object, /, name: str, **options: object) -> None:
         if not name.endswith(".weight") or not isinstance(tensor, torch.Tensor) or tensor.ndim != 2:
             return plain(self, tensor, name, **options)
         exact = tensor.detach().float()

@@ -7,10 +7,16 @@ whatever the way, what comes out is a frequency for each pair of channels, and a
 
 from __future__ import annotations
 
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from builders.base import Model
+    from torch import Tensor
+    from transformers import PreTrainedModel
 
 
-def frequencies(network: Any, kind: str = "full_attention") -> tuple[Any, float]:
+def frequencies(network: PreTrainedModel, kind: str = "full_attention") -> tuple[Tensor, float]:
     """(float32 (R/2,) in radians a position, factor of cosines and sines); R: channels of a head that are
     rotated. `kind`: of layers, where not all rotate alike. Those of the first positions: a way that
     depends on the length of a text begins to change only beyond what a package may keep.
@@ -24,7 +30,7 @@ def frequencies(network: Any, kind: str = "full_attention") -> tuple[Any, float]
     return getattr(rotary, prefix + stored).detach().float(), scaling
 
 
-def tables(network: Any, context: int, kind: str = "full_attention") -> tuple[Any, Any]:
+def tables(network: PreTrainedModel, context: int, kind: str = "full_attention") -> tuple[Tensor, Tensor]:
     """Cosines and sines, float32 (context, R/2) each."""
     import torch
 
@@ -33,11 +39,11 @@ def tables(network: Any, context: int, kind: str = "full_attention") -> tuple[An
     return angles.cos() * factor, angles.sin() * factor
 
 
-def replace_tables(builder: Any, network: Any, context: int) -> None:
+def replace_tables(builder: ModuleType, network: PreTrainedModel, context: int) -> None:
     """Makes each of the builder's classes take `tables` in place of its own, which cover the whole length that
     the model was trained for."""
 
-    def caches(self: Any) -> tuple[Any, Any]:
+    def caches(self: Model) -> tuple[Tensor, Tensor]:
         # Gemma 3 asks twice, and has the second name by then
         local = hasattr(self, "cos_cache_local_name")
         return tables(network, context, "sliding_attention" if local else "full_attention")
@@ -47,6 +53,6 @@ def replace_tables(builder: Any, network: Any, context: int) -> None:
             model.make_rotary_embedding_caches_from_scratch = caches
 
 
-def models(builder: Any) -> list[Any]:
+def models(builder: ModuleType) -> list[type[Model]]:
     """The builder's classes, one a family, and their base."""
     return [c for c in vars(builder).values() if isinstance(c, type) and issubclass(c, builder.Model)]

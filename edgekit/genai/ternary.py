@@ -7,18 +7,24 @@ finer than in training, so that the numbers are near and not equal. `float`: as 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from edgekit.genai.nbits import Nbits
 from edgekit.layers.ternary import SMALLEST, TernaryLinear, guarded, packed
 
+if TYPE_CHECKING:
+    from builders.base import Model
+
+    from edgekit.layers.packed import Packed
+
+
 Mode = Literal["exact", "fast", "float"]
 _EXACT_BLOCK = 128
 
 
-def make(model: Any, layers: list[TernaryLinear], basename: str, root: str, mode: Mode) -> str:
+def make(model: Model, layers: list[TernaryLinear], basename: str, root: str, mode: Mode) -> str:
     """Writes nodes for layers side by side on one input; returns the name whose `/output_0` is the result."""
     last = sum(x.out_features for x in layers)
     root = _normalised(model, layers[0], basename, root)
@@ -40,7 +46,7 @@ def make(model: Any, layers: list[TernaryLinear], basename: str, root: str, mode
     return _node(model, "Mul", [f"{name}/output_0", f"{basename}/Scale/output_0"], f"{basename}/Scaled", [last])
 
 
-def _normalised(model: Any, layer: TernaryLinear, basename: str, root: str) -> str:
+def _normalised(model: Model, layer: TernaryLinear, basename: str, root: str) -> str:
     if layer.norm is None:
         return root
     weight = f"{basename[1:].replace('/', '.')}.sub_norm.weight"
@@ -60,7 +66,7 @@ def _normalised(model: Any, layer: TernaryLinear, basename: str, root: str) -> s
     return f"{name}/output_0"
 
 
-def _rounded(model: Any, root: str, width: int) -> tuple[str, str]:
+def _rounded(model: Model, root: str, width: int) -> tuple[str, str]:
     """Integers of -127 to 127, and max|x| / 127 of each token; made once for each input."""
     base = f"/{root.strip('/').replace('/', '_')}/rounding"
     constants = {"smallest": SMALLEST, "steps": 127.0}
@@ -79,7 +85,7 @@ def _rounded(model: Any, root: str, width: int) -> tuple[str, str]:
     return f"{base}/Round/output_0", f"{base}/Size/output_0"
 
 
-def _guarded_inputs(model: Any, rounded: str, width: int) -> str:
+def _guarded_inputs(model: Model, rounded: str, width: int) -> str:
     """Each block of 127 inputs followed by a 127, which fixes the kernel's own scale at 1."""
     own = _EXACT_BLOCK - 1
     blocks = -(-width // own)
@@ -97,12 +103,12 @@ def _guarded_inputs(model: Any, rounded: str, width: int) -> str:
     return f"{name}/output_0"
 
 
-def _matmul_nbits(model: Any, parts: list[Any], name: str, root: str, last: int) -> str:
+def _matmul_nbits(model: Model, parts: list[Packed], name: str, root: str, last: int) -> str:
     model.make_matmul_nbits(Nbits(parts), name.removesuffix("NBits"), root)
     return name
 
 
-def _matmul_float(model: Any, layers: list[TernaryLinear], name: str, root: str, last: int) -> str:
+def _matmul_float(model: Model, layers: list[TernaryLinear], name: str, root: str, last: int) -> str:
     import torch
 
     weight = f"{name[1:].replace('/', '.')}.weight"
@@ -110,7 +116,7 @@ def _matmul_float(model: Any, layers: list[TernaryLinear], name: str, root: str,
     return _node(model, "MatMul", [root, weight], name, [last])
 
 
-def _node(model: Any, kind: str, inputs: list[str], name: str, last: list[int], **attributes: Any) -> str:
+def _node(model: Model, kind: str, inputs: list[str], name: str, last: list[int], **attributes: object) -> str:
     """Writes a node with one float output (batch, sequence, *last), unless one of the name exists."""
     output = f"{name}/output_0"
     if name not in model.node_names:

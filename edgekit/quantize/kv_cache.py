@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgekit.errors import SourceError
 from edgekit.progress import Progress
@@ -17,6 +17,8 @@ from edgekit.spec import TextSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
+    from transformers.cache_utils import Cache, CacheLayerMixin
 
 _LARGEST = 127
 _ROOM = 1.1  # other texts reach further than those seen: of 1 to 1.5 what cost least on two models
@@ -31,7 +33,7 @@ class CacheScales:
     values: list[Tensor]
 
 
-def scales(network: Any, windows: Sequence[Tensor], context: int, progress: Progress) -> CacheScales:
+def scales(network: PreTrainedModel, windows: Sequence[Tensor], context: int, progress: Progress) -> CacheScales:
     """`windows`: token ids, int64 (T,) each; `context`: tokens that will be kept.
 
     Raises SourceError for a network that keeps anything else than keys and values.
@@ -57,7 +59,7 @@ def in_int8(spec: TextSpec) -> TextSpec:
     return replace(spec, kv_cache="int8", kv_cache_bytes=spec.kv_cache_bytes // 4)
 
 
-def _layers(past: Any) -> list[Any]:
+def _layers(past: Cache) -> list[CacheLayerMixin]:
     layers = list(getattr(past, "layers", ()))
     if not layers or any(getattr(x, "keys", None) is None for x in layers):
         raise SourceError(

@@ -10,10 +10,10 @@ divergence that is measured, on texts that nothing was fitted to.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,10 @@ from edgekit.layers.packed import Packed, PackedLinear
 from edgekit.progress import Progress
 from edgekit.quantize.feedback import Compensation, moments
 from edgekit.quantize.rounding import searched
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 BUDGET = 5.0  # bits a weight: 4, and a float32 scale for each 32
 _BLOCKS = (32, 64)
@@ -57,7 +61,7 @@ class Trial:
     kl: float
     compensated: bool
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> dict[str, object]:
         eight = sorted(n for n, p in self.packed.items() if p.bits == 8)
         return {
             "kind": "blocks",
@@ -75,7 +79,7 @@ def linears(network: nn.Module) -> dict[str, nn.Linear]:
 
 
 def choose(
-    network: Any,
+    network: PreTrainedModel,
     windows: Sequence[Tensor],
     progress: Progress,
     budget: float = BUDGET,
@@ -121,7 +125,7 @@ def choose(
     return Choice(best.packed, settings, [{**t.row(), "chosen": t is best} for t in trials])
 
 
-def fishers(network: Any, windows: Sequence[Tensor], progress: Progress) -> dict[str, Tensor]:
+def fishers(network: PreTrainedModel, windows: Sequence[Tensor], progress: Progress) -> dict[str, Tensor]:
     """For each linear layer the mean square of the gradient at its outputs, float32 (N,), and of that at
     the embedding's under `EMBEDDING`; the next tokens are drawn from the network itself. `windows`: token
     ids, int64 (T,) each."""
@@ -149,7 +153,7 @@ def fishers(network: Any, windows: Sequence[Tensor], progress: Progress) -> dict
     return {n: f / total for n, f in sums.items()}
 
 
-def _watching(total: Tensor) -> Any:
+def _watching(total: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
     def forward(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         output.register_hook(partial(_add_squares, total))  # type: ignore[no-untyped-call]
 
@@ -161,7 +165,7 @@ def _add_squares(total: Tensor, gradient: Tensor) -> None:
 
 
 def _rounded(
-    network: Any,
+    network: PreTrainedModel,
     windows: Sequence[Tensor],
     fisher: dict[str, Tensor],
     blocks: Sequence[int],
@@ -238,7 +242,7 @@ def _spend(
     return mixed
 
 
-def _units(names: Any) -> list[list[str]]:
+def _units(names: Iterable[str]) -> list[list[str]]:
     units: dict[str, list[str]] = {}
     for name in names:
         parent, _, own = name.rpartition(".")
@@ -246,7 +250,7 @@ def _units(names: Any) -> list[list[str]]:
     return list(units.values())
 
 
-def _bits(packed: Any) -> float:
+def _bits(packed: Iterable[Packed]) -> float:
     every = list(packed)
     return 8 * sum(p.bytes for p in every) / max(sum(p.rows * p.columns for p in every), 1)
 
@@ -258,7 +262,9 @@ def reference_logits(network: nn.Module, windows: Sequence[Tensor]) -> list[Tens
 
 
 @torch.no_grad()
-def divergence(network: Any, packed: dict[str, Packed], reference: list[Tensor], windows: Sequence[Tensor]) -> float:
+def divergence(
+    network: PreTrainedModel, packed: dict[str, Packed], reference: list[Tensor], windows: Sequence[Tensor]
+) -> float:
     """Mean KL(reference ‖ network with packed weights) in nats a token; the network is restored."""
     layers = {n: m for n, m in linears(network).items() if n in packed}
     originals = {n: m.weight for n, m in layers.items()}
@@ -282,7 +288,7 @@ def divergence(network: Any, packed: dict[str, Packed], reference: list[Tensor],
             layer.weight = originals[name]
 
 
-def apply(network: Any, packed: dict[str, Packed]) -> None:
+def apply(network: PreTrainedModel, packed: dict[str, Packed]) -> None:
     """Put packed layers into the network; a table tied to the head becomes the head's."""
     table, head = network.get_input_embeddings(), network.get_output_embeddings()
     tied = table.weight is head.weight
@@ -296,7 +302,7 @@ def apply(network: Any, packed: dict[str, Packed]) -> None:
         table.packed = head.packed
 
 
-def unpack(network: Any) -> None:
+def unpack(network: PreTrainedModel) -> None:
     """Packed layers become float ones again, of the same values."""
     for name, layer in [(n, m) for n, m in network.named_modules() if isinstance(m, PackedLinear)]:
         linear = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")

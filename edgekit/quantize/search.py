@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -32,8 +32,10 @@ from edgekit.quantize.comparison import Outputs, comparison_of
 from edgekit.quantize.ranges import Range, around_zero, choose, collect
 from edgekit.quantize.regions import Regions, find_regions
 from edgekit.quantize.weights import weight_bits
+from edgekit.runtime.engine import Array
 from edgekit.runtime.engines.libraries import onnxruntime
 from edgekit.spec import to_json
+from edgekit.system.documents import JsonObject
 
 Candidate = TypeVar("Candidate")
 Distance = Callable[[Sequence[Outputs], Sequence[Outputs]], float]  # of a task: see Comparison
@@ -58,7 +60,7 @@ class Measured:
     ranges: dict[str, Range]
     extremes: dict[str, Range]
     costs: dict[str, float]
-    inputs: list[dict[str, Any]]
+    inputs: list[dict[str, Array]]
     reference: list[Outputs]
     distance: Distance
 
@@ -95,10 +97,10 @@ def measure(model: GraphModel, dataset: Dataset, progress: Progress, sensitivity
         onnxruntime=version("onnxruntime"),
     )
 
-    def calibrate() -> Any:
+    def calibrate() -> tuple[dict[str, Range], dict[str, Range]]:
         return _calibrate(graph, model, dataset, progress)
 
-    def weigh() -> Any:
+    def weigh() -> dict[str, float]:
         return _costs(graph, regions, ranges, inputs, reference, distance, progress)
 
     ranges, extremes = ({n: (low, high) for n, (low, high) in part.items()} for part in _kept("ranges", key, calibrate))
@@ -106,7 +108,7 @@ def measure(model: GraphModel, dataset: Dataset, progress: Progress, sensitivity
     return Measured(graph, regions, ranges, extremes, costs, inputs, reference, distance)
 
 
-def _kept(name: str, key: str, make: Callable[[], Any]) -> Any:
+def _kept(name: str, key: str, make: Callable[[], object]) -> Any:
     """What `make` returns, as JSON, kept for the next attempt: it takes up to minutes."""
 
     def write(folder: Path) -> None:
@@ -119,10 +121,10 @@ def search(
     measured: Measured,
     float_layers: int | None,
     make: Callable[[set[str]], Candidate],
-    run: Callable[[Candidate, list[dict[str, Any]]], list[Outputs]],
+    run: Callable[[Candidate, list[dict[str, Array]]], list[Outputs]],
     progress: Progress,
     where: str = "in float",
-) -> tuple[Candidate, int, tuple[dict[str, Any], ...]]:
+) -> tuple[Candidate, int, tuple[JsonObject, ...]]:
     """The candidate to take, how many units it leaves in float, and what was tried.
 
     `float_layers`: how many sensitive layers stay in float; None: as many as pay.
@@ -139,7 +141,7 @@ def search(
         progress(f"choosing what stays {where}", index + 1, len(steps))
     limit = _NEARLY * min(error for _, error, _ in tried)
     count, _, result = next(t for t in tried if t[1] <= limit)
-    rows: list[dict[str, Any]] = [
+    rows: list[JsonObject] = [
         {"kind": "step", "float_layers": step, "error": error, "chosen": step == count} for step, error, _ in tried
     ]
     labels = readable(measured.graph)
@@ -149,7 +151,7 @@ def search(
     return result, count, tuple(rows)
 
 
-def run_onnx(graph: onnx.ModelProto, inputs: Sequence[dict[str, Any]], fused: bool = True) -> list[Outputs]:
+def run_onnx(graph: onnx.ModelProto, inputs: Sequence[Mapping[str, Array]], fused: bool = True) -> list[Outputs]:
     """Outputs for each of `inputs`. `fused`: with this processor's integer kernels, which is how a
     CPU runs it; otherwise each operation in float between its roundings, the same on every machine
     (u8×s8 kernels saturate on x86 without VNNI)."""
@@ -203,7 +205,7 @@ def _costs(
     graph: onnx.ModelProto,
     regions: Regions,
     ranges: dict[str, Range],
-    inputs: list[dict[str, Any]],
+    inputs: list[dict[str, Array]],
     reference: list[Outputs],
     distance: Distance,
     progress: Progress,

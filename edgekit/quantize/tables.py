@@ -7,15 +7,21 @@ as both are of one kind; else each is stored.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgekit.errors import UsageError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from edgekit.layers.packed import Packed
+
 
 KINDS = {"w4": 4, "w8": 8, "fp32": 32}
 _BITS, _BLOCK = 8, 32  # of an embedding that has no head to be tied to
 
 
-def head_bits(network: Any, head_kind: str, embedding_kind: str) -> dict[str, int]:
+def head_bits(network: PreTrainedModel, head_kind: str, embedding_kind: str) -> dict[str, int]:
     """Bits of the head, by the name of its layer, where a kind was given. Raises UsageError where the source decided."""
     from edgekit.layers.packed import PackedLinear
 
@@ -35,7 +41,7 @@ def head_bits(network: Any, head_kind: str, embedding_kind: str) -> dict[str, in
     return {name: KINDS[head_kind] for name, m in network.named_modules() if m is head}
 
 
-def settle_embedding(network: Any, kind: str, tied: bool) -> dict[str, str]:
+def settle_embedding(network: PreTrainedModel, kind: str, tied: bool) -> dict[str, str]:
     """Round the embedding, once the head is what it will be; returns what a receipt says of both.
 
     `kind`: a kind, or "": as the head where the model ties them, `w8` elsewhere.
@@ -59,5 +65,5 @@ def settle_embedding(network: Any, kind: str, tied: bool) -> dict[str, str]:
     return {"head": _kind(packed), "embedding": _kind(own) + (", the head's" if once else "")}
 
 
-def _kind(packed: Any) -> str:
+def _kind(packed: Packed | None) -> str:
     return "fp32" if packed is None else f"w{packed.bits}"

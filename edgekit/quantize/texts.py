@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgekit.data.texts import read_texts, windows_of
 from edgekit.model import CheckpointModel
 from edgekit.progress import Progress
 from edgekit.spec import TextSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
 
 _WRITTEN = 16  # texts, side by side
 _WORK = 4e11  # parameters times tokens: a model of 100 million parameters writes 4096
@@ -23,7 +28,7 @@ def calibration_windows(model: CheckpointModel, path: Path, length: int, count: 
     return windows_of(read_texts(path), lambda t: backend.encode(t).ids, length, count, path.name)
 
 
-def own_text(network: Any, spec: TextSpec, length: int, progress: Progress) -> Any:
+def own_text(network: PreTrainedModel, spec: TextSpec, length: int, progress: Progress) -> Tensor:
     """int64 (W, T): drawn from the model at temperature 1, from its beginning token."""
     import torch
 
