@@ -10,7 +10,7 @@ divergence that is measured, on texts that nothing was fitted to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from edgekit.errors import UsageError
 from edgekit.layers.packed import Packed, PackedLinear
 from edgekit.progress import Progress
+from edgekit.quantize.budget import Rounded, bits_of, spend
 from edgekit.quantize.feedback import Compensation, moments
 from edgekit.quantize.rounding import searched
 
@@ -32,7 +33,6 @@ BUDGET = 5.0  # bits a weight: 4, and a float32 scale for each 32
 _BLOCKS = (32, 64)
 _SPARE = 1.01  # of the budget: a row may end within a block
 EMBEDDING = "embedding"  # among the layers' names: a table that is the head's too
-_TOGETHER = ("q_proj", "k_proj", "v_proj")  # one layer in the package, so of one kind
 
 
 @dataclass
@@ -42,14 +42,6 @@ class Choice:
     packed: dict[str, Packed]
     settings: dict[str, Any]
     search: list[dict[str, Any]] = field(default_factory=list)
-
-
-@dataclass
-class Rounded:
-    """`cost`: estimated KL divergence it causes, nats a token."""
-
-    packed: Packed
-    cost: float
 
 
 @dataclass
@@ -68,7 +60,7 @@ class Trial:
             "block": self.block,
             "compensated": self.compensated,
             "kl": self.kl,
-            "bits": _bits(self.packed.values()),
+            "bits": bits_of(self.packed.values()),
             "eight_bit_layers": eight,
         }
 
@@ -97,13 +89,13 @@ def choose(
     reference = reference_logits(network, held)
 
     def tried(rounded: dict[str, Rounded], block: int, compensated: bool) -> Trial:
-        packed = _spend(rounded, eight, budget, fixed)
+        packed = spend(rounded, eight, budget, fixed)
         return Trial(block, packed, divergence(network, packed, reference, held), compensated)
 
     trials = [
         tried(rounded, block, True)
         for block, rounded in four.items()
-        if blocks or _bits(r.packed for n, r in rounded.items() if n not in fixed) <= budget * _SPARE
+        if blocks or bits_of(r.packed for n, r in rounded.items() if n not in fixed) <= budget * _SPARE
     ]
     if not trials:
         raise UsageError(
@@ -118,7 +110,7 @@ def choose(
         "block_size": best.block,
         "rounding": "compensated" if best.compensated else "each weight by itself",
         "kl": round(best.kl, 6),
-        "bits_per_weight": round(_bits(best.packed.values()), 3),
+        "bits_per_weight": round(bits_of(best.packed.values()), 3),
         "eight_bit_layers": sum(p.bits == 8 for p in best.packed.values()),
         "layers": len(best.packed),
     }
@@ -221,38 +213,6 @@ def _fitting(block: int, columns: int) -> int:
     while block > 16 and block >= 2 * columns:
         block //= 2
     return block
-
-
-def _spend(
-    four: dict[str, Rounded], eight: dict[str, Rounded], budget: float, fixed: Mapping[str, int]
-) -> dict[str, Packed]:
-    """8 bits where they buy most for a byte, within the budget, and what is `fixed`."""
-    free = {n: r.packed for n, r in four.items() if n not in fixed}
-    left = budget * sum(p.rows * p.columns for p in free.values()) / 8 - sum(p.bytes for p in free.values())
-    offers = []
-    for unit in _units(free):
-        gain = sum(four[n].cost - eight[n].cost for n in unit)
-        price = sum(eight[n].packed.bytes - four[n].packed.bytes for n in unit)
-        offers.append((gain / max(price, 1), price, unit))
-    mixed = {n: (eight if fixed.get(n) == 8 else four)[n].packed for n in four}
-    for _, price, unit in sorted(offers, key=lambda o: -o[0]):
-        if price <= left:
-            left -= price
-            mixed.update({n: eight[n].packed for n in unit})
-    return mixed
-
-
-def _units(names: Iterable[str]) -> list[list[str]]:
-    units: dict[str, list[str]] = {}
-    for name in names:
-        parent, _, own = name.rpartition(".")
-        units.setdefault(f"{parent}.qkv" if own in _TOGETHER else name, []).append(name)
-    return list(units.values())
-
-
-def _bits(packed: Iterable[Packed]) -> float:
-    every = list(packed)
-    return 8 * sum(p.bytes for p in every) / max(sum(p.rows * p.columns for p in every), 1)
 
 
 @torch.no_grad()
