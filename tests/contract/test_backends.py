@@ -101,7 +101,7 @@ def compiled(model: AnyModel, backend: str, precision: Precision, work: Path) ->
     (work / "source").mkdir(parents=True)
     model.save(work / "source")
     artifact = compile_in_worker(target(backend), precision, OPTIONS[model.form], work)
-    assert artifact.engine.artifact in artifact.files
+    assert (Path(artifact.root) / artifact.engine.artifact).as_posix() in artifact.files
     assert artifact.engine.name in registry.names("engines")
     return {name: (work / name).read_bytes() for name in artifact.files}
 
