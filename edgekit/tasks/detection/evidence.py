@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit import progress
+from edgekit import progress, settings
 from edgekit.data.images import Dataset
 from edgekit.model import GraphModel
 from edgekit.package.receipt import Measurement, Provenance
@@ -30,7 +30,7 @@ SURE = 0.25  # the score above which a box counts as a detection when boxes are 
 
 def open_model(model: GraphModel) -> Detector:
     """The model's float graph, run as a package would be."""
-    return open_graph(model.graph.SerializeToString(), model.spec_as(DetectionSpec))
+    return open_graph(model.graph.SerializeToString(), model.spec_as(DetectionSpec), settings.threads())
 
 
 def open_graph(graph: bytes, spec: DetectionSpec, threads: int | None = None) -> Detector:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from edgekit import settings
 from edgekit.backends.base import Artifact
 from edgekit.data.images import match_categories
 from edgekit.devices.address import simulator_of
@@ -108,7 +109,7 @@ class DetectionJudge:
                 return self._receipt(staged, artifact, findings)
 
         def compare() -> list[Measurement]:
-            with load(staged, kind=Detector) as detector:
+            with load(staged, settings.threads(), kind=Detector) as detector:
                 run = self._all.images.run(detector, f"verifying {staged.manifest.precision}")
             return self._distance(self._all, run)
 
@@ -227,7 +228,7 @@ class DetectionJudge:
         """Whether a few runs already show that it is several times slower than its float parent."""
         taken = []
         for package in (parent, staged):
-            with load(package, kind=Detector) as detector:
+            with load(package, settings.threads(), kind=Detector) as detector:
                 detector(self._all.images[0])
                 start = time.perf_counter()
                 detector(self._all.images[0])

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from edgekit import cache, progress
+from edgekit import cache, progress, settings
 from edgekit.backends.base import Artifact
 from edgekit.data.texts import fingerprint, windows_of
 from edgekit.devices.address import simulator_of
@@ -16,7 +16,7 @@ from edgekit.model import CheckpointModel, versions
 from edgekit.options import whole
 from edgekit.package import Package
 from edgekit.package.receipt import Measurement, Provenance, Reason, Receipt, Trip
-from edgekit.runtime import EngineOptions, LanguageModel, load, open_session
+from edgekit.runtime import EngineOptions, LanguageModel, load, open_text_session
 from edgekit.runtime.text.tokens import Tokens
 from edgekit.sources.network import network_of
 from edgekit.spec import TextSpec, to_json
@@ -162,7 +162,7 @@ class TextJudge:
         return self._receipt(staged, artifact, findings)
 
     def _here(self, staged: Package) -> list[Measurement]:
-        with load(staged, kind=LanguageModel) as llm:
+        with load(staged, settings.threads(), kind=LanguageModel) as llm:
             rows = tokenizer_measurements(llm.session, llm.tokens, self.tokenizer, self.texts)
             if self.texts:
                 precision = staged.manifest.precision
@@ -189,7 +189,7 @@ class TextJudge:
         ]
 
     def _in_simulator(self, staged: Package, chip: Chip, where: str, with_tokenizer: bool) -> list[Measurement]:
-        session = open_session(staged, EngineOptions(simulate=True, chip=chip.soc))
+        session = open_text_session(staged, EngineOptions(simulate=True, chip=chip.soc))
         try:
             rows = []
             if with_tokenizer:
