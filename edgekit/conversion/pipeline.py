@@ -133,8 +133,8 @@ class _Conversion:
     model: AnyModel
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
-        for target, wanted in jobs:
-            for precision in wanted:
+        for target, precisions in jobs:
+            for precision in precisions:
                 check_replaceable(self.request.out / self._title(target, precision))
         outcomes: list[Outcome] = []
         lost: list[WouldLoseError] = []
@@ -144,8 +144,8 @@ class _Conversion:
             if not self._dry:
                 judge.check_original()
             with tempfile.TemporaryDirectory(prefix="edgekit-") as staging:
-                for target, wanted in jobs:
-                    outcomes += self._packages(target, wanted, Path(staging), judge, lost)
+                for target, precisions in jobs:
+                    outcomes += self._packages(target, precisions, Path(staging), judge, lost)
         finally:
             judge.close()
         if lost:  # the others are written all the same
@@ -153,12 +153,12 @@ class _Conversion:
         return outcomes
 
     def _packages(
-        self, target: Target, wanted: Sequence[Precision], staging: Path, judge: Judge, lost: list[WouldLoseError]
+        self, target: Target, precisions: Sequence[Precision], staging: Path, judge: Judge, lost: list[WouldLoseError]
     ) -> list[Outcome]:
         outcomes: list[Outcome] = []
         parent: Package | None = None
         timed = bool(self.request.launches and timed_device(target.devices)) and not self._dry
-        order = self.task.order(self.model, target, wanted) if timed else float_first(wanted)
+        order = self.task.order(self.model, target, precisions) if timed else float_first(precisions)
         for precision in order:
             step = _Step(self, target, precision, staging / self._title(target, precision), judge, parent)
             start = time.monotonic()
@@ -166,7 +166,7 @@ class _Conversion:
                 receipt = Receipt((), search=step.compiled(step.options)[0].search)
                 outcomes.append(Outcome(step.title, target.name, precision, None, receipt))
                 continue
-            if precision not in wanted:  # compiled only to time its siblings against
+            if precision not in precisions:  # compiled only to time its siblings against
                 parent = step.staged(step.options).staged
                 continue
             candidate = step.best()
@@ -254,7 +254,7 @@ class _Step:
 
     def judged(self, options: CompileOptions, rows: Sequence[dict[str, object]] = ()) -> _Candidate:
         """`rows`: of the attempts before."""
-        made = self.staged(options)
-        receipt = self.judge.check(made.staged, made.artifact, self.target, self.parent)
-        receipt = dataclasses.replace(receipt, steps=made.receipt.steps, search=(*rows, *receipt.search))
-        return dataclasses.replace(made, receipt=receipt)
+        candidate = self.staged(options)
+        receipt = self.judge.check(candidate.staged, candidate.artifact, self.target, self.parent)
+        receipt = dataclasses.replace(receipt, steps=candidate.receipt.steps, search=(*rows, *receipt.search))
+        return dataclasses.replace(candidate, receipt=receipt)

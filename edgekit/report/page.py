@@ -102,15 +102,15 @@ class Page:
     details: list[Detail]
 
 
-def build(packages: Sequence[Evidence], made: datetime | None = None) -> Page:
-    """`made`: when the report says it was written; now, unless given."""
+def build(packages: Sequence[Evidence], date: datetime | None = None) -> Page:
+    """`date`: when the report says it was written; now, unless given."""
     table = rows(packages)
     names = [e.manifest.name for e in packages]
     short = short_names(label for e in packages for label in e.labels)
     title = names[0] if len(names) == 1 else f"{len(names)} packages compared"
     return Page(
         title=title,
-        made=f"{made or datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        made=f"{date or datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         version=__version__,
         devices=_devices(packages, short),
         short=short,
@@ -244,9 +244,9 @@ def _search(evidence: Evidence) -> Search | None:
     if not (ranges or steps or regions):  # jobs of AI Hub alone, say
         return None
     regions.sort(key=lambda r: -r.cost)
-    kept = str(_mapping(evidence.manifest.toolchain.get("settings")).get("kept", "in float"))
+    where = str(_mapping(evidence.manifest.toolchain.get("settings")).get("kept", "in float"))
     floats = [r.name for r in regions if r.float]
-    return Search(kept, ranges, steps, regions[:COSTLY], len(regions), floats)
+    return Search(where, ranges, steps, regions[:COSTLY], len(regions), floats)
 
 
 def _change(before: object, measured: Sequence[Measurement], name: str) -> str:

@@ -70,13 +70,13 @@ def _of_jpeg(data: bytes) -> bytes:
     return b""
 
 
-def _chunk(data: bytes, at: int, wanted: bytes, order: str, check: int) -> bytes:
+def _chunk(data: bytes, at: int, kind: bytes, order: str, check: int) -> bytes:
     """The first chunk of that name. PNG puts lengths first and a sum after, RIFF names first."""
     layout, name_at = (f"{order}I4s", 1) if order == ">" else (f"{order}4sI", 0)
     while at + 8 <= len(data):
         fields = struct.unpack_from(layout, data, at)
         name, length = fields[name_at], fields[1 - name_at]
-        if name == wanted:
+        if name == kind:
             return data[at + 8 : at + 8 + length]
         at += 8 + length + check + (length & 1 if order == "<" else 0)
     return b""

@@ -34,10 +34,10 @@ def within(version: str, allowed: str) -> bool | None:
 
     Pre-releases count as the release they lead to, so that 3.0rc1 is not below 3, as PEP 440 has it.
     """
-    found, fits = numbers(version), True
+    release, fits = numbers(version), True
     for clause in filter(str.strip, allowed.split(",")):
         match = _CLAUSE.fullmatch(clause)
         if match is None:
             return None
-        fits = fits and _COMPARE[match[1]](found, numbers(match[2]))
+        fits = fits and _COMPARE[match[1]](release, numbers(match[2]))
     return fits

@@ -14,8 +14,8 @@ _SPARE, _TIMES, _CACHES = 4 * 2**30, 8, 3  # bytes, times the package's size, ti
 def bound_memory(package: Package) -> None:
     """From now on this process may take 4 GiB, 8 times the package and 3 times its KV cache beside what it
     holds, and never all that the machine has: a model of kilobytes can ask for any memory."""
-    wanted = _SPARE + _TIMES * sum(f.bytes for f in package.manifest.files.values())
-    limit_memory(at_most(wanted + _CACHES * package.manifest.model.working_bytes))
+    size = _SPARE + _TIMES * sum(f.bytes for f in package.manifest.files.values())
+    limit_memory(at_most(size + _CACHES * package.manifest.model.working_bytes))
 
 
 def room_to_convert(size: int) -> int:
@@ -30,10 +30,10 @@ def size_of(source: Path) -> int:
     return source.stat().st_size if source.is_file() else 0
 
 
-def at_most(wanted: int) -> int:
-    """`wanted` bytes, or nine tenths of what this machine has free when that is less."""
+def at_most(size: int) -> int:
+    """`size` bytes, or nine tenths of what this machine has free when that is less."""
     free = _free()
-    return min(wanted, free * 9 // 10) if free else wanted
+    return min(size, free * 9 // 10) if free else size
 
 
 def _free() -> int:

@@ -138,7 +138,7 @@ class Task(Protocol):
         """The precisions to take when none is asked for; none: the target's first."""
         ...
 
-    def order(self, model: AnyModel, target: Target, wanted: Sequence[Precision]) -> list[Precision]:
+    def order(self, model: AnyModel, target: Target, precisions: Sequence[Precision]) -> list[Precision]:
         """The precisions to compile where packages are timed: float ones first, and one to compare the others with."""
         ...
 

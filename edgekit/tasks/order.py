@@ -8,14 +8,14 @@ from edgekit.spec import Precision
 from edgekit.target import Target
 
 
-def float_first(wanted: Sequence[Precision]) -> list[Precision]:
+def float_first(precisions: Sequence[Precision]) -> list[Precision]:
     """Each precision once, float ones first."""
-    return sorted(dict.fromkeys(wanted), key=lambda p: not p.is_float)
+    return sorted(dict.fromkeys(precisions), key=lambda p: not p.is_float)
 
 
-def with_float_parent(target: Target, wanted: Sequence[Precision]) -> list[Precision]:
+def with_float_parent(target: Target, precisions: Sequence[Precision]) -> list[Precision]:
     """`float_first`, with a float precision to time the others against where none is wanted."""
-    order = float_first(wanted)
+    order = float_first(precisions)
     if order and not order[0].is_float:
         order = [*[p for p in target.precisions if p.is_float][:1], *order]
     return order

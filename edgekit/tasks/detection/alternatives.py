@@ -58,8 +58,8 @@ class Alternatives:
         placement = self.detector.prepare(image)
         outputs = {n: a.copy() for n, a in self.detector.run().items()}
         size = (image.shape[0], image.shape[1])
-        for (change, _, _), kept in zip(_READINGS, self.predictions):
-            kept.append(self.detector.postprocess(change(outputs), placement, size, **PROTOCOL))
+        for (change, _, _), predictions in zip(_READINGS, self.predictions):
+            predictions.append(self.detector.postprocess(change(outputs), placement, size, **PROTOCOL))
         return self.detector.postprocess(outputs, placement, size, **PROTOCOL)
 
     def better(self, dataset: Dataset, map50: float) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -130,8 +130,8 @@ class DetectionTask:
     def natural(self, model: AnyModel, target: Target) -> Sequence[str]:
         return ()
 
-    def order(self, model: AnyModel, target: Target, wanted: Sequence[Precision]) -> list[Precision]:
-        return with_float_parent(target, wanted)
+    def order(self, model: AnyModel, target: Target, precisions: Sequence[Precision]) -> list[Precision]:
+        return with_float_parent(target, precisions)
 
     def suffix(self, values: Mapping[str, object]) -> str:
         return ""

@@ -141,10 +141,10 @@ class TextTask:
         native = as_checkpoint(model, self.name).native
         return [native.value] if native in target.precisions else []
 
-    def order(self, model: AnyModel, target: Target, wanted: Sequence[Precision]) -> list[Precision]:
+    def order(self, model: AnyModel, target: Target, precisions: Sequence[Precision]) -> list[Precision]:
         if (model.source.parameters or 0) > _LARGE_PARENT:
-            return float_first(wanted)
-        return with_float_parent(target, wanted)
+            return float_first(precisions)
+        return with_float_parent(target, precisions)
 
     def suffix(self, values: Values) -> str:
         fast = "-fast" if values.get("mode") == "fast" else ""
