@@ -246,7 +246,7 @@ class _Runs:
 
 
 def _said(sent: Path, data: dict[str, Any], target: Target, service: ServiceOptions) -> Artifact:
-    """What would be sent, in place of sending it."""
+    """An artefact that lists what would be sent, for a dry run."""
     rows: list[dict[str, Any]] = [
         {"kind": "upload", "what": "model", "bytes": sent.stat().st_size, "sha256": sha256(sent), "to": service.url}
     ]

@@ -22,7 +22,7 @@ _GRAPH = ("model.onnx", "model.onnx.data")  # the builder's own
 
 
 def both(*availabilities: Availability) -> Availability:
-    """All of them; the first that is missing speaks."""
+    """Several availabilities as one: the first that is missing, or the versions of all."""
     missing = next((a for a in availabilities if a.missing), None)
     return missing or Availability(versions={k: v for a in availabilities for k, v in a.versions.items()})
 

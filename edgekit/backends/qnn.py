@@ -141,7 +141,7 @@ def _published(model: GraphModel, target: Target, precision: Precision) -> list[
 
 
 def figures(model: GraphModel, target: Target, precision: Precision) -> tuple[Measurement, ...]:
-    """What is published of such networks on this chip, as rows of a receipt."""
+    """Figures that others published of such networks on this chip, as measurements of a receipt."""
     return tuple(_figure(p, precision) for p in _published(model, target, precision))
 
 
@@ -179,7 +179,7 @@ def _advice(p: Published) -> str:
 
 
 def advice(model: GraphModel, target: Target, precision: Precision) -> tuple[str, ...]:
-    """What the user should know of this chip and precision, whoever compiles."""
+    """Notes on this chip and precision for the receipt, whoever compiles."""
     notes = [note for chip in target.chips for note in chip.notes]
     if precision is not Precision.FP16 and not all(c.fp16 for c in target.chips):
         notes.append("no float parent: the NPU has no floating point")

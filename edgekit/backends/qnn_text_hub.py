@@ -40,7 +40,7 @@ def check(service: ServiceOptions) -> None:
 
 
 def said(files: Sequence[Path], target: Target, to: str) -> tuple[dict[str, Any], ...]:
-    """What would be sent."""
+    """The rows of a dry run: uploads and jobs."""
     uploads = [
         {"kind": "upload", "what": f.name, "bytes": f.stat().st_size, "sha256": sha256(f), "to": to} for f in files
     ]
@@ -56,7 +56,7 @@ def said(files: Sequence[Path], target: Target, to: str) -> tuple[dict[str, Any]
 def sending(
     name: str, target: Target, precision: Precision, service: ServiceOptions | None, progress: Progress
 ) -> Iterator[Sender]:
-    """What sends graphs to the service, or to none. Raises UsageError for a device it lacks."""
+    """Opens what sends graphs to the service; without a service it sends nothing. Raises UsageError for a device it lacks."""
     if service is None:
         yield Sender(None, name, precision, ServiceOptions(), "")
         return

@@ -112,7 +112,7 @@ def _count(name: str, value: int, unit: str, note: str = "the .tflite file") -> 
 
 
 def _delegated(data: bytes) -> tuple[Measurement, ...]:
-    """How much of it runs in XNNPACK on this machine; nothing where LiteRT does not tell."""
+    """The share of operators that XNNPACK runs on this machine; nothing where LiteRT does not report it."""
     from edgekit.runtime.engines.litert_operators import delegation
 
     delegated = delegation(data)

@@ -122,7 +122,7 @@ def _age(artifact: Artifact, work: Path) -> None:
 
 
 def _say(error: EdgekitError) -> int:
-    """On a pipe, not in a file: the disk may be what is full."""
+    """Prints an error for the parent: on a pipe and not into a file, since the disk may be full."""
     print(json.dumps(error.to_dict()), flush=True)
     return error.exit_code
 

@@ -48,7 +48,7 @@ def run_apart(run: Callable[[list[str]], int], arguments: list[str]) -> int:
 
 
 def bound(package: Package) -> None:
-    """What the engine of a package may take, in a process that is there for it alone."""
+    """Limits the memory of a process that runs only this package's engine."""
     if _own == [os.getpid()]:
         from edgekit.runtime.room import bound_memory
 
@@ -56,7 +56,7 @@ def bound(package: Package) -> None:
 
 
 def bound_source(source: str) -> None:
-    """What converting a source may take: its graph is run here too, to be compared with."""
+    """Limits the memory of a process that converts this source; its graph runs here too, as the reference."""
     if _own == [os.getpid()]:
         from edgekit.runtime.room import room_to_convert, size_of
         from edgekit.system.child import limit_memory

@@ -18,7 +18,7 @@ def complete_targets(context: click.Context, parameter: click.Parameter, incompl
 
 
 def complete_precisions(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Of the targets named so far."""
+    """The precisions of the targets named so far."""
     from edgekit.target import targets
 
     known = targets()

@@ -152,7 +152,7 @@ def command(
 
 
 def _planned(outcomes: Sequence[Outcome], as_json: bool) -> int:
-    """What a dry run found."""
+    """Prints what a dry run would send."""
     if as_json:
         rows = [
             {"name": o.name, "target": o.target, "precision": o.precision, "would": o.receipt.search} for o in outcomes

@@ -69,7 +69,7 @@ def _verdict(outcome: Outcome) -> str:
 
 
 def _next(reason: Reason, outcome: Outcome) -> str:
-    """What would help a package of this kind and precision."""
+    """A hint on what helps a package that tripped for this reason."""
     if reason is Reason.SLOWER:
         return "use the float package on this processor"
     if reason is Reason.MISREAD:

@@ -40,7 +40,7 @@ def owned_options(function: F) -> F:
 
 
 def given_options(context: click.Context) -> Given:
-    """Those that were typed, by name, but for those that are said of the source."""
+    """The options of tasks and services that were typed, by name, without those about reading the source."""
     names = {o.name for _, options in owners() for o in options if o.use != "reading"}
     return {
         name: context.params[name]

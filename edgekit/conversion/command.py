@@ -51,7 +51,7 @@ def _file_name(value: OptionValue, option: Option) -> OptionValue:
 
 
 def _of_service(service: ServiceOptions | None) -> dict[str, object]:
-    """What a service is asked besides its defaults; where it lies says nothing elsewhere."""
+    """The service's options that differ from their defaults; its address means nothing on another machine."""
     if service is None:
         return {}
     plain = ServiceOptions()

@@ -88,7 +88,7 @@ def _ask(name: str, old: Receipt, new: Receipt, task: Task) -> None:
 
 
 def _judged(receipt: Receipt, judged: Collection[str]) -> Measurement | None:
-    """What an accuracy verdict goes by, where there was data for it."""
+    """The measurement that decided the verdict on accuracy, where there was data for it."""
     return next((m for m in receipt.measurements if m.name in judged), None)
 
 
@@ -102,7 +102,7 @@ def _package_at(path: Path) -> tuple[Manifest, Receipt] | None:
 
 
 def _lost(old: Receipt, new: Receipt, task: Task) -> list[str]:
-    """What was found out on data and is not in the new receipt, with how many samples."""
+    """The measurements on data that only the old receipt has, each with its number of samples."""
     known = {m.name for m in new.measurements}
     return [f"{m.name} on {m.samples}" for m in old.measurements if m.name in {*task.evidence, "run"} - known]
 

@@ -70,7 +70,7 @@ def check_effect(values: Values, task: Task, jobs: Sequence[Job], remote: bool) 
 
 
 def fitting(values: Values, task: Task, target: Target, precision: Precision) -> dict[str, OptionValue]:
-    """What a backend is told: those of its options that change such a package."""
+    """The options that a backend gets for such a package: those given that change it."""
     compiled = [o for o in _given(values, task) if o.use == "compiling"]
     return {o.name: values[o.name] for o in compiled if _changes(o, target, precision, remote=False)}
 

@@ -70,7 +70,7 @@ def for_task(target: Target, task: Task) -> Target:
 
 
 def reasons(names: Collection[str]) -> frozenset[Reason]:
-    """What may trip a package and not refuse it. Raises UsageError for a reason that is none."""
+    """The reasons that do not refuse a package. Raises UsageError for a reason that is none."""
     unknown = [n for n in names if n not in list(Reason)]
     if unknown:
         raise UsageError(f"--allow does not know {unknown[0]}", "", f"reasons: {', '.join(Reason)}")

@@ -55,7 +55,7 @@ def scales(network: PreTrainedModel, windows: Sequence[Tensor], context: int, pr
 
 
 def in_int8(spec: TextSpec) -> TextSpec:
-    """What is said of a package with such a cache; `spec`: of one that keeps float32."""
+    """The spec of a package with an int8 KV cache. `spec`: of the same package with a float32 cache."""
     return replace(spec, kv_cache="int8", kv_cache_bytes=spec.kv_cache_bytes // 4)
 
 

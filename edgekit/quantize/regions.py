@@ -87,7 +87,7 @@ def _boundary(view: GraphView, body: list[onnx.NodeProto], names: set[str]) -> f
 
 
 def _up_to_last_conv(view: GraphView, chain: set[str]) -> set[str]:
-    """Of a chain of convolutions that only the tail reads, keep the last one only."""
+    """Reduces each chain of convolutions that only the tail reads to its last one."""
     last = set()
     for name in chain:
         node = next(n for n in view.model.graph.node if n.name == name)

@@ -38,7 +38,7 @@ def searched(weight: Tensor, bits: int, block: int, importance: Tensor | None = 
 
 
 def searched_blocks(x: Tensor, bits: int, importance: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Of weights (N, blocks, block): integers uint8 of that shape, and scales (N, blocks)."""
+    """Rounds weights float32 (N, blocks, block); returns integers uint8 of that shape and scales float32 (N, blocks)."""
     w = _weights(x, importance)
     start, middle = _spanning(x, bits), 2 ** (bits - 1)
     wx, best_scale = w * x, start

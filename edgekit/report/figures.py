@@ -35,7 +35,7 @@ class Figure:
 
 
 def profile_command(evidence: Evidence) -> str:
-    """On the first device that its target names for measuring; a simulator measures nothing."""
+    """The command that measures a package on the first device of its target that is no simulator."""
     target = targets().get(evidence.manifest.target)
     simulated = simulator_of(target.devices) if target else ""
     devices = [d for d in target.devices if d != simulated] if target else []

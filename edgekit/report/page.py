@@ -75,7 +75,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Detail:
-    """What stands behind one package."""
+    """The details of one package."""
 
     row: Row
     source: list[Fact]
@@ -163,7 +163,7 @@ def _device_facts(label: str, profiles: Sequence[Measured]) -> list[Fact]:
 
 
 def _warnings(packages: Sequence[Evidence], short: dict[str, str]) -> list[str]:
-    """What makes the figures doubtful, or not comparable with each other."""
+    """Warnings about figures that are doubtful, or not comparable with each other."""
     said: dict[str, list[str]] = {}  # each text once, with the packages it is about
     sessions: dict[str, set[str]] = {}
     for evidence in packages:

@@ -44,12 +44,12 @@ class Row:
 
 
 def package_columns(packages: Sequence[Evidence]) -> tuple[Column, ...]:
-    """What is asked of packages of the tasks at hand."""
+    """The columns of packages: their size, and what their tasks measure."""
     return (SIZE, *(c for c in _of_tasks(packages) if not c.per_device))
 
 
 def device_columns(packages: Sequence[Evidence]) -> tuple[Column, ...]:
-    """What is measured of them on a device."""
+    """The columns of a package on a device: latencies, what its task measures there, and loading."""
     return (*LATENCIES, *(c for c in _of_tasks(packages) if c.per_device), *LOADS)
 
 

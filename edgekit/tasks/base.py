@@ -74,7 +74,7 @@ class Data(Protocol):
 
     @property
     def calibration_sha256(self) -> str:
-        """Of what they hold; "" without."""
+        """SHA-256 of the calibration data's content; "" without such data."""
         ...
 
 
@@ -143,11 +143,11 @@ class Task(Protocol):
         ...
 
     def suffix(self, values: Values) -> str:
-        """What tells packages with these options apart in their names."""
+        """The suffix of a package's name that tells packages with these options from others."""
         ...
 
     def files(self, model: AnyModel) -> Mapping[str, Content]:
-        """What a package holds besides its artefacts."""
+        """The files that a package holds besides its artefacts, by name."""
         ...
 
     def retry(self, artifact: Artifact, receipt: Receipt, options: CompileOptions) -> Retry | None:
@@ -155,7 +155,7 @@ class Task(Protocol):
         ...
 
     def remoteness(self, receipt: Receipt) -> float:
-        """How far a package is from float, to choose the best of several."""
+        """The distance of a package from float, by which the best of several attempts is chosen."""
         ...
 
     def judge(self, model: AnyModel, data: Any, request: Request, command: str, read: Reader) -> Judge:
@@ -163,7 +163,7 @@ class Task(Protocol):
         ...
 
     def advice(self, precision: Precision) -> str:
-        """What would help a quantised package that is too far from float."""
+        """A hint, for an error, on what brings a quantised package nearer to float."""
         ...
 
     def calibration(self, path: Path, count: int) -> Any:
@@ -187,5 +187,5 @@ SPEED_LIMITS: Mapping[str, float] = {"slower": 1.0, "slower_for_size": 1.5}
 
 
 def limit(task_limits: Mapping[str, float], target: Target, name: str) -> float:
-    """What a target tolerates of what a task limits."""
+    """The target's own limit of that name, or else the task's default."""
     return target.tolerance.get(name, task_limits[name])

@@ -48,13 +48,13 @@ _READINGS: tuple[tuple[Callable[[Outputs], Outputs], str, str], ...] = (
 
 @dataclass
 class Alternatives:
-    """What the outputs for each image would be, read otherwise."""
+    """The predictions for each image if its outputs were read in other ways."""
 
     detector: Detector
     predictions: list[list[Predictions]] = field(default_factory=lambda: [[] for _ in _READINGS])
 
     def add(self, image: Array) -> Predictions:
-        """What the detector gives for an image, read as it is."""
+        """Runs the detector on an image and returns its predictions as they are read now."""
         placement = self.detector.prepare(image)
         outputs = {n: a.copy() for n, a in self.detector.run().items()}
         size = (image.shape[0], image.shape[1])

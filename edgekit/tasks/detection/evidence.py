@@ -70,14 +70,14 @@ class Images:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """What stands for them, annotations included, in the key of a cache."""
+        """A text that identifies the images and their annotations, for the key of a cache."""
         if self.dataset is None:
             return "noise"
         names = {"folder": self.dataset.folder.name, "categories": self.dataset.categories}
         return f"{self.dataset.fingerprint()} {names}"
 
     def describe(self, first: int | None = None) -> str:
-        """What numbers were taken on; `first`: on so many of them only."""
+        """A description of the images for a receipt; `first`: of the first so many of them only."""
         if self.dataset and first is not None and first < len(self):
             return f"the first {first} of {len(self)} images of {self.dataset.folder.name}"
         return f"{len(self)} images of {self.dataset.folder.name}" if self.dataset else "2 probes of noise"

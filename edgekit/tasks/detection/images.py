@@ -26,5 +26,5 @@ class ImageData:
 
     @property
     def compared(self) -> Dataset | None:
-        """What packages are compared with float on."""
+        """The images on which packages are compared with float; None without any."""
         return self.evaluating or (self.calibrating.without_boxes() if self.calibrating else None)

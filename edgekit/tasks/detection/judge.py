@@ -198,7 +198,7 @@ class DetectionJudge:
     def _judge_accuracy(
         self, originals: _Originals, measured: Sequence[Measurement], target: Target, artifact: Artifact
     ) -> Findings:
-        """By the metric where there are boxes, and it can tell; by the outputs otherwise."""
+        """Judges by mAP where the images have boxes and its interval decides, and by the distance of the outputs otherwise."""
         drop = next((m for m in measured if m.name == "mAP50-95 drop"), None)
         distance = next(m for m in measured if m.name == "detection error")
         findings = Findings()
@@ -236,7 +236,7 @@ class DetectionJudge:
         return taken[1] > _CRAWLS * taken[0]
 
     def _doubts(self, originals: _Originals, measured: Sequence[Measurement]) -> list[str]:
-        """What the metric could not see."""
+        """Sentences on what mAP could not measure on these images."""
         dataset = originals.images.dataset
         assert dataset is not None
         matched = set(match_categories(dataset, self.model.spec_as(DetectionSpec).labels).values())

@@ -68,7 +68,7 @@ def _quantised(model: GraphModel) -> tuple[str, ...]:
 
 @dataclass
 class _Seen:
-    """What is wrong, over all images looked at."""
+    """What is wrong with the outputs, over all images that were tried."""
 
     wrong: dict[str, str] = field(default_factory=dict)
     boxes: list[Array] = field(default_factory=list)
@@ -81,7 +81,7 @@ def _images(dataset: Dataset | None) -> list[Path]:
 
 
 def _outputs(detector: Detector, dataset: Dataset | None, spec: DetectionSpec) -> Iterator[Trip]:
-    """What its outputs cannot be, whatever is in the pictures."""
+    """Yields a trip for each way in which the outputs cannot be those of a detector, whatever the images show."""
     seen = _Seen()
     images = _images(dataset)
     for path in images:
@@ -158,7 +158,7 @@ def _sizes(boxes: Array, spec: DetectionSpec, seen: _Seen, its_kind: bool) -> No
 
 
 def _found(detector: Detector, dataset: Dataset | None, spec: DetectionSpec) -> Iterator[Trip]:
-    """That it finds some of what is annotated."""
+    """Yields a trip where the detector finds nothing of what is annotated."""
     if dataset is None or not dataset.annotated:
         return
     annotated = [i for i, boxes in enumerate(dataset.boxes) if boxes][:_COMPARED]

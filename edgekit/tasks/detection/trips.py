@@ -15,7 +15,7 @@ from edgekit.target import Target
 
 @dataclass(frozen=True)
 class Tolerated:
-    """What a target tolerates of one figure."""
+    """A target and its limit of one figure."""
 
     target: Target
     limit: float

@@ -66,7 +66,7 @@ class TextJudge:
 
     @functools.cached_property
     def few(self) -> FewTokens:
-        """What a simulator can be asked."""
+        """The comparison on few tokens, as many as a simulator computes in a bearable time."""
         backend = self.tokenizer.backend_tokenizer  # type: ignore[attr-defined]
         parameters = self.model.source.parameters
         length = length_for(self.spec, parameters)
@@ -109,7 +109,7 @@ class TextJudge:
 
     @property
     def _compared(self) -> dict[str, object]:
-        """What every comparison here depends on, for the cache's keys."""
+        """Everything that a comparison depends on besides the package, for the key of a cache."""
         return {
             "source": to_json(self.model.source),
             "original": to_json(self.spec),

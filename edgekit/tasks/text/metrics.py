@@ -103,7 +103,7 @@ def _predictions(session: Any, window: Sequence[int]) -> Iterator[tuple[Array, i
 
 
 def measurements(scores: Scores, describe: str) -> list[Measurement]:
-    """What a receipt says of the scores. Intervals are 95 %, tokens taken as independent."""
+    """The scores as measurements of a receipt. Intervals are 95 %, tokens taken as independent."""
     count = len(scores.kl)
 
     def one(name: str, value: float, unit: str = "1", interval: tuple[float, float] | None = None) -> Measurement:

@@ -48,7 +48,7 @@ information. How can I help you today? You can use the list below to find what y
 
 @dataclass(frozen=True)
 class Misread:
-    """What was seen of `name`, and what it would have to be."""
+    """Evidence that a language model was misread: what was measured on the text `name`, and what it should be."""
 
     name: str
     seen: str

@@ -137,7 +137,7 @@ class TextTask:
         )
 
     def natural(self, model: AnyModel, target: Target) -> Sequence[str]:
-        """What the source is quantised to, where the target has it."""
+        """The precision that the source is quantised to, where the target has it."""
         native = as_checkpoint(model, self.name).native
         return [native.value] if native in target.precisions else []
 

@@ -79,7 +79,7 @@ def _template(tokenizer: Any, reference: Any) -> list[Measurement]:
 
 
 def not_compared(reference: Any, rows: Sequence[Measurement]) -> list[str]:
-    """What of a tokenizer there was nothing to compare with."""
+    """Sentences on the parts of a tokenizer that had no reference to compare with."""
     if reference.chat_template and not any(m.name == "chat template equal" for m in rows):
         return [f"the chat template: transformers renders none of {len(_TALKS)} conversations with it"]
     return []
