@@ -112,7 +112,9 @@ def check_chips(target: Target) -> None:
     """Raises UsageError for a target that does not say which chip its packages are for."""
     if not target.chips:
         raise UsageError(
-            f"The target {target.name} names no chip", "a Snapdragon's compiler needs one", "write its [chip]"
+            f"The target {target.name} names no chip",
+            "its file has no [chip], and a Snapdragon's compiler needs one",
+            "add it as docs/format.md says",
         )
 
 
