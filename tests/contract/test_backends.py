@@ -53,7 +53,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Precision
         path = language.bitnet(folder / kind) if kind == "ternary" else language.folder(folder / kind)
         return read_model(str(path), SourceOptions(context=128))
 
-    return lambda form, precision: read("ternary" if precision is Precision.TERNARY else form)
+    def of(form: str, precision: Precision) -> AnyModel:
+        return read("ternary" if (form, precision) == ("checkpoint", Precision.TERNARY) else form)
+
+    return of
 
 
 def target(backend: str, *precisions: Precision) -> Target:
