@@ -223,7 +223,7 @@ def test_head_and_embedding_are_what_was_asked(head: str, embedding: str, tied: 
     folder = models.folder(tmp_path / "m", tie_word_embeddings=tied)
     model = source.read(str(folder), SourceOptions(context=64), tmp_path / "files")
     network = source.network(model, "float32")
-    fixed = tables.head_bits(network, {"head": head})
+    fixed = tables.head_bits(network, head, "")
     language.apply(network, language.round_all(network, 8, 32, quiet, fixed=fixed))
     said = tables.settle_embedding(network, embedding, tied)
     once = tied and head == embedding
