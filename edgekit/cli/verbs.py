@@ -10,8 +10,8 @@ import importlib
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -39,8 +39,7 @@ VERBS = {
 }
 
 
-@dataclass(frozen=True)
-class Registration:
+class Registration(NamedTuple):
     """A verb that another distribution registers."""
 
     place: str  # module:object

@@ -14,17 +14,20 @@ arrays need neither.
 
 from __future__ import annotations
 
+import importlib
 import os
-from typing import TypeVar, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from edgekit.errors import UsageError
 from edgekit.package.folder import Package
-from edgekit.runtime.detection.detector import Detection, Detector
 from edgekit.runtime.engine import Engine, EngineOptions, Session
 from edgekit.runtime.opening import open_session, open_text_session, runner_of
 from edgekit.runtime.runner import Runner
-from edgekit.runtime.text.generator import Generation, LanguageModel
-from edgekit.runtime.text.session import TextSession
+
+if TYPE_CHECKING:
+    from edgekit.runtime.detection.detector import Detection, Detector
+    from edgekit.runtime.text.generator import Generation, LanguageModel
+    from edgekit.runtime.text.session import TextSession
 
 __all__ = [
     "Detection",
@@ -41,6 +44,15 @@ __all__ = [
     "open_session",
     "open_text_session",
 ]
+
+# Of one task each: a device imports those that its packages need.
+_HOMES = {
+    "Detection": "edgekit.runtime.detection.detector",
+    "Detector": "edgekit.runtime.detection.detector",
+    "Generation": "edgekit.runtime.text.generator",
+    "LanguageModel": "edgekit.runtime.text.generator",
+    "TextSession": "edgekit.runtime.text.session",
+}
 
 R = TypeVar("R", bound=Runner)
 PackagePath = str | os.PathLike[str] | Package
@@ -74,4 +86,12 @@ def load(
 
 def load_text(path: PackagePath, threads: int | None = None, simulate: bool = False) -> LanguageModel:
     """As `load(path, kind=LanguageModel)`: raises UsageError for a package that is no language model."""
+    from edgekit.runtime.text.generator import LanguageModel
+
     return load(path, threads, simulate, kind=LanguageModel)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgekit.runtime' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgekit import registry
 from edgekit.errors import IntegrityError, MissingError, UsageError
 from edgekit.package.folder import Package
 from edgekit.runtime.engine import Engine, EngineOptions, Session
 from edgekit.runtime.runner import Runner
-from edgekit.runtime.text.session import TextSession
+
+if TYPE_CHECKING:
+    from edgekit.runtime.text.session import TextSession
 
 
 def engine_named(name: str) -> Engine[Any]:
