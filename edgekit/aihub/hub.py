@@ -170,7 +170,9 @@ class Hub:
         service's reason when it fails."""
         entry_key = self._job_key(request)
         name = f"edgekit {request.title} {entry_key[:20]}"
-        arguments = {k: v for k, v in asdict(request).items() if k not in ("title", "number")}
+        own = ("title", "number", "weights", "activations")
+        arguments = {k: v for k, v in asdict(request).items() if k not in own}
+        arguments["dtypes"] = [request.weights, request.activations]
 
         def find() -> str:
             return str(self.connection.call("find_job", name=name))

@@ -106,9 +106,9 @@ class Service:
         options: str,
         dataset: str,
         profile: bool,
-        weights: str,
-        activations: str,
+        dtypes: list[str],
     ) -> str:
+        """`dtypes`: of weights and activations, for a job that quantises."""
         inputs = [self.client.get_model(m) for m in models]
         data = self.client.get_dataset(dataset) if dataset else None
         where = self.hub.Device(device)
@@ -117,7 +117,7 @@ class Service:
                 inputs[0], where, name, options=options, calibration_data=data, retry=False
             )
         elif kind == "quantize":
-            types = (getattr(self.hub.QuantizeDtype, t.upper()) for t in (weights, activations))
+            types = (getattr(self.hub.QuantizeDtype, t.upper()) for t in dtypes)
             job = self.client.submit_quantize_job(inputs[0], data, *types, name=name, options=options)
         elif kind == "link":
             job = self.client.submit_link_job(inputs, where, name, options)

@@ -45,7 +45,7 @@ def command(a: str, b: str, as_json: bool, **options: Any) -> None:
         )
     plan = Plan(options["iterations"], 5, options["seconds"], options["threads"])
     store = Store(Path(options["store"]) if options["store"] else None)
-    results = profile([a, b], options["device"], options["launches"], plan, store, record=False)
+    results = profile([a, b], options["device"], launches=options["launches"], plan=plan, store=store, record=False)
     ratios = compare(results[0], results[1])
     if as_json:
         emit(

@@ -62,7 +62,7 @@ def command(context: click.Context, /, packages: tuple[str, ...], as_json: bool,
     store = Store(Path(options["store"]) if options["store"] else None)
     device, record = open_device(options["device"]), not options["no_record"]
     compared = _compare(packages, device, options, record) if options["source"] else {}
-    results = profile(packages, device, options["launches"], plan, store, record)
+    results = profile(packages, device, launches=options["launches"], plan=plan, store=store, record=record)
     if as_json:
         rows = [
             {

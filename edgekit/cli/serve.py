@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -38,18 +39,7 @@ from edgekit.errors import MissingError, UsageError
 )
 @engine_options
 @common_options
-def command(
-    package: str,
-    host: str,
-    port: int,
-    api_key_file: str | None,
-    api_key: str | None,
-    cors_origin: tuple[str, ...],
-    queue: int,
-    threads: int | None,
-    device: str,
-    as_json: bool,
-) -> None:
+def command(package: str, host: str, as_json: bool, **options: Any) -> None:
     """Answer the OpenAI protocol with PACKAGE: /v1/chat/completions, /v1/completions, /v1/models.
 
     \b
@@ -69,12 +59,13 @@ def command(
         raise MissingError(
             "Serving needs starlette, uvicorn and msgspec", str(error), "pip install 'edgekit[serve]'"
         ) from error
-    key = _key(api_key_file, api_key)
-    for origin in cors_origin:
+    key = _key(options["api_key_file"], options["api_key"])
+    origins: tuple[str, ...] = options["cors_origin"]
+    for origin in origins:
         if origin != "*" and not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s]+/?", origin):
             raise UsageError(f"{origin} is no page's origin", "", "give scheme and host: https://app.example")
     with contextlib.ExitStack() as stack:
-        listening = stack.enter_context(bound(host, port))
+        listening = stack.enter_context(bound(host, options["port"]))
         local = is_loopback(listening.getsockname()[0])
         if not local and not key:
             raise UsageError(
@@ -82,11 +73,12 @@ def command(
                 "anybody there could use the model",
                 "set EDGEKIT_API_KEY or pass --api-key-file FILE",
             )
-        model = Model(package, threads or settings.threads(), device == "sim:htp", queue=queue)
+        threads = options["threads"] or settings.threads()
+        model = Model(package, threads, options["device"] == "sim:htp", queue=options["queue"])
         stack.callback(model.close)
         model.start()
         name = Path(package).name.removesuffix(".edgepkg")
-        application = Server(model, name, key).application(local, cors_origin)
+        application = Server(model, name, key).application(local, origins)
         listening.listen(128)
         where = f"[{host}]" if ":" in host else host
         url = f"http://{where}:{listening.getsockname()[1]}/v1"  # with port 0 only now it is known

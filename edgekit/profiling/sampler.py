@@ -48,6 +48,7 @@ class Result:
 def profile(
     packages: Sequence[str | Path | Package] | str | Path | Package,
     device: str | Device = "local",
+    *,
     launches: int = 5,
     plan: Plan | None = None,
     store: Store | None = None,

@@ -89,7 +89,7 @@ class Stopwatch:
         store = Store(Path(":memory:"))
         try:
             device = timed_device(target.devices)
-            return sampler.profile(packages, device, self.launches, self.plan, store, record=False)
+            return sampler.profile(packages, device, launches=self.launches, plan=self.plan, store=store, record=False)
         finally:
             store.close()
 

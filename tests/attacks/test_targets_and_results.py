@@ -44,7 +44,7 @@ def test_target_files(name: str, edgekit: Edgekit, tmp_path: Path) -> None:
 def measured(packages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "s.sqlite"
     store = Store(path)
-    profile([Package(packages["fp32"])], NullDevice("7"), 2, store=store, record=False)
+    profile([Package(packages["fp32"])], NullDevice("7"), launches=2, store=store, record=False)
     store.close()
     return path
 

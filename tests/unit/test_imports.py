@@ -227,3 +227,15 @@ def test_a_loaded_package_needs_no_torch_or_onnx(packages: dict[str, Path]) -> N
 def test_every_file_is_short_enough_to_read() -> None:
     long = {p.name: n for p in ROOT.rglob("*.py") if (n := len(p.read_text(encoding="utf-8").splitlines())) > 310}
     assert not long
+
+
+def test_no_function_takes_more_than_eight_parameters() -> None:
+    """But for `convert`, the face of all that can be asked of a conversion."""
+    many = []
+    for path in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                names = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+                if len([n for n in names if n not in ("self", "cls")]) > 8:
+                    many.append(f"{path.relative_to(ROOT)}: {node.name}")
+    assert many == ["conversion/pipeline.py: convert"]

@@ -67,7 +67,7 @@ def package(
 
 def measure(store: Path, *packages: Package, milliseconds: str = "10", launches: int = 3) -> None:
     database = Store(store)
-    profile(packages, NullDevice(milliseconds), launches, store=database, record=False)
+    profile(packages, NullDevice(milliseconds), launches=launches, store=database, record=False)
     database.close()
 
 
@@ -196,7 +196,7 @@ def test_receipts_speak_when_the_store_does_not(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("EDGEKIT_STORE", str(tmp_path / "none.sqlite"))
     one = package(tmp_path)
     database = Store(tmp_path / "elsewhere.sqlite")
-    profile([one], NullDevice("7"), 3, store=database)
+    profile([one], NullDevice("7"), launches=3, store=database)
     database.close()
     page = build(collect([one.path]))
     assert page.rows[0].devices[0].cells[0].text == "7.00"
