@@ -16,7 +16,7 @@ Outputs = dict[str, np.ndarray[Any, Any]]  # of a graph, by name
 
 
 class Comparison(Protocol):
-    """The part of a task that a backend's worker needs; tasks/base.py has the whole."""
+    """What tasks of graphs have besides the rest (tasks/base.py): a backend's worker needs it."""
 
     def calibration(self, path: Path, count: int) -> Dataset:
         """At most `count` images of the user's data. Raises DataError."""

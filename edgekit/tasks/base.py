@@ -24,7 +24,7 @@ from edgekit.target import Target
 from edgekit.tasks.columns import Column, Quality
 
 if TYPE_CHECKING:
-    from edgekit.quantize.comparison import Outputs
+    pass
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ Reader = Callable[[str, SourceOptions], AnyModel]  # another source, as a model 
 
 
 class Task(Protocol):
-    """What a model does and how that is judged.
+    """What a model does and how that is judged. One of graphs is a `Comparison` as well (quantize/comparison.py).
 
     name: as manifests write it. form: of its models (edgekit/model.py). limits: what is tolerated where a target says
     nothing else, by name. judged: measurements that a verdict of accuracy goes by. evidence: measurements that a
@@ -164,14 +164,6 @@ class Task(Protocol):
 
     def advice(self, precision: Precision) -> str:
         """A hint, for an error, on what brings a quantised package nearer to float."""
-        ...
-
-    def calibration(self, path: Path, count: int) -> Any:
-        """Data to quantise with: of graphs, a Dataset (quantize/comparison.py)."""
-        ...
-
-    def distance(self, reference: Sequence[Outputs], other: Sequence[Outputs]) -> float:
-        """See quantize/comparison.py; of graphs only."""
         ...
 
 

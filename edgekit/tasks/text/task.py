@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgekit import progress
 from edgekit.backends.base import Artifact, CompileOptions
@@ -22,7 +21,7 @@ from edgekit.tasks.text.options import OPTIONS
 from edgekit.tasks.text.texts import TextData
 
 if TYPE_CHECKING:
-    from edgekit.quantize.comparison import Outputs
+    pass
 
 _LARGE_PARENT = 500_000_000  # parameters from which on no float package is made to compare speed with
 
@@ -169,9 +168,3 @@ class TextTask:
             return "more --calibration text like that it will read"
         named = {Precision.W4: "more --bits a weight, -p w8", Precision.TERNARY: "--mode exact, a float precision"}
         return named.get(precision, "a float precision")
-
-    def calibration(self, path: Path, count: int) -> Any:
-        raise NotImplementedError("checkpoints are quantised on text by their own builders")
-
-    def distance(self, reference: Sequence[Outputs], other: Sequence[Outputs]) -> float:
-        raise NotImplementedError("checkpoints are quantised by their own builders")
