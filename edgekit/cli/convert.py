@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgekit import registry
-from edgekit.cli.apart import bound_source
+from edgekit.cli.apart import bound_sources
 from edgekit.cli.completion import PATH, complete_precisions, complete_targets
 from edgekit.cli.output import common_options, emit, number, table
 from edgekit.cli.summary import summary
 from edgekit.cli.task_options import Sections, given_options, owned_options
 from edgekit.cli.unused import check_without
+from edgekit.package.search import PlannedJob, Upload
+from edgekit.spec import to_json
 
 if TYPE_CHECKING:
     from edgekit.conversion.outcome import Outcome
 
 
 @click.command(cls=Sections)
-@click.argument("source", type=PATH)
+@click.argument("source", type=PATH, required=False)
 @click.option(
     "-t",
     "--target",
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     "precisions",
     multiple=True,
     shell_complete=complete_precisions,
-    help="fp32, w8a8, … (default: the target's first).",
+    help="fp32, w8a8, … (default: what the source is quantised to where the target has it, else the target's first).",
 )
 @click.option("--calibration", metavar="DATA", type=PATH, help="Folder of images, or text file, to quantise with.")
 @click.option(
@@ -71,18 +73,11 @@ if TYPE_CHECKING:
 @click.option("--download", is_flag=True, help="SOURCE is a model of the Hugging Face hub, OWNER/NAME: download it.")
 @click.option("--allow", multiple=True, metavar="REASON", help="Write the package although: accuracy, slower, misread.")
 @click.option("--force", is_flag=True, help="Replace packages of which more is known than of the new ones.")
+@click.option("--recipe", metavar="FILE", type=PATH, help="A TOML file that says all this; what is typed beats it.")
 @owned_options
 @common_options
 @click.pass_context
-def command(
-    invocation: click.Context,
-    /,
-    source: str,
-    targets: tuple[str, ...],
-    precisions: tuple[str, ...],
-    as_json: bool,
-    **given: Any,
-) -> int:
+def command(invocation: click.Context, /, recipe: str | None, as_json: bool, **_: Any) -> int:
     """Turn SOURCE into a package for each target and precision.
 
     SOURCE: a YOLOv9 or GELAN checkpoint (.pt, .safetensors), a detector as .onnx, a torch program
@@ -95,42 +90,21 @@ def command(
     edgekit convert yolov9-t.pt -p w8a8 --calibration photos/ --eval coco/
     edgekit convert yolox.onnx --labels coco
     edgekit convert SmolLM2-135M/ -p w4 --eval text.txt --context 2048
+    edgekit convert --recipe models.toml
 
     A package that is less accurate or slower than its float parent is refused, and the exit code
     is 1, unless --allow names the reason. An interrupted conversion continues where it stopped.
     """
-    from edgekit.cli.arguments import parse_source_options
-    from edgekit.conversion.pipeline import convert
-    from edgekit.sources.hub import fetch, is_hub_id, refuse
+    from edgekit.cli.recipe import conversions
 
-    options = parse_source_options(given)
-    if is_hub_id(source):
-        if not given["download"]:
-            raise refuse(source)
-        given["name"] = given["name"] or source.partition("/")[2]
-        source = fetch(source)
-    else:
-        check_without(invocation, ("download",), f"{source} is on this machine")
-    bound_source(source)
+    runs = conversions(invocation, recipe) if recipe else [invocation]
+    if not all(run.params["source"] for run in runs):
+        raise click.UsageError("Missing argument 'SOURCE', or --recipe FILE.", invocation)
+    sources = [_here(run) for run in runs]
+    bound_sources(sources)
     start = time.monotonic()
-    outcomes = convert(
-        source,
-        targets,
-        precisions=precisions,
-        out=given["out"],
-        calibration=given["calibration"],
-        eval=given["eval_"],
-        name=given["name"] or "",
-        task=given["task"] or "",
-        options=options,
-        allow=given["allow"],
-        launches=given["launches"],
-        merge=given["merge"],
-        via=given["via"] or "",
-        force=given["force"],
-        **given_options(invocation),
-    )
-    if given["dry_run"]:
+    outcomes = [o for run, source in zip(runs, sources) for o in _converted(run, source)]
+    if invocation.params["dry_run"]:
         return _planned(outcomes, as_json)
     refused = [o for o in outcomes if o.refused]
     if as_json:
@@ -151,21 +125,61 @@ def command(
     return 1 if refused else 0
 
 
+def _here(run: click.Context) -> str:
+    """The source as a path, downloaded where the hub's name is given."""
+    from edgekit.sources.hub import fetch, is_hub_id, refuse
+
+    source: str = run.params["source"]
+    if not is_hub_id(source):
+        check_without(run, ("download",), f"{source} is on this machine")
+        return source
+    if not run.params["download"]:
+        raise refuse(source)
+    run.params["name"] = run.params["name"] or source.partition("/")[2]
+    return fetch(source)
+
+
+def _converted(run: click.Context, source: str) -> list[Outcome]:
+    from edgekit.cli.arguments import parse_source_options
+    from edgekit.conversion.pipeline import convert
+
+    given = run.params
+    return convert(
+        source,
+        given["targets"],
+        precisions=given["precisions"],
+        out=given["out"],
+        calibration=given["calibration"],
+        eval=given["eval_"],
+        name=given["name"] or "",
+        task=given["task"] or "",
+        options=parse_source_options(given),
+        allow=given["allow"],
+        launches=given["launches"],
+        merge=given["merge"],
+        via=given["via"] or "",
+        force=given["force"],
+        **given_options(run),
+    )
+
+
 def _planned(outcomes: Sequence[Outcome], as_json: bool) -> int:
     """Prints what a dry run would send."""
     if as_json:
         rows = [
-            {"name": o.name, "target": o.target, "precision": o.precision, "would": o.receipt.search} for o in outcomes
+            {"name": o.name, "target": o.target, "precision": o.precision, "would": to_json(o.receipt.search)}
+            for o in outcomes
         ]
         emit("convert.dry-run", packages=rows)
         return 0
     lines = []
     for o in outcomes:
         for row in o.receipt.search:
-            if row["kind"] == "upload":
-                lines.append((o.name, f"upload {row['what']}", number(row["bytes"], "bytes"), row["to"]))
-            else:
-                lines.append((o.name, f"{row['job']} job", "", f"{row['device']}, {row['runtime']}"))
+            if isinstance(row, Upload):
+                lines.append((o.name, f"upload {row.what}", number(row.bytes, "bytes"), row.to))
+            elif isinstance(row, PlannedJob):
+                lines.append((o.name, f"{row.job} job", "", f"{row.device}, {row.runtime}"))
     click.echo(table(lines, ("package", "would", "size", "where")))
-    click.echo("\nNothing was sent. Files sent before are not sent again.")
+    click.echo("\nNothing was sent. Files sent before are not sent again. To check a detector's")
+    click.echo("package there, up to --simulated-images of your images are sent as well.")
     return 0

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
-from click.core import ParameterSource
 
 from edgekit import registry
 from edgekit.cli.completion import PATH
 from edgekit.cli.output import Given
+from edgekit.cli.unused import is_said
 from edgekit.options import Option
 from edgekit.tasks.base import find_task
 
@@ -40,13 +40,9 @@ def owned_options(function: F) -> F:
 
 
 def given_options(context: click.Context) -> Given:
-    """The options of tasks and services that were typed, by name, without those about reading the source."""
+    """The options of tasks and services that were typed or stand in the recipe, by name, without those about reading the source."""
     names = {o.name for _, options in owners() for o in options if o.use != "reading"}
-    return {
-        name: context.params[name]
-        for name in names
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    }
+    return {name: context.params[name] for name in names if is_said(context, name)}
 
 
 class Sections(click.Command):

@@ -15,7 +15,7 @@ _NEEDS = {"images": "source", "image_count": "images"}
 def check_needs(context: click.Context) -> None:
     """Raises UsageError for an option that says more about one that was not given."""
     for name, other in _NEEDS.items():
-        if _typed(context, name) and not context.params.get(other):
+        if is_said(context, name) and not context.params.get(other):
             raise UsageError(
                 f"{_flag(context, name)} says nothing without {_flag(context, other)}",
                 "",
@@ -26,12 +26,13 @@ def check_needs(context: click.Context) -> None:
 def check_without(context: click.Context, names: Sequence[str], why: str) -> None:
     """Raises UsageError where one of the options was typed, which `why` leaves without effect."""
     for name in names:
-        if _typed(context, name):
+        if is_said(context, name):
             raise UsageError(f"{_flag(context, name)} has no effect here", why, "leave it out")
 
 
-def _typed(context: click.Context, name: str) -> bool:
-    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+def is_said(context: click.Context, name: str) -> bool:
+    """Whether an option was typed, or stands in the recipe."""
+    return context.get_parameter_source(name) in (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP)
 
 
 def _flag(context: click.Context, name: str) -> str:
