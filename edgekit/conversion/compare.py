@@ -12,9 +12,9 @@ from edgekit.devices.aihub import AiHubDevice, chip_in
 from edgekit.errors import UsageError
 from edgekit.model import as_graph
 from edgekit.package import Package
-from edgekit.package.receipt import Measurement, Provenance, Receipt
+from edgekit.package.receipt import Measurement, Provenance, read_receipt
 from edgekit.sources.base import SourceOptions
-from edgekit.spec import DetectionSpec, from_json
+from edgekit.spec import DetectionSpec
 from edgekit.tasks.detection import evidence
 from edgekit.tasks.detection.evidence import Images
 from edgekit.tasks.detection.remote import run_on
@@ -62,6 +62,6 @@ def compare_outputs(
         for m in rows
     ]
     if record and package.path.is_dir():
-        receipt = from_json(Receipt, package.receipt())
+        receipt = read_receipt(package.receipt())
         package.replace_receipt(receipt.with_measurements(measurements).to_dict())
     return measurements

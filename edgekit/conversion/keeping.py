@@ -9,8 +9,7 @@ from pathlib import Path
 from edgekit.errors import EdgekitError, UsageError
 from edgekit.package import Content, Package, write_package
 from edgekit.package.manifest import Manifest
-from edgekit.package.receipt import Measurement, Reason, Receipt, Trip
-from edgekit.spec import from_json
+from edgekit.package.receipt import Measurement, Reason, Receipt, Trip, read_receipt
 from edgekit.tasks.base import Task, find_task
 
 _SPEED = ("latency", "memory")
@@ -96,7 +95,7 @@ def _package_at(path: Path) -> tuple[Manifest, Receipt] | None:
     """None for nothing, and for what is damaged: there is no evidence to lose."""
     try:
         package = Package(path)
-        return package.manifest, from_json(Receipt, {"measurements": [], **package.receipt()})
+        return package.manifest, read_receipt(package.receipt())
     except (EdgekitError, OSError, ValueError):
         return None
 

@@ -94,6 +94,12 @@ def _not_here(name: str, task: Task) -> UsageError:
         service: Service = registry.load("services", name_of_service)
         if any(o.name == name for o in service.options):
             return UsageError(f"{flag} is for {service.title}", "", f"add --via {name_of_service}, or leave it out")
+    if any(o.name == name for o in task.options):
+        return UsageError(
+            f"{name} says how the source is read",
+            "",
+            f"pass options=SourceOptions(…) of edgekit.sources.base, or {flag}",
+        )
     for other in (find_task(n) for n in registry.names("tasks")):
         if any(o.name == name for o in other.options):
             return UsageError(

@@ -23,4 +23,5 @@ class Outcome:
 
     @property
     def refused(self) -> bool:
+        """Whether no package was written, for what its receipt's `trips` say."""
         return self.path is None

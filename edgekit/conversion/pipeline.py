@@ -30,6 +30,7 @@ from edgekit.options import OptionValue
 from edgekit.package import Content, Package, title_of, write_package
 from edgekit.package.atomic import check_replaceable
 from edgekit.package.receipt import Reason, Receipt
+from edgekit.package.search import Attempt
 from edgekit.sources.base import SourceOptions
 from edgekit.spec import Precision
 from edgekit.system.environment import prepare_conversion
@@ -62,10 +63,11 @@ def convert(
 ) -> list[Outcome]:
     """Convert `source` for each target and precision into `out/NAME-TARGET-PRECISION`.
 
-    calibration, eval: data to quantise with and to measure accuracy on: folders of images (docs/format.md says which
+    calibration, eval: data to quantise with and to measure accuracy on: folders of images (docs/detectors.md says which
     layouts; `eval` needs boxes) for detectors, text files for language models.
     task: what the model does, where its source may be read for several; its own by default.
-    options: what is to be said of the source, where it cannot be read from it.
+    precisions: by default the one that the source is quantised to, where the target has it, else the target's first.
+    options: how the source is read, where it does not say so: image size, labels, decoder, image preparation, context.
     allow: reasons ("accuracy", "slower", "misread") that do not refuse a package but stay in its verdict.
     launches: rounds of the latency tripwire; 0 leaves it out, and the receipt says so.
     merge: one package for the chips of all targets, which are Snapdragons then.
@@ -252,7 +254,7 @@ class _Step:
         steps = (convert_command(self.conversion.request, self.conversion.task), repeats(folder))
         return _Candidate(staged, files, Receipt((), steps=steps), artifact)
 
-    def judged(self, options: CompileOptions, rows: Sequence[dict[str, object]] = ()) -> _Candidate:
+    def judged(self, options: CompileOptions, rows: Sequence[Attempt] = ()) -> _Candidate:
         """`rows`: of the attempts before."""
         candidate = self.staged(options)
         receipt = self.judge.check(candidate.staged, candidate.artifact, self.target, self.parent)

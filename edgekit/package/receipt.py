@@ -8,15 +8,17 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from edgekit.spec import to_json
+from edgekit.package.search import SearchRow, read_row
+from edgekit.spec import from_json, to_json
 from edgekit.system.documents import JsonObject
 
 SCHEMA = "edgekit.receipt/1"
 
 
 class Provenance(enum.StrEnum):
+    """Where a number comes from: a device, a simulator, somebody else's table, or a rule of thumb."""
+
     MEASURED = "measured"
     SIMULATED = "simulated"
     PUBLISHED = "published"
@@ -73,6 +75,8 @@ class Reason(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Trip:
+    """Why a package was refused, or why chance could have given either: in words, with details a line each."""
+
     reason: Reason
     message: str
     details: tuple[str, ...] = ()
@@ -80,11 +84,14 @@ class Trip:
 
 @dataclass(frozen=True)
 class Receipt:
+    """The evidence on a package: the numbers, what tripped, what nothing is known about, and the commands that make
+    the package again."""
+
     measurements: tuple[Measurement, ...]
     trips: tuple[Trip, ...] = ()
     cannot_tell: tuple[Trip, ...] = ()  # whose interval has what is tolerated inside it
     not_checked: tuple[str, ...] = ()
-    search: tuple[dict[str, Any], ...] = ()  # what was tried on the way to this package
+    search: tuple[SearchRow, ...] = ()  # what was tried on the way to this package
     notes: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()  # commands that repeat the conversion
     schema: str = field(default=SCHEMA)
@@ -112,6 +119,14 @@ class Receipt:
         """As `receipt.json` holds it, the verdict spelled out."""
         data: JsonObject = to_json(self)
         return {**data, "verdict": self.verdict}
+
+
+def read_receipt(data: JsonObject) -> Receipt:
+    """The receipt that `to_dict` wrote; it may leave out what has a default, and the measurements when there are none.
+
+    Raises ValueError naming the field that does not fit.
+    """
+    return from_json(Receipt, {"measurements": [], **data}, {SearchRow: read_row})
 
 
 def check_receipt(receipt: Receipt, verdict: object) -> None:

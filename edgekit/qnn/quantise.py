@@ -19,6 +19,7 @@ from edgekit.errors import ConversionError
 from edgekit.graph.channels_last import channels_last
 from edgekit.graph.flat_matmul import flat_matmul
 from edgekit.model import GraphModel
+from edgekit.package.search import Ranges, SearchRow, Step
 from edgekit.progress import Progress
 from edgekit.qnn import qdq
 from edgekit.qnn.silu import keep_silu_apart
@@ -62,7 +63,7 @@ class Quantised:
     error: float
     images: int
     settings: dict[str, Any]
-    search: tuple[dict[str, Any], ...]
+    search: tuple[SearchRow, ...]
 
 
 def quantise(
@@ -132,11 +133,8 @@ def quantise(
         "kept": "on 16 bits",
         "float_boundary": sorted(labels[n] for n in measurements.regions.boundary),
     }
-    rows = tuple(
-        {"kind": "ranges", "name": f"weights a channel, ranges {k}", "error": e, "chosen": k == best}
-        for k, e in errors.items()
-    )
-    error = next(r["error"] for r in trials if r.get("chosen"))
+    rows = tuple(Ranges(f"weights a channel, ranges {k}", e, k == best) for k, e in errors.items())
+    error = next(t.error for t in trials if isinstance(t, Step) and t.chosen)
     return Quantised(result, spec, names, error, judges, settings, (*rows, *trials))
 
 

@@ -11,7 +11,7 @@ divergence that is measured, on texts that nothing was fitted to.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from edgekit.errors import UsageError
 from edgekit.layers.packed import Packed, PackedLinear
+from edgekit.package.search import Blocks
 from edgekit.progress import Progress
 from edgekit.quantize.budget import Rounded, bits_of, spend
 from edgekit.quantize.feedback import Compensation, moments
@@ -41,7 +42,7 @@ class Choice:
 
     packed: dict[str, Packed]
     settings: dict[str, Any]
-    search: list[dict[str, Any]] = field(default_factory=list)
+    search: tuple[Blocks, ...] = ()
 
 
 @dataclass
@@ -53,16 +54,9 @@ class Trial:
     kl: float
     compensated: bool
 
-    def row(self) -> dict[str, object]:
-        eight = sorted(n for n, p in self.packed.items() if p.bits == 8)
-        return {
-            "kind": "blocks",
-            "block": self.block,
-            "compensated": self.compensated,
-            "kl": self.kl,
-            "bits": bits_of(self.packed.values()),
-            "eight_bit_layers": eight,
-        }
+    def row(self, chosen: bool) -> Blocks:
+        eight = tuple(sorted(n for n, p in self.packed.items() if p.bits == 8))
+        return Blocks(self.block, self.compensated, self.kl, bits_of(self.packed.values()), eight, chosen)
 
 
 def linears(network: nn.Module) -> dict[str, nn.Linear]:
@@ -114,7 +108,7 @@ def choose(
         "eight_bit_layers": sum(p.bits == 8 for p in best.packed.values()),
         "layers": len(best.packed),
     }
-    return Choice(best.packed, settings, [{**t.row(), "chosen": t is best} for t in trials])
+    return Choice(best.packed, settings, tuple(t.row(t is best) for t in trials))
 
 
 def fishers(network: PreTrainedModel, windows: Sequence[Tensor], progress: Progress) -> dict[str, Tensor]:

@@ -25,6 +25,7 @@ from edgekit.graph.clean import clean
 from edgekit.graph.pool_to_conv import pool_to_conv
 from edgekit.graph.view import GraphView
 from edgekit.model import GraphModel
+from edgekit.package.search import Region, Step
 from edgekit.progress import Progress
 from edgekit.quantize import qdq
 from edgekit.quantize.calibration import feeds, image_spec
@@ -35,7 +36,6 @@ from edgekit.quantize.weights import weight_bits
 from edgekit.runtime.engine import Array
 from edgekit.runtime.engines.libraries import onnxruntime
 from edgekit.spec import to_json
-from edgekit.system.documents import JsonObject
 
 Candidate = TypeVar("Candidate")
 Distance = Callable[[Sequence[Outputs], Sequence[Outputs]], float]  # of a task: see Comparison
@@ -124,7 +124,7 @@ def search(
     run: Callable[[Candidate, list[dict[str, Array]]], list[Outputs]],
     progress: Progress,
     where: str = "in float",
-) -> tuple[Candidate, int, tuple[JsonObject, ...]]:
+) -> tuple[Candidate, int, tuple[Step | Region, ...]]:
     """The candidate to take, how many units it leaves in float, and what was tried.
 
     `float_layers`: how many sensitive layers stay in float; None: as many as pay.
@@ -141,14 +141,10 @@ def search(
         progress(f"choosing what stays {where}", index + 1, len(steps))
     limit = _NEARLY * min(error for _, error, _ in tried)
     count, _, result = next(t for t in tried if t[1] <= limit)
-    rows: list[JsonObject] = [
-        {"kind": "step", "float_layers": step, "error": error, "chosen": step == count} for step, error, _ in tried
-    ]
     labels = readable(measured.graph)
-    for rank, unit in enumerate(worst):
-        cost = measured.costs[unit[0]]
-        rows.append({"kind": "region", "name": labels[unit[0]], "cost": cost, "float": rank < count})
-    return result, count, tuple(rows)
+    rungs = (Step(step, error, step == count) for step, error, _ in tried)
+    regions = (Region(labels[unit[0]], measured.costs[unit[0]], rank < count) for rank, unit in enumerate(worst))
+    return result, count, (*rungs, *regions)
 
 
 def run_onnx(graph: onnx.ModelProto, inputs: Sequence[Mapping[str, Array]], fused: bool = True) -> list[Outputs]:

@@ -10,6 +10,7 @@ import onnx
 from edgekit.data.images import Dataset
 from edgekit.graph.clean import clean
 from edgekit.model import GraphModel
+from edgekit.package.search import SearchRow
 from edgekit.progress import Progress
 from edgekit.quantize import qdq
 from edgekit.quantize.search import measure, readable, run_onnx, search
@@ -20,7 +21,7 @@ from edgekit.quantize.weights import weight_bits
 class Quantised:
     graph: onnx.ModelProto
     settings: dict[str, Any]
-    search: tuple[dict[str, Any], ...]
+    search: tuple[SearchRow, ...]
 
 
 def quantize(model: GraphModel, dataset: Dataset, float_layers: int | None, progress: Progress) -> Quantised:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from edgekit.errors import IntegrityError, MissingError, UsageError, guard
+from edgekit.errors import MissingError, UsageError, guard
 from edgekit.package import Manifest, Package
-from edgekit.package.receipt import Receipt
+from edgekit.package.receipt import Receipt, read_receipt
 from edgekit.profiling import sampler
-from edgekit.spec import from_json, to_json
+from edgekit.spec import to_json
 from edgekit.store.database import Profile, Store, default_path
 
 
@@ -62,10 +62,7 @@ def _evidence(given: str | Path, store: Store | None) -> Evidence:
     package = Package(given)
     path = Path(given).resolve()
     package.verify()
-    try:
-        receipt = from_json(Receipt, {"measurements": [], **package.receipt()})
-    except ValueError as error:
-        raise IntegrityError(f"The receipt of {path.name} is malformed", str(error), "convert again") from error
+    receipt = read_receipt(package.receipt())
     measured = _measured(package, store) if store else ()
     for one in measured:
         receipt = receipt.with_measurements(sampler.measurements(one.result, one.profile.command))

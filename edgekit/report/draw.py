@@ -11,6 +11,7 @@ import numpy as np
 from edgekit.errors import ConversionError, MissingError
 from edgekit.runtime.detection.detector import Detection
 from edgekit.system import staging
+from edgekit.system.distribution import install
 
 # Okabe and Ito's palette: told apart with any colour vision.
 _COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
@@ -30,7 +31,7 @@ def draw_boxes(
     try:
         from PIL import Image, ImageDraw, ImageFont
     except ImportError as error:
-        raise MissingError("Drawing boxes needs Pillow", "", "pip install 'edgekit[images]'") from error
+        raise MissingError("Drawing boxes needs Pillow", "", install("images")) from error
     picture = Image.fromarray(image)
     pen = ImageDraw.Draw(picture)
     size = max(12, round(min(picture.size) / 40))

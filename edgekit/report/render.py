@@ -11,6 +11,7 @@ from edgekit.errors import MissingError, UsageError
 from edgekit.report.collect import collect
 from edgekit.report.page import Page, build
 from edgekit.system import staging
+from edgekit.system.distribution import install
 
 _HERE = Path(__file__).parent
 
@@ -29,7 +30,7 @@ def render(page: Page) -> str:
     try:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
     except ImportError as error:
-        raise MissingError("HTML reports need jinja2", str(error), "pip install 'edgekit[report]'") from error
+        raise MissingError("HTML reports need jinja2", str(error), install("report")) from error
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

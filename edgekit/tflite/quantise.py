@@ -18,6 +18,7 @@ import numpy as np
 
 from edgekit.data.images import Dataset
 from edgekit.model import GraphModel
+from edgekit.package.search import SearchRow
 from edgekit.progress import Progress
 from edgekit.quantize.comparison import Outputs
 from edgekit.quantize.ranges import Range
@@ -41,7 +42,7 @@ _ACTIVATION_BITS = {Precision.W8A8: 8, Precision.W8A16: 16}
 class Quantised:
     data: bytes
     settings: dict[str, Any] = field(default_factory=dict)
-    search: tuple[dict[str, Any], ...] = ()
+    search: tuple[SearchRow, ...] = ()
 
 
 def half_weights(data: bytes) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,9 +16,11 @@ from edgekit.conversion.reading import read_model
 from edgekit.errors import UsageError
 from edgekit.package import Package
 from edgekit.package.receipt import Measurement, Provenance, Reason, Receipt, Trip
+from edgekit.package.search import Attempt
 from edgekit.sources.base import SourceOptions
 from edgekit.tasks.detection.task import DetectionTask
 from tests.data import SHAPES
+from tests.made_once import sources_read
 
 READING = SourceOptions(image_size=(96, 96))
 GOOD = Receipt(())
@@ -68,18 +69,8 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return steps
 
 
-@pytest.fixture(scope="module")
-def source_read(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache in which nothing has been done but to read the source."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDGEKIT_CACHE", str(folder))
-        read_model(str(SHAPES / "shapes.safetensors"), READING)
-    return folder
-
-
 @pytest.fixture
-def convert(source_read: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def convert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """`edgekit.convert` of the sample to nothing, judged by the receipts given."""
     find = registry.find
 
@@ -87,7 +78,8 @@ def convert(source_read: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         return Scripted if (kind, name) == ("tasks", "detection") else find(kind, name)
 
     monkeypatch.setattr(registry, "find", scripted)
-    monkeypatch.setenv("EDGEKIT_CACHE", str(shutil.copytree(source_read, tmp_path / "cache")))
+    read_model(str(SHAPES / "shapes.safetensors"), READING)
+    monkeypatch.setenv("EDGEKIT_CACHE", str(sources_read(tmp_path / "cache")))
     target = tmp_path / "nothing.toml"
     target.write_text(TARGET, encoding="utf-8")
 
@@ -111,8 +103,8 @@ def test_a_finished_step_is_not_made_again(convert: Any, compiled: list[str]) ->
 def test_what_is_too_far_from_float_is_tried_again_with_more_of_it(convert: Any, compiled: list[str]) -> None:
     (outcome,) = convert(far(0.3), far(0.2), GOOD, precisions=["w8a8"])
     assert compiled == ["w8a8", "w8a8 4", "w8a8 8"]
-    rows = [r for r in outcome.receipt.search if r["kind"] == "attempt"]
-    assert [(r["float_layers"], r["result"]) for r in rows] == [(0, "far: 0.3"), (4, "far: 0.2")]
+    rows = [r for r in outcome.receipt.search if isinstance(r, Attempt)]
+    assert [(r.float_layers, r.result) for r in rows] == [(0, "far: 0.3"), (4, "far: 0.2")]
     assert outcome.path and Package(outcome.path).manifest.toolchain["settings"]["float_layers"] == 8
 
 

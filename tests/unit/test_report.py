@@ -18,6 +18,7 @@ from edgekit.devices.record import HostNotes, Launch
 from edgekit.errors import UsageError
 from edgekit.package import EngineRequirement, Manifest, Package, write_package
 from edgekit.package.receipt import Measurement, Provenance, Reason, Receipt, Trip
+from edgekit.package.search import Region, Step
 from edgekit.profiling.sampler import profile
 from edgekit.report.collect import collect
 from edgekit.report.figures import NARROW, WIDE
@@ -101,10 +102,7 @@ def test_self_contained(tmp_path: Path) -> None:
 
 
 def test_hostile_texts_are_escaped(tmp_path: Path) -> None:
-    search = (
-        {"kind": "step", "float_layers": 1, "error": 0.1, "chosen": True},
-        {"kind": "region", "name": HOSTILE, "cost": 1.0, "float": True},
-    )
+    search = (Step(1, 0.1, True), Region(HOSTILE, 1.0, True))
     hostile = package(
         tmp_path,
         "odd & sons",

@@ -14,6 +14,7 @@ def launches(spread: float, count: int, seed: int) -> list[list[float]]:
     return [(10 + spread * random.standard_normal() + 0.01 * random.standard_normal(50)).tolist() for _ in range(count)]
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_spread_between_launches() -> None:
     covered = 0
     for seed in range(100):
