@@ -50,6 +50,7 @@ class EdgekitError(Exception):
         return type(self), (self.what, self.why, self.next)
 
     def to_dict(self) -> dict[str, str]:
+        """As `--json` prints it."""
         return {"error": type(self).__name__, "what": self.what, "why": self.why, "next": self.next}
 
 

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from edgekit import __version__
 from edgekit.errors import ConversionError
 from edgekit.spec import ModelSpec, Precision, from_json, read_spec, spec_as, to_json
 from edgekit.spec.lookup import S
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 OPSET = 17  # at least; the first with LayerNormalization, and every later backend reads it
 _FILE = "model.json"
-_TOOLS = ("edgekit", "torch", "onnx", "onnxruntime", "onnxscript", "numpy")
+_TOOLS = ("torch", "onnx", "onnxruntime", "onnxscript", "numpy")
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,8 @@ def as_checkpoint(model: AnyModel, backend: str) -> CheckpointModel:
 
 
 def versions(tools: Iterable[str]) -> dict[str, str]:
-    """Of Python and the libraries that decide what a conversion gives: part of cache keys and manifests."""
-    known = {"python": platform.python_version()}
+    """Of edgekit, Python and the libraries that decide what a conversion gives: part of cache keys and manifests."""
+    known = {"edgekit": __version__, "python": platform.python_version()}
     for name in tools:
         with contextlib.suppress(PackageNotFoundError):
             known[name] = version(name)

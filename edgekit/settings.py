@@ -20,7 +20,7 @@ from edgekit.system.documents import read_utf8
 KNOWN = {
     "store": "the database of measurements",
     "cache": "intermediate results of conversions",
-    "threads": "threads the runtime uses (default: the free big cores)",
+    "threads": "threads the runtime uses (default: the big cores that the process may use)",
     "aihub_python": "the interpreter that has qai_hub",
     "aihub_patience": "seconds to wait for an AI Hub that does not answer (default: 300)",
 }

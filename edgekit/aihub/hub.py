@@ -21,6 +21,7 @@ from edgekit import progress
 from edgekit.aihub.connection import Connection, GoneError, PassingError
 from edgekit.aihub.ledger import Ledger, key
 from edgekit.errors import RemoteError, UsageError
+from edgekit.package.search import Job
 from edgekit.progress import Progress
 from edgekit.runtime.engine import Array
 from edgekit.sources.files import sha256
@@ -63,16 +64,9 @@ class Done:
     def emulated(self) -> bool:
         return EMULATED in self.hub
 
-    def row(self, device: str) -> JsonObject:
+    def row(self, device: str) -> Job:
         """The job as a row of the receipt."""
-        return {
-            "kind": "job",
-            "job": self.kind,
-            "id": self.id,
-            "url": self.url,
-            "device": device,
-            "emulated": self.emulated,
-        }
+        return Job(self.kind, self.id, self.url, device, self.emulated)
 
 
 class Hub:

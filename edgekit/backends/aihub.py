@@ -15,9 +15,11 @@ from edgekit.data.images import Dataset
 from edgekit.errors import MissingError, RemoteError, UsageError
 from edgekit.model import AnyModel, as_graph
 from edgekit.package import EngineRequirement
+from edgekit.package.search import Job, PlannedJob, Upload
 from edgekit.progress import Progress
 from edgekit.sources.files import sha256
 from edgekit.spec import DetectionSpec, Precision
+from edgekit.system.distribution import install
 from edgekit.target import Chip, Target
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class AiHubBackend:
     def available(self) -> Availability:
         missing = not_installed("onnx", "onnxruntime")
         if missing:
-            return Availability(missing, "pip install 'edgekit[convert]'")
+            return Availability(missing, install("convert"))
         try:
             python = environment.client_python()
         except MissingError as error:
@@ -115,7 +117,7 @@ class AiHubBackend:
             qairt = hub.toolchain(service.qairt_version, local) if _RUNTIMES[service.runtime].qairt else ""
             runs = _Runs(hub, model.name, precision, service, qairt, ready.spec, sent, data)
             chips: dict[str, str] = {}
-            rows: list[dict[str, Any]] = []
+            rows: list[Job] = []
             for chip in target.chips:
                 file = f"model-{chip.soc}.{_RUNTIMES[service.runtime].ending}"
                 (work / file).write_bytes(runs.artefact(chip))
@@ -133,7 +135,7 @@ class AiHubBackend:
             needs = provider_versions(runs.versions.get("QAIRT", ""))
             engine = EngineRequirement(runtime.engine, needs, first, chips, {"onnxruntime": ONNXRUNTIME})
         notes = list(advice(model, target, precision))
-        if any(r["emulated"] for r in rows):
+        if any(r.emulated for r in rows):
             notes.append("compiled by an emulator of AI Hub on this machine, not by Qualcomm's service")
         return Artifact(
             tuple(dict.fromkeys(chips.values())),
@@ -247,14 +249,11 @@ class _Runs:
 
 def _said(sent: Path, data: dict[str, Any], target: Target, service: ServiceOptions) -> Artifact:
     """An artefact that lists what would be sent, for a dry run."""
-    rows: list[dict[str, Any]] = [
-        {"kind": "upload", "what": "model", "bytes": sent.stat().st_size, "sha256": sha256(sent), "to": service.url}
-    ]
+    uploads = [Upload("model", sent.stat().st_size, service.url, sha256(sent))]
     if data:
         size = sum(a.nbytes for a in data.values())
-        rows.append({"kind": "upload", "what": "calibration images", "bytes": size, "to": service.url})
+        uploads.append(Upload("calibration images", size, service.url))
     kinds = [*(["quantize"] if data else []), "compile", *(["link"] if service.link else [])]
-    for chip in target.chips:
-        rows += [{"kind": "job", "job": k, "device": chip.aihub[0], "runtime": service.runtime} for k in kinds]
+    jobs = [PlannedJob(k, chip.aihub[0], service.runtime) for chip in target.chips for k in kinds]
     engine = EngineRequirement("none", "", sent.name)
-    return Artifact((sent.name,), engine, settings={"dry_run": True}, search=tuple(rows))
+    return Artifact((sent.name,), engine, settings={"dry_run": True}, search=(*uploads, *jobs))

@@ -13,6 +13,7 @@ from edgekit.model import AnyModel
 from edgekit.options import Option, OptionValue, Values
 from edgekit.package import EngineRequirement
 from edgekit.package.receipt import Measurement
+from edgekit.package.search import SearchRow, read_row
 from edgekit.progress import Progress
 from edgekit.spec import ModelSpec, Precision, from_json, read_spec, to_json
 from edgekit.target import Target
@@ -65,7 +66,7 @@ class Artifact:
     engine: EngineRequirement
     versions: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
-    search: tuple[dict[str, Any], ...] = ()
+    search: tuple[SearchRow, ...] = ()
     notes: tuple[str, ...] = ()
     spec: ModelSpec | None = None
     measured: tuple[Measurement, ...] = ()
@@ -79,7 +80,7 @@ def write_artifact(artifact: Artifact, folder: Path) -> None:
 def read_artifact(folder: Path) -> Artifact:
     """What `write_artifact` wrote."""
     data = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-    return from_json(Artifact, data, {ModelSpec: read_spec})
+    return from_json(Artifact, data, {ModelSpec: read_spec, SearchRow: read_row})
 
 
 class Backend(Protocol):
@@ -90,9 +91,13 @@ class Backend(Protocol):
     form: str
     options: tuple[str, ...]
 
-    def available(self) -> Availability: ...
+    def available(self) -> Availability:
+        """Whether it can compile here, and by what."""
+        ...
 
-    def precisions(self, target: Target) -> tuple[Precision, ...]: ...
+    def precisions(self, target: Target) -> tuple[Precision, ...]:
+        """Those that it can make for `target`, of those that the target's TOML lists."""
+        ...
 
     def compile(
         self,

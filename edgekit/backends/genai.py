@@ -14,8 +14,10 @@ from edgekit.backends.base import Artifact, Availability, CompileOptions
 from edgekit.errors import UsageError
 from edgekit.model import AnyModel, CheckpointModel, as_checkpoint
 from edgekit.package import EngineRequirement
+from edgekit.package.search import SearchRow
 from edgekit.progress import Progress
 from edgekit.spec import Precision, TextSpec
+from edgekit.system.distribution import install
 from edgekit.target import Target
 
 _NEEDS = ("torch", "transformers", "onnxruntime_genai", "onnx_ir", "tokenizers", "gguf")
@@ -31,7 +33,7 @@ class GenaiBackend:
     def available(self) -> Availability:
         missing = [n for n in _NEEDS if importlib.util.find_spec(n) is None]
         if missing:
-            return Availability(f"not installed: {', '.join(missing)}", "pip install 'edgekit[llm]'")
+            return Availability(f"not installed: {', '.join(missing)}", install("llm"))
         return Availability(versions={n: version(n) for n in ("onnxruntime-genai", "transformers")})
 
     def precisions(self, target: Target) -> tuple[Precision, ...]:
@@ -57,7 +59,7 @@ class GenaiBackend:
         network = network_of(model, "float32")
         mode, context = _mode(network, model, precision, options), source_spec.context_length
         settings: dict[str, Any] = {} if precision.is_float else {"accuracy_level": 4}
-        search: list[dict[str, Any]] = []
+        search: tuple[SearchRow, ...] = ()
         cache = None
         if not precision.is_float:
             windows = functools.cache(lambda: _windows(network, model, options, progress))
@@ -86,7 +88,7 @@ class GenaiBackend:
         spec = kv_cache.in_int8(spec) if cache else spec
         notes = (*getattr(network, "reading_notes", ()), *notes)
         versions = self.available().versions
-        return Artifact(tuple(sorted(files)), engine, versions, settings, tuple(search), notes, spec, root="package")
+        return Artifact(tuple(sorted(files)), engine, versions, settings, search, notes, spec, root="package")
 
 
 def _mode(network: Any, model: CheckpointModel, precision: Precision, options: CompileOptions) -> Any:

@@ -12,6 +12,7 @@ from edgekit.package import EngineRequirement
 from edgekit.progress import Progress
 from edgekit.quantize.weights import weight_bits
 from edgekit.spec import Precision
+from edgekit.system.distribution import install
 from edgekit.target import Target
 
 _NEEDS = ("onnx", "onnxruntime", "onnx_ir", "onnxscript", "sympy")
@@ -25,7 +26,7 @@ class OnnxRuntimeBackend:
     def available(self) -> Availability:
         missing = [n for n in _NEEDS if importlib.util.find_spec(n) is None]
         if missing:
-            return Availability(f"not installed: {', '.join(missing)}", "pip install 'edgekit[convert]'")
+            return Availability(f"not installed: {', '.join(missing)}", install("convert"))
         # what w8a8 writes depends on the processor, so it is part of what decides a cached result
         return Availability(versions={"onnxruntime": version("onnxruntime"), "w8a8 weight bits": str(weight_bits())})
 

@@ -15,13 +15,14 @@ from edgekit.package import EngineRequirement
 from edgekit.package.receipt import Measurement, Provenance
 from edgekit.progress import Progress
 from edgekit.spec import Precision
+from edgekit.system.distribution import install
 from edgekit.target import Published, Target
 
 if TYPE_CHECKING:
     from edgekit.qnn.prepare import Prepared
 
 _NEEDS = ("onnx", "onnxruntime", "onnxruntime_qnn")
-_INSTALL = "pip install 'edgekit[convert,qnn]'"
+_INSTALL = install("convert,qnn")
 _ATTEMPTS = 3  # each with the nodes in float that the NPU does not take as integers
 
 

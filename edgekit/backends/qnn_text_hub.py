@@ -11,12 +11,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgekit.aihub import job_options
 from edgekit.aihub.service_options import ServiceOptions
 from edgekit.backends.qnn import QnnBackend
 from edgekit.errors import RemoteError, UsageError
+from edgekit.package.search import Job, PlannedJob, Upload
 from edgekit.progress import Progress
 from edgekit.sources.files import sha256
 from edgekit.spec import Precision
@@ -39,16 +40,10 @@ def check(service: ServiceOptions) -> None:
         )
 
 
-def said(files: Sequence[Path], target: Target, to: str) -> tuple[dict[str, Any], ...]:
+def said(files: Sequence[Path], target: Target, to: str) -> tuple[Upload | PlannedJob, ...]:
     """The rows of a dry run: uploads and jobs."""
-    uploads = [
-        {"kind": "upload", "what": f.name, "bytes": f.stat().st_size, "sha256": sha256(f), "to": to} for f in files
-    ]
-    jobs = [
-        {"kind": "job", "job": "compile", "what": f.name, "device": c.aihub[0], "runtime": _RUNTIME}
-        for c in target.chips
-        for f in files
-    ]
+    uploads = [Upload(f.name, f.stat().st_size, to, sha256(f)) for f in files]
+    jobs = [PlannedJob("compile", c.aihub[0], _RUNTIME, f.name) for c in target.chips for f in files]
     return (*uploads, *jobs)
 
 
@@ -78,12 +73,12 @@ class Sender:
     precision: Precision
     service: ServiceOptions
     qairt: str
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[Job] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (_EMULATED,) if any(r["emulated"] for r in self.rows) else ()
+        return (_EMULATED,) if any(r.emulated for r in self.rows) else ()
 
     def compiled(self, path: Path, chip: Chip) -> bytes:
         """The context of a graph; nothing without a service. Raises RemoteError when the job fails."""

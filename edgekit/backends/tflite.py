@@ -14,6 +14,7 @@ from edgekit.package import EngineRequirement
 from edgekit.package.receipt import Measurement, Provenance
 from edgekit.progress import Progress
 from edgekit.spec import DetectionSpec, Precision
+from edgekit.system.distribution import install
 from edgekit.target import Target
 
 _NEEDS = {
@@ -35,7 +36,7 @@ class TfliteBackend:
     def available(self) -> Availability:
         missing = [n for module, n in _NEEDS.items() if importlib.util.find_spec(module) is None]
         if missing:
-            return Availability(f"not installed: {', '.join(missing)}", "pip install 'edgekit[convert,tflite]'")
+            return Availability(f"not installed: {', '.join(missing)}", install("convert,tflite"))
         return Availability(versions={n: version(n) for n in ("ai-edge-litert", "ai-edge-quantizer", "onnxruntime")})
 
     def precisions(self, target: Target) -> tuple[Precision, ...]:

@@ -55,15 +55,15 @@ def bound(package: Package) -> None:
         bound_memory(package)
 
 
-def bound_source(source: str) -> None:
-    """Limits the memory of a process that converts this source; its graph runs here too, as the reference."""
+def bound_sources(sources: Sequence[str]) -> None:
+    """Limits the memory of a process that converts these sources; their graphs run here too, as the references."""
     if _own == [os.getpid()]:
         from edgekit.runtime.room import room_to_convert, size_of
         from edgekit.system.child import limit_memory
 
-        size = size_of(Path(source))
-        if size:  # code of the user's own may take what it likes
-            limit_memory(room_to_convert(size))
+        sizes = [size_of(Path(source)) for source in sources]
+        if all(sizes):  # code of the user's own may take what it likes
+            limit_memory(room_to_convert(max(sizes)))
 
 
 def _be_child(run: Callable[[list[str]], int], arguments: list[str], parent: int) -> NoReturn:

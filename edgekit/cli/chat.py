@@ -48,8 +48,6 @@ def command(package: str, system: str | None, saved: str | None, as_json: bool, 
     first = [{"role": "system", "content": utf8(system, "--system")}] if system else []
     talk = _saved(saved) if saved else list(first)
     options = {"overflow": "truncate", **runtime_options(given)}
-    if click.get_current_context().get_parameter_source("overflow") == click.core.ParameterSource.DEFAULT:
-        options["overflow"] = "truncate"
     opened = Package(package)
     if not opened.manifest.model_as(TextSpec).chat:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""What a shell completes after Tab: files, targets, precisions, devices (README: "Settings")."""
+"""What a shell completes after Tab: files, targets, precisions, devices (docs/command-line.md)."""
 
 from __future__ import annotations
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
 
 import click
 
-from edgekit import registry, settings
+from edgekit import __version__, registry, settings
 from edgekit.cli.completion import PATH
 from edgekit.cli.output import common_options, emit, table
 from edgekit.errors import MissingError, UsageError
@@ -59,7 +58,7 @@ def _installation(as_json: bool) -> None:
     if as_json:
         emit(
             "doctor",
-            edgekit=version("edgekit"),
+            edgekit=__version__,
             python=platform.python_version(),
             missing={n: e.missing for n, e in parts.items()},
             backends=backends,
@@ -67,7 +66,7 @@ def _installation(as_json: bool) -> None:
             folders={n: str(p) for n, p in folders.items()},
         )
         return
-    click.echo(f"edgekit {version('edgekit')}, Python {platform.python_version()}, {platform.platform()}\n")
+    click.echo(f"edgekit {__version__}, Python {platform.python_version()}, {platform.platform()}\n")
     rows = [
         (name, "missing" if e.missing else "ready", f"{', '.join(e.missing)}: {e.install}" if e.missing else "")
         for name, e in parts.items()

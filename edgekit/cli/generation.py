@@ -46,9 +46,8 @@ _OPTIONS = (
     click.option(
         "--overflow",
         type=click.Choice(["error", "truncate", "shift"]),
-        default="error",
-        show_default=True,
-        help="When the context is full: refuse, leave out the oldest of the prompt, or of all.",
+        help="When the context is full: refuse, leave out the oldest of the prompt, or of all (default: error; chat:"
+        " truncate).",
     ),
     *_ENGINE,
 )

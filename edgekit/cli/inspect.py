@@ -9,8 +9,7 @@ import click
 from edgekit.cli.completion import PATH
 from edgekit.cli.output import common_options, emit, interval, number, table
 from edgekit.package import Package
-from edgekit.package.receipt import Measurement, Receipt
-from edgekit.spec import from_json
+from edgekit.package.receipt import Measurement, read_receipt
 from edgekit.system.redaction import printable
 
 
@@ -29,7 +28,7 @@ def command(package: str, as_json: bool) -> None:
         return
     manifest = opened.manifest
     source = manifest.source
-    known = from_json(Receipt, {"measurements": [], **receipt})  # it may leave out what has a default
+    known = read_receipt(receipt)
     facts = [
         ("package", f"{manifest.name}  ({manifest.task}, {manifest.target}, {manifest.precision})"),
         ("verdict", str(receipt.get("verdict", known.verdict))),

@@ -17,6 +17,7 @@ from edgekit.cli.elsewhere import named_elsewhere
 from edgekit.cli.ending import ended_politely
 from edgekit.cli.verbs import VERBS, command_of, registered, sentences
 from edgekit.errors import ConversionError, DeviceError, EdgekitError, MissingError, UsageError
+from edgekit.system.distribution import install
 from edgekit.system.redaction import redact
 from edgekit.system.staging import own_temporary_folder
 
@@ -113,7 +114,7 @@ def _run(arguments: list[str]) -> int:
         return fail(DeviceError("There is not enough memory for this", "", _SMALLER), "--json" in arguments)
     except ModuleNotFoundError as error:  # what only conversion imports; the rest says so itself
         what = f"This needs {error.name}, which is not installed"
-        return fail(MissingError(what, "", "pip install 'edgekit[convert]'"), "--json" in arguments)
+        return fail(MissingError(what, "", install("convert")), "--json" in arguments)
     except ImportError as error:  # a library that is there and does not load: a full memory, above all
         what = f"This needs {error.name or 'a library'}, which cannot be loaded"
         return fail(MissingError(what, str(error), _SMALLER), "--json" in arguments)

@@ -50,7 +50,9 @@ def common_options(function: F) -> F:
 
 
 def threads_option(function: F) -> F:
-    return click.option("--threads", type=click.IntRange(1, _THREADS), help="Default: the free big cores.")(function)
+    return click.option(
+        "--threads", type=click.IntRange(1, _THREADS), help="Default: the big cores that the process may use."
+    )(function)
 
 
 def emit(schema: str, **data: object) -> None:

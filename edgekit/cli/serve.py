@@ -17,6 +17,7 @@ from edgekit.cli.generation import engine_options
 from edgekit.cli.output import common_options, emit
 from edgekit.cli.secret import checked, secret_in
 from edgekit.errors import MissingError, UsageError
+from edgekit.system.distribution import install
 
 
 @click.command()
@@ -56,9 +57,7 @@ def command(package: str, host: str, as_json: bool, **options: Any) -> None:
         from edgekit.serving.listening import bound, run
         from edgekit.serving.model import Model
     except ImportError as error:
-        raise MissingError(
-            "Serving needs starlette, uvicorn and msgspec", str(error), "pip install 'edgekit[serve]'"
-        ) from error
+        raise MissingError("Serving needs starlette, uvicorn and msgspec", str(error), install("serve")) from error
     key = _key(options["api_key_file"], options["api_key"])
     origins: tuple[str, ...] = options["cors_origin"]
     for origin in origins:

@@ -1,4 +1,4 @@
-"""Device addresses as users write them: `local`, `ssh:HOST`, `adb:SERIAL`, `aihub:NAME`."""
+"""Device addresses as users write them: `local`, `sim:htp`, `aihub:NAME`, `null:MS`."""
 
 from __future__ import annotations
 

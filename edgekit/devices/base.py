@@ -70,7 +70,9 @@ class Device(Protocol):
     timed: ClassVar[bool]  # whether launches there can be timed at once, without a service or a name
     simulates: ClassVar[bool]  # whether it runs packages here, in numbers but not in time
 
-    def info(self) -> DeviceInfo: ...
+    def info(self) -> DeviceInfo:
+        """What the device says of itself. Raises DeviceError where it cannot be reached."""
+        ...
 
     def listing(self) -> list[DeviceInfo]:
         """Each device of this kind that there is. May ask a service."""

@@ -13,9 +13,9 @@ from edgekit.diagnosis.installation import installed, requirements, split
 from edgekit.errors import IntegrityError
 from edgekit.package import EngineRequirement, Package
 from edgekit.runtime.engine import Engine
-from edgekit.runtime.engines.libraries import install
 from edgekit.runtime.opening import engine_named
 from edgekit.runtime.ranges import within
+from edgekit.system.distribution import install
 from edgekit.system.documents import JsonObject
 from edgekit.system.tether import tied
 

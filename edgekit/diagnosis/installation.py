@@ -10,11 +10,12 @@ from importlib.util import find_spec
 from edgekit import registry
 from edgekit.aihub.environment import client_python
 from edgekit.errors import MissingError
-from edgekit.runtime.engines.libraries import install
 from edgekit.runtime.opening import engine_named
 from edgekit.runtime.ranges import within
+from edgekit.system.distribution import DISTRIBUTION, install
 
-_FOR_DEVELOPERS = {"dev"}
+# Not for users; and what is only for boards that are too old for LiteRT, since it asks for an older numpy.
+_NOT_LISTED = {"dev", "tflite-runtime"}
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Extra:
 
 
 def extras() -> dict[str, Extra]:
-    """Every extra that a user may install, as the distribution lists them."""
-    names = [n for n in metadata("edgekit").get_all("Provides-Extra") or [] if n not in _FOR_DEVELOPERS]
+    """Every extra that a user may want, as the distribution lists them."""
+    names = [n for n in metadata(DISTRIBUTION).get_all("Provides-Extra") or [] if n not in _NOT_LISTED]
     return {name: _ELSEWHERE[name]() if name in _ELSEWHERE else _extra(name) for name in names}
 
 
@@ -66,7 +67,7 @@ _ELSEWHERE = {"aihub": _hub_client}  # extras that are not installed into this e
 def requirements(extra: str) -> dict[str, str]:
     """The distributions an extra asks for on this system, each with its range."""
     ranges = {}
-    for line in requires("edgekit") or []:
+    for line in requires(DISTRIBUTION) or []:
         requirement, _, marker = line.partition(";")
         marker = marker.replace("'", '"')
         if f'extra == "{extra}"' not in marker:

@@ -257,7 +257,7 @@ def app(package: Package, on_phone: bool) -> list[Check]:
     reminder = f"{', '.join(phones) or 'the phone'}: an app is not looked into from here"
     graph = graph_of(package.manifest.model)
     if graph and any(tensor.dtype == "uint16" for tensor in graph.inputs):
-        reminder += "; its input is uint16, which ONNX Runtime's Java API cannot make (C++ can)"
+        reminder += "; its input is uint16, which Kotlin feeds by a detour"
     newest = max(_compiled_with(package), key=numbers, default="")
     needs = f"com.qualcomm.qti:qnn-runtime {newest} or later" if newest else "com.qualcomm.qti:qnn-runtime"
     runtime = package.manifest.engine.libraries.get("onnxruntime", "")

@@ -18,9 +18,10 @@ from edgekit.package.atomic import MANIFEST
 from edgekit.package.manifest import MAX_JSON, RECEIPT, FileEntry, canonical, parse_document, parse_manifest
 from edgekit.package.mistaken import may_be_packed, no_package
 from edgekit.package.receipt import SCHEMA as RECEIPT_SCHEMA
-from edgekit.package.receipt import Receipt, check_receipt
-from edgekit.spec import from_json, to_json
+from edgekit.package.receipt import check_receipt, read_receipt
+from edgekit.spec import to_json
 from edgekit.system import staging
+from edgekit.system.distribution import install
 from edgekit.system.documents import JsonObject
 
 
@@ -104,7 +105,7 @@ class Package:
             raise IntegrityError(
                 f"The receipt of {self.path.name} has a format that this edgekit does not read",
                 f"its schema is {data['schema']!r}, not {RECEIPT_SCHEMA}",
-                "pip install --upgrade edgekit",
+                install(upgrade=True),
             )
         if data.get("manifest_sha256") != self.manifest_sha256:
             raise IntegrityError(
@@ -113,7 +114,7 @@ class Package:
                 "copy the package again, or convert again",
             )
         try:
-            check_receipt(from_json(Receipt, {"measurements": [], **data}), data.get("verdict"))
+            check_receipt(read_receipt(data), data.get("verdict"))
         except ValueError as error:
             raise IntegrityError(
                 f"The receipt of {self.path.name} is malformed: {error}", "", "convert again"

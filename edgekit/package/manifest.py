@@ -13,6 +13,7 @@ from edgekit.package import contents
 from edgekit.package.atomic import MANIFEST
 from edgekit.spec import ModelSpec, Precision, from_json, read_spec, spec_as, to_json
 from edgekit.spec.lookup import S
+from edgekit.system.distribution import install
 from edgekit.system.documents import DocumentError, JsonObject, parse_json
 
 SCHEMA = "edgekit.package/1"
@@ -45,11 +46,15 @@ class EngineRequirement:
 
     @property
     def artifacts(self) -> set[str]:
+        """The names of all files that the engine opens."""
         return {self.artifact, *self.chips.values()}
 
 
 @dataclass(frozen=True)
 class Manifest:
+    """What a package is (docs/format.md). `model`: how its inputs and outputs are to be used, a class of its task;
+    `source`: what it was made from; `toolchain`: by what; `files`: every file by its name in the package."""
+
     name: str
     target: str
     precision: Precision
@@ -62,6 +67,7 @@ class Manifest:
 
     @property
     def task(self) -> str:
+        """What the model does, as "detection"."""
         return self.model.task
 
     def model_as(self, kind: type[S]) -> S:
@@ -93,9 +99,7 @@ def parse_manifest(raw: bytes) -> Manifest:
         raise IntegrityError("manifest.json is not an edgekit manifest", f"its schema is {schema!r}")
     if schema != SCHEMA:
         raise IntegrityError(
-            f"This package has format version {major[:20]}, and this edgekit reads version 1",
-            "",
-            "pip install --upgrade edgekit",
+            f"This package has format version {major[:20]}, and this edgekit reads version 1", "", install(upgrade=True)
         )
     try:
         manifest = from_json(Manifest, data, {ModelSpec: read_spec})

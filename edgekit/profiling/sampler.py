@@ -15,9 +15,8 @@ from edgekit.devices.base import Device, DeviceInfo, Plan
 from edgekit.devices.record import Launch
 from edgekit.errors import UsageError
 from edgekit.package import Package
-from edgekit.package.receipt import Measurement, Provenance, Receipt
+from edgekit.package.receipt import Measurement, Provenance, read_receipt
 from edgekit.profiling.statistics import Ratio, Summary, ratio, summarise
-from edgekit.spec import from_json
 from edgekit.store.database import Store
 
 
@@ -220,5 +219,5 @@ def label(result: Result) -> str:
 
 
 def _record(package: Package, result: Result, command: str) -> None:
-    receipt = from_json(Receipt, package.receipt())
+    receipt = read_receipt(package.receipt())
     package.replace_receipt(receipt.with_measurements(measurements(result, command)).to_dict())

@@ -27,6 +27,7 @@ from edgekit.graph.flat_matmul import flat_matmul
 from edgekit.graph.pool_to_conv import pool_to_conv
 from edgekit.model import GraphModel
 from edgekit.package.receipt import Measurement, Provenance
+from edgekit.package.search import SearchRow, read_row
 from edgekit.progress import Progress
 from edgekit.qnn.integers import integers_in_and_out
 from edgekit.qnn.quantise import laid_out, quantise
@@ -46,7 +47,7 @@ class Prepared:
     names: dict[str, str]  # the user's, of the graph's nodes
     gates: tuple[Measurement, ...]
     settings: dict[str, Any] = field(default_factory=dict)
-    search: tuple[dict[str, Any], ...] = ()
+    search: tuple[SearchRow, ...] = ()
 
 
 def prepare(
@@ -90,7 +91,7 @@ def prepare(
 
     folder = cache.step(f"prepared-{key}", make)
     rest = json.loads((folder / "rest.json").read_text(encoding="utf-8"))
-    return from_json(Prepared, {**rest, "graph": onnx.load(str(folder / "graph.onnx"))})
+    return from_json(Prepared, {**rest, "graph": onnx.load(str(folder / "graph.onnx"))}, {SearchRow: read_row})
 
 
 def _prepared(

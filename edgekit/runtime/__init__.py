@@ -68,12 +68,12 @@ def load(
     """The runner of a package folder or `.edgepkg` file: a Detector, a LanguageModel, or what an extension registers
     for its task. Every file is checked first.
 
-    `threads`: for the engine; by default the free big cores this process may use.
+    `threads`: for the engine; by default the big cores that this process may use.
     `simulate`: run what was compiled for a Snapdragon in Qualcomm's simulator, seconds an image.
     `kind`: the class that is expected, as `load(path, kind=Detector)`: what is returned is one.
 
     Raises IntegrityError for a changed package or a task that is not known here, UsageError for a package of another
-    `kind`, MissingError when its engine is not installed, DeviceError when this machine lacks the processor it was
+    `kind`, MissingError when its engine is not installed or older than the package needs, DeviceError when this machine lacks the processor it was
     compiled for.
     """
     package = path if isinstance(path, Package) else Package(path)

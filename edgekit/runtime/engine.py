@@ -19,9 +19,13 @@ Opened = TypeVar("Opened", covariant=True)
 
 @dataclass(frozen=True)
 class EngineOptions:
-    threads: int | None = None  # None: the free big cores this process may use
-    simulate: bool = False  # run in a simulator what was compiled for a processor not in here
-    chip: str = ""  # which of a package's chips to open it for; "": this machine's
+    """How to open a package. `threads`: None for the big cores that this process may use. `simulate`: run in a
+    simulator what was compiled for a processor that is not in here. `chip`: which of a package's chips to open it for;
+    "" for this machine's."""
+
+    threads: int | None = None
+    simulate: bool = False
+    chip: str = ""
 
 
 def running() -> AbstractContextManager[None]:
@@ -59,7 +63,9 @@ class Session(Protocol):
         """
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Give back the memory; the session cannot be used afterwards."""
+        ...
 
 
 class Engine(Protocol[Opened]):

@@ -72,12 +72,12 @@ def _check_pixels(file: Path, size: tuple[int, int], length: int) -> None:
 def _read_with_pillow(file: Path, data: bytes) -> Array:
     try:
         from PIL import Image
-    except ImportError as error:
+    except ImportError:
         raise MissingError(
             "Reading image files needs OpenCV or Pillow",
             "neither is installed",
             "pip install pillow, or pass an HWC uint8 RGB array",
-        ) from error
+        ) from None
     try:
         with Image.open(io.BytesIO(data)) as image:
             _check_pixels(file, image.size, len(data))  # what this reader takes for the size

@@ -9,6 +9,7 @@ from edgekit.errors import IntegrityError, MissingError, UsageError
 from edgekit.package.folder import Package
 from edgekit.runtime.engine import Engine, EngineOptions, Session
 from edgekit.runtime.runner import Runner
+from edgekit.system.distribution import install
 
 if TYPE_CHECKING:
     from edgekit.runtime.text.session import TextSession
@@ -33,7 +34,7 @@ def runner_of(package: Package) -> type[Runner]:
         raise IntegrityError(
             f"{package.manifest.name} is for the task {task}, which this edgekit cannot run",
             f"it runs {', '.join(registry.names('runners'))}",
-            f"install the extension that registers {task} in edgekit.runners, or pip install --upgrade edgekit",
+            f"install the extension that registers {task} in edgekit.runners, or {install(upgrade=True)}",
         )
     runner: type[Runner] = registry.find("runners", task)
     return runner

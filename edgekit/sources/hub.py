@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from edgekit.errors import MissingError, RemoteError, UsageError
+from edgekit.system.distribution import install
 
 _FILES = ("*.json", "*.safetensors", "tokenizer.model", "*.txt", "*.jinja", "README.md", "LICENSE*")
 
@@ -21,7 +22,7 @@ def fetch(source: str) -> str:
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
-        raise MissingError("Downloading needs huggingface_hub", str(error), "pip install 'edgekit[llm]'") from error
+        raise MissingError("Downloading needs huggingface_hub", str(error), install("llm")) from error
     try:
         return str(snapshot_download(source, allow_patterns=list(_FILES)))
     except Exception as error:  # the library's errors share no base class with those of HTTP

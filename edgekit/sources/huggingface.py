@@ -6,6 +6,7 @@ Nothing is downloaded and no code of the folder is run: weights are read from sa
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,7 +69,7 @@ class HuggingFaceSource:
         return [*(folder / n for n in small if (folder / n).is_file()), *licence.files_of(folder), *_weights(folder)]
 
     def read(self, path: str, options: SourceOptions, into: Path) -> CheckpointModel:
-        folder = Path(path).resolve()
+        folder = Path(os.path.abspath(path))  # named as typed: a link's own name, not where it leads
         described = licence.files_of(folder)
         files = [f for f in self.files(path) if f.name not in {d.name for d in described}]
         shards = _weights(folder)

@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol, TypeVar, cast
 from edgekit import registry
 from edgekit.errors import IntegrityError, UsageError
 from edgekit.spec.plain import from_json
+from edgekit.system.distribution import install
 
 
 class ModelSpec(Protocol):
@@ -57,7 +58,7 @@ def read_spec(data: object) -> ModelSpec:
         raise IntegrityError(
             f"A model for the task {str(task)[:60]!r} is not one this edgekit knows",
             f"it knows {', '.join(registry.names('specs'))}",
-            "pip install --upgrade edgekit, or install the extension that provides it",
+            f"{install(upgrade=True)}, or install the extension that provides it",
         )
     spec = cast(ModelSpec, from_json(registry.find("specs", task), data))
     spec.check()

@@ -18,6 +18,7 @@ from edgekit.model import AnyModel
 from edgekit.options import Option, Values
 from edgekit.package import Content, Package
 from edgekit.package.receipt import Reason, Receipt
+from edgekit.package.search import Attempt
 from edgekit.sources.base import SourceOptions
 from edgekit.spec import Precision
 from edgekit.target import Target
@@ -61,7 +62,7 @@ class Words:
     article: str  # "a detector"
     plural: str  # "detectors"
     calibration: str  # "images like those the detector will see"
-    how_much: str  # after --calibration: "FOLDER; 32 to 128 images are enough"
+    how_much: str  # after --calibration: "FOLDER; 32 to 64 images are enough"
 
 
 class Data(Protocol):
@@ -84,7 +85,7 @@ class Retry:
 
     options: CompileOptions
     why: str
-    row: dict[str, object]
+    row: Attempt
 
 
 class Judge(Protocol):
@@ -98,7 +99,9 @@ class Judge(Protocol):
         """The receipt of a package in the staging folder. `parent`: the float package of the same model and target."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Give back what the comparisons held."""
+        ...
 
 
 Reader = Callable[[str, SourceOptions], AnyModel]  # another source, as a model of the same task

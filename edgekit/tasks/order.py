@@ -9,8 +9,8 @@ from edgekit.target import Target
 
 
 def float_first(precisions: Sequence[Precision]) -> list[Precision]:
-    """Each precision once, float ones first."""
-    return sorted(dict.fromkeys(precisions), key=lambda p: not p.is_float)
+    """Each precision once, float ones first, and of those fp32: the others are timed against the first."""
+    return sorted(dict.fromkeys(precisions), key=lambda p: (not p.is_float, p is not Precision.FP32))
 
 
 def with_float_parent(target: Target, precisions: Sequence[Precision]) -> list[Precision]:

@@ -143,6 +143,7 @@ class Detector(Runner):
         return _to_image(boxes[indices], placement, image_size), best, classes
 
     def label(self, class_id: int) -> str:
+        """The name of a class, or `class_ID` where the package has none for it."""
         labels = self.spec.labels
         return labels[class_id] if 0 <= class_id < len(labels) else f"class_{class_id}"
 

@@ -15,9 +15,10 @@ from edgekit.runtime.cores import default_threads
 from edgekit.runtime.engine import Array, EngineOptions, running
 from edgekit.runtime.engines.genai_texts import GenaiBatch, GenaiGuided
 from edgekit.runtime.engines.genai_tokenizer import open_tokenizer
-from edgekit.runtime.engines.libraries import install, onnxruntime_genai
+from edgekit.runtime.engines.libraries import onnxruntime_genai
 from edgekit.runtime.engines.library_version import check_libraries
 from edgekit.spec import Sampling, TextSpec
+from edgekit.system.distribution import install
 
 if TYPE_CHECKING:
     from onnxruntime_genai import Generator, GeneratorParams

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgekit.errors import IntegrityError, MissingError, UsageError, guard
-from edgekit.runtime.engines.libraries import install, onnxruntime_genai
+from edgekit.runtime.engines.libraries import onnxruntime_genai
 from edgekit.runtime.engines.template import Template
 from edgekit.runtime.native import output_to
 from edgekit.runtime.text.tokens import checked_text
 from edgekit.spec import TextSpec
+from edgekit.system.distribution import install
 from edgekit.system.documents import read_bytes, read_object, read_utf8
 
 UPGRADE = install("genai", upgrade=True)

@@ -11,14 +11,10 @@ from types import ModuleType
 
 from edgekit.errors import MissingError
 from edgekit.runtime.native import output_to
+from edgekit.system.distribution import install
 from edgekit.system.environment import keep_quiet
 
 LITERT = ("ai_edge_litert", "tflite_runtime")  # modules, the preferred one first
-
-
-def install(extra: str, upgrade: bool = False) -> str:
-    """The command that installs an extra of edgekit, or several with commas between them."""
-    return f"pip install {'-U ' if upgrade else ''}'edgekit[{extra}]'"
 
 
 def onnxruntime() -> ModuleType:

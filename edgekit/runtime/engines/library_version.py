@@ -13,14 +13,15 @@ from edgekit.errors import MissingError
 from edgekit.runtime.ranges import numbers, within
 
 
-def check_version(distribution: str, versions: str, install: str) -> None:
-    """Raises MissingError where the distribution is absent, or older than `>=X.Y,…` asks for."""
+def check_version(distribution: str, versions: str) -> None:
+    """Raises MissingError where the distribution is absent, or older than `>=X.Y,…` asks for. The command names the
+    library: an extra that also allows an older one would leave that in place."""
     first, have = re.match(r">=([\d.]+)", versions), _installed(distribution)
     if first and numbers(have) < numbers(first[1]):
         raise MissingError(
             f"This package needs {distribution} {first[1]} or later",
             f"{distribution} {have} is installed" if have else f"{distribution} is not installed",
-            install,
+            f"pip install '{distribution}{versions}'",
         )
 
 

@@ -18,16 +18,13 @@ from edgekit.errors import IntegrityError
 from edgekit.package.folder import Package
 from edgekit.runtime.cores import default_threads
 from edgekit.runtime.engine import Array, EngineOptions, graph_spec, running
-from edgekit.runtime.engines.libraries import install, litert, quiet
+from edgekit.runtime.engines.libraries import litert, quiet
 from edgekit.runtime.engines.library_version import check_version
 from edgekit.runtime.engines.litert_check import check
 from edgekit.spec import TensorSpec
 
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
-
-
-UPGRADE = install("litert", upgrade=True)
 
 
 class LiteRtSession:
@@ -107,7 +104,7 @@ class LiteRtEngine:
     def open(self, package: Package, options: EngineOptions) -> LiteRtSession:
         graph = graph_spec(package)
         if litert().__name__.startswith("ai_edge_litert"):
-            check_version("ai-edge-litert", package.manifest.engine.versions, UPGRADE)
+            check_version("ai-edge-litert", package.manifest.engine.versions)
         artifact = package.read(package.manifest.engine.artifact)
         return LiteRtSession(artifact, graph.inputs, graph.outputs, options)
 

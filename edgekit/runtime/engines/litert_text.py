@@ -17,7 +17,7 @@ from edgekit.runtime.engines.fixed_text_decoder import Decoder
 from edgekit.runtime.engines.genai_tokenizer import UPGRADE as TOKENIZER
 from edgekit.runtime.engines.genai_tokenizer import open_tokenizer
 from edgekit.runtime.engines.library_version import check_libraries, check_version
-from edgekit.runtime.engines.litert import UPGRADE, opened
+from edgekit.runtime.engines.litert import opened
 from edgekit.spec import TextSpec
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class LiteRtTextEngine:
 
     def open(self, package: Package, options: EngineOptions) -> FixedTextSession:
         engine = package.manifest.engine
-        check_version("ai-edge-litert", engine.versions, UPGRADE)
+        check_version("ai-edge-litert", engine.versions)
         check_libraries(engine.libraries, TOKENIZER)
         for name in package.manifest.files:  # the tokenizer's library reads its files itself
             package.check(name)

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 from edgekit.errors import DeviceError, IntegrityError, MissingError
 from edgekit.package.folder import Package
 from edgekit.runtime.engine import EngineOptions, graph_spec
-from edgekit.runtime.engines.libraries import install, onnxruntime
+from edgekit.runtime.engines.libraries import onnxruntime
 from edgekit.runtime.engines.library_version import check_libraries
 from edgekit.runtime.engines.onnxruntime import OnnxRuntimeSession, Sizes, sizes
 from edgekit.runtime.native import output_to
 from edgekit.runtime.soc import find_soc
+from edgekit.system.distribution import install
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, OrtEpDevice, SessionOptions

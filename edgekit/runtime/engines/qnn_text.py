@@ -16,11 +16,12 @@ from edgekit.runtime.engine import EngineOptions
 from edgekit.runtime.engines.fixed_text import FixedTextSession
 from edgekit.runtime.engines.fixed_text_decoder import Decoder
 from edgekit.runtime.engines.genai_tokenizer import open_tokenizer
-from edgekit.runtime.engines.libraries import install, onnxruntime
+from edgekit.runtime.engines.libraries import onnxruntime
 from edgekit.runtime.engines.library_version import check_libraries
 from edgekit.runtime.engines.onnxruntime_chain import Chain
 from edgekit.runtime.engines.qnn import choose, compiler, libraries_of, open_context, simulated
 from edgekit.spec import TextSpec
+from edgekit.system.distribution import install
 
 if TYPE_CHECKING:
     from onnxruntime import SessionOptions

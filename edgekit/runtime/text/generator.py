@@ -107,7 +107,7 @@ class LanguageModel(Runner):
     def generate(self, prompt: Sequence[str], **options: Any) -> list[Generation]: ...
     def generate(self, prompt: str | Sequence[str], **options: object) -> Generation | list[Generation]:
         """The continuation of a prompt, as a Generation (its `text`; `str()` of it as well). A list
-        of prompts gives a list, generated side by side.
+        of prompts gives a list, generated side by side where the engine can, else one after another.
 
         Options: max_tokens (256), temperature, top_k, top_p, min_p, repetition_penalty (defaults
         from the package; temperature 0 is greedy, and then nothing of the package's applies), seed, stop (strings), logprobs (how many

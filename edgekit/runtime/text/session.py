@@ -78,7 +78,9 @@ class TextSession(Protocol):
     batches: bool  # whether it reads several texts side by side
 
     @property
-    def tokenizer(self) -> Tokenizer: ...
+    def tokenizer(self) -> Tokenizer:
+        """Text to token ids and back, and the chat template."""
+        ...
 
     @property
     def held(self) -> int:

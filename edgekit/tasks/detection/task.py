@@ -14,6 +14,7 @@ from edgekit.model import AnyModel, as_graph
 from edgekit.options import whole
 from edgekit.package import Content
 from edgekit.package.receipt import Reason, Receipt
+from edgekit.package.search import Attempt
 from edgekit.sources.base import SourceOptions
 from edgekit.spec import DetectionSpec, Precision
 from edgekit.target import Target
@@ -34,7 +35,7 @@ class DetectionTask:
     name = DetectionSpec.task
     form = "graph"
     words = Words(
-        "a detector", "detectors", "images like those the detector will see", "FOLDER; 32 to 128 images are enough"
+        "a detector", "detectors", "images like those the detector will see", "FOLDER; 32 to 64 images are enough"
     )
     options = OPTIONS
     # mAP50-95, absolute (0.005 is 0.5 points); score difference + overlap loss, where there are no boxes
@@ -149,7 +150,7 @@ class DetectionTask:
         return Retry(
             dataclasses.replace(options, values=values),
             f"{trip.message}; trying again with more layers {where}",
-            {"kind": "attempt", "float_layers": spared, "result": trip.message},
+            Attempt(spared, trip.message),
         )
 
     def remoteness(self, receipt: Receipt) -> float:

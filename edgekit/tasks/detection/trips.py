@@ -9,6 +9,7 @@ from edgekit.backends.base import Artifact
 from edgekit.errors import UsageError
 from edgekit.model import GraphModel
 from edgekit.package.receipt import Measurement, Reason, Trip
+from edgekit.package.search import Region
 from edgekit.spec import DetectionSpec
 from edgekit.target import Target
 
@@ -82,6 +83,6 @@ def far_from_float(distance: Measurement, tolerated: Tolerated, artifact: Artifa
 
 def _costly(artifact: Artifact) -> tuple[str, ...]:
     """The quantised layers that cost most, as the search measured them."""
-    regions = [r for r in artifact.search if r.get("kind") == "region" and not r.get("float")]
-    regions.sort(key=lambda r: -r["cost"])
-    return tuple(f"{r['name']}: {r['cost']:.3g}" for r in regions[:8])
+    regions = [r for r in artifact.search if isinstance(r, Region) and not r.float]
+    regions.sort(key=lambda r: -r.cost)
+    return tuple(f"{r.name}: {r.cost:.3g}" for r in regions[:8])

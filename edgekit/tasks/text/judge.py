@@ -181,6 +181,7 @@ class TextJudge:
             kl = self._judge_divergence(rows, target, divergence)
             certain = kl.interval is None or kl.interval[0] > limit(self.limits, target, "kl")
             findings.trips += divergence.trips if certain else []  # on few tokens, be certain
+            findings.unclear += divergence.unclear if certain else [*divergence.unclear, *divergence.trips]
         findings.trips += _not_equal(findings.measured)
         findings.not_checked += [
             *not_compared(self.tokenizer, findings.measured),

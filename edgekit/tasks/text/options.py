@@ -27,7 +27,7 @@ OPTIONS = (
         minimum=4.0625,
         maximum=9,
         metavar="BITS",
-        packages="w4 packages",
+        packages="w4 packages for CPUs and Snapdragons",
         precisions=(Precision.W4,),
     ),
     Option(

@@ -1,1 +1,0 @@
-"""Evidence: how close an artefact is to its float original, in numbers and in detections."""
