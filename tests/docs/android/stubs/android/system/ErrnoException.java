@@ -1,0 +1,4 @@
+package android.system;
+
+/** A stub of Android's class. */
+public final class ErrnoException extends Exception {}
