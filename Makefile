@@ -7,10 +7,11 @@ BIN := $(VENV)/bin
 # Qualcomm AI Hub's client and onnx need different protobufs, so it has an environment of its own.
 AIHUB := $(VENV)/aihub
 
-.PHONY: demo test test-fast lint benchmark kills clean
+.PHONY: demo demo-all docs pictures test test-fast lint benchmark kills fuzz clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "There is no Python 3.11 or later with venv here: install one, or make PYTHON=/path/to/it"; exit 3; }
+	@echo "Installing into $(VENV): some minutes and gigabytes, most of them torch. Your own environments are left alone."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
@@ -30,12 +31,24 @@ $(HUB_EMULATOR): tests/hub_emulator/pyproject.toml constraints.txt $(VENV)/insta
 demo: $(VENV)/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash samples/demo.sh
 
+# The same, a Snapdragon's package in Qualcomm's simulator, and a language model.
+demo-all: $(VENV)/installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash samples/demo.sh all
+
+# docs/api.md and docs/cli.md, from docstrings and --help.
+docs: $(VENV)/installed
+	$(BIN)/python docs/tools/reference.py
+
+# The pictures of README.md, from a real run; needs Chromium.
+pictures: $(VENV)/installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/tools/pictures.py
+
 test: $(HUB_EMULATOR) $(AIHUB)/installed lint
 	EDGEKIT_AIHUB_PYTHON=$(CURDIR)/$(AIHUB)/bin/python $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# What needs a minute or less.
+# What is not marked slow.
 test-fast: $(HUB_EMULATOR)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 lint: $(HUB_EMULATOR)
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,60 @@ from typing import Any
 import pytest
 
 from edgekit.aihub.environment import client_python
+from edgekit.backends import worker
 from edgekit.errors import MissingError
+from edgekit.system import child
 from edgekit.system.environment import prepare_conversion
 from tests.data import SHAPES
+from tests.made_once import made_once, shared_folder
+from tests.warm_children import Nursery
+
+# Files that take longest, longest first: processes that share a run by files end at about the same time then.
+LONGEST = (
+    "test_detectors.py",
+    "test_backends.py",
+    "test_aihub_runs.py",
+    "test_engine_ranges.py",
+    "test_arm64.py",
+    "test_text_families.py",
+    "test_snapdragon_ranges.py",
+    "test_wheel.py",
+    "test_aihub.py",
+    "test_hub_emulator_faults.py",
+    "test_snapdragon_packages.py",
+    "test_quantised_conversions.py",
+    "test_snapdragon_text.py",
+    "test_tflite_text.py",
+    "test_fuzz.py",
+    "test_tflite_readers.py",
+    "test_hub_emulator.py",
+    "test_android_kotlin.py",
+    "test_dockerfile.py",
+    "test_notebooks.py",
+    "test_language_models.py",
+    "test_language_parts.py",
+    "test_interruptions.py",
+    "test_same_bytes.py",
+    "test_plugin.py",
+    "test_refusal.py",
+    "test_convert_verb.py",
+    "test_converting_again.py",
+    "test_hub.py",
+    "test_kills.py",
+    "test_download.py",
+)
+# Fixtures that take long to make.
+SLOW = {"packages", "text_packages", "tflite_packages", "tflite", "snapdragon", "small_texts", "package_of"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Longest files first. They are slow, and so is all of tests/end_to_end and what uses one of `SLOW`."""
+    place = {name: index for index, name in enumerate(LONGEST)}
+    for item in items:
+        converts = item.path.name in place or item.path.parent.name == "end_to_end"
+        if converts or SLOW & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 @dataclass
@@ -41,13 +93,25 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     patch.setenv("QAIHUB_CLIENT_INI", str(folder / "client.ini"))  # nobody's token is used
     patch.setenv("XDG_DATA_HOME", str(folder / "data"))
     patch.setenv("EDGEKIT_CONFIG_HOME", str(folder / "config"))
-    base = tmp_path_factory.getbasetemp()  # processes that share a run share what is slow to make
-    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
-    patch.setenv("EDGEKIT_CACHE", str(shared / "cache"))
+    patch.setenv("EDGEKIT_CACHE", str(shared_folder(tmp_path_factory) / "cache"))
     patch.setenv("EDGEKIT_STORE", str(folder / "profiles.sqlite"))
     patch.setenv("EDGEKIT_QUIET", "1")
     patch.setenv("COLUMNS", "80")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm(home: Path) -> Iterator[None]:
+    """Children of conversions start warm."""
+    if sys.platform != "linux" or "EDGEKIT_TEST_COLD" in os.environ:
+        yield
+        return
+    nursery = Nursery()
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (child, worker):
+            patch.setattr(module, "subprocess", nursery)
+        yield
+    nursery.close()
 
 
 @pytest.fixture(scope="session")
@@ -78,30 +142,27 @@ def receipts(folder: Path) -> dict[Path, bytes]:
     return {p: p.read_bytes() for p in folder.rglob("receipt.json")}
 
 
+def converted(edgekit: Callable[..., Ran], *words: object, out: Path) -> list[dict[str, Any]]:
+    """What `convert` says of the packages that it wrote to `out`."""
+    ran = edgekit("convert", *words, "--launches", 0, "-o", out, "--json")
+    assert ran.code == 0, ran.err + ran.out
+    found: list[dict[str, Any]] = ran.json["packages"]
+    return found
+
+
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory, edgekit: Callable[..., Ran]) -> Iterator[dict[str, Path]]:
     """The sample detector as fp32 and w8a8 packages, converted once. Do not change them."""
-    out = tmp_path_factory.mktemp("packages")
-    ran = edgekit(
-        "convert",
-        SHAPES / "shapes.safetensors",
-        "-p",
-        "fp32",
-        "-p",
-        "w8a8",
-        "--launches",
-        0,
-        "--calibration",
-        SHAPES / "calibration",
-        "--eval",
-        SHAPES / "eval",
-        "-o",
-        out,
-        "--json",
-    )
-    assert ran.code == 0, ran.err + ran.out
-    with unchanged(out):
-        yield {p["precision"]: Path(p["path"]) for p in ran.json["packages"]}
+
+    def make(out: Path) -> dict[str, Path]:
+        data = ("--calibration", SHAPES / "calibration", "--eval", SHAPES / "eval")
+        words = ("-p", "fp32", "-p", "w8a8", "--float-layers", 16)  # as many as a search finds
+        made = converted(edgekit, SHAPES / "shapes.safetensors", *words, *data, out=out)
+        return {p["precision"]: Path(p["path"]) for p in made}
+
+    found = made_once("packages", make, tmp_path_factory)
+    with unchanged(found["fp32"].parent):
+        yield found
 
 
 @pytest.fixture(scope="session")
@@ -109,16 +170,19 @@ def tflite_packages(tmp_path_factory: pytest.TempPathFactory, edgekit: Callable[
     """The sample detector for TFLite in each precision, by it; `integer` is the one for chips
     without floating point. Do not change them."""
     pytest.importorskip("ai_edge_quantizer")
-    out, found = tmp_path_factory.mktemp("tflite"), {}
-    common = ("--launches", 0, "--calibration", SHAPES / "calibration", "-o", out, "--json")
-    floats = [w for p in ("fp32", "fp16", "w8", "w8a8") for w in ("-p", p)]
-    for words in (("-t", "tflite", *floats), ("-t", "tflite-int8")):
-        ran = edgekit("convert", SHAPES / "shapes.safetensors", *words, *common)
-        assert ran.code == 0, ran.err + ran.out
-        for package in ran.json["packages"]:
-            name = "integer" if package["target"] == "tflite-int8" else package["precision"]
-            found[name] = Path(package["path"])
-    with unchanged(out):
+
+    def make(out: Path) -> dict[str, Path]:
+        found = {}
+        floats = [w for p in ("fp32", "fp16", "w8", "w8a8") for w in ("-p", p)]
+        for words in (("-t", "tflite", *floats), ("-t", "tflite-int8")):
+            data = ("--calibration", SHAPES / "calibration")
+            for package in converted(edgekit, SHAPES / "shapes.safetensors", *words, *data, out=out):
+                name = "integer" if package["target"] == "tflite-int8" else package["precision"]
+                found[name] = Path(package["path"])
+        return found
+
+    found = made_once("tflite", make, tmp_path_factory)
+    with unchanged(found["fp32"].parent):
         yield found
 
 
@@ -128,16 +192,18 @@ def text_packages(tmp_path_factory: pytest.TempPathFactory, edgekit: Callable[..
     `ternary` and `fast` of a BitNet. Do not change them."""
     from tests import language
 
-    out = tmp_path_factory.mktemp("text")
-    text = language.text_file(out / "text.txt")
-    llama, bitnet = language.folder(out / "llama"), language.bitnet(out / "bitnet")
-    common = (*language.RANDOM, "--eval", text, "--eval-windows", 2, "--launches", 0, "-o", out / "dist", "--json")
-    found = {}
-    for words in ((llama, "-p", "fp32", "-p", "w4", "--context", 128), (bitnet,), (bitnet, "--mode", "fast")):
-        ran = edgekit("convert", *words, *common)
-        assert ran.code == 0, ran.err + ran.out
-        for package in ran.json["packages"]:
-            name = "fast" if package["name"].endswith("-fast") else package["precision"]
-            found[name] = Path(package["path"])
-    with unchanged(out / "dist"):
+    def make(out: Path) -> dict[str, Path]:
+        out.mkdir()
+        text = language.text_file(out / "text.txt")
+        llama, bitnet = language.folder(out / "llama"), language.bitnet(out / "bitnet")
+        common = (*language.RANDOM, "--eval", text, "--eval-windows", 2)
+        found = {}
+        for words in ((llama, "-p", "fp32", "-p", "w4", "--context", 128), (bitnet,), (bitnet, "--mode", "fast")):
+            for package in converted(edgekit, *words, *common, out=out / "dist"):
+                name = "fast" if package["name"].endswith("-fast") else package["precision"]
+                found[name] = Path(package["path"])
+        return found
+
+    found = made_once("text", make, tmp_path_factory)
+    with unchanged(found["fp32"].parent):
         yield found

@@ -99,7 +99,7 @@ def test_without_the_compiler_the_command_that_installs_it_is_said(
     )
     said = refused(edgekit, tmp_path, 3, saved(detector("Relu"), tmp_path), *TARGET, "-p", "fp16")
     assert "onnxruntime-qnn" in said["why"]
-    assert said["next"] == "pip install 'edgekit[convert,qnn]'"
+    assert said["next"] == "pip install 'edgekit-ml[convert,qnn]'"
 
 
 def test_without_the_compiler_a_package_says_what_opens_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ def test_without_the_compiler_a_package_says_what_opens_it(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "onnxruntime_qnn", None)
     with pytest.raises(MissingError, match="onnxruntime-qnn is not installed") as missing:
         qnn.provider()
-    assert missing.value.next == "pip install 'edgekit[qnn]'"
+    assert missing.value.next == "pip install 'edgekit-ml[qnn]'"
 
 
 def test_a_program_that_uses_the_provider_itself_can_open_packages_too(compiler: None) -> None:

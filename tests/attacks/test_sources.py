@@ -200,6 +200,7 @@ def test_images_without_boxes_are_no_evaluation(edgekit: Edgekit, tmp_path: Path
     assert "no boxes" in refuse(edgekit, tmp_path, 5, SHAPES / "shapes.safetensors", "--eval", tmp_path / "eval")
 
 
+@pytest.mark.slow
 def test_labels_that_do_not_fit(edgekit: Edgekit, tmp_path: Path) -> None:
     model = SHAPES / "shapes.safetensors"
     assert "3 labels" in refuse(edgekit, tmp_path, 2, model, "--labels", "a,b,c")
@@ -222,6 +223,7 @@ def test_a_yolov8_checkpoint_is_named_for_what_it_is(edgekit: Edgekit, tmp_path:
     assert "C2f" in refuse(edgekit, tmp_path, 5, tmp_path / "v8.pt")
 
 
+@pytest.mark.slow
 def test_sources_are_never_changed(edgekit: Edgekit, tmp_path: Path) -> None:
     copy = tmp_path / "s" / "shapes.safetensors"
     copy.parent.mkdir()
@@ -234,6 +236,7 @@ def test_sources_are_never_changed(edgekit: Edgekit, tmp_path: Path) -> None:
     assert [p.name for p in copy.parent.iterdir()] == ["shapes.safetensors"]
 
 
+@pytest.mark.slow
 def test_damaged_weights_are_not_called_good(edgekit: Edgekit, tmp_path: Path) -> None:
     """Comparisons with NaN are false, so a network of NaN once seemed to agree with itself."""
     from safetensors.torch import load_file, save_file
@@ -245,12 +248,14 @@ def test_damaged_weights_are_not_called_good(edgekit: Edgekit, tmp_path: Path) -
     assert "not finite" in refuse(edgekit, tmp_path, 5, tmp_path / "m.safetensors")
 
 
+@pytest.mark.slow
 def test_a_reference_that_is_another_model(edgekit: Edgekit, tmp_path: Path) -> None:
     model = SHAPES / "shapes.safetensors"
     other = data("detectors/yolox_nano/yolox_nano.onnx")
     refuse(edgekit, tmp_path, 2, model, "--image-size", "416", "--reference", other)
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_from_the_current_folder(
     edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +263,7 @@ def test_nothing_is_imported_from_the_current_folder(
     (tmp_path / "platform.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EDGEKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("EDGEKIT_TEST_COLD", "1")  # its children import all by themselves
     ran = edgekit("convert", SHAPES / "shapes.safetensors", "-o", tmp_path / "out", "--json")
     assert ran.code == 0
     assert edgekit("profile", ran.json["packages"][0]["path"], "--launches", 2, "--iterations", 2).code == 0

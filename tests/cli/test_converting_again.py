@@ -9,6 +9,7 @@ import pytest
 from edgekit import settings
 from tests.cli.commands import HASTY, SOURCE, Edgekit, measured, receipt
 from tests.data import SHAPES
+from tests.made_once import steps_without
 
 SMALL = ("convert", SOURCE, "--image-size", 96, "-p", "fp32", "--launches", 0)
 EVAL = ("--eval", SHAPES / "eval", "--eval-images", 4)
@@ -54,8 +55,9 @@ def test_less_data_than_before_is_asked_about(edgekit: Edgekit, tmp_path: Path) 
 def test_what_was_compared_is_not_compared_again(
     edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EDGEKIT_CACHE", str(tmp_path / "cache"))  # no other test's
     command = ("convert", SOURCE, *HASTY, "--launches", 0, "--allow", "accuracy")
+    assert edgekit(*command, "-o", tmp_path / "compiled").code == 0
+    monkeypatch.setenv("EDGEKIT_CACHE", str(steps_without("verified", tmp_path / "cache")))
     assert edgekit(*command, "-o", tmp_path / "a").code == 0
     steps = settings.cache_folder() / "steps"
     before = {p.name for p in steps.glob("verified-*")}

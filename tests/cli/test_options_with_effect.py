@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edgekit import convert
+from edgekit.errors import UsageError
 from edgekit.spec import TextSpec
 from tests.cli.commands import IMAGE, Edgekit
 from tests.data import SHAPES
@@ -88,3 +91,11 @@ def test_a_language_model_is_not_asked_in_vain(options: tuple[object, ...], edge
 )
 def test_nothing_is_profiled_in_vain(options: tuple[object, ...], edgekit: Edgekit, packages: dict[str, Path]) -> None:
     assert edgekit("profile", packages["fp32"], "-d", "null:12", *options).code == 2
+
+
+@pytest.mark.parametrize("option", [{"image_size": 320}, {"labels": "coco"}])
+def test_python_is_told_where_options_of_reading_belong(option: dict[str, Any], tmp_path: Path) -> None:
+    """They are a detector's own: that the source is a detector was no reason to refuse them."""
+    with pytest.raises(UsageError, match="says how the source is read") as refused:
+        convert(SHAPES / "shapes.safetensors", out=tmp_path, **option)
+    assert "options=SourceOptions" in refused.value.next

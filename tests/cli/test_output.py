@@ -55,6 +55,7 @@ def test_people_get_text_without_escape_codes(
         json.loads(ran.out)
 
 
+@pytest.mark.slow
 def test_progress_goes_to_stderr(edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EDGEKIT_QUIET")
     # a size of its own: what was compared before is not compared again

@@ -23,6 +23,7 @@ def convert(edgekit: Edgekit, out: Path, *options: str) -> tuple[str, str]:
     return ran.out, ran.err
 
 
+@pytest.mark.slow
 def test_quiet_and_verbose(edgekit: Edgekit, tmp_path: Path) -> None:
     quiet, nothing = convert(edgekit, tmp_path, "-q")
     usual, some = convert(edgekit, tmp_path)

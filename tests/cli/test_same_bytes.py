@@ -10,31 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import HASTY, SOURCE
+from tests.cli.commands import HASTY, SOURCE, Edgekit
+
+COMMAND = ("-p", "fp32", *HASTY[:-2], "--launches", 0, "--allow", "accuracy")  # and it is searched what stays in float
 
 
-def converted(place: Path, **environment: str) -> Path:
+def converted_elsewhere(place: Path, **environment: str) -> Path:
     """The packages of a conversion that finds nothing of earlier ones."""
     for folder in ("cache", "tmp", "work"):
         (place / folder).mkdir(parents=True)
     shutil.copy(SOURCE, place / "work")
     ran = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "edgekit.cli.main",
-            "convert",
-            "shapes.safetensors",
-            "-p",
-            "fp32",
-            *map(str, HASTY),
-            "--launches",
-            "0",
-            "--allow",
-            "accuracy",
-            "-o",
-            "../out",
-        ],
+        [sys.executable, "-m", "edgekit.cli.main", "convert", SOURCE.name, *map(str, COMMAND), "-o", "../out"],
         env={**os.environ, "EDGEKIT_CACHE": str(place / "cache"), "TMPDIR": str(place / "tmp"), **environment},
         cwd=place / "work",
         capture_output=True,
@@ -47,9 +34,12 @@ def converted(place: Path, **environment: str) -> Path:
     return place / "out"
 
 
-def test_two_conversions_give_the_same_bytes(tmp_path: Path) -> None:
-    one = converted(tmp_path / "one", PYTHONHASHSEED="1", EDGEKIT_THREADS="1")
-    two = converted(tmp_path / "somewhere" / "else", PYTHONHASHSEED="2", EDGEKIT_THREADS="2", TZ="Asia/Tokyo")
+def test_two_conversions_give_the_same_bytes(edgekit: Edgekit, tmp_path: Path) -> None:
+    """One here, with whatever this run has converted; one that knows nothing of it, in other circumstances."""
+    one, ran = tmp_path / "here", edgekit("convert", SOURCE, *COMMAND, "-o", tmp_path / "here")
+    assert ran.code == 0, ran.err
+    other = {"PYTHONHASHSEED": "2", "EDGEKIT_THREADS": "1", "TZ": "Asia/Tokyo"}
+    two = converted_elsewhere(tmp_path / "somewhere" / "else", **other)
     names = sorted(p.name for p in one.iterdir())
     assert names == ["shapes-cpu-fp32", "shapes-cpu-w8a8"]
     for name in names:

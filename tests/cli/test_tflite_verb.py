@@ -79,6 +79,7 @@ def test_a_chip_without_floating_point_gets_none(edgekit: Edgekit, tmp_path: Pat
     assert "w8a8" in ran.err
 
 
+@pytest.mark.slow
 def test_weights_alone_need_no_images(edgekit: Edgekit, tmp_path: Path) -> None:
     ran = edgekit(
         "convert",

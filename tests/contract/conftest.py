@@ -11,23 +11,25 @@ from typing import Any
 import pytest
 
 from edgekit.package import Package
-from tests.conftest import unchanged
+from tests.conftest import converted, unchanged
 from tests.data import SHAPES
+from tests.made_once import made_once
 
 SIMULATES = platform.system() == "Linux" and platform.machine() == "x86_64"
 Edgekit = Callable[..., Any]
 GRAPHS = ("litert", "onnxruntime", "qnn")
 TEXTS = ("genai", "litert-text", "qnn-text")
 CONTEXT = 64
+FEW = ("--calibration", SHAPES / "calibration", "--calibration-images", 2)  # as others of the suite measure on
 
 
 @pytest.fixture(scope="session")
 def snapdragon(edgekit: Edgekit, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The sample detector for one chip, small. Do not change it."""
     _needs_simulator()
-    out = tmp_path_factory.mktemp("snapdragon")
-    sizes = ("--image-size", 96, "--simulated-images", 1, "--launches", 0, "--calibration", SHAPES / "calibration")
-    path = _converted(edgekit, SHAPES / "shapes.safetensors", "-t", "snapdragon-8-elite", "-p", "w8a8", *sizes, out=out)
+    sizes = ("--image-size", 96, "--simulated-images", 1, *FEW)
+    words = (SHAPES / "shapes.safetensors", "-t", "snapdragon-8-elite", "-p", "w8a8", *sizes)
+    path = _made("snapdragon", lambda out: converted(edgekit, *words, out=out), tmp_path_factory)
     with unchanged(path):
         yield path
 
@@ -37,14 +39,18 @@ def small_texts(edgekit: Edgekit, tmp_path_factory: pytest.TempPathFactory) -> I
     """Converts a tiny language model with random weights for a target; each once. Do not change them."""
     from tests import language
 
-    out, made = tmp_path_factory.mktemp("texts"), dict[str, Path]()
-    text, folder = language.text_file(out / "text.txt"), language.folder(out / "llama")
-    common = (*language.RANDOM, "--context", CONTEXT, "--eval", text, "--eval-windows", 1, "--launches", 0)
+    made = dict[str, Path]()
 
     def convert(target: str, precision: str, allowed: str = "") -> Path:
-        if target not in made:
+        def write(out: Path) -> list[dict[str, Any]]:
+            out.mkdir()
+            folder, text = language.folder(out / "llama"), language.text_file(out / "text.txt")
             allow = ("--allow", allowed) if allowed else ()
-            made[target] = _converted(edgekit, folder, "-t", target, "-p", precision, *allow, *common, out=out / target)
+            common = (*language.RANDOM, "--context", CONTEXT, "--eval", text, "--eval-windows", 1)
+            return converted(edgekit, folder, "-t", target, "-p", precision, *allow, *common, out=out / "dist")
+
+        if target not in made:
+            made[target] = _made(f"text for {target}", write, tmp_path_factory)
             stack.enter_context(unchanged(made[target]))
         return made[target]
 
@@ -52,10 +58,8 @@ def small_texts(edgekit: Edgekit, tmp_path_factory: pytest.TempPathFactory) -> I
         yield convert
 
 
-def _converted(edgekit: Edgekit, *words: object, out: Path) -> Path:
-    ran = edgekit("convert", *words, "-o", out, "--json")
-    assert ran.code == 0, ran.err + ran.out
-    return Path(ran.json["packages"][0]["path"])
+def _made(name: str, convert: Callable[[Path], list[dict[str, Any]]], factory: pytest.TempPathFactory) -> Path:
+    return made_once(name, lambda out: {"": Path(convert(out)[0]["path"])}, factory)[""]
 
 
 def _needs_simulator() -> None:

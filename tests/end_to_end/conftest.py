@@ -44,4 +44,4 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ],
         check=True,
     )
-    return next(folder.glob("edgekit-*.whl"))
+    return next(folder.glob("edgekit_ml-*.whl"))

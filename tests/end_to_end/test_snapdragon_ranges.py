@@ -107,7 +107,7 @@ def image(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("end", ["oldest", "newest"])
 def test_detectors(end: str, wheel: Path, detectors: dict[str, Path], image: Path, tmp_path: Path) -> None:
-    made = fresh(tmp_path)
+    made = fresh(tmp_path, pip=False)
     for package in detectors.values():
         add_library(made, wheel, package, end)
         ran = made.python(opened(package, image))
@@ -122,7 +122,7 @@ def test_detectors(end: str, wheel: Path, detectors: dict[str, Path], image: Pat
 
 @pytest.mark.parametrize("end", ["oldest", "newest"])
 def test_language_models(end: str, wheel: Path, language_model: Path, tmp_path: Path) -> None:
-    made = fresh(tmp_path)
+    made = fresh(tmp_path, pip=False)
     add_library(made, wheel, language_model, end)
     ran = made.python(WRITE.format(package=str(language_model), simulate=True))
     assert ran.returncode == 0, ran.stderr
@@ -138,12 +138,12 @@ def test_older_libraries_are_refused(
     provider: str, runtime: str, wrong: str, wheel: Path, detectors: dict[str, Path], image: Path, tmp_path: Path
 ) -> None:
     """Of their own accord they say that an argument is invalid, or nothing of packages."""
-    made = fresh(tmp_path)
+    made = fresh(tmp_path, pip=False)
     made.install(str(wheel), f"onnxruntime=={runtime}")
     made.install("--no-deps", f"onnxruntime-qnn=={provider}")  # its requirements would forbid the pair
     ran = made.python(opened(detectors["fp16"], image))
     assert ran.returncode and f"{wrong} is installed" in ran.stderr
-    assert "pip install -U 'edgekit[qnn]'" in ran.stderr
+    assert "pip install -U 'edgekit-ml[qnn]'" in ran.stderr
     doctor = made.run("edgekit", "doctor", "--package", detectors["fp16"], "-d", "sim:htp", "--json")
     row = next(c for c in json.loads(doctor.stdout)["checks"] if c["name"] == "engine")
     assert doctor.returncode == 3 and row["state"] == "problem" and wrong in row["found"]

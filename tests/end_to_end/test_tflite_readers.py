@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import platform
 import sys
-import venv
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 from edgekit.package import Package
 from edgekit.runtime import EngineOptions, open_session
 from tests.data import ROOT
-from tests.environment import Environment
+from tests.environment import Environment, fresh
 from tests.unit.test_tflite_metadata import SPECS, attach_metadata, metadata, model_for
 
 pytestmark = [
@@ -44,9 +43,7 @@ print(*sorted({"ai_edge_litert", "tflite_runtime"} & set(sys.modules)))
 @pytest.fixture(scope="module", params=["ai-edge-litert", "tflite-runtime==2.14.0 numpy<2"], ids=["litert", "old"])
 def environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """edgekit as on a device, with one of the two libraries."""
-    folder = tmp_path_factory.mktemp("device")
-    venv.create(folder / "venv", with_pip=True)
-    made = Environment(folder / "venv", folder)
+    made = fresh(tmp_path_factory.mktemp("device"), pip=False)
     made.install(*request.param.split(), str(ROOT))
     return made
 
@@ -87,8 +84,7 @@ def test_both_libraries_give_the_same_answers(
 
 
 def test_tflite_runtime_beside_numpy_2_says_what_to_do(tmp_path: Path) -> None:
-    venv.create(tmp_path / "venv", with_pip=True)
-    made = Environment(tmp_path / "venv", tmp_path)
+    made = fresh(tmp_path, pip=False)
     made.install("tflite-runtime==2.14.0", "numpy>=2", str(ROOT))
     ran = made.python("from edgekit.runtime.engines.libraries import litert; litert()")
     assert "pip install 'numpy<2'" in ran.stderr
@@ -112,8 +108,7 @@ for path in sys.argv[1:]:
 
 
 def test_the_standards_own_reader_reads_the_same(tmp_path: Path) -> None:
-    venv.create(tmp_path / "venv", with_pip=True)
-    environment = Environment(tmp_path / "venv", tmp_path)
+    environment = fresh(tmp_path, pip=False)
     environment.install("tflite-support==0.4.4", "libusb-package")
     paths = []
     for name, spec in SPECS.items():

@@ -20,7 +20,7 @@ IMAGE = SHAPES / "eval" / "images" / "9002-0000.jpg"
 @pytest.fixture(scope="module")
 def device(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """The wheel alone; tests below add extras in the order they stand."""
-    made = fresh(tmp_path_factory.mktemp("device"))
+    made = fresh(tmp_path_factory.mktemp("device"), pip=False)
     made.install(str(wheel))
     return made
 
@@ -48,7 +48,7 @@ def test_the_wheel_holds_what_runs_and_nothing_else(wheel: Path) -> None:
 
 
 def test_the_wheel_alone_is_numpy_and_click(device: Environment) -> None:
-    assert device.installed() == {"edgekit", "numpy", "click"}
+    assert device.installed() == {"edgekit-ml", "numpy", "click"}
 
 
 def test_what_needs_nothing_more_works(device: Environment, packages: dict[str, Path]) -> None:
@@ -73,16 +73,16 @@ def test_what_needs_nothing_more_works(device: Environment, packages: dict[str, 
     assert missing["images"] == ["pillow"]
     assert missing["report"] == ["jinja2"]
     assert "torch" in missing["convert"]
-    assert "pip install 'edgekit[convert]'" in device.run("edgekit", "doctor").stdout
+    assert "pip install 'edgekit-ml[convert]'" in device.run("edgekit", "doctor").stdout
 
 
 @pytest.mark.parametrize(
     ("verb", "command"),
     [
-        ("detect", "edgekit[runtime]"),
-        ("profile", "edgekit[runtime]"),
-        ("convert", "edgekit[convert]"),
-        ("report", "edgekit[report]"),
+        ("detect", "edgekit-ml[runtime]"),
+        ("profile", "edgekit-ml[runtime]"),
+        ("convert", "edgekit-ml[convert]"),
+        ("report", "edgekit-ml[report]"),
     ],
 )
 def test_what_is_missing_is_said_with_the_command_that_installs_it(
@@ -141,9 +141,9 @@ def test_with_images_files_work(device: Environment, packages: dict[str, Path], 
 
 
 def test_reports_need_only_their_own_extra(wheel: Path, packages: dict[str, Path], tmp_path: Path) -> None:
-    desk = fresh(tmp_path)
+    desk = fresh(tmp_path, pip=False)
     desk.install(f"{wheel}[report]")
-    assert desk.installed() == {"edgekit", "numpy", "click", "jinja2", "markupsafe"}
+    assert desk.installed() == {"edgekit-ml", "numpy", "click", "jinja2", "markupsafe"}
     ran = desk.run("edgekit", "report", *packages.values(), "-o", "report.html")
     assert ran.returncode == 0, ran.stderr
     page = (desk.work / "report.html").read_text(encoding="utf-8")
@@ -151,7 +151,7 @@ def test_reports_need_only_their_own_extra(wheel: Path, packages: dict[str, Path
 
 
 def test_the_convert_extra_alone_converts(wheel: Path, tmp_path: Path) -> None:
-    made = fresh(tmp_path)
+    made = fresh(tmp_path, pip=False)
     made.install("-c", str(ROOT / "constraints.txt"), f"{wheel}[convert]")
     ran = made.run(
         "edgekit",

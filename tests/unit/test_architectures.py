@@ -316,7 +316,10 @@ def network(sketch: Sketch) -> tuple[YOLOv9, dict[str, Tensor]]:
 IMAGE = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+QUICK = ("yolov9-t/s", "gelan")
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in PUBLISHED])
 @torch.no_grad()
 def test_published_wiring(name: str) -> None:
     sketch = PUBLISHED[name]

@@ -239,7 +239,7 @@ def test_the_library_of_the_engine(make: Make, monkeypatch: pytest.MonkeyPatch) 
     have(onnxruntime_qnn="1.25.0", onnxruntime="1.32.0")
     assert row().next == "pip install 'onnxruntime-qnn>=2,<3'"
     have()
-    assert row().next == "pip install 'edgekit[qnn]'"
+    assert row().next == "pip install 'edgekit-ml[qnn]'"
     have(onnxruntime_qnn="2.6.0", onnxruntime="1.32.0")  # it opens nothing that 2.7 compiled
     assert row(versions=">=2.7,<3").next == "pip install 'onnxruntime-qnn>=2.7,<3'"
     have(tflite_runtime="2.14.0")
@@ -267,7 +267,7 @@ def test_what_else_the_package_needs(monkeypatch: pytest.MonkeyPatch, library: s
     have[library] = found
     row = engine.library(needed)
     assert row.state is State.PROBLEM and f"{library} {found or 'is not installed'}" in row.found
-    assert row.next == "pip install -U 'edgekit[genai,qnn]'"
+    assert row.next == "pip install -U 'edgekit-ml[genai,qnn]'"
 
 
 @pytest.mark.parametrize(
@@ -353,5 +353,5 @@ def test_a_reminder_for_apps(make: Make, phone: Callable[..., Machine]) -> None:
     row = rows(make(), phone())["Android app"]
     assert row.state is State.UNKNOWN and "qnn-runtime 2.51.0 or later" in row.next
     assert (Path(diagnosis.__file__).parents[2] / snapdragon.ANDROID).is_file()
-    assert "Java API" in rows(make(dtype="uint16"), phone())["Android app"].found
+    assert "Kotlin" in rows(make(dtype="uint16"), phone())["Android app"].found
     assert "Android app" not in rows(make(chips=("QCS8550",)), phone(soc="QCS8550"))

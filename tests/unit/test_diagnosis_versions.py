@@ -25,10 +25,10 @@ def test_ranges_of_another_kind_are_not_guessed() -> None:
 def test_a_library_outside_of_its_extras_range_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installation, "requirements", lambda extra: {"numpy": ">=1.26,<3", "onnx": ">=1"})
     have = {"numpy": "1.25.2", "onnx": "1.19"}
-    monkeypatch.setattr(installation, "installed", have.__getitem__)
+    monkeypatch.setattr(installation, "installed", lambda name: have.get(name, ""))
     found = installation.extras()["qnn"]
     assert found.missing == ("numpy >=1.26,<3 (here is 1.25.2)",)
-    assert found.install == "pip install -U 'edgekit[qnn]'"
+    assert found.install == "pip install -U 'edgekit-ml[qnn]'"
     have["numpy"] = "2.0"
     assert not installation.extras()["qnn"].missing and not installation.extras()["qnn"].install
 
@@ -38,5 +38,5 @@ def test_requirements_split_into_name_and_range() -> None:
         "onnxruntime-qnn",
         ">=2.7,<2.8",
     )
-    assert installation.split("edgekit[convert,qnn]") == ("edgekit", "")
+    assert installation.split("edgekit-ml[convert,qnn]") == ("edgekit-ml", "")
     assert set(installation.requirements("qnn")) == {"onnxruntime", "onnxruntime-qnn"}

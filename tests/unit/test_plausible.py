@@ -99,6 +99,7 @@ def test_the_projects_own_detector_finds_what_is_annotated(shapes: GraphModel) -
     assert check_plausible(shapes, read_dataset(SHAPES / "calibration").without_boxes()) == ()
 
 
+@pytest.mark.slow
 def test_one_that_finds_nothing_is_refused(shapes: GraphModel) -> None:
     blind = dataclasses.replace(shapes)
     assert shapes.spec is not None
@@ -113,6 +114,7 @@ def test_one_that_finds_nothing_is_refused(shapes: GraphModel) -> None:
         check_plausible(blind, read_dataset(SHAPES / "eval"))
 
 
+@pytest.mark.slow
 def test_convert_refuses_before_it_compiles(edgekit: Edgekit, tmp_path: Path) -> None:
     command = (
         "convert",

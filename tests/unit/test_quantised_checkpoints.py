@@ -211,6 +211,7 @@ def test_layers_of_each_kind_are_rotated_their_way(tmp_path: Path) -> None:
         assert torch.allclose(network(ids).logits, original(ids).logits, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_package_of_one_keeps_it_and_says_so(tmp_path: Path, edgekit: Callable[..., Any]) -> None:
     folder, _ = checkpoint(tmp_path / "model", "awq")
     text = language.text_file(tmp_path / "text.txt", 150)

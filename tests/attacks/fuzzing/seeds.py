@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-SIDE = 64  # of images: what a network does with them is not what is looked at
+SIDE = 96  # of images: what a network does with them is not what is looked at; as others of the suite convert it
 _NAME = "9002-0003.jpg"
 
 
