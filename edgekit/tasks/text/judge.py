@@ -27,6 +27,7 @@ from edgekit.tasks.kept import kept_measurements
 from edgekit.tasks.speed import Stopwatch
 from edgekit.tasks.text import metrics as text
 from edgekit.tasks.text import misread
+from edgekit.tasks.text.divergence import judge_divergence
 from edgekit.tasks.text.metrics import Reference
 from edgekit.tasks.text.misread import Misread
 from edgekit.tasks.text.simulated import FewTokens, length_for
@@ -146,7 +147,7 @@ class TextJudge:
         findings.trips += _not_equal(rows)
         findings.not_checked += not_compared(self.tokenizer, rows)
         if self.texts:
-            self._judge_divergence(rows, target, findings)
+            findings.add(judge_divergence(rows, target.name, limit(self.limits, target, "kl")))
         else:
             findings.not_checked.append("divergence from float: no --eval text was given")
         is_float = staged.manifest.precision.is_float
@@ -177,11 +178,7 @@ class TextJudge:
             first = chip is target.chips[0]
             rows = self._once(staged, where, functools.partial(self._in_simulator, staged, chip, where, first))
             findings.measured += rows
-            divergence = Findings()
-            kl = self._judge_divergence(rows, target, divergence)
-            certain = kl.interval is None or kl.interval[0] > limit(self.limits, target, "kl")
-            findings.trips += divergence.trips if certain else []  # on few tokens, be certain
-            findings.unclear += divergence.unclear if certain else [*divergence.unclear, *divergence.trips]
+            findings.add(judge_divergence(rows, target.name, limit(self.limits, target, "kl"), few_tokens=True))
         findings.trips += _not_equal(findings.measured)
         findings.not_checked += [
             *not_compared(self.tokenizer, findings.measured),
@@ -206,25 +203,6 @@ class TextJudge:
         size, how = float(spec.kv_cache_bytes), Provenance.ESTIMATED
         findings.measured[:0] = [Measurement("memory", "KV cache", size, "bytes", how, note=note)]
         return findings.receipt(self.model, staged, artifact, self.command)
-
-    def _judge_divergence(self, rows: Sequence[Measurement], target: Target, findings: Findings) -> Measurement:
-        """A trip when it is too far from float, or one of what cannot be told: then up to twice is tolerated."""
-        figures = {m.name: m for m in rows}
-        kl, tolerated = figures["KL divergence"], limit(self.limits, target, "kl")
-        low, high = kl.interval or (kl.value, kl.value)
-        if high <= tolerated:
-            return kl
-        measured = (
-            f"KL divergence {kl.value:.3f} nats a token ({low:.3f} to {high:.3f}) on {kl.samples} tokens, perplexity "
-            f"{figures['perplexity'].value:.2f} against {figures['float perplexity'].value:.2f}; "
-            f"{target.name} tolerates {tolerated:g}"
-        )
-        if low > tolerated or kl.value > 2 * tolerated:
-            findings.trips.append(Trip(Reason.ACCURACY, f"far from float: {measured}"))
-        else:
-            message = f"accuracy cannot be told on this text: {measured}; more --eval-windows would tell"
-            findings.unclear.append(Trip(Reason.ACCURACY, message))
-        return kl
 
 
 def _not_equal(rows: Sequence[Measurement]) -> list[Trip]:
