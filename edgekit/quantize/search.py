@@ -209,7 +209,7 @@ def _costs(
     """For each unit, by its convolution's name: the error when only it is quantised."""
     costs = {}
     for index, unit in enumerate(regions.units):
-        outputs = run_onnx(qdq.write(graph, regions, ranges, set(unit)), inputs[:_PROBES])
+        outputs = run_onnx(qdq.write_alone(graph, regions, ranges, set(unit)), inputs[:_PROBES])
         costs[unit[0]] = distance(reference[:_PROBES], outputs)
         progress("measuring sensitivity", index + 1, len(regions.units))
     return costs
