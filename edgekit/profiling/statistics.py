@@ -78,11 +78,16 @@ def bootstrap_medians(launches: Sequence[Sequence[float]], picks: Array | None =
     groups = [np.asarray(x, float) for x in launches]
     if picks is None:
         picks = generator.integers(0, len(groups), (RESAMPLES, len(groups)))
-    medians = np.empty(len(picks))
-    for row, pick in enumerate(picks):
-        drawn = [g[generator.integers(0, g.size, g.size)] for g in (groups[i] for i in pick)]
-        medians[row] = np.median(np.concatenate(drawn))
-    return medians
+    lengths = {g.size for g in groups}
+    if len(lengths) > 1:
+        drawn = ([g[generator.integers(0, g.size, g.size)] for g in (groups[i] for i in pick)] for pick in picks)
+        return np.array([np.median(np.concatenate(parts)) for parts in drawn])
+    table, (length,) = np.stack(groups), lengths  # as most are; a hundred resamples at once, for the memory's sake
+    medians = []
+    for some in np.array_split(picks, -(-len(picks) // 100)):
+        within = generator.integers(0, length, (*some.shape, length))
+        medians.append(np.median(table[some[..., None], within].reshape(len(some), -1), axis=1))
+    return np.concatenate(medians)
 
 
 def _percentiles(values: Array) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from tests.data import ROOT
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and limits of Linux")
 
 
-CASES = 5
+CASES = 3
 
 
 def run(folder: Path, readers: Collection[str], seed: int, language: bool) -> str:

@@ -110,9 +110,9 @@ def compiled(model: AnyModel, backend: str, precision: Precision, work: Path) ->
 
 
 @pytest.fixture(scope="session")
-def caches(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two that know nothing of each other; shared, since measuring a model takes a while."""
-    return tmp_path_factory.mktemp("cache one"), tmp_path_factory.mktemp("cache two")
+def other_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """It knows nothing of this run's; shared by these tests, since measuring a model takes a while."""
+    return tmp_path_factory.mktemp("other cache")
 
 
 @pytest.mark.parametrize(
@@ -123,17 +123,16 @@ def test_it_compiles_the_same_bytes_twice_and_they_run(
     name: str,
     precision: Precision,
     models: Callable[[str, Precision], AnyModel],
-    caches: tuple[Path, Path],
+    other_cache: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = models(ready(name).form, precision)
     if name == "aihub":
         pytest.skip("it needs a service: tests/end_to_end/test_aihub.py")
-    monkeypatch.setenv("EDGEKIT_CACHE", str(caches[0]))
     monkeypatch.setenv("PYTHONHASHSEED", "1")
     files = compiled(model, name, precision, tmp_path / "one")
-    monkeypatch.setenv("EDGEKIT_CACHE", str(caches[1]))
+    monkeypatch.setenv("EDGEKIT_CACHE", str(other_cache))
     monkeypatch.setenv("PYTHONHASHSEED", "2")
     again = compiled(model, name, precision, tmp_path / "somewhere" / "else")
     if (name, precision) in PADDED:
