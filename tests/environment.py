@@ -32,6 +32,12 @@ class Environment:
         )
 
     def install(self, *requirements: str) -> None:
+        """By uv, which puts dozens of environments together in the time that pip takes for a few."""
+        python = str(self.folder / "bin" / "python")
+        self._ran("uv", "pip", "install", "--quiet", "--python", python, *requirements)
+
+    def install_with_pip(self, *requirements: str) -> None:
+        """Where the configuration of this machine's pip matters: it may name where torch for CPUs lies."""
         self._pip("install", "--no-compile", "--quiet", *requirements)
 
     def installed(self) -> set[str]:
@@ -40,7 +46,11 @@ class Environment:
     def _pip(self, *words: str) -> str:
         """What this environment's pip would do, were it here: putting one into each takes as long as all the rest."""
         python = str(self.folder / "bin" / "python")
-        command = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", *words]
+        return self._ran("pip", "--python", python, "--disable-pip-version-check", *words)
+
+    def _ran(self, module: str, *words: str) -> str:
+        """What a module of the interpreter that runs the tests prints."""
+        command = [sys.executable, "-m", module, *words]
         ran = subprocess.run(command, cwd=self.work, capture_output=True, text=True, encoding="utf-8", errors="replace")
         assert ran.returncode == 0, ran.stderr
         return ran.stdout

@@ -152,7 +152,7 @@ def test_reports_need_only_their_own_extra(wheel: Path, packages: dict[str, Path
 
 def test_the_convert_extra_alone_converts(wheel: Path, tmp_path: Path) -> None:
     made = fresh(tmp_path, pip=False)
-    made.install("-c", str(ROOT / "constraints.txt"), f"{wheel}[convert]")
+    made.install_with_pip("-c", str(ROOT / "constraints.txt"), f"{wheel}[convert]")
     ran = made.run(
         "edgekit",
         "convert",
