@@ -1,9 +1,21 @@
-"""Options as other tools of the field name them, and what they are called here."""
+"""Options and verbs as other tools of the field name them, and what they are called here."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
+
 import click
 
+_VERBS = {
+    "convert": ("export", "quantize", "quantise", "compile", "build", "optimize"),
+    "detect": ("predict", "infer", "inference", "run", "track"),
+    "profile": ("benchmark", "bench", "perf", "time"),
+    "generate": ("complete", "completion"),
+    "inspect": ("info", "show", "cat", "describe"),
+    "targets": ("platforms", "formats"),
+    "doctor": ("env", "checks", "check"),
+}
 _OPTIONS = {
     "--image-size": ("imgsz", "img-size", "img", "imgs", "input-size", "input-shape", "size", "resolution"),
     "--calibration": ("data", "calib", "calib-data", "calibration-data", "dataset", "representative-dataset"),
@@ -43,3 +55,9 @@ def named_elsewhere(error: click.NoSuchOption, context: click.Context) -> click.
     if not near:
         return error
     return click.UsageError(f"{error.message} Did you mean {' or '.join(near)}?", context)
+
+
+def nearest_verb(name: str, verbs: Sequence[str]) -> str:
+    """What does the same here, or is spelt alike; "" for none."""
+    same = [verb for verb, names in _VERBS.items() if name.lower() in names]
+    return next(iter(same or difflib.get_close_matches(name.lower(), verbs, 1)), "")

@@ -13,7 +13,7 @@ import click
 from edgekit import __version__
 from edgekit.cli.apart import run_apart
 from edgekit.cli.console import adapt_output
-from edgekit.cli.elsewhere import named_elsewhere
+from edgekit.cli.elsewhere import named_elsewhere, nearest_verb
 from edgekit.cli.ending import ended_politely
 from edgekit.cli.verbs import VERBS, command_of, registered, sentences
 from edgekit.errors import ConversionError, DeviceError, EdgekitError, MissingError, UsageError
@@ -33,6 +33,15 @@ class Verbs(click.Group):
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         return command_of(name)
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = arguments[0]
+        if not (name.startswith("-") or context.resilient_parsing or command_of(name)):
+            near = nearest_verb(name, self.list_commands(context))
+            context.fail(f"There is no verb {name!r}." + (f" Did you mean {near}?" if near else ""))
+        return super().resolve_command(context, arguments)
 
     def invoke(self, context: click.Context) -> object:
         try:

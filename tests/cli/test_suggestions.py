@@ -58,3 +58,13 @@ def test_precisions(target: str, words: str, named: str, edgekit: Edgekit) -> No
 def test_options(command: tuple[object, ...], named: str, edgekit: Edgekit) -> None:
     ran = edgekit(*command)
     assert ran.code == 2 and "Did you mean" in ran.err and named in ran.err, ran.err
+
+
+@pytest.mark.parametrize(
+    ("verb", "named"),
+    [("conver", "convert"), ("export", "convert"), ("bench", "profile"), ("Predict", "detect"), ("zz", "")],
+)
+def test_verbs(verb: str, named: str, edgekit: Edgekit) -> None:
+    ran = edgekit(verb, "x")
+    assert ran.code == 2 and f"There is no verb {verb!r}." in ran.err, ran.err
+    assert (f"Did you mean {named}?" in ran.err) == bool(named)
