@@ -43,12 +43,16 @@ docs: $(VENV)/installed
 pictures: $(VENV)/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/tools/pictures.py
 
+# Twice as many processes as two cores: tests wait for services, children and locks.
+JOBS ?= 4
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
 test: $(HUB_EMULATOR) $(AIHUB)/installed lint
-	EDGEKIT_AIHUB_PYTHON=$(CURDIR)/$(AIHUB)/bin/python $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	EDGEKIT_AIHUB_PYTHON=$(CURDIR)/$(AIHUB)/bin/python $(PYTEST)
 
 # What is not marked slow.
 test-fast: $(HUB_EMULATOR)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(HUB_EMULATOR)
 	$(BIN)/ruff check .

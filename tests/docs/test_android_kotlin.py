@@ -255,7 +255,7 @@ def npu_packages(tmp_path_factory: pytest.TempPathFactory, edgekit: Callable[...
     if not simulated():
         pytest.skip("Qualcomm's compiler and simulator run on x86 Linux")
     out = tmp_path_factory.mktemp("npu")
-    words = ("-t", "snapdragon-8-elite", "-p", "w8a16", "-p", "w8a8", "--simulated-images", 1)
+    words = ("-t", "snapdragon-8-elite", "-p", "w8a16", "-p", "w8a8", "--simulated-images", 1, "--float-layers", 2)
     data = ("--calibration", SHAPES / "calibration", "--allow", "accuracy")
     ran = edgekit("convert", SHAPES / "shapes.safetensors", *words, *data, "-o", out, "--json")
     assert ran.code == 0, ran.err + ran.out

@@ -84,7 +84,7 @@ def test_w8a8_of_a_real_detector_stays_within_half_a_point(edgekit: Edgekit, tmp
         "convert",
         data("yolov9t_coco/ultralytics_yolov9t_coco.pt"),
         "--image-size",
-        320,
+        256,
         "-p",
         "w8a8",
         "--json",
