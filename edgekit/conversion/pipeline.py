@@ -28,7 +28,7 @@ from edgekit.errors import UsageError
 from edgekit.model import AnyModel
 from edgekit.options import OptionValue
 from edgekit.package import Content, Package, title_of, write_package
-from edgekit.package.atomic import check_replaceable
+from edgekit.package.atomic import check_replaceable, check_writable
 from edgekit.package.receipt import Reason, Receipt
 from edgekit.package.search import Attempt
 from edgekit.sources.base import SourceOptions
@@ -103,6 +103,8 @@ def convert(
         force=force,
     )
     request = complete(request, kind, {**(text or {}), **(extra or {}), **own})
+    if not (request.service and request.service.dry_run):
+        check_writable(request.out)  # before the minutes that a conversion takes
     data = kind.data(request)
     model = read_model(request.source, request.reading, kind.name)
     kind.check(model, data, request)

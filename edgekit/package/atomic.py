@@ -36,6 +36,19 @@ def check_replaceable(out: Path) -> None:
         raise ConversionError(f"{out} cannot be written", "part of that path is a file", "choose another --out")
 
 
+def check_writable(folder: Path) -> None:
+    """Raises ConversionError when nothing can be written to `folder`, which need not be there yet. Leaves no trace."""
+    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    probe = there / staging.name("room")
+    try:
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        raise ConversionError(
+            f"{folder} cannot be written", f"{there}: {error.strerror}", "choose another --out"
+        ) from error
+
+
 def _is_package(folder: Path) -> bool:
     try:
         text = (folder / MANIFEST).read_text(encoding="utf-8")

@@ -89,3 +89,15 @@ def test_the_runtime_says_the_same(tmp_path: Path) -> None:
         load(tmp_path / "absent")
     with pytest.raises(UsageError, match="There is no image"):
         read_image(tmp_path / IMAGE.name)
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a folder that nobody can write to, root included")
+def test_where_nothing_can_be_written(edgekit: Edgekit, tmp_path: Path) -> None:
+    """It is said before minutes of reading and compiling."""
+    (tmp_path / "file").touch()
+    damaged = tmp_path / "model.onnx"
+    damaged.write_bytes(b"no model: it would be refused, were it read first")
+    for folder in ("/proc/packages/here", tmp_path / "file", tmp_path / "file" / "below"):
+        ran = edgekit("convert", damaged, "-o", folder)
+        assert ran.code == 5 and f"{folder} cannot be written" in ran.err and "choose another --out" in ran.err, ran.err
+    assert {p.name for p in tmp_path.iterdir()} == {"file", "model.onnx"}
