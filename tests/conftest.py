@@ -97,6 +97,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     patch.setenv("EDGEKIT_STORE", str(folder / "profiles.sqlite"))
     patch.setenv("EDGEKIT_QUIET", "1")
     patch.setenv("COLUMNS", "80")
+    if "PYTEST_XDIST_WORKER" in os.environ:  # others use the rest of the cores: threads would wait for them, spinning
+        patch.setenv("EDGEKIT_THREADS", "1")
     return folder
 
 
