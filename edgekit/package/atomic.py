@@ -37,16 +37,11 @@ def check_replaceable(out: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Raises ConversionError when nothing can be written to `folder`, which need not be there yet. Leaves no trace."""
+    """Raises ConversionError when nothing can be written to `folder`, which need not be there yet. Writes nothing."""
     there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-    probe = there / staging.name("room")
-    try:
-        probe.mkdir()
-        probe.rmdir()
-    except OSError as error:
-        raise ConversionError(
-            f"{folder} cannot be written", f"{there}: {error.strerror}", "choose another --out"
-        ) from error
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        why = f"{there} is {'read-only here' if there.is_dir() else 'a file'}"
+        raise ConversionError(f"{folder} cannot be written", why, "choose another --out")
 
 
 def _is_package(folder: Path) -> bool:

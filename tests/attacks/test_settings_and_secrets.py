@@ -39,6 +39,7 @@ def test_the_current_folders_file_names_no_program_and_no_place(
 
 def test_harmless_settings_may_lie_there(edgekit: Edgekit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "edgekit.toml").write_text("threads = 3\n", encoding="utf-8")
+    monkeypatch.delenv("EDGEKIT_THREADS", raising=False)
     monkeypatch.chdir(tmp_path)
     found = edgekit("doctor", "--json").json["settings"]["threads"]
     assert found == {"name": "threads", "value": "3", "origin": "edgekit.toml"}
