@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--no-record", is_flag=True, help="Leave the packages' receipts as they are.")
 @click.option("--ops", is_flag=True, help="Time each operator instead, on this machine; nothing is recorded.")
 @click.option(
-    "--source", metavar="MODEL", type=PATH, help="With aihub: compare outputs there with this float original's here."
+    "--source", metavar="MODEL", type=PATH, help="Compare outputs there with this float original's here, too."
 )
 @click.option("--images", metavar="DATA", type=PATH, help="With --source: what to compare on (default: noise).")
 @click.option("--image-count", type=click.IntRange(1), default=8, show_default=True, help="Of --images, at most.")
@@ -90,22 +90,11 @@ def _compare(packages: tuple[str, ...], device: Device, options: Given, record: 
     """Outputs on the device against the float original's, by package."""
     from edgekit.conversion.compare import compare_outputs
     from edgekit.data.images import read_dataset
-    from edgekit.devices.aihub import AiHubDevice
-    from edgekit.errors import UsageError
     from edgekit.package import Package
 
-    if device.name != AiHubDevice.name:
-        raise UsageError(
-            "--source compares outputs on a device of AI Hub",
-            f"{options['device']} is none; convert compared the outputs of local packages already",
-            "use -d 'aihub:NAME', or leave --source out",
-        )
     images = read_dataset(options["images"]).first(options["image_count"]) if options["images"] else None
     opened = [Package(p) for p in packages]
-    return {
-        p.manifest.name: compare_outputs(p, options["source"], images, cast(AiHubDevice, device), record)
-        for p in opened
-    }
+    return {p.manifest.name: compare_outputs(p, options["source"], images, device, record) for p in opened}
 
 
 def _show(results: list[Result]) -> None:

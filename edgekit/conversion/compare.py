@@ -1,4 +1,4 @@
-"""A package against its float original where it runs: the same images, on a device of AI Hub."""
+"""A package against its float original where it runs: the same images, on a device."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from edgekit.conversion.reading import read_model
 from edgekit.data.images import Dataset
-from edgekit.devices.aihub import AiHubDevice, chip_in
+from edgekit.devices.base import Device
 from edgekit.errors import UsageError
 from edgekit.model import as_graph
 from edgekit.package import Package
-from edgekit.package.receipt import Measurement, Provenance, read_receipt
+from edgekit.package.receipt import Measurement, read_receipt
 from edgekit.sources.base import SourceOptions
 from edgekit.spec import DetectionSpec
 from edgekit.tasks.detection import evidence
@@ -21,7 +21,7 @@ from edgekit.tasks.detection.remote import run_on
 
 
 def compare_outputs(
-    package: Package, source: str, dataset: Dataset | None, device: AiHubDevice, record: bool = True
+    package: Package, source: str, dataset: Dataset | None, device: Device, record: bool = True
 ) -> list[Measurement]:
     """How far the package's outputs on `device` are from those of `source`, its float original, here.
 
@@ -42,23 +42,21 @@ def compare_outputs(
     images = Images(dataset, spec)
     with evidence.open_model(dataclasses.replace(model, spec=spec)) as detector:
         reference = images.run(detector, "running the float original")
-    run, job = run_on(device.hub, package, images, device.description["name"], chip_in(package, device.description))
+    run, info = run_on(device, package, images), device.info()
     where = images.describe(len(reference.outputs))
     rows = [
         evidence.detection_error_measurement(reference, run, where),
         *evidence.parity_measurements(evidence.parity(reference, run), where),
         *evidence.accuracy_measurements(reference, run, images.describe()),
     ]
-    provenance = Provenance.SIMULATED if job.emulated else Provenance.MEASURED
-    name = device.info().name
     command = shlex.join(
-        ["edgekit", "profile", package.path.name, "-d", name, "--source", Path(source).name]
+        ["edgekit", "profile", package.path.name, "-d", info.name, "--source", Path(source).name]
         + (["--images", dataset.folder.name] if dataset else [])
     )
     measurements = [
         dataclasses.replace(m, command=command)
         if m.name.startswith("float ")
-        else dataclasses.replace(m, device=name, provenance=provenance, command=command)
+        else dataclasses.replace(m, device=info.name, provenance=info.provenance, command=command)
         for m in rows
     ]
     if record and package.path.is_dir():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from edgekit.aihub.environment import service_url
 from edgekit.devices.base import DeviceInfo, Plan
@@ -17,6 +19,7 @@ from edgekit.package.receipt import Provenance
 
 if TYPE_CHECKING:
     from edgekit.aihub.hub import Hub, Request
+    from edgekit.runtime.engine import Array
     from edgekit.system.documents import JsonObject
 
 _STAGES = ("compile", "first_load", "warm_load", "inference")
@@ -24,11 +27,13 @@ _STAGES = ("compile", "first_load", "warm_load", "inference")
 
 class AiHubDevice:
     name = "aihub"
+    options: ClassVar[frozenset[str]] = frozenset({"chip"})
     timed = False
     simulates = False
 
-    def __init__(self, address: str = "") -> None:
-        self._address = address
+    def __init__(self, address: str = "", chip: str = "") -> None:
+        """`chip`: whose files of a package run there; "" for those that name the device's own."""
+        self._address, self._chip = address, chip
         self._requests: list[Request] = []
 
     @functools.cached_property
@@ -71,7 +76,7 @@ class AiHubDevice:
         from edgekit.aihub.job_options import text
 
         opened, description = Package(package), self.description
-        model = upload(self.hub, opened, chip_in(opened, description))
+        model = upload(self.hub, opened, self._chip or chip_in(opened, description))
         options = text({"max_profiler_iterations": str(plan.iterations)})
         title = opened.manifest.name
         alike = sum(r.title == title for r in self._requests)
@@ -82,6 +87,28 @@ class AiHubDevice:
         profile, host = self.hub.profile(job), HostNotes(job=job.id, url=job.url, emulated=job.emulated)
         with guard(RemoteError, f"The profile of {title} that AI Hub gives cannot be read", "see its page there"):
             return launch(profile, versions, host)
+
+    def outputs(self, package: Path, inputs: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+        """One inference job for all of them. Raises as `run`, and UsageError without inputs."""
+        import numpy as np
+
+        from edgekit.aihub.artefacts import upload
+        from edgekit.aihub.hub import Request
+
+        opened, description = Package(package), self.description
+        title = opened.manifest.name
+        if not inputs:
+            raise UsageError(f"AI Hub runs {title} on inputs, and there are none", "", "name --source and --images")
+        # one sample a row; the batch axis of each is that of the model
+        dataset = self.hub.dataset({n: np.stack([row[n] for row in inputs]) for n in inputs[0]}, f"{title}-images")
+        model = upload(self.hub, opened, self._chip or chip_in(opened, description))
+        job = self.hub.job(Request("inference", title, (model,), description["name"], "", dataset))
+        with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+            arrays = self.hub.outputs(job, Path(folder))
+        counts = {name: len(array) for name, array in arrays.items()}
+        if set(counts.values()) != {len(inputs)}:
+            raise RemoteError(f"AI Hub gave outputs of {counts} for {len(inputs)} inputs", f"job {job.id}", "try again")
+        return [{name: array[i] for name, array in arrays.items()} for i in range(len(inputs))]
 
     def finished(self) -> None:
         for request in self._requests:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from edgekit.devices.record import Launch
 from edgekit.package.receipt import Provenance
+
+if TYPE_CHECKING:
+    from edgekit.runtime.engine import Array
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,11 @@ class Transport(Protocol):
 
 
 class Device(Protocol):
-    """Where packages are measured. Registered in the group `edgekit.devices` by its kind."""
+    """Where packages are measured. Registered in the group `edgekit.devices` by its kind: a class that takes the part
+    of the address after the colon, "" for none, and each of `options` as a keyword."""
 
     name: str
+    options: ClassVar[frozenset[str]]  # what a table of devices.toml or an option of the command line may set, as text
     timed: ClassVar[bool]  # whether launches there can be timed at once, without a service or a name
     simulates: ClassVar[bool]  # whether it runs packages here, in numbers but not in time
 
@@ -80,6 +85,13 @@ class Device(Protocol):
 
     def run(self, package: Path, plan: Plan) -> Launch:
         """One launch. Raises DeviceError when the device cannot run it."""
+        ...
+
+    def outputs(self, package: Path, inputs: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+        """What the package's graph gives there for each of `inputs`, by tensor: the engine's arrays, as they are.
+
+        Without `inputs`: one dictionary, what `Runner.probe` gives there. Raises DeviceError, and UsageError where this
+        kind of device cannot say."""
         ...
 
     def finished(self) -> None:

@@ -8,18 +8,23 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from edgekit import settings
 from edgekit.devices.base import DeviceInfo, Finished, Plan
-from edgekit.devices.process import run_launch
+from edgekit.devices.process import run_launch, run_outputs
 from edgekit.devices.record import HostNotes, Launch
 from edgekit.devices.sensors import busy_share, cpu_model, frequency_policy, memory_bytes, readings
 from edgekit.errors import DeviceError, UsageError
 from edgekit.runtime.cores import allowed_cores
 from edgekit.system.tether import tied
+
+if TYPE_CHECKING:
+    from edgekit.runtime.engine import Array
 
 _BUSY = 0.10  # share of the allowed cores that others may use before a launch is suspect
 
@@ -55,6 +60,7 @@ class LocalTransport:
 
 class LocalDevice:
     name = "local"
+    options: ClassVar[frozenset[str]] = frozenset()
     timed = True
     simulates = False
 
@@ -81,6 +87,10 @@ class LocalDevice:
         with watched() as watch:
             launch = run_launch(LocalTransport(), str(package), plan)
         return replace(launch, host=watch.notes)
+
+    def outputs(self, package: Path, inputs: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+        with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+            return run_outputs(LocalTransport(), str(package), inputs, folder)
 
     def finished(self) -> None:
         pass

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from edgekit.devices.base import DeviceInfo, Plan
 from edgekit.devices.record import Launch
 from edgekit.errors import UsageError
 from edgekit.package.receipt import Provenance
 
+if TYPE_CHECKING:
+    from edgekit.runtime.engine import Array
+
 
 class NullDevice:
     name = "null"
+    options: ClassVar[frozenset[str]] = frozenset()
     timed = True
     simulates = False
 
@@ -38,6 +44,13 @@ class NullDevice:
             peak_memory_bytes=0,
             threads=1,
             engine="null",
+        )
+
+    def outputs(self, package: Path, inputs: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+        raise UsageError(
+            "The device null runs nothing, so it has no outputs",
+            f"{package.name} was to be compared there",
+            "use -d local",
         )
 
     def finished(self) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from edgekit.devices.base import DeviceInfo, Plan
 from edgekit.devices.sensors import memory_bytes
@@ -12,9 +13,13 @@ from edgekit.package.receipt import Provenance
 from edgekit.runtime.cores import allowed_cores
 from edgekit.runtime.engines.qnn import compiler
 
+if TYPE_CHECKING:
+    from edgekit.runtime.engine import Array
+
 
 class SimulatedDevice:
     name = "sim"
+    options: ClassVar[frozenset[str]] = frozenset()
     timed = False
     simulates = True
 
@@ -41,6 +46,13 @@ class SimulatedDevice:
             f"{package.name} was to be timed on sim:htp",
             "edgekit detect PACKAGE IMAGE -d sim:htp runs it there; latency comes from a device, "
             "as -d 'aihub:Samsung Galaxy S25'",
+        )
+
+    def outputs(self, package: Path, inputs: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+        raise UsageError(
+            "convert compared the outputs in the simulator already",
+            f"{package.name} was to be compared on sim:htp",
+            "edgekit inspect PACKAGE shows them",
         )
 
     def finished(self) -> None:

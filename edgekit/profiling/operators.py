@@ -8,7 +8,7 @@ from pathlib import Path
 from edgekit import progress
 from edgekit.devices.base import Plan
 from edgekit.devices.local import LocalTransport, watched
-from edgekit.devices.process import OPERATORS, run_module
+from edgekit.devices.process import OPERATORS, plan_words, run_module
 from edgekit.package import Package
 from edgekit.system.documents import JsonObject
 
@@ -24,5 +24,5 @@ def operators(paths: Sequence[str | Path], plan: Plan) -> list[JsonObject]:
 
 def _one(package: Package, plan: Plan) -> JsonObject:
     with watched() as watch:
-        data = run_module(LocalTransport(), OPERATORS, str(package.path), plan)
+        data = run_module(LocalTransport(), OPERATORS, [str(package.path), *plan_words(plan)])
     return {**data, "warnings": [watch.notes.warning] if watch.notes.warning else []}

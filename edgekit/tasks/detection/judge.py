@@ -146,14 +146,13 @@ class DetectionJudge:
         return self._there(run, f"{where}: {by}", Provenance.SIMULATED)
 
     def _at_aihub(self, staged: Package, chip: Chip) -> list[Measurement]:
-        from edgekit.aihub.hub import Hub
+        from edgekit.devices.address import open_device
         from edgekit.tasks.detection.remote import run_on
 
-        with Hub() as hub:
-            device = hub.device(chip.aihub[0])["name"]
-            run, job = run_on(hub, staged, self._few.images, device, chip.soc)
-        provenance = Provenance.SIMULATED if job.emulated else Provenance.MEASURED
-        return self._there(run, f"aihub:{device}", provenance)
+        device = open_device(f"aihub:{chip.aihub[0]}", {"chip": chip.soc})
+        run, info = run_on(device, staged, self._few.images), device.info()
+        device.finished()
+        return self._there(run, info.name, info.provenance)
 
     def _there(self, run: Run, where: str, provenance: Provenance) -> list[Measurement]:
         """The distance of what ran elsewhere, and on how many images."""

@@ -1,17 +1,13 @@
-"""Run a package's artefact on a device of AI Hub, over the images that it is compared on."""
+"""Run a package's artefact on a device, over the images that it is compared on."""
 
 from __future__ import annotations
 
 import dataclasses
-import tempfile
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from edgekit.aihub.artefacts import upload
-from edgekit.aihub.hub import Done, Hub, Request
+from edgekit.devices.base import Device
 from edgekit.errors import IntegrityError
 from edgekit.package import Package
 from edgekit.runtime import Detector
@@ -44,10 +40,10 @@ class _Replay:
         pass
 
 
-def run_on(hub: Hub, package: Package, images: Images, device: str, chip: str = "") -> tuple[Run, Done]:
-    """Detections and outputs of the artefact on `device`, and the job that made them.
+def run_on(device: Device, package: Package, images: Images) -> Run:
+    """Detections and outputs of the artefact on `device`.
 
-    Raises RemoteError when the job fails, IntegrityError when its outputs are not the package's.
+    Raises what the device raises, and IntegrityError when its outputs are not the package's.
     """
     spec = package.manifest.model_as(DetectionSpec)
     replay = _Replay(spec)
@@ -55,19 +51,14 @@ def run_on(hub: Hub, package: Package, images: Images, device: str, chip: str = 
         for index in range(len(images)):
             detector.prepare(images[index])
             replay.run()
-    # one sample a row; the batch axis of each is that of the model
-    data = {spec.input.name: np.stack(replay.gathered)}
-    dataset = hub.dataset(data, f"{package.manifest.name}-images")
-    job = hub.job(Request("inference", package.manifest.name, (upload(hub, package, chip),), device, "", dataset))
-    with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
-        outputs = hub.outputs(job, Path(folder))
-    _check(package, outputs, len(images))
-    replay.outputs = [{n: outputs[n][i] for n in outputs} for i in range(len(images))]
-    with Detector(_as_given(spec, outputs), replay) as detector:
-        return images.run(detector, f"comparing with {device}"), job
+    outputs = device.outputs(package.folder, [{spec.input.name: array} for array in replay.gathered])
+    _check(spec, outputs, len(images), device.name)
+    replay.outputs = outputs
+    with Detector(_as_given(spec, outputs[0]), replay) as detector:
+        return images.run(detector, f"comparing with {device.name}")
 
 
-def _as_given(spec: DetectionSpec, outputs: Mapping[str, Any]) -> DetectionSpec:
+def _as_given(spec: DetectionSpec, outputs: Mapping[str, Array]) -> DetectionSpec:
     """AI Hub gives real numbers where the artefact gives integers."""
     return dataclasses.replace(
         spec,
@@ -80,13 +71,16 @@ def _as_given(spec: DetectionSpec, outputs: Mapping[str, Any]) -> DetectionSpec:
     )
 
 
-def _check(package: Package, outputs: Mapping[str, Any], count: int) -> None:
-    for o in package.manifest.model_as(DetectionSpec).outputs:
-        array = outputs.get(o.name)
-        if array is None or array.shape != (count, *o.shape):
-            shape = None if array is None else list(array.shape)
+def _check(spec: DetectionSpec, rows: Sequence[Mapping[str, Array]], count: int, device: str) -> None:
+    for o in spec.outputs:
+        shapes = {tuple(row[o.name].shape) if o.name in row else None for row in rows}
+        fits = all(
+            s is not None and len(s) == len(o.shape) and all(b in (-1, a) for a, b in zip(s, o.shape)) for s in shapes
+        )
+        if len(rows) != count or not fits:
+            shown = sorted(map(str, shapes))[0] if rows else "nothing"
             raise IntegrityError(
-                f"AI Hub's device gave {o.name} {shape}, not {[count, *o.shape]}",
-                f"its outputs are {', '.join(outputs)}",
+                f"The device {device} gave {o.name} {shown} for {len(rows)} images, not {tuple(o.shape)} for {count}",
+                f"its outputs are {', '.join(rows[0]) if rows else 'none'}",
                 "convert again",
             )
