@@ -23,8 +23,8 @@ class SimulatedDevice:
     timed = False
     simulates = True
 
-    def __init__(self, address: str = "htp") -> None:
-        if address != "htp":
+    def __init__(self, address: str = "") -> None:
+        if address not in ("", "htp"):
             raise UsageError(f"There is no simulator sim:{address}", "", "use sim:htp")
 
     def info(self) -> DeviceInfo:
