@@ -78,7 +78,7 @@ class Target:
 def targets() -> dict[str, Target]:
     """Built-in targets and those in the user's folder (`edgekit doctor` prints where that is)."""
     known: dict[str, Target] = {}
-    for folder in (_builtin_folder(), user_folder()):
+    for folder in (builtin_folder(), user_folder()):
         if folder.is_dir():
             for path in sorted(folder.glob("*.toml")):
                 known[path.stem] = _read(path)
@@ -157,7 +157,7 @@ def user_folder() -> Path:
     return config_folder() / "targets"
 
 
-def _builtin_folder() -> Path:
+def builtin_folder() -> Path:
     inside = Path(str(resources.files("edgekit"))) / "_targets"  # where the wheel puts them
     return inside if inside.is_dir() else Path(__file__).parent.parent / "targets"
 

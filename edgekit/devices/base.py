@@ -49,8 +49,15 @@ class Finished:
 class Transport(Protocol):
     """How files and commands reach a machine. Knows nothing of packages or launches, so that each kind is one file."""
 
-    place: str  # of the machine, as messages name it: "this machine"
-    python: str  # the interpreter there that has edgekit's runtime
+    @property
+    def place(self) -> str:
+        """The machine, as messages name it: "this machine"."""
+        ...
+
+    @property
+    def python(self) -> str:
+        """The interpreter there that has edgekit's runtime."""
+        ...
 
     def put(self, local: Path, remote: str) -> None:
         """Copies a file or a folder there. Raises DeviceError."""

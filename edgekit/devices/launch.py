@@ -28,6 +28,8 @@ def main(arguments: list[str]) -> JsonObject:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--threads", type=int, default=None)
     options = parser.parse_args(arguments)
+    from edgekit import __version__
+
     evicted = evict(Path(options.package))
     start = time.perf_counter()
     from edgekit.package import Package
@@ -57,6 +59,7 @@ def main(arguments: list[str]) -> JsonObject:
         "warm_load_s": warm,
         "peak_memory_bytes": peak,
         "threads": threads,
+        "edgekit": __version__,
         "engine": engine_version(package.manifest.engine.name),
     }
 

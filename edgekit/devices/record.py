@@ -45,6 +45,7 @@ class Launch:
     cold_is_cold: bool = True
     host: HostNotes = HostNotes()
     text: TextTimings | None = None  # of a language model
+    edgekit: str = ""  # the version that measured; "" before there was a second one to tell apart
     others: dict[str, Any] = field(default_factory=dict)  # what another version of edgekit says besides
 
     def totals(self) -> list[float]:

@@ -2,6 +2,8 @@
 
     python -I -S tether.py tie PARENT COMMAND ...    becomes COMMAND (Linux)
     python -I -S tether.py guard FD COMMAND ...      runs COMMAND and ends all that came of it when FD closes
+    python -I -S tether.py guard FD:30 COMMAND ...   or when nothing came from FD for 30 seconds: the other side of a
+                                                     network may be gone without closing anything
 
 edgekit's own long-lived processes watch their stdin instead; this is for those that must not be touched,
 since they are measured, and for a user's. Standard library only; runs on its own, without edgekit.
@@ -69,14 +71,14 @@ def _tie(parent: int, command: Sequence[str]) -> None:
     os.execvp(command[0], list(command))
 
 
-def _guard(pipe: int, command: Sequence[str]) -> int:
+def _guard(pipe: int, silence: float, command: Sequence[str]) -> int:
     _control(_SUBREAPER, 1)  # whatever loses its parent comes here, and is found
-    process = subprocess.Popen(tied(command))
+    process = subprocess.Popen(tied(command), stdin=subprocess.DEVNULL if pipe == 0 else None)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda *_: None)  # the terminal sent it to COMMAND, too
     signal.signal(signal.SIGTERM, _stop)
     try:
-        _wait(process, pipe)
+        _wait(process, pipe, silence)
     except SystemExit:
         _end(process)
         raise
@@ -89,15 +91,20 @@ def _stop(number: int, frame: object) -> None:
     sys.exit(128 + number)
 
 
-def _wait(process: subprocess.Popen[bytes], pipe: int) -> None:
-    """Waits until the process ends, or the other end of the pipe closes."""
+def _wait(process: subprocess.Popen[bytes], pipe: int, silence: float) -> None:
+    """Waits until the process ends, the other end of the pipe closes or has been silent for so many seconds."""
+    heard = time.monotonic()
     watched, seconds = [pipe], 0.1
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError, OSError):  # an old kernel
             watched.append(os.pidfd_open(process.pid))
             seconds = 10.0
     while process.poll() is None:
-        if pipe in select.select(watched, [], [], seconds)[0] and not os.read(pipe, 1):
+        if pipe in select.select(watched, [], [], min(seconds, silence))[0]:
+            if not os.read(pipe, 4096):
+                return
+            heard = time.monotonic()
+        elif time.monotonic() - heard > silence:
             return
 
 
@@ -156,6 +163,7 @@ if __name__ == "__main__":
         if sys.argv[1] == "tie":
             _tie(int(sys.argv[2]), sys.argv[3:])
         else:
-            sys.exit(_guard(int(sys.argv[2]), sys.argv[3:]))
+            descriptor, _, limit = sys.argv[2].partition(":")
+            sys.exit(_guard(int(descriptor), float(limit or "inf"), sys.argv[3:]))
     except OSError as error:
         sys.exit(f"{sys.argv[3]} cannot be run: {error}")
