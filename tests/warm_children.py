@@ -8,7 +8,9 @@ EDGEKIT_TEST_COLD in its environment: a test of how children start, or all of th
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -232,8 +234,19 @@ def main() -> None:
         with contextlib.suppress(ImportError), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             importlib.import_module(name)
+    gc.freeze()  # else each child copies all of them, only to look for garbage
     _serve(connection)
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as ending:
+        code = ending.code if isinstance(ending.code, int) else bool(ending.code)
+        if isinstance(ending.code, str):
+            print(ending.code, file=sys.stderr)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # to take apart what was imported would copy all of it, too
 
 
 if __name__ == "__main__":
