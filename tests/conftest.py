@@ -90,6 +90,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     prepare_conversion()  # tests call parts of a conversion by themselves
     with contextlib.suppress(MissingError):  # found before the folder it may lie in is another
         patch.setenv("EDGEKIT_AIHUB_PYTHON", str(client_python()))
+    patch.setenv("ANDROID_ADB_SERVER_PORT", "1")  # nobody's phones are asked; one that is named is not started either
     patch.setenv("QAIHUB_CLIENT_INI", str(folder / "client.ini"))  # nobody's token is used
     patch.setenv("XDG_DATA_HOME", str(folder / "data"))
     patch.setenv("EDGEKIT_CONFIG_HOME", str(folder / "config"))

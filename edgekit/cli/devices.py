@@ -7,6 +7,8 @@ import click
 from edgekit import registry
 from edgekit.cli.output import common_options, emit, number, table
 from edgekit.devices.address import open_device
+from edgekit.devices.base import DeviceInfo
+from edgekit.errors import DeviceError, MissingError, UsageError
 
 
 @click.command()
@@ -20,7 +22,7 @@ def command(kind: str | None, as_json: bool) -> None:
     if kind:
         devices = {info.name: info for info in open_device(kind).listing()}
     else:
-        devices = {name: open_device(name).info() for name in registry.names("devices")}
+        devices = {name: _described(name) for name in registry.names("devices")}
     if as_json:
         emit("devices", devices=devices)
         return
@@ -29,3 +31,11 @@ def command(kind: str | None, as_json: bool) -> None:
         for name, i in devices.items()
     ]
     click.echo(table(rows, ("device", "cores", "memory", "system", "chip")))
+
+
+def _described(kind: str) -> DeviceInfo:
+    """What a kind says of itself, or why it cannot."""
+    try:
+        return open_device(kind).info()
+    except (DeviceError, MissingError, UsageError) as error:
+        return DeviceInfo(kind, error.next, error.what, 0, 0)

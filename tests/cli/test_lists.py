@@ -37,7 +37,8 @@ def test_devices(edgekit: Edgekit) -> None:
 
 def test_doctor_says_what_is_ready(edgekit: Edgekit) -> None:
     found = edgekit("doctor", "--json").json
-    extras = {"runtime", "litert", "genai", "images", "convert", "llm", "tflite", "qnn", "aihub", "serve", "report"}
+    devices = {"adb", "aihub", "ssh"}
+    extras = {"runtime", "litert", "genai", "images", "convert", "llm", "tflite", "qnn", "serve", "report", *devices}
     assert found["missing"].keys() == extras
     # AI Hub's client has an environment of its own, which need not be there
     assert not [e for e, missing in found["missing"].items() if missing and e != "aihub"]
