@@ -32,9 +32,10 @@ def open_device(address: str, options: Mapping[str, str] | None = None) -> Devic
         settings = dict(named.options)
     plugin: Any = registry.find("devices", kind)  # a class of devices: what it takes is in its `options`
     settings |= options or {}
-    unknown = sorted(settings.keys() - plugin.options)
+    known: frozenset[str] = getattr(plugin, "options", frozenset())  # kinds made before there were any have none
+    unknown = sorted(settings.keys() - known)
     if unknown:
-        can = f"it has {', '.join(sorted(plugin.options))}" if plugin.options else "it has no options"
+        can = f"it has {', '.join(sorted(known))}" if known else "it has no options"
         raise UsageError(f"The device {address} has no option {unknown[0]}", can, "leave it out")
     device: Device = plugin(rest, **settings)
     return device

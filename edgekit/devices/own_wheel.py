@@ -9,7 +9,6 @@ import zipfile
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-import edgekit
 from edgekit.errors import MissingError
 from edgekit.system.distribution import DISTRIBUTION, install
 from edgekit.target import builtin_folder
@@ -25,7 +24,7 @@ def own_wheel() -> tuple[str, bytes]:
     except PackageNotFoundError as error:
         raise MissingError("edgekit is not installed here, only lies here", "", install()) from error
     name = f"{DISTRIBUTION.replace('-', '_')}-{installed.version}"
-    root = Path(edgekit.__file__).parent
+    root = Path(__file__).parents[1]
     files = {
         f"edgekit/{path.relative_to(root).as_posix()}": path.read_bytes()
         for path in sorted(root.rglob("*"))

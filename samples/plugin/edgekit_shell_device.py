@@ -13,11 +13,13 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from edgekit.devices.base import DeviceInfo, Finished, Plan
-from edgekit.devices.process import run_launch
+from edgekit.devices.process import run_launch, run_outputs
 from edgekit.devices.record import Launch
 from edgekit.errors import DeviceError
+from edgekit.runtime.engine import Array
 
 
 class ShellTransport:
@@ -49,6 +51,7 @@ class ShellTransport:
 
 class ShellDevice:
     name = "shell"
+    options: ClassVar[frozenset[str]] = frozenset()
     timed = False
     simulates = False
 
@@ -67,6 +70,12 @@ class ShellDevice:
             remote = str(Path(folder) / package.name)
             self.transport.put(package, remote)
             return run_launch(self.transport, remote, plan)
+
+    def outputs(self, package: Path, inputs: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+        with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+            remote = str(Path(folder) / package.name)
+            self.transport.put(package, remote)
+            return run_outputs(self.transport, remote, inputs, folder)
 
     def finished(self) -> None:
         pass

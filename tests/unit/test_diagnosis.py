@@ -308,7 +308,7 @@ def test_a_device_that_stands_in_for_the_chip(make: Make, phone: Callable[..., M
 
 def test_where_it_is_to_run(make: Make, phone: Callable[..., Machine]) -> None:
     package = make()
-    for device in ("adb:1234", "aihub", "aihub:", "sim:gpu", "local:x"):
+    for device in ("abacus:1234", "aihub", "aihub:", "sim:gpu", "local:x"):
         with pytest.raises(UsageError):
             diagnosis.examine(package, device, phone())
     assert rows(package, phone(), "null:5")["device"].state is State.UNKNOWN
