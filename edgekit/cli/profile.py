@@ -15,6 +15,7 @@ from edgekit.cli.unused import check_needs, check_without
 if TYPE_CHECKING:
     from edgekit.devices.base import Device
     from edgekit.package.receipt import Measurement
+    from edgekit.profiling.agreement import Agreement
     from edgekit.profiling.sampler import Result
 
 
@@ -140,12 +141,25 @@ def _show(results: list[Result]) -> None:
         units = r.launches[0].host.compute_units
         if units:
             click.echo(f"{r.package}: layers on {', '.join(f'{u} {n}' for u, n in units.items())}")
+    for r in results:
+        if r.agreement:
+            click.echo(f"{r.package}: outputs there and here: {', '.join(map(_agreement, r.agreement))}")
+        for a in r.agreement:
+            if not a.good:
+                text = f"{r.package}: {a.output} differs from what this machine gives: {a.snr_db:.0f} dB"
+                click.echo(f"{click.style('warning:', fg='yellow')} {text}", err=True)
     for warning in {w for r in results for w in r.warnings}:
         click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)
     if simulated:
         click.echo("Emulated: its times are this machine's, so they are neither shown nor recorded as latency.")
     elif lines:
         click.echo("\nrun: engine alone; total: image to boxes; cold/warm: load, ms; MB: peak memory")
+
+
+def _agreement(a: Agreement) -> str:
+    from edgekit.profiling.agreement import EQUAL_DB
+
+    return f"{a.output} {'equal' if a.snr_db == EQUAL_DB else f'{a.snr_db:.0f} dB'}"
 
 
 def _texts(results: list[Result]) -> str:

@@ -115,11 +115,17 @@ def refused(place: str, why: str) -> DeviceError:
 
 
 def lost(place: str) -> DeviceError:
+    """For a phone that was there."""
     return DeviceError(
         f"The connection to {place} was lost",
         "the cable or the network, or the phone started again",
         "plug it in again, and run the same command: what was sent stays there",
     )
+
+
+def silent(place: str, seconds: float) -> DeviceError:
+    """For a phone that is there, and says nothing."""
+    return DeviceError(f"{place} does not answer", f"nothing for {seconds:g} seconds", "unlock it, or plug it in again")
 
 
 def _listens(host: str, port: int) -> bool:

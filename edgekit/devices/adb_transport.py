@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekit.devices.adb_server import lost, refused
+from edgekit.devices.adb_server import lost, refused, silent
 from edgekit.devices.base import Finished
 from edgekit.errors import DeviceError
 
@@ -131,21 +131,22 @@ class AdbTransport:
             try:
                 yield link
             except TimeoutError as error:
-                raise DeviceError(
-                    f"{self.place} stopped answering", f"nothing for {_PATIENCE:g} seconds", "unlock it, and try again"
-                ) from error
+                raise silent(self.place, _PATIENCE) from error
 
     @contextmanager
     def _opened(self, service: str, timeout_s: float | None) -> Iterator[socket.socket]:
-        from adbutils.errors import AdbError
+        from adbutils.errors import AdbError, AdbTimeout
 
+        patience = min(timeout_s or _PATIENCE, _PATIENCE)
         connection: AdbConnection | None = None
         try:
-            connection = self._device.open_transport(timeout=min(timeout_s or _PATIENCE, _PATIENCE))
+            connection = self._device.open_transport(timeout=patience)
             connection.send_command(service)
             connection.check_okay()
             connection.conn.settimeout(timeout_s)
             yield connection.conn
+        except AdbTimeout as error:
+            raise silent(self.place, patience) from error
         except AdbError as error:
             raise refused(self.place, str(error)) from error
         except (EOFError, ConnectionError) as error:

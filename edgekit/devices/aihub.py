@@ -30,6 +30,7 @@ class AiHubDevice:
     options: ClassVar[frozenset[str]] = frozenset({"chip"})
     timed = False
     simulates = False
+    elsewhere = False
 
     def __init__(self, address: str = "", chip: str = "") -> None:
         """`chip`: whose files of a package run there; "" for those that name the device's own."""

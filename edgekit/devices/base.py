@@ -81,6 +81,7 @@ class Device(Protocol):
     options: ClassVar[frozenset[str]]  # what a table of devices.toml or an option of the command line may set, as text
     timed: ClassVar[bool]  # whether launches there can be timed at once, without a service or a name
     simulates: ClassVar[bool]  # whether it runs packages here, in numbers but not in time
+    elsewhere: ClassVar[bool]  # whether what packages give there is to be compared with what they give here
 
     def info(self) -> DeviceInfo:
         """What the device says of itself. Raises DeviceError where it cannot be reached."""

@@ -18,8 +18,17 @@ from edgekit import settings
 from edgekit.devices.base import DeviceInfo, Finished, Plan
 from edgekit.devices.process import run_launch, run_outputs
 from edgekit.devices.record import HostNotes, Launch
-from edgekit.devices.sensors import busy_share, cpu_model, frequency_policy, memory_bytes, readings
+from edgekit.devices.sensors import (
+    busy_share,
+    cpu_model,
+    emulator,
+    frequency_policy,
+    memory_bytes,
+    readings,
+    system_name,
+)
 from edgekit.errors import DeviceError, UsageError
+from edgekit.package.receipt import Provenance
 from edgekit.runtime.cores import allowed_cores
 from edgekit.system.tether import tied
 
@@ -63,19 +72,29 @@ class LocalDevice:
     options: ClassVar[frozenset[str]] = frozenset()
     timed = True
     simulates = False
+    elsewhere = False
 
     def __init__(self, address: str = "") -> None:
         if address:
             raise UsageError(f"There is only one local device, not local:{address}", "", "use -d local")
 
     def info(self) -> DeviceInfo:
+        emulated, system = emulator(), system_name()
+        facts = {
+            "python": platform.python_version(),
+            "frequency_policy": frequency_policy() or "not readable",
+            "libc": " ".join(platform.libc_ver()).strip(),
+            "distribution": system,
+            "emulator": emulated,
+        }
         return DeviceInfo(
             name="local",
             chip=cpu_model(),
             system=f"{platform.system()} {platform.release()} {platform.machine()}",
             cores=len(allowed_cores()),
             memory_bytes=memory_bytes(),
-            facts={"python": platform.python_version(), "frequency_policy": frequency_policy() or "not readable"},
+            facts={name: fact for name, fact in facts.items() if fact},
+            provenance=Provenance.SIMULATED if emulated else Provenance.MEASURED,
         )
 
     def listing(self) -> list[DeviceInfo]:

@@ -20,6 +20,7 @@ class NullDevice:
     options: ClassVar[frozenset[str]] = frozenset()
     timed = True
     simulates = False
+    elsewhere = False
 
     def __init__(self, address: str = "") -> None:
         """`address`: milliseconds an iteration takes; "" means 10."""

@@ -69,6 +69,7 @@ class RemoteDevice:
 
     timed = False  # not without an address
     simulates = False
+    elsewhere = True
 
     def __init__(self, transport: Transport, python: str = "", folder: str = "", own: bool = False) -> None:
         self.transport, self._python, self._folder, self._own = transport, python, folder, own

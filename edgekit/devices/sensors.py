@@ -5,26 +5,94 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections import Counter
 from pathlib import Path
 
 from edgekit.runtime.cores import allowed_cores, cpu_flags
 
+# MIDR part numbers of cores by ARM (implementer 0x41), as Linux's arch/arm64/include/asm/cputype.h names them.
+_ARM_CORES = {
+    0xD03: "Cortex-A53",
+    0xD04: "Cortex-A35",
+    0xD05: "Cortex-A55",
+    0xD07: "Cortex-A57",
+    0xD08: "Cortex-A72",
+    0xD09: "Cortex-A73",
+    0xD0A: "Cortex-A75",
+    0xD0B: "Cortex-A76",
+    0xD0C: "Neoverse-N1",
+    0xD0D: "Cortex-A77",
+    0xD40: "Neoverse-V1",
+    0xD41: "Cortex-A78",
+    0xD42: "Cortex-A78AE",
+    0xD44: "Cortex-X1",
+    0xD46: "Cortex-A510",
+    0xD47: "Cortex-A710",
+    0xD48: "Cortex-X2",
+    0xD49: "Neoverse-N2",
+    0xD4B: "Cortex-A78C",
+    0xD4D: "Cortex-A715",
+    0xD4E: "Cortex-X3",
+    0xD4F: "Neoverse-V2",
+    0xD80: "Cortex-A520",
+    0xD81: "Cortex-A720",
+    0xD82: "Cortex-X4",
+    0xD85: "Cortex-X925",
+    0xD87: "Cortex-A725",
+}
+
 
 def cpu_model() -> str:
-    """The processor's name, with the instruction sets that decide int8 speed on x86."""
+    """The processor's name, with the instruction sets that decide int8 speed. ARM's cores have part numbers only: their
+    names are those of the kernel, as `4 x Cortex-A76`, after the board's where it has a device tree."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.processor() or platform.machine()
-    fields = {
-        key.strip(): value.strip()
-        for key, _, value in (line.partition(":") for line in text.splitlines() if ":" in line)
-    }
-    name = fields.get("model name") or fields.get("Model") or fields.get("CPU part") or "unknown"
+    lines = [(key.strip(), value.strip()) for key, _, value in (line.partition(":") for line in text.splitlines())]
+    fields = dict(lines)
+    parts = Counter(value for key, value in lines if key == "CPU part")
+    cores = " + ".join(f"{count} x {_core(part)}" for part, count in parts.items())
+    name = fields.get("model name") or ", ".join(n for n in (board(), cores) if n) or fields.get("Model") or "unknown"
     flags = cpu_flags()
     notable = ["avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm", "sve"]
     present = [f for f in notable if f in flags]
     return f"{name} ({', '.join(present)})" if present else name
+
+
+def _core(part: str) -> str:
+    try:
+        return _ARM_CORES.get(int(part, 16), part)
+    except ValueError:
+        return part
+
+
+def board() -> str:
+    """What the device tree calls the board, as `Raspberry Pi 5 Model B Rev 1.0`; "" without one."""
+    try:
+        return Path("/proc/device-tree/model").read_text(encoding="utf-8").strip("\0\n ")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def emulator() -> str:
+    """What runs this process in another processor's stead, whose time says nothing of that one; "" for none.
+
+    User-mode qemu passes on most of /proc, and there the process goes by the emulator's own name.
+    """
+    try:
+        name = Path("/proc/self/comm").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return name if name.startswith("qemu-") else ""
+
+
+def system_name() -> str:
+    """The distribution's name where it says, as `Debian GNU/Linux 12 (bookworm)`; "" where it does not."""
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    except OSError:
+        return ""
 
 
 def memory_bytes() -> int:

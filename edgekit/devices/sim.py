@@ -22,6 +22,7 @@ class SimulatedDevice:
     options: ClassVar[frozenset[str]] = frozenset()
     timed = False
     simulates = True
+    elsewhere = False
 
     def __init__(self, address: str = "") -> None:
         if address not in ("", "htp"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -16,6 +16,7 @@ from edgekit.devices.record import Launch
 from edgekit.errors import UsageError
 from edgekit.package import Package
 from edgekit.package.receipt import Measurement, Provenance, read_receipt
+from edgekit.profiling.agreement import Agreement, agreement
 from edgekit.profiling.statistics import Ratio, Summary, ratio, summarise
 from edgekit.store.database import Store
 
@@ -37,6 +38,7 @@ class Result:
     engine: str
     warnings: tuple[str, ...]
     launches: tuple[Launch, ...]
+    agreement: tuple[Agreement, ...] = ()  # of its outputs on a device elsewhere with those here
 
     @property
     def whole(self) -> bool:
@@ -72,6 +74,7 @@ def profile(
         command = _command(opened, device if isinstance(device, str) else info.name, launches, plan)
         ids = [store.begin(session, p.manifest.name, p.manifest_sha256, info, plan, command) for p in opened]
         sessions: list[list[Launch]] = [[] for _ in opened]
+        same = [agreement(p, where) if getattr(where, "elsewhere", False) else () for p in opened]
         order = [(n, i) for n in range(launches) for i in _alternating(len(opened), n)]
         what = f"profiling on {info.name}"
         for position, (_, index) in enumerate(progress.track(order, what, len(order))):
@@ -79,7 +82,7 @@ def profile(
             store.add_launch(ids[index], position, launch)
             sessions[index].append(launch)
         where.finished()
-        results = [summed_up(p, i, info, s) for p, i, s in zip(opened, ids, sessions)]
+        results = [replace(summed_up(p, i, info, s), agreement=a) for p, i, s, a in zip(opened, ids, sessions, same)]
     finally:
         if own_store:
             store.close()
@@ -155,6 +158,9 @@ def measurements(result: Result, command: str) -> list[Measurement]:
         )
 
     rows = []
+    for a in result.agreement:
+        note = "of noise, there against the same package here"
+        rows.append(one("parity", f"{a.output} SNR, there and here", a.snr_db, "dB", note, 1))
     host = result.launches[0].host
     for unit, layers in host.compute_units.items():
         rows.append(one("placement", f"layers on the {unit}", layers, "1", "by the profile job", 1))

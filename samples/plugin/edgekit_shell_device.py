@@ -54,6 +54,7 @@ class ShellDevice:
     options: ClassVar[frozenset[str]] = frozenset()
     timed = False
     simulates = False
+    elsewhere = True
 
     def __init__(self, address: str = "") -> None:
         self.transport = ShellTransport(shlex.split(address))

@@ -56,11 +56,14 @@ CLUSTERS = ((6, 3_532_800, 380_000, 792), (2, 4_320_000, 1_017_600, 1024))  # co
 
 @dataclass
 class Faults:
-    """What goes wrong, until it is told otherwise. `unplugged_by`: a word of the command that starts first."""
+    """What goes wrong, until it is told otherwise. `unplugged_by`: a word of the command that starts first.
+    `unplugged_at_bytes`: of a file that arrives."""
 
     unauthorised: bool = False
-    offline: bool = False  # it connects, then says nothing
+    offline: bool = False  # nobody takes up a connection
+    silent: bool = False  # it is there, and opens no stream
     unplugged_by: str = ""
+    unplugged_at_bytes: int | None = None
     room_bytes: int | None = None  # what files may have in all
     slow_s: float = 0.0  # before each command and file
 

@@ -119,6 +119,8 @@ class Connection:
             self.send(Message(CNXN, VERSION, MOST, self.phone.banner()))
         elif message.command == AUTH and message.first != PUBLIC_KEY:  # no signature is good enough
             self.send(Message(AUTH, TOKEN, 0, secrets.token_bytes(20)))
+        elif message.command == OPEN and self.phone.faults.silent:
+            return
         elif message.command == OPEN:
             self._open(message.first, message.payload.rstrip(b"\0").decode())
         elif stream := self._streams.get(message.second):
@@ -158,7 +160,7 @@ class Double:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._connections: list[Connection] = []
-        self._services: dict[str, Service] = {"shell,v2": Shell(phone, self.unplug), "sync": Sync(phone)}
+        self._services: dict[str, Service] = {"shell,v2": Shell(phone, self.unplug), "sync": Sync(phone, self.unplug)}
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.adb_double.phone import Phone
@@ -14,8 +15,8 @@ _BLOCK = 2**16
 
 
 class Sync:
-    def __init__(self, phone: Phone) -> None:
-        self._phone = phone
+    def __init__(self, phone: Phone, unplug: Callable[[], None]) -> None:
+        self._phone, self._unplug = phone, unplug
 
     def __call__(self, stream: Stream, words: str) -> None:
         while True:
@@ -68,6 +69,8 @@ class Sync:
             if name == b"DONE":
                 break
             data += stream.read(length)
+            if len(data) >= (self._phone.faults.unplugged_at_bytes or 2**60):
+                self._unplug()
             if room is not None and len(data) > room and not trouble:
                 trouble = "write failed: No space left on device"
                 _fail(stream, trouble)  # at once; what still comes is read and thrown away

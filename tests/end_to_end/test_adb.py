@@ -245,6 +245,15 @@ def test_a_full_disk_leaves_nothing_by_half(double: Double, tflite_packages: dic
     assert not [n for n in left(double) if n.endswith((".part", ".tflite"))]
 
 
+def test_a_connection_that_is_lost_while_a_file_is_sent(double: Double, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(40_000_000))
+    transport = device(double).transport
+    double.phone.faults.unplugged_at_bytes = 1_000_000
+    with pytest.raises(DeviceError, match="was lost"):
+        transport.put(tmp_path / "large", "/data/local/tmp/edgekit/files/large.part")
+    assert not left(double)
+
+
 def test_a_hot_phone_and_an_empty_battery_mark_the_launch(double: Double, tflite_packages: dict[str, Path]) -> None:
     double.phone.set_thermal(3)
     double.phone.set_battery(9, charging=False)
@@ -281,7 +290,9 @@ def test_phones_that_cannot_be_used(server: AdbServer, tmp_path: Path) -> None:
         assert len(AdbDevice().listing()) == 3 and "QTI SM8750" in listed
         reasons = " ".join(info.facts.get("unreachable", "") for info in AdbDevice().listing())
         assert "allow USB debugging" in reasons and "offline" in reasons
-        one.phone.faults.slow_s = 3.0
+        one.phone.faults.silent = True
+        assert "does not answer" in " ".join(i.system for i in AdbDevice().listing())
+        one.phone.faults.silent, one.phone.faults.slow_s = False, 3.0
         assert "more than 1.5 seconds" in " ".join(i.system for i in AdbDevice().listing())
     finally:
         for phone in phones:
