@@ -10,7 +10,7 @@ import click
 
 from edgekit import registry
 from edgekit.cli.apart import bound_sources
-from edgekit.cli.completion import PATH, complete_precisions, complete_targets
+from edgekit.cli.completion import PATH, complete_devices, complete_precisions, complete_targets
 from edgekit.cli.output import common_options, emit, number, table
 from edgekit.cli.summary import summary
 from edgekit.cli.task_options import Sections, given_options, owned_options
@@ -63,6 +63,12 @@ if TYPE_CHECKING:
     default=5,
     show_default=True,
     help="Rounds of the speed check; 0 leaves it out.",
+)
+@click.option(
+    "-d",
+    "--device",
+    shell_complete=complete_devices,
+    help="Where the speed check runs, as ssh:pi@HOST (default: this machine, for targets that it can time).",
 )
 @click.option("--merge", is_flag=True, help="One package for the chips of all Snapdragon targets given.")
 @click.option(
@@ -156,6 +162,7 @@ def _converted(run: click.Context, source: str) -> list[Outcome]:
         options=parse_source_options(given),
         allow=given["allow"],
         launches=given["launches"],
+        device=given["device"] or "",
         merge=given["merge"],
         via=given["via"] or "",
         force=given["force"],

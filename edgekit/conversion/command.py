@@ -27,6 +27,7 @@ def convert_command(request: Request, task: Task) -> str:
         "name": request.name,
         "task": request.task,
         "launches": request.launches,
+        "device": request.device,
         "allow": tuple(sorted(request.allowed)),
         "merge": request.merge,
         "via": request.via,

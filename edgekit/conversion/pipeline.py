@@ -54,6 +54,7 @@ def convert(
     options: SourceOptions | None = None,
     allow: Sequence[str] = (),
     launches: int = 5,
+    device: str = "",
     merge: bool = False,
     via: str = "",
     force: bool = False,
@@ -70,6 +71,8 @@ def convert(
     options: how the source is read, where it does not say so: image size, labels, decoder, image preparation, context.
     allow: reasons ("accuracy", "slower", "misread") that do not refuse a package but stay in its verdict.
     launches: rounds of the latency tripwire; 0 leaves it out, and the receipt says so.
+    device: where they run, as "ssh:pi@192.168.1.7" or a name of devices.toml; by default this machine, for targets that it
+    can time. Its kind is one that a target's file names.
     merge: one package for the chips of all targets, which are Snapdragons then.
     via: "aihub" compiles Snapdragon targets at Qualcomm AI Hub, to which the model is sent then; with `dry_run=True`
     nothing is sent, and each outcome's receipt lists in `search` what would be.
@@ -98,6 +101,7 @@ def convert(
         task=task,
         allowed=reasons(allow),
         launches=launches,
+        device=device,
         merge=merge,
         via=via,
         force=force,
@@ -161,7 +165,7 @@ class _Conversion:
     ) -> list[Outcome]:
         outcomes: list[Outcome] = []
         parent: Package | None = None
-        timed = bool(self.request.launches and timed_device(target.devices)) and not self._dry
+        timed = bool(self.request.launches and timed_device(target.devices, self.request.device)) and not self._dry
         order = self.task.order(self.model, target, precisions) if timed else float_first(precisions)
         for precision in order:
             step = _Step(self, target, precision, staging / self._title(target, precision), judge, parent)

@@ -9,6 +9,7 @@ from edgekit import registry
 from edgekit.backends.base import Backend, Service
 from edgekit.conversion.options import Job, check_effect, check_needs, check_reading, parse_values
 from edgekit.conversion.precisions import jobs
+from edgekit.devices.address import timed_device
 from edgekit.errors import UsageError
 from edgekit.package import title_of
 from edgekit.package.receipt import Reason
@@ -38,6 +39,7 @@ def complete(request: Request, task: Task, given: Mapping[str, object]) -> Reque
     targets = [for_task(t, task) for t in targets]
     for target in targets:
         _check_tolerance(target)
+    _check_device(request, targets)
     planned = jobs(targets, request.precisions, request.calibration, task.words)
     if request.precisions:
         check_effect(values, task, planned, service is not None)
@@ -85,6 +87,23 @@ def _service(via: str) -> Service | None:
         raise UsageError(f"--via {via} is not known", "", f"there is {', '.join(f'--via {n}' for n in known)}")
     service: Service = registry.load("services", via)
     return service
+
+
+def _check_device(request: Request, targets: Sequence[Target]) -> None:
+    if not request.device:
+        return
+    if not request.launches:
+        raise UsageError(
+            "--device says where launches are timed, and --launches 0 leaves them out", "", "leave one out"
+        )
+    if not any(timed_device(t.devices, request.device) for t in targets):
+        kinds = {t.name: ", ".join(dict.fromkeys(a.partition(":")[0] for a in t.devices)) for t in targets}
+        names = "; ".join(f"{name} on {known or 'none'}" for name, known in kinds.items())
+        raise UsageError(
+            f"convert does not time {', '.join(kinds)} on {request.device}",
+            f"it times {names} (simulators never)",
+            "edgekit profile PACKAGE -d DEVICE measures a package that is made",
+        )
 
 
 def _check_tolerance(target: Target) -> None:

@@ -92,7 +92,7 @@ class RemoteDevice:
             there = from_json(DeviceInfo, data)
         return replace(there, name=self.transport.place)
 
-    def listing(self) -> list[DeviceInfo]:
+    def nearby(self) -> list[DeviceInfo]:
         """The device as its shell alone describes it: quick, and nothing is sent there."""
         machine = self.machine
         return [DeviceInfo(self.transport.place, machine.chip, machine.system, machine.cores, machine.memory_bytes)]

@@ -34,8 +34,8 @@ class SshTransport:
 
     python = "python3"
 
-    def __init__(self, address: SshAddress) -> None:
-        self.place, self._address = f"ssh:{address}", address
+    def __init__(self, address: SshAddress, label: str = "") -> None:
+        self.place, self._address = label or f"ssh:{address}", address
 
     @functools.cached_property
     def _connection(self) -> SshConnection:
@@ -69,17 +69,20 @@ class SshTransport:
 
 class SshDevice(RemoteDevice):
     name = "ssh"
-    options: ClassVar[frozenset[str]] = frozenset({"python", "folder", "edgekit"})
+    options: ClassVar[frozenset[str]] = frozenset({"python", "folder", "edgekit", "label"})
 
-    def __init__(self, address: str = "", python: str = "", folder: str = "", edgekit: str = "bundle") -> None:
+    def __init__(
+        self, address: str = "", python: str = "", folder: str = "", edgekit: str = "bundle", label: str = ""
+    ) -> None:
         """`python`: an interpreter there. `folder`: for all that edgekit leaves there. `edgekit`: "own" where that
-        interpreter has edgekit and the engine already. Raises UsageError, MissingError without asyncssh."""
+        interpreter has edgekit and the engine already. `label`: what receipts call it, "" for the address. Raises
+        UsageError, MissingError without asyncssh."""
         if edgekit not in ("bundle", "own"):
             raise UsageError(f"edgekit = {edgekit:.40} is neither", "", 'write "bundle" or "own"')
         if edgekit == "own" and not python:
             raise UsageError('edgekit = "own" needs the interpreter that has it', "", "set python to its path there")
         self._address = read_address(address) if address else None
-        self._ssh = SshTransport(self._address or SshAddress(""))
+        self._ssh = SshTransport(self._address or SshAddress(""), label)
         super().__init__(self._ssh, python, folder, own=edgekit == "own")
 
     def info(self) -> DeviceInfo:
@@ -94,7 +97,10 @@ class SshDevice(RemoteDevice):
         return super().info()
 
     def listing(self) -> list[DeviceInfo]:
-        return super().listing() if self._address is not None else [self.info()]
+        return self.nearby()
+
+    def nearby(self) -> list[DeviceInfo]:
+        return super().nearby() if self._address is not None else [self.info()]
 
     def finished(self) -> None:
         self._ssh.close()

@@ -48,6 +48,7 @@ class Request:
     task: str = ""
     allowed: frozenset[Reason] = frozenset()
     launches: int = 5
+    device: str = ""  # where launches are timed; "" for the first of a target that can be timed at once
     values: Values = field(default_factory=dict)
     service: ServiceOptions | None = None
     merge: bool = False

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgekit.devices.address import timed_device
 from edgekit.devices.base import Plan
+from edgekit.errors import DeviceError
 from edgekit.package import Package
 from edgekit.package.receipt import Measurement, Provenance, Reason, Trip
 from edgekit.profiling import sampler
@@ -38,9 +39,10 @@ class Stopwatch:
     plan: Plan
     command: str
     each: str = ""
+    device: str = ""  # the one to time on; "" for the first of a target that can be timed at once
 
     def can_time(self, target: Target) -> bool:
-        return bool(self.launches and timed_device(target.devices))
+        return bool(self.launches and timed_device(target.devices, self.device))
 
     def alone(self, staged: Package, target: Target) -> Speed:
         """The figures of a package without a float parent to compare it with."""
@@ -88,10 +90,19 @@ class Stopwatch:
     def _profile(self, packages: Sequence[Package], target: Target) -> list[sampler.Result]:
         store = Store(Path(":memory:"))
         try:
-            device = timed_device(target.devices)
-            return sampler.profile(packages, device, launches=self.launches, plan=self.plan, store=store, record=False)
+            device = timed_device(target.devices, self.device)
+            results = sampler.profile(
+                packages, device, launches=self.launches, plan=self.plan, store=store, record=False
+            )
         finally:
             store.close()
+        if results[0].device.provenance is Provenance.SIMULATED:
+            raise DeviceError(
+                f"The processor of {device} is emulated, and emulated time is no latency",
+                f"it runs in {results[0].device.facts.get('emulator') or 'an emulator'}",
+                "name a real device, or --launches 0 for no speed check",
+            )
+        return results
 
 
 def slowest(target: Target, precision: Precision) -> float:

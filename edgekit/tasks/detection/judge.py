@@ -82,7 +82,7 @@ class DetectionJudge:
             must_be_alike(model, external)
         self.model, self.external, self.request = model, external, request
         self.command, self.limits = command, limits
-        self.stopwatch = Stopwatch(request.launches, _PLAN, command)
+        self.stopwatch = Stopwatch(request.launches, _PLAN, command, device=request.device)
         self._misread: tuple[Trip, ...] = ()
         everything, spec = data.compared, model.spec_as(DetectionSpec)
         few = everything.first(whole(request.values, "simulated_images", _SIMULATED)) if everything else None
@@ -101,7 +101,8 @@ class DetectionJudge:
             self._elsewhere(staged, artifact, target, findings)
             return self._receipt(staged, artifact, findings)
         timed = parent is not None and self.stopwatch.can_time(target)
-        if parent is not None and timed and Reason.SLOWER not in self.request.allowed and self._crawls(staged, parent):
+        slow_matters = timed and not self.request.device and Reason.SLOWER not in self.request.allowed
+        if parent is not None and slow_matters and self._crawls(staged, parent):
             speed = self.stopwatch.against_float(staged, parent, target)
             if speed.trip is not None:  # its accuracy would take long and change nothing
                 findings.add_speed(speed)

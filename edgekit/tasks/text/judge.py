@@ -47,7 +47,7 @@ class TextJudge:
         """`data`: texts to evaluate on; without any, divergence is not measured."""
         self.model, self.spec, self.texts = model, model.spec_as(TextSpec), list(data.texts)
         self.request, self.command, self.limits = request, command, limits
-        self.stopwatch = Stopwatch(request.launches, _PLAN, command, " a token")
+        self.stopwatch = Stopwatch(request.launches, _PLAN, command, " a token", request.device)
         self._name, self._count = data.name, whole(request.values, "eval_windows", _WINDOWS)
 
     @functools.cached_property

@@ -28,7 +28,7 @@ class ClassificationJudge:
     def __init__(self, model: GraphModel, data: ClassData, request: Request, command: str) -> None:
         self.model, self.data, self.request, self.command = model, data.evaluating, request, command
         self.spec = model.spec_as(ClassificationSpec)
-        self.stopwatch = Stopwatch(request.launches, _PLAN, command)
+        self.stopwatch = Stopwatch(request.launches, _PLAN, command, device=request.device)
 
     def check_original(self) -> None:
         pass
