@@ -32,11 +32,12 @@ _BLOCK = 2**16  # bytes, the most that sync takes at once
 _PATIENCE = 60.0  # seconds without a byte while a file is on its way
 
 # When the connection is lost, adbd sends SIGHUP to the shell alone, and whatever that started goes on. Should adbd
-# itself end (the cable changes what the phone is for), nobody gets a signal, but the input of the shell ends.
+# itself end (the cable changes what the phone is for), nobody gets a signal, but the input of the shell ends. `setsid`
+# gives the command a group of processes, which ends as one.
 _TETHER = """exec 3<&0
-{command} </dev/null 3<&- &
+$(command -v setsid) {command} </dev/null 3<&- &
 job=$!
-end() {{ pkill -9 -P $job; kill -9 $job; }} 2>/dev/null
+end() {{ kill -9 -$job || kill -9 $job; }} 2>/dev/null
 {{ read -r line; end; }} <&3 >/dev/null 2>&1 &
 guard=$!
 exec 3<&-
