@@ -44,6 +44,7 @@ class AdbDevice:
     options: ClassVar[frozenset[str]] = frozenset({"binary", "cores"})
     timed = False  # not without a program that the user names
     simulates = False
+    elsewhere = False  # its programs give no outputs
 
     def __init__(self, address: str = "", binary: str = "", cores: str = "") -> None:
         """`address`: a serial, or a phone's name in records; "" for the only phone. `binary`: the benchmark program, a
@@ -73,10 +74,16 @@ class AdbDevice:
         return self._phone.info(self._attached.address)
 
     def listing(self) -> list[DeviceInfo]:
-        """The phones that adb's server knows; starts no server. Raises MissingError, DeviceError."""
+        return self.nearby()
+
+    def nearby(self) -> list[DeviceInfo]:
+        """The phones that adb's server knows, or the one that was named, asked at once and shortly; starts no server.
+        Of one that cannot be used, why. Raises MissingError; DeviceError without a server or a phone."""
         adb = client(start=False)
         phones = attached(adb)
-        with ThreadPoolExecutor(max(len(phones), 1)) as pool:
+        if self._address or not phones:
+            phones = [chosen(phones, self._address)]
+        with ThreadPoolExecutor(len(phones)) as pool:
             return list(pool.map(lambda phone: _glance(adb, phone), phones))
 
     def run(self, package: Path, plan: Plan) -> Launch:

@@ -1,6 +1,6 @@
 """Benchmark programs for phones, which have no Python: how each is called, and what it prints.
 
-`benchmark_model` is TFLite's, `onnxruntime_perf_test` is ONNX Runtime's. The user builds or downloads one; edgekit brings
+`benchmark_model` is TFLite's and LiteRT's, `onnxruntime_perf_test` is ONNX Runtime's. The user builds or downloads one; edgekit brings
 none. They time the engine alone, on noise of their own.
 """
 
@@ -46,7 +46,8 @@ class Tool(Protocol):
 
 
 class BenchmarkModel:
-    """TFLite's. It sums its runs up, so that a launch has one sample: their median, of an older one their mean."""
+    """That of TFLite or of LiteRT. It sums its runs up, so that a launch has one sample: their median, of an older one
+    their mean."""
 
     name = "benchmark_model"
     writes = False
@@ -62,26 +63,22 @@ class BenchmarkModel:
             "--min_secs=0",  # as many runs as were asked for, not a second of them
             f"--warmup_runs={max(plan.warmup, 1)}",  # the first of which is its first inference
             "--warmup_min_secs=0",
-            "--use_xnnpack=true",  # as LiteRT has it elsewhere
+            "--use_xnnpack=true",  # as LiteRT has it elsewhere; a flag that it does not know is left alone
             "--report_peak_memory_footprint=true",
         ]
 
     def launch(self, printed: str, results: str, call: Call) -> Launch:
-        times = re.search(
-            rf"Inference timings in us: Init: {_NUMBER}, First inference: {_NUMBER}, "
-            rf"Warmup \(avg\): {_NUMBER}, Inference \(avg\): {_NUMBER}",
-            printed,
-        )
-        if not times:
-            raise ValueError("it printed no timings")
-        init, first, _, mean = (float(value) / 1e6 for value in times.groups())
+        init, first, mean = _of_litert(printed) or _of_tflite(printed)
         runs = re.findall(r"\bcount=(\d{1,9}) ([^\n]{1,300})", printed)  # the warm-up's, then those that count
         count, rest = runs[-1] if len(runs) > 1 else ("", "")
         middle = re.search(rf"\bmedian={_NUMBER}", rest)
-        peak = re.search(rf"Overall peak memory footprint \(MB\) via periodic monitoring: {_NUMBER}", printed)
+        peak = re.search(rf"(?:Peak memory: +|Overall peak memory footprint \(MB\) via .{{1,40}}: ){_NUMBER}", printed)
         what = f"the {'median' if middle else 'mean'} of its {count + ' ' if count else ''}runs"
+        sample = float(middle[1]) / 1e6 if middle else mean
+        if not sample:
+            raise ValueError("it measured no runs")
         return Launch(
-            {"run": [float(middle[1]) / 1e6 if middle else mean]},
+            {"run": [sample]},
             cold_load_s=init,
             warm_load_s=0.0,
             first_run_s=first,
@@ -90,6 +87,27 @@ class BenchmarkModel:
             engine=f"{self.name} (one sample a launch: {what})",
             cold_is_cold=False,  # the files may lie in memory since they were sent
         )
+
+
+def _of_litert(printed: str) -> tuple[float, float, float] | None:
+    """Seconds to load, of the first run, and of a run on average, from a summary in ms. None where there is none."""
+    names = ("Model initialization", r"Warmup \(first\)", r"Inference \(avg\)")
+    found = [re.search(rf"{name}: +{_NUMBER} ms", printed) for name in names]
+    init, first, mean = (float(f[1]) / 1e3 if f else -1.0 for f in found)
+    return (init, first, mean) if min(init, first, mean) >= 0 else None
+
+
+def _of_tflite(printed: str) -> tuple[float, float, float]:
+    """The same from a line in µs. Raises ValueError without it."""
+    found = re.search(
+        rf"Inference timings in us: Init: {_NUMBER}, First inference: {_NUMBER}, "
+        rf"Warmup \(avg\): {_NUMBER}, Inference \(avg\): {_NUMBER}",
+        printed,
+    )
+    if not found:
+        raise ValueError("it printed no timings")
+    init, first, _, mean = (float(value) / 1e6 for value in found.groups())
+    return init, first, mean
 
 
 class PerfTest:

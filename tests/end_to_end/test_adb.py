@@ -266,8 +266,9 @@ def test_phones_that_cannot_be_used(server: AdbServer, tmp_path: Path) -> None:
     one, two, three = phones
     two.phone.faults.unauthorised = True
     try:
-        with pytest.raises(DeviceError, match="No phone is connected"):
-            AdbDevice().info()
+        for question in (AdbDevice().info, AdbDevice().listing):
+            with pytest.raises(DeviceError, match="No phone is connected"):
+                question()
         connected(server, one, "device")
         connected(server, two, "unauthorized")
         connected(server, three, "device")
@@ -288,6 +289,9 @@ def test_phones_that_cannot_be_used(server: AdbServer, tmp_path: Path) -> None:
             AdbDevice("nobody").info()
         listed = {info.chip: info for info in AdbDevice().listing()}
         assert len(AdbDevice().listing()) == 3 and "QTI SM8750" in listed
+        assert [info.chip for info in device(one).nearby()] == ["QTI SM8750"]
+        with pytest.raises(DeviceError, match="does not allow this computer"):
+            device(two).nearby()
         reasons = " ".join(info.facts.get("unreachable", "") for info in AdbDevice().listing())
         assert "allow USB debugging" in reasons and "offline" in reasons
         one.phone.faults.silent = True

@@ -134,6 +134,30 @@ INFO: Inference timings in us: Init: 92318, First inference: 235158, Warmup (avg
 INFO: Overall peak memory footprint (MB) via periodic monitoring: 93.2383
 """
 
+LITERT = """INFO: Initialized session in 4.478ms.
+INFO: count=1 first=1033 curr=1033 min=1033 max=1033 avg=1033 std=0 p5=1033 median=1033 p95=1033
+
+INFO: count=50 first=463 curr=459 min=442 max=979 avg=464.545 std=13 p5=460 median=462 p95=478
+
+INFO: [./litert/tools/benchmark_litert_model.h:81] 
+========== BENCHMARK RESULTS ==========
+INFO: [./litert/tools/benchmark_litert_model.h:82] Model initialization: 4.48 ms
+INFO: [./litert/tools/benchmark_litert_model.h:84] Warmup (first):       1.03 ms
+INFO: [./litert/tools/benchmark_litert_model.h:86] Warmup (avg):         0.47 ms (1 runs)
+INFO: [./litert/tools/benchmark_litert_model.h:88] Inference (avg):      0.46 ms (50 runs)
+INFO: [./litert/tools/benchmark_litert_model.h:118] Peak memory:          21.50 MB
+"""
+
+
+def test_benchmark_model_of_litert() -> None:
+    launch = BenchmarkModel().launch(LITERT, "", CALL)
+    assert launch.samples_s == {"run": [pytest.approx(0.000462)]} and "the median of its 50 runs" in launch.engine
+    assert (launch.cold_load_s, launch.first_run_s) == pytest.approx((0.00448, 0.00103))
+    assert launch.peak_memory_bytes == int(21.5 * 2**20)
+    none = LITERT.replace("0.46 ms", "0.00 ms").replace("median=", "m=")
+    with pytest.raises(ValueError, match="no runs"):
+        BenchmarkModel().launch(none, "", CALL)
+
 
 def test_benchmark_model_old_and_new() -> None:
     old, new = (BenchmarkModel().launch(text, "", CALL) for text in (OLD, NEW))
