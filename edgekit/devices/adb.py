@@ -50,6 +50,7 @@ class AdbDevice:
         """`address`: a serial, or a phone's name in records; "" for the only phone. `binary`: the benchmark program, a
         file here or a path on the phone. `cores`: where it runs, as `Phone.mask` reads it."""
         self._address, self._binary, self._cores = address, binary, cores
+        self._paces: dict[tuple[str, int], float] = {}  # seconds of a run, by model and threads
 
     @functools.cached_property
     def _attached(self) -> Attached:
@@ -110,12 +111,22 @@ class AdbDevice:
             plan,
             plan.threads or min(_USUAL_THREADS, cores),
         )
+        if not tool.stops:
+            call = replace(call, plan=self._fitting(tool, call, mask))
         before = ask(self.transport, _ANSWER)
         launch = self._measured(tool, call, mask)
         after = ask(self.transport, _ANSWER)
         warning = "; ".join(dict.fromkeys([*before.warnings(), *after.warnings()]))
         notes = HostNotes(warning=warning, before=before.readings(), after=after.readings(), emulated=before.emulated)
         return replace(launch, host=notes)
+
+    def _fitting(self, tool: Tool, call: Call, mask: int) -> Plan:
+        """The plan with as many iterations as its seconds allow, by a run beforehand; three at least."""
+        key, plan = (call.model, call.threads), call.plan
+        if key not in self._paces:
+            quick = replace(call, plan=replace(plan, iterations=1, warmup=1))
+            self._paces[key] = self._measured(tool, quick, mask).samples_s["run"][0]
+        return replace(plan, iterations=min(plan.iterations, max(3, int(plan.seconds / self._paces[key]))))
 
     def _program(self, stock: Stock, tool: Tool) -> str:
         """The path of the benchmark program on the phone."""

@@ -62,18 +62,11 @@ class AdbTransport:
 
     def get(self, remote: str, local: Path) -> None:
         """Raises DeviceError, for a folder too."""
-        with self._sync(b"RECV", remote) as link, local.open("wb") as file:
-            received = 0
-            while True:
-                name, length = _answer(link)
-                if name == b"DONE":
-                    return
-                if name != b"DATA" or length > _BLOCK:
-                    raise self._unreadable(remote, link, name, length)
-                received += length
-                if received > _MOST_FILE:
-                    raise DeviceError(f"{remote} on {self.place} has more than {_MOST_FILE} bytes")
-                file.write(_exactly(link, length))
+        try:
+            self._receive(remote, local)
+        except BaseException:
+            local.unlink(missing_ok=True)
+            raise
 
     def run(self, command: Sequence[str], environment: Mapping[str, str], timeout_s: float | None) -> Finished:
         words = [*(["env", *(f"{n}={v}" for n, v in environment.items())] if environment else []), *command]
@@ -99,6 +92,20 @@ class AdbTransport:
                     return Finished(data[0], output, errors)
                 if kind in printed:
                     printed[kind] += data
+
+    def _receive(self, remote: str, local: Path) -> None:
+        with self._sync(b"RECV", remote) as link, local.open("wb") as file:
+            received = 0
+            while True:
+                name, length = _answer(link)
+                if name == b"DONE":
+                    return
+                if name != b"DATA" or length > _BLOCK:
+                    raise self._unreadable(remote, link, name, length)
+                received += length
+                if received > _MOST_FILE:
+                    raise DeviceError(f"{remote} on {self.place} has more than {_MOST_FILE} bytes")
+                file.write(_exactly(link, length))
 
     def _send(self, path: Path, remote: str) -> None:
         size = path.stat().st_size

@@ -35,6 +35,7 @@ class Call:
 class Tool(Protocol):
     name: str
     writes: bool  # whether its samples are in `Call.results`
+    stops: bool  # whether it ends by itself once `Plan.seconds` are over
 
     def words(self, call: Call) -> list[str]:
         """The command."""
@@ -50,7 +51,7 @@ class BenchmarkModel:
     their mean."""
 
     name = "benchmark_model"
-    writes = False
+    writes, stops = False, True
 
     def words(self, call: Call) -> list[str]:
         plan = call.plan
@@ -111,18 +112,18 @@ def _of_tflite(printed: str) -> tuple[float, float, float]:
 
 
 class PerfTest:
-    """ONNX Runtime's. It writes a row for each run, and warms up with one."""
+    """ONNX Runtime's. It writes a row for each run. It warms up with one run only: more are asked for, and dropped."""
 
     name = "onnxruntime_perf_test"
-    writes = True
+    writes, stops = True, False
 
     def words(self, call: Call) -> list[str]:
-        runs = ["-m", "times", "-r", str(call.plan.iterations)]
+        runs = ["-m", "times", "-r", str(call.plan.iterations + _more_warmup(call.plan))]
         return [call.binary, "-I", "-e", "cpu", "-o", "99", "-x", str(call.threads), *runs, call.model, call.results]
 
     def launch(self, printed: str, results: str, call: Call) -> Launch:
         # model, seconds, peak memory in bytes, CPU usage in percent, number of the run; statistics may follow
-        rows = [row for row in csv.reader(io.StringIO(results)) if len(row) == 5][:_MOST_ROWS]
+        rows = [row for row in csv.reader(io.StringIO(results)) if len(row) == 5][_more_warmup(call.plan) : _MOST_ROWS]
         samples = [float(row[1]) for row in rows]
         if not samples or not all(0 < s < 3600 for s in samples):
             raise ValueError("it wrote no samples")
@@ -138,6 +139,11 @@ class PerfTest:
             engine=self.name,
             cold_is_cold=False,
         )
+
+
+def _more_warmup(plan: Plan) -> int:
+    """Runs beside the one that warms up in any case."""
+    return max(plan.warmup - 1, 0)
 
 
 TOOLS: Mapping[str, Tool] = {"litert": BenchmarkModel(), "onnxruntime": PerfTest()}  # by engine

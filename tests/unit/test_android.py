@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -183,13 +184,15 @@ Total inference time cost: 0.14188 s
 
 def test_onnxruntime_perf_test() -> None:
     rows = "mod,0.0159831,35299328,98,0\nmod,0.0232702,35299328,98,1\n\nMin Latency: 0.0159831 s\n"
-    launch = PerfTest().launch(PRINTED, rows, CALL)
+    once = replace(CALL, plan=Plan(iterations=2, warmup=1))
+    launch = PerfTest().launch(PRINTED, rows, once)
     assert launch.samples_s == {"run": [0.0159831, 0.0232702]} and launch.peak_memory_bytes == 35299328
     assert (launch.cold_load_s, launch.first_run_s) == (0.0273071, 0.02)
     for bad in ("", "m,x,1,1,0\n", "m,-1,1,1,0\n", "m,nan,1,1,0\n", "m,1e9,1,1,0\n", "m,0.1,x,1,0\n"):
         with pytest.raises(ValueError, match=r"."):
-            PerfTest().launch(PRINTED, bad, CALL)
-    assert PerfTest().words(CALL)[-2:] == [CALL.model, CALL.results]
+            PerfTest().launch(PRINTED, bad, once)
+    words = PerfTest().words(CALL)
+    assert words[-2:] == [CALL.model, CALL.results] and words[words.index("-r") + 1] == "54"  # four of them warm up
 
 
 def test_packages_that_need_python_are_sent_to_termux() -> None:
