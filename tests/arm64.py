@@ -100,6 +100,19 @@ def run(
     return _run(_folder(), arguments, path, timeout, cwd)
 
 
+def interpreter(place: Path) -> Path:
+    """A command `python3.11` in the folder `place` that is a Python of ARM64, and starts itself as one that is not
+    emulated does. It has none of the wheels: a device gets its own."""
+    folder, command = _folder(), place / f"python{_PYTHON}"
+    words = ["-cpu", _CPU, "-L", folder / "sysroot", "-0", command, "-E", "PYTHONHOME=/usr"]
+    shown = " ".join(
+        f"'{w}'" for w in (folder / "qemu-aarch64-static", *words, folder / f"sysroot/usr/bin/python{_PYTHON}")
+    )
+    command.write_text(f'#!/bin/sh\nexec {shown} "$@"\n', encoding="utf-8")
+    command.chmod(0o755)
+    return command
+
+
 def _run(
     folder: Path, arguments: Iterable[object], path: Iterable[Path], timeout: float, cwd: Path | None
 ) -> subprocess.CompletedProcess[str]:

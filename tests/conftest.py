@@ -21,6 +21,7 @@ from edgekit.system import child
 from edgekit.system.environment import prepare_conversion
 from tests.data import SHAPES
 from tests.made_once import made_once, shared_folder
+from tests.ssh_server import INSTALL, SSHD, SshServer, ssh_server
 from tests.warm_children import Nursery
 
 # Files that take longest, longest first: processes that share a run by files end at about the same time then.
@@ -139,6 +140,29 @@ def unchanged(folder: Path) -> Iterator[None]:
     yield
     changed = [str(p) for p, text in receipts(folder).items() if before.get(p) != text]
     assert not changed, f"a test changed packages that others share: {changed}"
+
+
+@pytest.fixture
+def user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test makes of HOME, it is as it was afterwards; skipped where no SSH server is installed."""
+    if SSHD is None:
+        pytest.skip(f"no SSH server is here: {INSTALL}")
+    monkeypatch.setenv("HOME", os.environ["HOME"])
+
+
+@pytest.fixture(scope="session")
+def ssh_device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    with ssh_server(tmp_path_factory.mktemp("ssh")) as server:
+        yield server
+
+
+@pytest.fixture
+def ssh(user: None, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> SshServer:
+    """A real SSH server, and a user who is known to it."""
+    server: SshServer = request.getfixturevalue("ssh_device")
+    monkeypatch.setenv("HOME", str(server.user_home))
+    (server.user_home / ".ssh" / "known_hosts").write_text(server.known, encoding="utf-8")
+    return server
 
 
 def receipts(folder: Path) -> dict[Path, bytes]:

@@ -15,6 +15,7 @@ from edgekit.package import title_of
 from edgekit.package.receipt import Reason
 from edgekit.target import Target, find_target, merge
 from edgekit.tasks.base import SPEED_LIMITS, Request, Task, find_task
+from edgekit.tasks.speed import check_device
 
 
 def complete(request: Request, task: Task, given: Mapping[str, object]) -> Request:
@@ -104,6 +105,7 @@ def _check_device(request: Request, targets: Sequence[Target]) -> None:
             f"it times {names} (simulators never)",
             "edgekit profile PACKAGE -d DEVICE measures a package that is made",
         )
+    check_device(request.device)  # before the minutes that a conversion takes
 
 
 def _check_tolerance(target: Target) -> None:

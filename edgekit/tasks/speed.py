@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekit.devices.address import timed_device
+from edgekit.devices.address import open_device, timed_device
 from edgekit.devices.base import Plan
 from edgekit.errors import DeviceError
 from edgekit.package import Package
@@ -91,18 +91,22 @@ class Stopwatch:
         store = Store(Path(":memory:"))
         try:
             device = timed_device(target.devices, self.device)
-            results = sampler.profile(
-                packages, device, launches=self.launches, plan=self.plan, store=store, record=False
-            )
+            return sampler.profile(packages, device, launches=self.launches, plan=self.plan, store=store, record=False)
         finally:
             store.close()
-        if results[0].device.provenance is Provenance.SIMULATED:
-            raise DeviceError(
-                f"The processor of {device} is emulated, and emulated time is no latency",
-                f"it runs in {results[0].device.facts.get('emulator') or 'an emulator'}",
-                "name a real device, or --launches 0 for no speed check",
-            )
-        return results
+
+
+def check_device(address: str) -> None:
+    """Raises DeviceError for a device that cannot be reached, or whose time is no latency since it is emulated."""
+    device = open_device(address)
+    info = device.info()
+    device.finished()
+    if info.provenance is Provenance.SIMULATED:
+        raise DeviceError(
+            f"The processor of {address} is emulated, and emulated time is no latency",
+            f"it runs in {info.facts.get('emulator') or 'an emulator'}",
+            "name a real device, or leave --device out",
+        )
 
 
 def slowest(target: Target, precision: Precision) -> float:

@@ -26,8 +26,9 @@ PLAN = Plan(iterations=4, warmup=1, seconds=30.0, threads=1)
 @pytest.fixture(params=registry.names("devices"))
 def device(request: pytest.FixtureRequest) -> Device:
     """The device; skipped where it is not connected."""
+    address = request.getfixturevalue("ssh").address if request.param == "ssh" else request.param
     try:
-        found = open_device(request.param)
+        found = open_device(address)
         found.info()
     except (MissingError, DeviceError) as error:
         pytest.skip(str(error))
@@ -61,7 +62,7 @@ def test_what_it_says_survives_json(device: Device) -> None:
 
 
 def test_a_launch_has_every_phase_and_positive_numbers(device: Device, packages: dict[str, Path]) -> None:
-    if not device.timed:
+    if not (device.timed or device.elsewhere):
         with pytest.raises(UsageError) as refusal:  # a simulator's time is none; a service's device has a name
             device.run(packages["fp32"], PLAN)
         assert refusal.value.next
@@ -134,6 +135,7 @@ def test_a_launch_over_any_transport() -> None:
         (Told("", 137, "Killed"), DeviceError, "Killed"),
         (Told("", 1), DeviceError, "exit code 1"),
         (Told("[1]"), DeviceError, "a board"),
+        (Told('{"samples_s": 3, "edgekit": "9.9"}'), DeviceError, "edgekit 9.9"),
         (Told('{"samples_s": 3}'), DeviceError, "cannot be read"),
         (Told(json.dumps(IntegrityError("broken", "why", "next").to_dict()), 6), IntegrityError, "broken"),
     ],
