@@ -45,6 +45,14 @@ class AdbServer:
 
         return AdbClient("127.0.0.1", self.port).connect(serial, timeout=15)
 
+    def wait(self, serial: str, state: str) -> None:
+        """Until it knows a phone in this state. Raises RuntimeError when that does not happen."""
+        for _ in range(200):
+            if (serial, state) in self.states():
+                return
+            time.sleep(0.05)
+        raise RuntimeError(f"{serial} is not {state}: {self.states()}")
+
     def disconnect(self, serial: str) -> None:
         from adbutils import AdbClient
 

@@ -167,6 +167,11 @@ class Double:
     def serial(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def address(self) -> str:
+        """As edgekit takes it."""
+        return f"adb:{self.serial}"
+
     def _accept(self) -> None:
         while True:
             try:

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from edgekit.package import Package
+from tests.adb_double.adb import AdbServer
+from tests.adb_double.phone import Phone
+from tests.adb_double.server import Double
 from tests.conftest import converted, unchanged
 from tests.data import SHAPES
 from tests.made_once import made_once
@@ -21,6 +24,31 @@ GRAPHS = ("litert", "onnxruntime", "qnn")
 TEXTS = ("genai", "litert-text", "qnn-text")
 CONTEXT = 64
 FEW = ("--calibration", SHAPES / "calibration", "--calibration-images", 2)  # as others of the suite measure on
+
+
+@pytest.fixture(scope="session")
+def adb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdbServer]:
+    pytest.importorskip("adbutils")
+    if platform.system() != "Linux":
+        pytest.skip("the double of a phone wants Linux: its shell is this machine's")
+    try:
+        server = AdbServer(tmp_path_factory.mktemp("adb"))
+    except (OSError, RuntimeError) as error:
+        pytest.skip(f"adb does not run here: {error}")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def adb(adb_server: AdbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
+    """A double of a phone, which a real adb server knows."""
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(adb_server.port))
+    double = Double(Phone(tmp_path / "phone"))
+    adb_server.connect(double.serial)
+    adb_server.wait(double.serial, "device")
+    yield double
+    double.close()
+    adb_server.disconnect(double.serial)
 
 
 @pytest.fixture(scope="session")

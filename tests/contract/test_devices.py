@@ -26,7 +26,7 @@ PLAN = Plan(iterations=4, warmup=1, seconds=30.0, threads=1)
 @pytest.fixture(params=registry.names("devices"))
 def device(request: pytest.FixtureRequest) -> Device:
     """The device; skipped where it is not connected."""
-    address = request.getfixturevalue("ssh").address if request.param == "ssh" else request.param
+    address = request.getfixturevalue(request.param).address if request.param in ("adb", "ssh") else request.param
     try:
         found = open_device(address)
         found.info()

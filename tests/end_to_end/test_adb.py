@@ -56,11 +56,7 @@ def double(server: AdbServer, tmp_path: Path) -> Iterator[Double]:
 
 def connected(server: AdbServer, double: Double, state: str) -> None:
     server.connect(double.serial)
-    for _ in range(100):
-        if (double.serial, state) in server.states():
-            return
-        time.sleep(0.05)
-    raise AssertionError(server.states())
+    server.wait(double.serial, state)
 
 
 def device(double: Double, **options: str) -> AdbDevice:
@@ -281,10 +277,7 @@ def test_phones_that_cannot_be_used(server: AdbServer, tmp_path: Path) -> None:
         with pytest.raises(DeviceError, match="does not allow this computer") as refusal:
             device(two).info()
         assert "allow USB debugging" in refusal.value.next
-        for _ in range(100):
-            if (three.serial, "offline") in server.states():
-                break
-            time.sleep(0.05)
+        server.wait(three.serial, "offline")
         with pytest.raises(DeviceError, match="offline"):
             device(three).info()
         with pytest.raises(DeviceError, match="There is no phone nobody"):
