@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from edgekit.devices.adb_server import Attached, chosen, refused
+from edgekit.devices import adb_server
+from edgekit.devices.adb import AdbDevice
+from edgekit.devices.adb_server import Attached, chosen, client, refused
 from edgekit.devices.android import Phone, read, recognised
 from edgekit.devices.base import Plan
 from edgekit.devices.elf import check_program
 from edgekit.devices.native import BenchmarkModel, Call, PerfTest, failure, tool_for
-from edgekit.errors import DeviceError, UsageError
+from edgekit.errors import DeviceError, MissingError, UsageError
 from edgekit.package.receipt import Provenance
 
 CALL = Call("/data/local/tmp/b", "/data/local/tmp/m.tflite", "/data/local/tmp/r.csv", Plan(iterations=50), 4)
@@ -279,3 +283,33 @@ def test_which_phone_is_meant() -> None:
 )
 def test_what_adb_says_of_a_phone_that_it_cannot_use(said: str, words: str) -> None:
     assert words in str(refused("the phone adb:x", said))
+
+
+def test_a_server_is_started_for_who_measures_and_never_for_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    adbutils, started = pytest.importorskip("adbutils"), list[list[str]]()
+    for name in ("ANDROID_ADB_SERVER_HOST", "ANDROID_ADB_SERVER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(adb_server, "_listens", lambda host, port: False)
+    monkeypatch.setattr(adb_server.subprocess, "run", lambda words, **_: started.append(words))
+    monkeypatch.setattr(adbutils, "adb_path", lambda: "adb")
+    with pytest.raises(DeviceError, match="No adb server is running") as refusal:
+        client(start=False)
+    assert not started and "-d adb:" in refusal.value.next
+    client(start=True)
+    assert started == [["adb", "start-server"]]
+    monkeypatch.setattr(adbutils, "adb_path", lambda: 1 / 0)
+    with pytest.raises(DeviceError, match="does not start"):
+        client(start=True)
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "adbutils", None)
+    for question in (AdbDevice().info, AdbDevice().listing, AdbDevice("R5").clean):
+        with pytest.raises(MissingError) as missing:
+            question()
+        assert missing.value.next == "pip install 'edgekit-ml[adb]'"
+
+
+def test_only_who_measures_loads_the_library() -> None:
+    script = "import sys, edgekit.devices.adb\nassert not {'adbutils', 'PIL'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", script], check=True)
