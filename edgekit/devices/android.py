@@ -30,8 +30,10 @@ _PROPERTIES = (
     "ro.product.cpu.abilist",
     "ro.kernel.qemu",
     "ro.boot.qemu",
+    "ro.hardware.virtual_device",
     "ro.serialno",
 )
+_VIRTUAL = ("ro.kernel.qemu", "ro.boot.qemu", "ro.hardware.virtual_device")
 # Of all that a phone could say, what is looked at. `dumpsys` asks services of Android.
 _QUESTION = (
     f'for name in {" ".join(_PROPERTIES)}; do echo "property $name $(getprop $name | head -n 1)"; done\n'
@@ -83,8 +85,8 @@ class Phone:
     @property
     def emulated(self) -> bool:
         """Whether there is no phone behind it: its time is the time of another machine."""
-        virtual = self._property("ro.hardware") in ("goldfish", "ranchu")
-        return virtual or "1" in (self._property("ro.kernel.qemu"), self._property("ro.boot.qemu"))
+        virtual = self._property("ro.hardware").startswith(("goldfish", "ranchu", "cutf", "vsoc"))
+        return virtual or "1" in {self._property(name) for name in _VIRTUAL}
 
     @property
     def clusters(self) -> list[tuple[Core, ...]]:

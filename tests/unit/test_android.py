@@ -119,7 +119,7 @@ def test_which_targets_a_chip_is() -> None:
 
 
 def test_an_emulator_is_one() -> None:
-    for line in ("property ro.kernel.qemu 1", "property ro.boot.qemu 1", "property ro.hardware ranchu"):
+    for line in ("property ro.kernel.qemu 1", "property ro.boot.qemu 1", "property ro.hardware cutf_cvm"):
         phone: Phone = read(f"{line}\n{SAID.replace('property ro.hardware qcom', '')}")
         assert phone.emulated and phone.info("adb:x").provenance is Provenance.SIMULATED
 
