@@ -28,7 +28,7 @@ PUBLIC = {
         "edgekit.conversion.outcome.Outcome",
         "edgekit.sources.base.SourceOptions",
         "edgekit.profile",
-        "edgekit.profiling.sampler.Result",
+        "edgekit.profiling.result.Result",
         "edgekit.profiling.sampler.compare",
         "edgekit.devices.base.Plan",
         "edgekit.report.render.write_report",

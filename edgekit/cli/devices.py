@@ -30,12 +30,15 @@ def command(words: tuple[str, ...], as_json: bool) -> None:
         return
     if len(words) > 1:
         raise click.UsageError(f"Got unexpected extra argument ({words[1]})")
+    from edgekit.devices.base import DeviceInfo
     from edgekit.devices.census import ask, everything
     from edgekit.devices.census import one as asked
 
     rows = ask(everything()) if not words else asked(words[0])
     if as_json:
-        emit("devices", devices={r.address: r for r in rows})
+        empty = DeviceInfo("", "", "", 0, 0)
+        devices = {r.address: {**vars(r.info or empty), "problem": r.problem, "targets": r.targets} for r in rows}
+        emit("devices", devices=devices)
         return
     lines = [
         (

@@ -21,20 +21,14 @@ _MEASURED = (
 
 def show(packages: Sequence[str], options: Given, as_json: bool) -> None:
     """Looks at the packages and prints what was seen. `options`: those of `edgekit profile`."""
+    from edgekit.devices.address import open_device
     from edgekit.devices.base import Plan
-    from edgekit.devices.local import LocalDevice
-    from edgekit.errors import UsageError
     from edgekit.profiling.operators import operators
 
-    if options["device"] != LocalDevice.name:
-        raise UsageError(
-            f"--ops looks at operators on this machine only, not on {options['device']}",
-            "",
-            "leave -d out, or run edgekit on that device",
-        )
+    device = open_device(options["device"])
     plan = Plan(options["iterations"], options["warmup"], options["seconds"], options["threads"])
-    results = operators(packages, plan)
-    info = LocalDevice().info()
+    results, info = operators(packages, plan, device), device.info()
+    device.finished()
     if as_json:
         emit("operators", device=info, results=results)
         return

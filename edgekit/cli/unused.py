@@ -9,7 +9,7 @@ from click.core import ParameterSource
 
 from edgekit.errors import UsageError
 
-_NEEDS = {"images": "source", "image_count": "images"}
+_NEEDS = {"image_count": "images", "machine": "bundle"}
 
 
 def check_needs(context: click.Context) -> None:

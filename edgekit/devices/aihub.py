@@ -30,6 +30,7 @@ class AiHubDevice:
     options: ClassVar[frozenset[str]] = frozenset({"chip"})
     timed = False
     simulates = False
+    plans: ClassVar[frozenset[str]] = frozenset()
     elsewhere = False
 
     def __init__(self, address: str = "", chip: str = "") -> None:

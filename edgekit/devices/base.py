@@ -22,6 +22,9 @@ class Plan:
     warmup: int = 5
     seconds: float = 20.0  # a launch stops here even when iterations are left
     threads: int | None = None
+    sustained_s: float = 0.0  # after that, for so long without a pause
+    streams: int = 1  # after that, so many copies at the same time; 1: none
+    images: str = ""  # a folder of .npy files, uint8 (H, W, 3) each, to measure with; "" for noise
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class Device(Protocol):
     options: ClassVar[frozenset[str]]  # what a table of devices.toml or an option of the command line may set, as text
     timed: ClassVar[bool]  # whether launches there can be timed at once, without a service or a name
     simulates: ClassVar[bool]  # whether it runs packages here, in numbers but not in time
+    plans: ClassVar[frozenset[str]]  # of `Plan`, what a launch there can do beyond the first four
     elsewhere: ClassVar[bool]  # whether what packages give there is to be compared with what they give here
 
     def info(self) -> DeviceInfo:

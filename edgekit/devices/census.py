@@ -12,7 +12,7 @@ from edgekit.devices.address import kind_of, open_device, timed_device
 from edgekit.devices.base import DeviceInfo
 from edgekit.devices.care import Nearby
 from edgekit.devices.lab import LabDevice, lab_devices
-from edgekit.errors import EdgekitError, first_line
+from edgekit.errors import EdgekitError, UsageError, first_line
 from edgekit.target import targets
 
 PATIENCE_S = 1.7  # for all of them, so that a list is there within two seconds
@@ -45,24 +45,32 @@ def one(address: str) -> list[Asked]:
 
 
 def ask(devices: Sequence[LabDevice]) -> list[Asked]:
-    """In the order given. Who has not answered in time is said not to have."""
+    """In the order given. Who has not answered in time is said not to have. Raises UsageError for settings that cannot be
+    used: what is wrong with them is wrong with all."""
     answers: dict[str, list[Asked]] = {}
-    threads = [threading.Thread(target=_ask, args=(d, answers), daemon=True) for d in devices]
+    wrong: list[UsageError] = []
+    threads = [threading.Thread(target=_ask, args=(d, answers, wrong), daemon=True) for d in devices]
     for thread in threads:
         thread.start()
     until = time.monotonic() + PATIENCE_S
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
+    if wrong:
+        raise wrong[0]
     late = f"no answer within {PATIENCE_S:g} s; edgekit devices NAME waits longer"
     rows = [answers.get(d.name) or [Asked(d.name, problem=late, targets=_targets(d))] for d in devices]
     return [row for answer in rows for row in answer]
 
 
-def _ask(device: LabDevice, answers: dict[str, list[Asked]]) -> None:
+def _ask(device: LabDevice, answers: dict[str, list[Asked]], wrong: list[UsageError]) -> None:
     try:
         opened = open_device(device.name)
         infos = opened.nearby() if isinstance(opened, Nearby) else [opened.info()]
-        rows = [Asked(device.name if device.target else i.name, i, targets=_targets(device)) for i in infos]
+        own = device.name != device.address or not isinstance(opened, Nearby)  # a kind may know of several
+        rows = [Asked(device.name if own else i.name, i, targets=_targets(device)) for i in infos]
+    except UsageError as error:
+        wrong.append(error)
+        rows = []
     except EdgekitError as error:
         rows = [Asked(device.name, problem=error.what, targets=_targets(device))]
     except Exception as error:  # of a plug-in, which must not hide the others

@@ -1,6 +1,7 @@
 """One launch: load a package in this fresh process, run it, print what was seen as JSON.
 
     python -P -m edgekit.devices.launch PACKAGE [--iterations N] [--warmup N] [--seconds S] [--threads N]
+        [--images FOLDER] [--sustained S] [--streams N]
 
 The profiler starts it many times; it needs nothing but the runtime, so it runs on any device. It
 lies outside `edgekit.runtime`, so that importing the runtime falls into the cold start it times.
@@ -27,8 +28,12 @@ def main(arguments: list[str]) -> JsonObject:
     parser.add_argument("--warmup", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--images", default="")
+    parser.add_argument("--sustained", type=float, default=0.0)
+    parser.add_argument("--streams", type=int, default=1)
     options = parser.parse_args(arguments)
     from edgekit import __version__
+    from edgekit.spec import to_json
 
     evicted = evict(Path(options.package))
     start = time.perf_counter()
@@ -40,16 +45,23 @@ def main(arguments: list[str]) -> JsonObject:
     bound_memory(package)
     model = load(package, options.threads)
     cold = time.perf_counter() - start
+    from edgekit.devices.endurance import image_files, run_streams, sustain
     from edgekit.runtime.measuring import Effort
 
-    timings = model.measure(Effort(options.iterations, options.warmup, options.seconds))
+    images = image_files(options.images)
+    timings = model.measure(Effort(options.iterations, options.warmup, options.seconds, images))
+    steady, shared = memory_now()
     peak, threads = peak_memory(), model.threads
+    curve = sustain(model, options.sustained, images) if options.sustained else []
     model.close()  # two copies of a language model may not fit
     del model
     start = time.perf_counter()
     load(options.package, options.threads).close()
     warm = time.perf_counter() - start
-    text = {"text": vars(timings.text)} if timings.text else {}
+    streams = None
+    if options.streams > 1:
+        streams = run_streams(lambda: load(package, threads), options.streams, options.seconds, images)
+    text = {"text": to_json(timings.text)} if timings.text else {}
     return {
         "first_run_s": timings.first_run_s,
         "samples_s": timings.samples_s,
@@ -59,6 +71,11 @@ def main(arguments: list[str]) -> JsonObject:
         "warm_load_s": warm,
         "peak_memory_bytes": peak,
         "threads": threads,
+        "steady_memory_bytes": steady,
+        "shared_memory_bytes": shared,
+        "curve": to_json(curve),
+        "streams": to_json(streams),
+        "images": len(images),
         "edgekit": __version__,
         "engine": engine_version(package.manifest.engine.name),
     }
@@ -89,6 +106,20 @@ def peak_memory() -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def memory_now() -> tuple[int, int]:
+    """Resident bytes of this process now, and what of them is its own where pages are shared (PSS); 0 where the system
+    does not say."""
+    found = {}
+    try:
+        for line in Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name in ("Rss", "Pss"):
+                found[name] = int(value.split()[0]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return found.get("Rss", 0), found.get("Pss", 0)
 
 
 def engine_version(engine: str) -> str:

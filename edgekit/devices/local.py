@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from edgekit import settings
 from edgekit.devices.base import DeviceInfo, Finished, Plan
-from edgekit.devices.process import run_launch, run_outputs
+from edgekit.devices.meters import energy_meter
+from edgekit.devices.process import OPERATORS, plan_words, run_launch, run_module, run_outputs
 from edgekit.devices.record import HostNotes, Launch
 from edgekit.devices.sensors import (
     busy_share,
@@ -30,6 +31,7 @@ from edgekit.devices.sensors import (
 from edgekit.errors import DeviceError, UsageError
 from edgekit.package.receipt import Provenance
 from edgekit.runtime.cores import allowed_cores
+from edgekit.system.documents import JsonObject
 from edgekit.system.tether import tied
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ class LocalDevice:
     options: ClassVar[frozenset[str]] = frozenset()
     timed = True
     simulates = False
+    plans: ClassVar[frozenset[str]] = frozenset({"sustained_s", "streams", "images"})
     elsewhere = False
 
     def __init__(self, address: str = "") -> None:
@@ -86,6 +89,7 @@ class LocalDevice:
             "libc": " ".join(platform.libc_ver()).strip(),
             "distribution": system,
             "emulator": emulated,
+            "energy_meter": energy_meter(),
         }
         return DeviceInfo(
             name="local",
@@ -106,6 +110,12 @@ class LocalDevice:
         with watched() as watch:
             launch = run_launch(LocalTransport(), str(package), plan)
         return replace(launch, host=watch.notes)
+
+    def operators(self, package: Path, plan: Plan) -> JsonObject:
+        """See `edgekit.runtime.operators.profile`; besides, `warnings`."""
+        with watched() as watch:
+            data = run_module(LocalTransport(), OPERATORS, [str(package), *plan_words(plan)])
+        return {**data, "warnings": [watch.notes.warning] if watch.notes.warning else []}
 
     def outputs(self, package: Path, inputs: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
         with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
@@ -129,7 +139,16 @@ def watched() -> Iterator[Watch]:
     suspect = f"other work used {others:.0%} of the cores just before this launch" if others > _BUSY else ""
     watch = Watch(HostNotes(warning=suspect, busy_before=others, before=readings()))
     yield watch
-    watch.notes = replace(watch.notes, after=readings())
+    notes = replace(watch.notes, after=readings())
+    watch.notes = replace(notes, warning="; ".join(w for w in (notes.warning, _throttled(notes)) if w))
+
+
+def _throttled(notes: HostNotes) -> str:
+    before, after = notes.before, notes.after
+    counted = after.get("throttle_events", 0) - before.get("throttle_events", 0)
+    if counted > 0 or after.get("throttled_now"):
+        return "the processor throttled during this launch"
+    return ""
 
 
 def _copy(source: Path, place: Path) -> None:

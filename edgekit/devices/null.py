@@ -20,6 +20,7 @@ class NullDevice:
     options: ClassVar[frozenset[str]] = frozenset()
     timed = True
     simulates = False
+    plans: ClassVar[frozenset[str]] = frozenset()
     elsewhere = False
 
     def __init__(self, address: str = "") -> None:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import io
 import zipfile
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 from edgekit.errors import MissingError
@@ -34,7 +34,7 @@ def own_wheel() -> tuple[str, bytes]:
         files[f"edgekit/_targets/{path.name}"] = path.read_bytes()
     info = f"{name}.dist-info"
     for part in ("METADATA", "entry_points.txt"):
-        files[f"{info}/{part}"] = (installed.read_text(part) or "").encode("utf-8")
+        files[f"{info}/{part}"] = _metadata(installed, part).encode("utf-8")
     files[f"{info}/WHEEL"] = _TAGS.encode("utf-8")
     rows = [f"{entry},sha256={_digest(data)},{len(data)}" for entry, data in files.items()]
     files[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,", ""]).encode("utf-8")
@@ -43,6 +43,11 @@ def own_wheel() -> tuple[str, bytes]:
         for entry, data in files.items():
             wheel.writestr(zipfile.ZipInfo(entry, EPOCH), data, zipfile.ZIP_DEFLATED)
     return f"{name}-py3-none-any.whl", buffer.getvalue()
+
+
+def _metadata(installed: Distribution, name: str) -> str:
+    read = installed.read_text  # which reads UTF-8, whatever the locale
+    return read(name) or ""
 
 
 def _digest(data: bytes) -> str:

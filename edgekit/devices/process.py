@@ -65,7 +65,12 @@ def run_outputs(
 def plan_words(plan: Plan) -> list[str]:
     """A plan as the modules that measure take it."""
     limits = ["--iterations", str(plan.iterations), "--warmup", str(plan.warmup), "--seconds", str(plan.seconds)]
-    return [*limits, *(["--threads", str(plan.threads)] if plan.threads else [])]
+    more = {"--threads": plan.threads, "--sustained": plan.sustained_s, "--images": plan.images}
+    return [
+        *limits,
+        *(word for flag, value in more.items() if value for word in (flag, str(value))),
+        *(["--streams", str(plan.streams)] if plan.streams > 1 else []),
+    ]
 
 
 def run_module(transport: Transport, module: str, words: Sequence[str], timeout_s: float | None = None) -> JsonObject:

@@ -32,6 +32,25 @@ class HostNotes:
 
 
 @dataclass(frozen=True)
+class Second:
+    """About a second of a launch without pauses. `sensors`: `devices.sensors.readings` at its end."""
+
+    at_s: float  # since the first of them began
+    runs: int
+    median_s: float  # of one run
+    sensors: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Copies of a package at the same time, each with as many threads as `Launch.threads`."""
+
+    copies: int
+    runs: int  # of all of them
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Launch:
     """What one launch saw. Times in seconds, memory in bytes; `samples_s` by phase. 0: the device does not say."""
 
@@ -45,6 +64,11 @@ class Launch:
     cold_is_cold: bool = True
     host: HostNotes = HostNotes()
     text: TextTimings | None = None  # of a language model
+    steady_memory_bytes: int = 0  # resident, after the last run
+    shared_memory_bytes: int = 0  # of that, proportional to who shares it (PSS)
+    curve: list[Second] = field(default_factory=list)  # where the plan was to sustain
+    streams: Streams | None = None
+    images: int = 0  # that it was measured with; 0: noise
     edgekit: str = ""  # the version that measured; "" before there was a second one to tell apart
     others: dict[str, Any] = field(default_factory=dict)  # what another version of edgekit says besides
 
@@ -69,8 +93,16 @@ def launch_to_json(launch: Launch) -> JsonObject:
     host = {f.name: getattr(launch.host, f.name) for f in fields(HostNotes)}
     data: dict[str, Any] = to_json(launch)
     others = data.pop("others")
+    if data["text"] and not data["text"]["depths"]:
+        del data["text"]["depths"]
+    for name in _NEWER:
+        if data[name] == getattr(_BARE, name):
+            del data[name]
     host = {name: to_json(value) for name, value in host.items() if value != getattr(_NOTHING, name)}
     return {**others, **data, "host": host, "text": data["text"] or {}}
 
 
 _NOTHING = HostNotes()
+# What launches had not at first is only written where there is some of it: others read them without it.
+_NEWER = ("steady_memory_bytes", "shared_memory_bytes", "curve", "streams", "images", "edgekit")
+_BARE = Launch({}, 0.0, 0.0, 0.0, 0, 0, "")

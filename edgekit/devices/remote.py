@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from edgekit.devices.base import DeviceInfo, Finished, Plan, Transport
 from edgekit.devices.bundle import make_bundle
@@ -69,6 +69,7 @@ class RemoteDevice:
 
     timed = False  # not without an address
     simulates = False
+    plans: ClassVar[frozenset[str]] = frozenset({"sustained_s", "streams", "images"})
     elsewhere = True
 
     def __init__(self, transport: Transport, python: str = "", folder: str = "", own: bool = False) -> None:
@@ -100,8 +101,16 @@ class RemoteDevice:
     def run(self, package: Path, plan: Plan) -> Launch:
         opened = Package(package)
         site, place = self._for(opened)
-        limit = _QUICK + 10 * plan.seconds
+        if plan.images:
+            arrays = {p.name: p for p in sorted(Path(plan.images).glob("*.npy"))}
+            plan = replace(plan, images=self.stock.send(arrays))
+        limit = _QUICK + 10 * plan.seconds * (1 + plan.streams) + 2 * plan.sustained_s
         return read_launch(self._ask(site, "launch", place, plan, limit), self.transport.place)
+
+    def operators(self, package: Path, plan: Plan) -> JsonObject:
+        """As the device sees them itself; see `LocalDevice.operators`."""
+        site, place = self._for(Package(package))
+        return self._ask(site, "operators", place, plan, _QUICK + 10 * plan.seconds)
 
     def outputs(self, package: Path, inputs: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
         site, place = self._for(Package(package))

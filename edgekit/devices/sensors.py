@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from edgekit.devices.meters import meters
 from edgekit.runtime.cores import allowed_cores, cpu_flags
 
 # MIDR part numbers of cores by ARM (implementer 0x41), as Linux's arch/arm64/include/asm/cputype.h names them.
@@ -115,7 +116,7 @@ def frequency_policy() -> str:
 
 
 def readings() -> dict[str, float]:
-    """Load average over a minute, free memory in bytes and, where readable, the hottest zone in °C."""
+    """Load average over a minute, free memory in bytes, and what `devices.meters` reads."""
     values: dict[str, float] = {}
     if hasattr(os, "getloadavg"):
         values["load_1min"] = os.getloadavg()[0]
@@ -125,14 +126,7 @@ def readings() -> dict[str, float]:
                 values["memory_available_bytes"] = float(line.split()[1]) * 1024
     except OSError:
         pass
-    zones = []
-    for path in Path("/sys/class/thermal").glob("thermal_zone*/temp"):
-        try:
-            zones.append(int(path.read_text(encoding="utf-8")) / 1000)
-        except (OSError, ValueError):
-            continue
-    if zones:
-        values["hottest_celsius"] = max(zones)
+    values.update(meters())
     return values
 
 

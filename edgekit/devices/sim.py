@@ -22,6 +22,7 @@ class SimulatedDevice:
     options: ClassVar[frozenset[str]] = frozenset()
     timed = False
     simulates = True
+    plans: ClassVar[frozenset[str]] = frozenset()
     elsewhere = False
 
     def __init__(self, address: str = "") -> None:

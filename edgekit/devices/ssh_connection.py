@@ -6,6 +6,7 @@ Files go through `cat`, not SFTP: it is on every device, and it says why when a 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import shlex
 import threading
@@ -58,6 +59,10 @@ class SshConnection:
                 self._open.abort()
                 with contextlib.suppress(Exception):
                     await asyncio.wait_for(self._open.wait_closed(), 2)
+            waiting = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in waiting:  # of another thread, which would wait for ever
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
         with contextlib.suppress(Exception):
             asyncio.run_coroutine_threadsafe(end(), self._loop).result(5)
@@ -74,6 +79,8 @@ class SshConnection:
             future.cancel()
             if isinstance(error, KeyboardInterrupt):
                 self.close()  # what runs there ends with the connection
+            if isinstance(error, concurrent.futures.CancelledError):
+                raise self._lost(None) from error
             if isinstance(error, (asyncssh.Error, OSError)):
                 raise self._lost(error) from error
             raise

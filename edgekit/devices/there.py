@@ -17,8 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgekit.devices.base import Plan
-from edgekit.devices.local import LocalDevice, LocalTransport, watched
-from edgekit.devices.process import OPERATORS, plan_words, run_module
+from edgekit.devices.local import LocalDevice
 from edgekit.devices.record import launch_to_json
 from edgekit.errors import DeviceError, EdgekitError, UsageError
 from edgekit.spec import from_json, to_json
@@ -34,9 +33,7 @@ def main(verb: str, package: str = "", plan: str = "{}") -> JsonObject:
         if verb == "launch":
             return launch_to_json(LocalDevice().run(Path(package), measure))
         if verb == "operators":
-            with watched() as watch:
-                data = run_module(LocalTransport(), OPERATORS, [package, *plan_words(measure)])
-            return {**data, "warnings": [watch.notes.warning] if watch.notes.warning else []}
+            return LocalDevice().operators(Path(package), measure)
     raise UsageError(f"A device is not asked to {verb}", "", "use the same edgekit on both sides")
 
 

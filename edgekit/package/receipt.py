@@ -36,6 +36,7 @@ GROUPS = (
     "latency",
     "speed",
     "memory",
+    "energy",
     "placement",
     "text",
     "reference",

@@ -1,28 +1,34 @@
-"""What the operators of packages cost on this machine, each package in a process of its own."""
+"""What the operators of packages cost on a device, each package in a process of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from edgekit import progress
-from edgekit.devices.base import Plan
-from edgekit.devices.local import LocalTransport, watched
-from edgekit.devices.process import OPERATORS, plan_words, run_module
+from edgekit.devices.base import Device, Plan
+from edgekit.errors import UsageError
 from edgekit.package import Package
 from edgekit.system.documents import JsonObject
 
 
-def operators(paths: Sequence[str | Path], plan: Plan) -> list[JsonObject]:
-    """See `edgekit.runtime.operators.profile`; besides, `warnings`. Raises DeviceError, UsageError,
-    MissingError and IntegrityError."""
+@runtime_checkable
+class LooksInside(Protocol):
+    """A device that can time single operators."""
+
+    def operators(self, package: Path, plan: Plan) -> JsonObject:
+        """See `edgekit.runtime.operators.profile`; besides, `warnings`."""
+        ...
+
+
+def operators(paths: Sequence[str | Path], plan: Plan, device: Device) -> list[JsonObject]:
+    """Of each package. Raises DeviceError, UsageError, MissingError and IntegrityError."""
     packages = [Package(path) for path in paths]
     for package in packages:
         package.verify()
-    return [_one(p, plan) for p in progress.track(packages, "looking at operators", len(packages))]
-
-
-def _one(package: Package, plan: Plan) -> JsonObject:
-    with watched() as watch:
-        data = run_module(LocalTransport(), OPERATORS, [str(package.path), *plan_words(plan)])
-    return {**data, "warnings": [watch.notes.warning] if watch.notes.warning else []}
+    if not isinstance(device, LooksInside):
+        raise UsageError(
+            f"--ops cannot look at operators on {device.name}", "", "leave -d out, or name a machine over SSH"
+        )
+    return [device.operators(p.folder, plan) for p in progress.track(packages, "looking at operators", len(packages))]

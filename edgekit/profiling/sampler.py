@@ -4,46 +4,23 @@ from __future__ import annotations
 
 import shlex
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 from edgekit import progress
 from edgekit.devices.address import open_device
-from edgekit.devices.base import Device, DeviceInfo, Plan
+from edgekit.devices.base import Device, Plan
 from edgekit.devices.record import Launch
-from edgekit.errors import UsageError
+from edgekit.errors import GateError, UsageError
 from edgekit.package import Package
-from edgekit.package.receipt import Measurement, Provenance, read_receipt
-from edgekit.profiling.agreement import Agreement, agreement
-from edgekit.profiling.statistics import Ratio, Summary, ratio, summarise
+from edgekit.package.receipt import read_receipt
+from edgekit.profiling.agreement import agreement
+from edgekit.profiling.figures import measurements
+from edgekit.profiling.result import Result, summed_up
+from edgekit.profiling.statistics import Ratio, ratio
+from edgekit.spec import graph_of
 from edgekit.store.database import Store
-
-
-@dataclass(frozen=True)
-class Result:
-    """What was measured of one package. Times in seconds, memory in bytes."""
-
-    package: str
-    profile_id: int
-    device: DeviceInfo
-    run: Summary  # the engine alone
-    total: Summary  # with preparing the image and finishing the boxes
-    cold_load_s: float  # medians over launches
-    warm_load_s: float
-    first_run_s: float
-    peak_memory_bytes: int
-    threads: int
-    engine: str
-    warnings: tuple[str, ...]
-    launches: tuple[Launch, ...]
-    agreement: tuple[Agreement, ...] = ()  # of its outputs on a device elsewhere with those here
-
-    @property
-    def whole(self) -> bool:
-        """Whether images were prepared and boxes finished there, and not only the engine timed."""
-        return len(self.launches[0].samples_s) > 1
 
 
 def profile(
@@ -54,11 +31,14 @@ def profile(
     plan: Plan | None = None,
     store: Store | None = None,
     record: bool = True,
+    strict: bool = False,
 ) -> list[Result]:
     """Measure packages on a device: `launches` rounds, each package once a round, in an order
     that alternates, so that a slow drift of the machine falls on all of them alike.
 
-    `record`: write the figures into each package's receipt. Raises DeviceError, IntegrityError.
+    `record`: write the figures into each package's receipt. `strict`: not those of noisy or throttled launches, or of a
+    device that gives other outputs, which raise GateError; the raw samples are kept. Raises DeviceError, IntegrityError,
+    and UsageError for what the plan asks of a device that cannot do it.
     """
     if launches < 1:
         raise UsageError(f"{launches} launches measure nothing", "", "use 2 or more")
@@ -68,10 +48,11 @@ def profile(
         package.verify()
     where = open_device(device) if isinstance(device, str) else device
     plan, own_store = plan or Plan(), store is None
+    _check_plan(plan, where, opened)
     store = store or Store()
     try:
         info, session = where.info(), uuid.uuid4().hex
-        command = _command(opened, device if isinstance(device, str) else info.name, launches, plan)
+        command = _command(opened, info.name, launches, plan)
         ids = [store.begin(session, p.manifest.name, p.manifest_sha256, info, plan, command) for p in opened]
         sessions: list[list[Launch]] = [[] for _ in opened]
         same = [agreement(p, where) if getattr(where, "elsewhere", False) else () for p in opened]
@@ -86,6 +67,8 @@ def profile(
     finally:
         if own_store:
             store.close()
+    if strict:
+        _check_quiet(results)
     if record:
         for package, result in zip(opened, results):
             if package.path.is_dir():  # an .edgepkg file stays as it was packed
@@ -96,11 +79,43 @@ def profile(
 def _command(packages: Sequence[Package], device: str, launches: int, plan: Plan) -> str:
     """Packages by name: the folders of this machine say nothing elsewhere."""
     names = shlex.join(p.path.name for p in packages)
-    threads = f" --threads {plan.threads}" if plan.threads else ""
+    more = f" --threads {plan.threads}" if plan.threads else ""
+    more += f" --sustained {plan.sustained_s:g}s" if plan.sustained_s else ""
+    more += f" --streams {plan.streams}" if plan.streams > 1 else ""
+    more += " --images DATA" if plan.images else ""
     return (
-        f"edgekit profile {names} -d {device} --launches {launches} --iterations {plan.iterations}"
-        f" --warmup {plan.warmup} --seconds {plan.seconds:g}{threads}"
+        f"edgekit profile {names} -d {shlex.quote(device)} --launches {launches} --iterations {plan.iterations}"
+        f" --warmup {plan.warmup} --seconds {plan.seconds:g}{more}"
     )
+
+
+def _check_plan(plan: Plan, device: Device, packages: Sequence[Package]) -> None:
+    can: frozenset[str] = getattr(device, "plans", frozenset())  # kinds made before there were any have none
+    words = {"sustained_s": "sustained launches", "streams": "several streams", "images": "images of one's own"}
+    for name, what in words.items():
+        if getattr(plan, name) != getattr(Plan(), name) and name not in can:
+            raise UsageError(
+                f"The device {device.name} does not measure {what}", "", "leave it out, or take another device"
+            )
+
+    text = [p.manifest.name for p in packages if graph_of(p.manifest.model) is None]
+    if plan.images and text:
+        raise UsageError(f"{text[0]} reads no images", "it is no graph of tensors", "leave --images out")
+
+
+def _check_quiet(results: Sequence[Result]) -> None:
+    """Raises GateError naming what was not as it should be."""
+    wrong = [f"{r.package}: {w}" for r in results for w in r.warnings]
+    wrong += [
+        f"{r.package}: {a.output} differs from here, {a.snr_db:.0f} dB"
+        for r in results
+        for a in r.agreement
+        if not a.good
+    ]
+    if wrong:
+        raise GateError(
+            "The measurement is not clean, and nothing was recorded", "; ".join(wrong), "try again when it is quiet"
+        )
 
 
 def compare(a: Result, b: Result) -> dict[str, Ratio]:
@@ -114,114 +129,6 @@ def compare(a: Result, b: Result) -> dict[str, Ratio]:
 def _alternating(count: int, turn: int) -> list[int]:
     order = list(range(count))
     return order if turn % 2 == 0 else order[::-1]
-
-
-def summed_up(package: Package, profile_id: int, info: DeviceInfo, launches: list[Launch]) -> Result:
-    """The figures of one package's launches on one device."""
-
-    warnings = [x.host.warning for x in launches if x.host.warning]
-    summary = [f"{len(warnings)} of {len(launches)} launches: {warnings[0]}"] if warnings else []
-    if len(launches) < 3:
-        summary.append("fewer than three launches: the interval says nothing about other launches")
-    return Result(
-        package=package.manifest.name,
-        profile_id=profile_id,
-        device=info,
-        run=summarise([x.samples_s["run"] for x in launches]),
-        total=summarise([x.totals() for x in launches]),
-        cold_load_s=median([x.cold_load_s for x in launches]),
-        warm_load_s=median([x.warm_load_s for x in launches]),
-        first_run_s=median([x.first_run_s for x in launches]),
-        peak_memory_bytes=max(x.peak_memory_bytes for x in launches),
-        threads=launches[0].threads,
-        engine=launches[0].engine,
-        warnings=tuple(summary),
-        launches=tuple(launches),
-    )
-
-
-def measurements(result: Result, command: str) -> list[Measurement]:
-    """The figures of a result as a receipt keeps them."""
-    count = len(result.launches)
-
-    def one(
-        group: str,
-        name: str,
-        value: float,
-        unit: str,
-        note: str,
-        samples: int = count,
-        interval: tuple[float, float] | None = None,
-    ) -> Measurement:
-        return Measurement(
-            group, name, value, unit, result.device.provenance, samples, interval, label(result), command, note
-        )
-
-    rows = []
-    for a in result.agreement:
-        note = "of noise, there against the same package here"
-        rows.append(one("parity", f"{a.output} SNR, there and here", a.snr_db, "dB", note, 1))
-    host = result.launches[0].host
-    for unit, layers in host.compute_units.items():
-        rows.append(one("placement", f"layers on the {unit}", layers, "1", "by the profile job", 1))
-    if result.device.provenance is Provenance.SIMULATED:  # whose time and memory are another machine's
-        return rows
-    rows += _times(result, one)
-    rows += [one("speed", name, value, "tok/s", note) for name, value, note in text_speeds(result)]
-    for stage, (low, high) in (host.memory or {}).items():
-        note = f"{stage.replace('_', ' ')}; at least {low} bytes"
-        rows.append(one("memory", f"{stage.replace('_', ' ')} peak", high, "bytes", note))
-    if result.peak_memory_bytes and host.memory is None:  # 0 where the system does not say
-        rows.append(one("memory", "peak", result.peak_memory_bytes, "bytes", "resident, whole process"))
-    return rows
-
-
-def text_speeds(result: Result) -> list[tuple[str, float, str]]:
-    """Tokens a second of a language model, medians over launches: name, value, what it was taken on."""
-    texts = [x.text for x in result.launches if x.text]
-    if not texts:
-        return []
-    length, depth = texts[0].prompt_tokens, texts[0].depth
-    speeds = [
-        ("prompt", length / median(min(t.prompt_s) for t in texts), f"{length} tokens, the best of 3 a launch"),
-        ("decode", 1 / result.run.median, "with an empty context"),
-    ]
-    deep = [median(t.deep_s) for t in texts if t.deep_s]
-    if deep:
-        speeds.append(("decode, full context", 1 / median(deep), f"after {depth} tokens"))
-    return speeds
-
-
-def _times(result: Result, one: Callable[..., Measurement]) -> list[Measurement]:
-    rows, count = [], len(result.launches)
-    both = (("run", result.run), ("total", result.total))
-    for name, s in both if result.whole else both[:1]:
-        low, high = s.interval
-        note = f"{count} launches, {result.engine}" + (
-            "; image of 1280x720, nothing to suppress" if name == "total" else ""
-        )
-        interval = (low * 1e3, high * 1e3)
-        rows += [
-            one("latency", f"{name} median", s.median * 1e3, "ms", note, s.samples, interval),
-            one("latency", f"{name} p90", s.p90 * 1e3, "ms", note, s.samples),
-            one("latency", f"{name} p99", s.p99 * 1e3, "ms", note, s.samples),
-        ]
-    cold = "import included" + (", files evicted first" if result.launches[0].cold_is_cold else "")
-    for name, seconds, note in (
-        ("cold load", result.cold_load_s, cold if result.whole else "first load"),
-        ("warm load", result.warm_load_s, "again in the same process"),
-        ("first run", result.first_run_s, "after loading"),
-    ):
-        if seconds:
-            rows.append(one("latency", name, seconds * 1e3, "ms", note))
-    return rows
-
-
-def label(result: Result) -> str:
-    """What the figures of a result belong to: device, chip and threads. Packages of different
-    engines are compared there."""
-    threads = f", {result.threads} threads" if result.threads else ""
-    return f"{result.device.name}: {result.device.chip}{threads}"
 
 
 def _record(package: Package, result: Result, command: str) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from edgekit.errors import MissingError, UsageError, guard
 from edgekit.package import Manifest, Package
 from edgekit.package.receipt import Receipt, read_receipt
-from edgekit.profiling import sampler
+from edgekit.profiling.figures import measurements
+from edgekit.profiling.result import Result, summed_up
 from edgekit.spec import to_json
 from edgekit.store.database import Profile, Store, default_path
 
@@ -23,7 +24,7 @@ class Measured:
 
     label: str
     profile: Profile
-    result: sampler.Result
+    result: Result
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def _evidence(given: str | Path, store: Store | None) -> Evidence:
     receipt = read_receipt(package.receipt())
     measured = _measured(package, store) if store else ()
     for one in measured:
-        receipt = receipt.with_measurements(sampler.measurements(one.result, one.profile.command))
+        receipt = receipt.with_measurements(measurements(one.result, one.profile.command))
     return Evidence(path, package.manifest, package.manifest_sha256, receipt, measured)
 
 
@@ -78,8 +79,8 @@ def _measured(package: Package, store: Store) -> tuple[Measured, ...]:
             launches = [x for x in profile.launches if x.samples_s.get("run")]
             if not launches:
                 continue
-            result = sampler.summed_up(package, profile.id, profile.device, launches)
-            label = sampler.measurements(result, "")[0].device
+            result = summed_up(package, profile.id, profile.device, launches)
+            label = measurements(result, "")[0].device
             newest.setdefault(label, Measured(label, profile, result))
     return tuple(newest.values())
 

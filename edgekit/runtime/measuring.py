@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,6 +27,15 @@ class Effort:
     iterations: int = 50
     warmup: int = 5
     seconds: float = 20.0
+    images: tuple[str, ...] = ()  # .npy files, uint8 (H, W, 3) each, for runners of images; none: noise
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Tokens written after so many are in the cache."""
+
+    tokens: int
+    samples_s: list[float]
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,7 @@ class TextTimings:
     prompt_s: list[float]  # reading one prompt each, the cache empty
     depth: int  # tokens in the cache before `deep_s`
     deep_s: list[float]  # a token each; empty where filling the cache would take too long
+    depths: list[Depth] = field(default_factory=list)  # on the way to `depth`
 
 
 @dataclass(frozen=True)

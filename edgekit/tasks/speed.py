@@ -11,7 +11,8 @@ from edgekit.devices.base import Plan
 from edgekit.errors import DeviceError
 from edgekit.package import Package
 from edgekit.package.receipt import Measurement, Provenance, Reason, Trip
-from edgekit.profiling import sampler
+from edgekit.profiling import figures, sampler
+from edgekit.profiling.result import Result
 from edgekit.spec import Precision
 from edgekit.store.database import Store
 from edgekit.target import Target
@@ -47,7 +48,7 @@ class Stopwatch:
     def alone(self, staged: Package, target: Target) -> Speed:
         """The figures of a package without a float parent to compare it with."""
         (result,) = self._profile([staged], target)
-        return Speed(tuple(sampler.measurements(result, self.command)))
+        return Speed(tuple(figures.measurements(result, self.command)))
 
     def against_float(self, staged: Package, parent: Package, target: Target) -> Speed:
         """A package and its float parent, in turns on the first device of the target that can be timed."""
@@ -57,7 +58,7 @@ class Stopwatch:
         low, high = ratio.interval
         busy = "".join(f"; {w}" for w in mine.warnings)
         measured = (
-            *sampler.measurements(mine, self.command),
+            *figures.measurements(mine, self.command),
             Measurement(
                 "latency",
                 "ratio to float",
@@ -66,7 +67,7 @@ class Stopwatch:
                 Provenance.MEASURED,
                 ratio.launches,
                 ratio.interval,
-                sampler.label(mine),
+                figures.label(mine),
                 self.command,
                 f"interleaved, {ratio.launches} launches each{busy}",
             ),
@@ -87,7 +88,7 @@ class Stopwatch:
         )
         return Speed(measured, Trip(Reason.SLOWER, message))
 
-    def _profile(self, packages: Sequence[Package], target: Target) -> list[sampler.Result]:
+    def _profile(self, packages: Sequence[Package], target: Target) -> list[Result]:
         store = Store(Path(":memory:"))
         try:
             device = timed_device(target.devices, self.device)
@@ -104,7 +105,7 @@ def check_device(address: str) -> None:
     if info.provenance is Provenance.SIMULATED:
         raise DeviceError(
             f"The processor of {address} is emulated, and emulated time is no latency",
-            f"it runs in {info.facts.get('emulator') or 'an emulator'}",
+            f"it runs in {info.facts.get('emulator') or info.facts.get('emulated') or 'an emulator'}",
             "name a real device, or leave --device out",
         )
 

@@ -70,7 +70,7 @@ def test_a_changed_package(edgekit: Edgekit, packages: dict[str, Path], tmp_path
 
 def test_wrong_use(edgekit: Edgekit, packages: dict[str, Path], tmp_path: Path) -> None:
     assert edgekit("doctor", "--device", "local").code == 2
-    ran = edgekit("doctor", "--package", packages["fp32"], "--device", "adb:1234")
+    ran = edgekit("doctor", "--package", packages["fp32"], "--device", "abacus:1234")
     assert ran.code == 2 and "kinds of device" in ran.err
     assert edgekit("doctor", "--package", tmp_path / "nothing").code == 2
     found = checks(edgekit, packages["fp32"], "-d", "sim:htp", code=3)

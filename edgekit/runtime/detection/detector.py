@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 
+from edgekit.errors import UsageError
 from edgekit.package.folder import Package
 from edgekit.runtime.detection.nms import suppress
 from edgekit.runtime.engine import Array, EngineOptions, Session
@@ -148,14 +151,20 @@ class Detector(Runner):
         return labels[class_id] if 0 <= class_id < len(labels) else f"class_{class_id}"
 
     def measure(self, effort: Effort) -> Timings:
-        """Times an image of a camera's size. It is noise: no boxes means the least suppression."""
-        image = np.random.default_rng(0).integers(0, 256, _CAMERA, dtype=np.uint8)
-        return measure_phases(
-            lambda: self.prepare(image),
-            self.run,
-            lambda placement, outputs: self.postprocess(outputs, placement, _CAMERA[:2]),
-            effort,
-        )
+        """Times the images of `effort` in turns. Without any, one of a camera's size: it is noise, so there are no boxes,
+        and the least suppression. Raises UsageError for a file that holds no image."""
+        images = itertools.cycle([_pixels(f) for f in effort.images] or [_noise()])
+        sizes: collections.deque[tuple[int, int]] = collections.deque(maxlen=1)
+
+        def prepare() -> Placement:
+            image = next(images)
+            sizes.append((image.shape[0], image.shape[1]))
+            return self.prepare(image)
+
+        def finish(placement: Placement, outputs: dict[str, Array]) -> None:
+            self.postprocess(outputs, placement, sizes[0])
+
+        return measure_phases(prepare, self.run, finish, effort)
 
     def probe(self) -> Mapping[str, Array]:
         """The graph's outputs for an image of noise, as float32 where it gives integers; reused by the next image."""
@@ -165,6 +174,17 @@ class Detector(Runner):
 
     def close(self) -> None:
         self.session.close()
+
+
+def _noise() -> Array:
+    return np.random.default_rng(0).integers(0, 256, _CAMERA, dtype=np.uint8)
+
+
+def _pixels(file: str) -> Array:
+    array: Array = np.load(file, allow_pickle=False)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise UsageError(f"{file} holds no image", f"it is {array.dtype} {array.shape}", "save uint8 (H, W, 3), RGB")
+    return array
 
 
 def _to_image(boxes: Array, placement: Placement, image_size: tuple[int, int]) -> Array:

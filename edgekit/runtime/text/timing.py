@@ -8,13 +8,14 @@ import time
 
 import numpy as np
 
-from edgekit.runtime.measuring import Effort, TextTimings, Timings
+from edgekit.runtime.measuring import Depth, Effort, TextTimings, Timings
 from edgekit.runtime.text.session import TextSession
 from edgekit.spec import TextSpec
 
 _PROMPT = 128  # tokens
 _SHALLOW = 16  # tokens before the first that is timed
 _DEEP = 16  # tokens timed at the end of the context
+_DEPTHS = (256, 1024, 4096, 16384)  # tokens in the cache before others are timed
 
 
 def measure_text(session: TextSession, spec: TextSpec, effort: Effort) -> Timings:
@@ -49,17 +50,23 @@ def measure_text(session: TextSession, spec: TextSpec, effort: Effort) -> Timing
         length = min(_PROMPT, context - 2)
         prompts = [_read(session, tokens(length)) for _ in range(3)]
         deep: list[float] = []
+        depths: list[Depth] = []
         fill = context - _DEEP - 1
         if fill > length and fill / length * min(prompts) * 2 < effort.seconds:
             session.reset()
-            session.start(tokens(fill))
-            deep = write(_DEEP)
+            session.start(tokens(_SHALLOW))
+            for depth in sorted({d for d in _DEPTHS if _SHALLOW < d < fill - _DEEP} | {fill}):
+                session.append(tokens(depth - session.held))
+                session.logits().argmax()  # some engines only read what was appended now
+                depths.append(Depth(depth, write(_DEEP)))
+            deep = depths.pop().samples_s
     finally:
         gc.enable()
-    return Timings(first, {"run": samples}, TextTimings(length, prompts, fill, deep))
+    return Timings(first, {"run": samples}, TextTimings(length, prompts, fill, deep, depths))
 
 
 def _read(session: TextSession, tokens: list[int]) -> float:
+    """Seconds to read a prompt, which is until its first token is known."""
     session.reset()
     start = time.perf_counter()
     session.start(tokens)
