@@ -6,7 +6,9 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +72,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if converts or SLOW & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
+# Programs of Debian that tests need, and the packages that bring them.
+PROGRAMS = {"sshd": "openssh-server", "javac": "default-jdk-headless", "chromium": "chromium"}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was skipped and why, and the one command that installs what was missing."""
+    reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []))
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"skipped {count}: {reason.removeprefix('Skipped: ')[:200]}")
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin"
+    missing = [package for program, package in PROGRAMS.items() if not shutil.which(program, path=path)]
+    if reasons and missing:
+        terminalreporter.write_line(f"to run what needs more: apt-get install {' '.join(missing)}")
 
 
 @dataclass

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 THERE = "edgekit.devices.there"
 _SILENCE = 30  # seconds without a word from this side, after which what runs there ends
 _QUICK = 120.0  # seconds for a question; emulated boards are slow
+# What a process that was killed left an hour ago or more goes.
+_TEMPORARY = 'mkdir -p "$1" && find "$1" -mindepth 1 -maxdepth 1 -mmin +60 -exec rm -rf {} + 2>/dev/null; [ -d "$1" ]'
 _UNPACKING = 900.0  # and for some 100 MB on a slow card
 
 
@@ -42,6 +44,7 @@ class Bundled:
     transport: Transport
     python: str
     site: str  # "": the interpreter there has edgekit itself
+    temporary: str  # a folder there for what a killed process may leave
 
     @property
     def place(self) -> str:
@@ -55,7 +58,8 @@ class Bundled:
 
     def run(self, command: Sequence[str], environment: Mapping[str, str], timeout_s: float | None) -> Finished:
         path = {"PYTHONPATH": self.site, "PYTHONNOUSERSITE": "1"} if self.site else {}
-        return self.transport.run([*self._guard(), *command], {**environment, **path}, timeout_s)
+        own = {**environment, **path, "TMPDIR": self.temporary}
+        return self.transport.run([*self._guard(), *command], own, timeout_s)
 
     def _guard(self) -> list[str]:
         if not self.site:
@@ -153,7 +157,9 @@ class RemoteDevice:
             if done.code:
                 said = done.errors.strip().splitlines()[-1:] or [f"exit code {done.code}"]
                 raise DeviceError(f"edgekit cannot be unpacked on {self.transport.place}", said[0][:300])
-        self._sites[extra] = Bundled(self.transport, machine.python, site)
+        temporary = f"{self.stock.folder}/tmp"
+        shell(self.transport, _TEMPORARY, temporary, timeout_s=_QUICK)
+        self._sites[extra] = Bundled(self.transport, machine.python, site, temporary)
         return self._sites[extra]
 
     def _ask(
