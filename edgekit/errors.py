@@ -21,7 +21,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from edgekit.system.redaction import printable, redact
 
@@ -162,7 +162,7 @@ BY_NAME: dict[str, type[EdgekitError]] = {
 }
 
 
-def from_dict(data: dict[str, str]) -> EdgekitError:
+def from_dict(data: Mapping[str, object]) -> EdgekitError:
     """Rebuild an error that a worker process wrote as JSON (see `EdgekitError.to_dict`)."""
-    cls = BY_NAME.get(data.get("error", ""), ConversionError)
-    return cls(data.get("what", "unknown error"), data.get("why", ""), data.get("next", ""))
+    what, why, next_ = (str(data.get(key, "")) for key in ("what", "why", "next"))
+    return BY_NAME.get(str(data.get("error")), ConversionError)(what or "unknown error", why, next_)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from edgekit.devices.base import Finished, Plan, Transport
 from edgekit.devices.outputs import read_arrays, write_arrays
 from edgekit.devices.record import Launch, launch_from_json
 from edgekit.errors import DeviceError, from_dict, guard
-from edgekit.system.documents import JsonObject
+from edgekit.system.documents import JsonObject, parse_json
 
 if TYPE_CHECKING:
     from edgekit.runtime.engine import Array
@@ -38,7 +37,10 @@ def read_launch(data: JsonObject, place: str) -> Launch:
     other = data.get("edgekit")
     version = f", by edgekit {other:.40}" if isinstance(other, str) else ""
     with guard(DeviceError, f"A launch on {place} printed what cannot be read{version}", "use the same edgekit there"):
-        return launch_from_json(data)
+        launch = launch_from_json(data)
+        if not launch.samples_s.get("run"):
+            raise ValueError("it has no samples of runs")
+        return launch
 
 
 def run_outputs(
@@ -94,7 +96,7 @@ def run_module(transport: Transport, module: str, words: Sequence[str], timeout_
 def _last_line(done: Finished) -> JsonObject | None:
     """The object in the last line of what was printed; None when there is none."""
     try:
-        data = json.loads(done.output.splitlines()[-1])
-    except (ValueError, IndexError, RecursionError):
+        data = parse_json(done.output.splitlines()[-1])
+    except (ValueError, IndexError):
         return None
     return data if isinstance(data, dict) else None

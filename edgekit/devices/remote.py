@@ -25,6 +25,7 @@ from edgekit.package import Package
 from edgekit.runtime.opening import engine_named
 from edgekit.spec import from_json, to_json
 from edgekit.system.documents import JsonObject
+from edgekit.system.redaction import printable
 
 if TYPE_CHECKING:
     from edgekit.runtime.engine import Array
@@ -34,6 +35,7 @@ _SILENCE = 30  # seconds without a word from this side, after which what runs th
 _QUICK = 120.0  # seconds for a question; emulated boards are slow
 # What a process that was killed left an hour ago or more goes.
 _TEMPORARY = 'mkdir -p "$1" && find "$1" -mindepth 1 -maxdepth 1 -mmin +60 -exec rm -rf {} + 2>/dev/null; [ -d "$1" ]'
+_MOST_FACTS = 50
 _UNPACKING = 900.0  # and for some 100 MB on a slow card
 
 
@@ -95,7 +97,9 @@ class RemoteDevice:
             DeviceError, f"{self.transport.place} says of itself what cannot be read", "use the same edgekit there"
         ):
             there = from_json(DeviceInfo, data)
-        return replace(there, name=self.transport.place)
+        facts = {_shown(name): _shown(fact) for name, fact in list(there.facts.items())[:_MOST_FACTS]}
+        chip, system = _shown(there.chip), _shown(there.system)
+        return replace(there, name=self.transport.place, chip=chip, system=system, facts=facts)
 
     def nearby(self) -> list[DeviceInfo]:
         """The device as its shell alone describes it: quick, and nothing is sent there."""
@@ -170,3 +174,8 @@ class RemoteDevice:
 
     def finished(self) -> None:
         pass
+
+
+def _shown(text: str) -> str:
+    """What a device says of itself, as it may stand in a terminal and a receipt."""
+    return printable(text[:300])

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from edgekit.devices.address import simulator_of
+from edgekit.devices.address import simulator_of, timed_device
 from edgekit.package.receipt import Measurement
 from edgekit.report.collect import Evidence, Measured
 from edgekit.report.scatter import Point, scatter
@@ -39,7 +39,10 @@ def profile_command(evidence: Evidence) -> str:
     target = targets().get(evidence.manifest.target)
     simulated = simulator_of(target.devices) if target else ""
     devices = [d for d in target.devices if d != simulated] if target else []
-    device = shlex.quote(devices[0] if devices else "local")
+    device = devices[0] if devices else "local"
+    if ":" not in device and device != timed_device(devices):
+        device += ":ADDRESS"  # of a kind of which there are many
+    device = shlex.quote(device)
     return f"edgekit profile {shlex.quote(str(evidence.path))} -d {device}"
 
 
