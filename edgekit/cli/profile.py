@@ -31,6 +31,7 @@ _OF_BUNDLES = ("packages", "bundle", "machine", "as_json", "quiet", "verbose", "
 @click.option(
     "-d", "--device", shell_complete=complete_devices, default="local", show_default=True, help="See `edgekit devices`."
 )
+@click.option("--host", help="With -d web: where its page is served (default: this machine alone).")
 @click.option("--launches", type=click.IntRange(1), default=5, show_default=True, help="Fresh processes a package.")
 @click.option("--iterations", type=click.IntRange(1), default=50, show_default=True, help="Runs a launch.")
 @click.option("--warmup", type=click.IntRange(1), default=5, show_default=True, help="Runs before the measured ones.")
@@ -95,7 +96,7 @@ def command(context: click.Context, /, packages: tuple[str, ...], as_json: bool,
     if options["ops"]:
         from edgekit.cli.operators import show as show_operators
 
-        unused = ("source", "images", "store", "no_record", "launches", "sustained", "streams", "strict")
+        unused = ("source", "images", "store", "no_record", "launches", "sustained", "streams", "strict", "host")
         check_without(context, unused, "--ops measures once, and records nothing")
         show_operators(packages, options, as_json)
         return
@@ -108,7 +109,7 @@ def command(context: click.Context, /, packages: tuple[str, ...], as_json: bool,
         check_without(context, ("launches",), "--sustained is one launch")
         options["launches"] = 1
     store = Store(Path(options["store"]) if options["store"] else None)
-    device, record = open_device(options["device"]), not options["no_record"]
+    device, record = open_device(options["device"], _options(options)), not options["no_record"]
     compared = _compare(packages, device, options, record) if options["source"] else {}
     with _arrays(options, device) as images:
         plan = Plan(
@@ -150,6 +151,11 @@ def command(context: click.Context, /, packages: tuple[str, ...], as_json: bool,
             )
         )
     click.echo(f"raw samples: {store.path}")
+
+
+def _options(given: Given) -> dict[str, str]:
+    """Of the device, those that were typed."""
+    return {"host": given["host"]} if given["host"] else {}
 
 
 @contextlib.contextmanager

@@ -17,9 +17,10 @@ SCHEMA = "edgekit.receipt/1"
 
 
 class Provenance(enum.StrEnum):
-    """Where a number comes from: a device, a simulator, somebody else's table, or a rule of thumb."""
+    """Where a number comes from: a device, a device's browser, a simulator, somebody else's table, or a rule of thumb."""
 
     MEASURED = "measured"
+    BROWSER = "measured (browser)"  # by a page, whose clock is coarse and whose engine is another build
     SIMULATED = "simulated"
     PUBLISHED = "published"
     ESTIMATED = "estimated"

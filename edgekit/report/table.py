@@ -10,7 +10,13 @@ from edgekit.report.collect import Evidence
 from edgekit.tasks.base import find_task
 from edgekit.tasks.columns import LATENCIES, LOADS, SIZE, Column
 
-TAGS = {Provenance.MEASURED: "m", Provenance.SIMULATED: "s", Provenance.PUBLISHED: "p", Provenance.ESTIMATED: "e"}
+TAGS = {
+    Provenance.MEASURED: "m",
+    Provenance.BROWSER: "b",
+    Provenance.SIMULATED: "s",
+    Provenance.PUBLISHED: "p",
+    Provenance.ESTIMATED: "e",
+}
 _SAME = 200.0  # dB that parity writes when two runs agree to the last bit
 
 
