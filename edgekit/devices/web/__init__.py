@@ -1,0 +1,1 @@
+"""Device `web`: a browser, anybody's, that opens one page. Nothing is installed there."""
