@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from edgekit import registry
@@ -34,6 +35,15 @@ class Nearby(Protocol):
 
     def nearby(self) -> list[DeviceInfo]:
         """Those that can be reached now. Raises DeviceError, MissingError."""
+        ...
+
+
+@runtime_checkable
+class Choosy(Protocol):
+    """A device that knows without being reached which packages it does not run."""
+
+    def check(self, package: Path) -> None:
+        """Raises UsageError for such a package, with the reason."""
         ...
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from edgekit import progress
 from edgekit.devices.address import open_device
 from edgekit.devices.base import Device, Plan
+from edgekit.devices.care import Choosy
 from edgekit.devices.record import Launch
 from edgekit.errors import GateError, UsageError
 from edgekit.package import Package
@@ -49,6 +50,9 @@ def profile(
     where = open_device(device) if isinstance(device, str) else device
     plan, own_store = plan or Plan(), store is None
     _check_plan(plan, where, opened)
+    if isinstance(where, Choosy):
+        for package in opened:
+            where.check(package.folder)
     store = store or Store()
     try:
         info, session = where.info(), uuid.uuid4().hex

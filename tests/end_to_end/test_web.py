@@ -21,6 +21,7 @@ from edgekit.devices.web.exchange import Exchange
 from edgekit.errors import DeviceError, MissingError, UsageError
 from edgekit.package import Package
 from edgekit.profiling.agreement import agreement
+from tests.cli.commands import Edgekit
 
 CHROMIUM = shutil.which("chromium")
 HAVE = setup.folder()  # of the user, before the tests' own home
@@ -124,6 +125,7 @@ def test_chromium_measures_and_agrees(
     try:
         info = device.info()
         assert info.name.startswith("web:Chrome") and info.facts["cross_origin_isolated"] == "yes"
+        assert info.provenance == "measured (browser)"
         launches = [device.run(packages[precision], Plan(iterations=5, warmup=1)) for _ in range(2)]
         assert [len(launch.samples_s["run"]) for launch in launches] == [5, 5]
         assert launches[0].others["timer_resolution_s"] > 0
@@ -135,3 +137,14 @@ def test_chromium_measures_and_agrees(
         browser.kill()
         browser.wait()
         device._close()
+
+
+def test_a_language_model_is_refused_before_a_page_is_opened(
+    text_packages: dict[str, Path], tflite_packages: dict[str, Path], edgekit: Edgekit
+) -> None:
+    ran = edgekit("profile", text_packages["fp32"], "-d", "web")
+    assert ran.code == 2 and "language model" in ran.err
+    ran = edgekit("profile", tflite_packages["fp32"], "-d", "web", "--host", "127.0.0.1")
+    assert ran.code == 2 and "litert" in ran.err
+    ran = edgekit("profile", text_packages["fp32"], "-d", "local", "--host", "127.0.0.1")
+    assert ran.code == 2 and "no option host" in ran.err

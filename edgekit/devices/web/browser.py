@@ -6,6 +6,7 @@ import re
 
 from edgekit.devices.base import DeviceInfo
 from edgekit.devices.web.setup import VERSION
+from edgekit.package.receipt import Provenance
 from edgekit.system.documents import JsonObject
 from edgekit.system.redaction import printable
 
@@ -15,12 +16,11 @@ _SYSTEMS = ("Android", "iPhone OS", "CPU OS", "Windows NT", "CrOS", "Mac OS X", 
 
 
 def describe(said: JsonObject, provider: str) -> DeviceInfo:
-    """The device in front of that page. Its name says that a browser measured."""
+    """The device in front of that page."""
     agent = _text(said.get("user_agent"))
     browser, system = name_of(agent)
     isolated = said.get("isolated") is True
     facts = {
-        "provenance": "measured (browser)",
         "browser": browser,
         "user_agent": agent,
         "brands": _text(said.get("brands")),
@@ -40,11 +40,12 @@ def describe(said: JsonObject, provider: str) -> DeviceInfo:
     }
     return DeviceInfo(
         name=f"web:{browser} on {system}",
-        chip=f"measured (browser), {provider}",
-        system=_text(said.get("platform")) or system,
+        chip=_text(said.get("gpu")) if provider != "wasm" else f"{provider}, {_text(said.get('platform')) or system}",
+        system=f"{browser} on {_text(said.get('platform')) or system}",
         cores=int(_number(said.get("cores"))),
         memory_bytes=int(_number(said.get("memory_gb")) * 2**30),  # rounded, and at most 8 in most browsers
         facts={name: fact for name, fact in facts.items() if fact},
+        provenance=Provenance.BROWSER,
     )
 
 

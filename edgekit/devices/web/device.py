@@ -69,6 +69,10 @@ class WebDevice:
     def set_up(self) -> str:
         return f"onnxruntime-web {setup.VERSION}: {setup.set_up()}"
 
+    def check(self, package: Path) -> None:
+        """Raises UsageError for what no browser runs, before anybody opens a page."""
+        self._job(package, "launch", {}, [])
+
     def run(self, package: Path, plan: Plan) -> Launch:
         words = {"warmup": plan.warmup, "iterations": plan.iterations, "seconds": plan.seconds}
         job = self._job(package, "launch", {**words, "threads": plan.threads or 0}, [])

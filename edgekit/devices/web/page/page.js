@@ -77,7 +77,7 @@ async function work() {
   awake();
   const self = await facts();
   list("facts", [["Cores", self.cores], ["Threads possible", self.isolated ? "yes" : "no"],
-    ["Clock", milliseconds(self.resolution_s)]]);
+    ["Step of its clock", `${(self.resolution_s * 1e6).toPrecision(2)} µs`]]);
   const past = JSON.parse(sessionStorage.past ?? "[]");
   await post("hello", JSON.stringify(self));
   if (past.length) list("figures", [["Median", milliseconds(median(past))], ["Launches", past.length]]);
