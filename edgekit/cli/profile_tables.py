@@ -43,8 +43,8 @@ def show(results: list[Result]) -> None:
                 f"{r.run.p90 * 1e3:.2f}",
                 f"{r.run.p99 * 1e3:.2f}",
                 f"{r.total.median * 1e3:.2f}" if r.whole else "-",
-                f"{r.cold_load_s * 1e3:.0f}/{r.warm_load_s * 1e3:.0f}",
-                f"{r.peak_memory_bytes / 1e6:.0f}",
+                f"{r.cold_load_s * 1e3:.0f}/{f'{r.warm_load_s * 1e3:.0f}' if r.warm_load_s else '-'}",
+                f"{r.peak_memory_bytes / 1e6:.0f}" if r.peak_memory_bytes else "-",
             )
         )
     header = ("package", "run ms", "95 %", "p90", "p99", "total", "cold/warm", "MB")

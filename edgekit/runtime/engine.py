@@ -73,12 +73,14 @@ class Engine(Protocol[Opened]):
 
     `libraries`: the distributions that bring the library, any of them; `extra` installs the first. `companions`: those
     that must be there besides, each of them. `extra`: edgekit's extra that installs all of them, or several with commas
-    between them. A class that inherits from this one has the defaults: nothing is known of its library.
+    between them. `in_browsers`: whether the library has a build for browsers that opens the same artefacts. A class that
+    inherits from this one has the defaults: nothing is known of its library.
     """
 
     libraries: tuple[str, ...] = ()
     companions: tuple[str, ...] = ()
     extra: str = ""
+    in_browsers: bool = False
 
     def open(self, package: Package, options: EngineOptions) -> Opened:
         """A `Session`, or for language models a `TextSession`. Raises MissingError without the library, IntegrityError

@@ -37,7 +37,7 @@ def test_devices(edgekit: Edgekit) -> None:
 
 def test_doctor_says_what_is_ready(edgekit: Edgekit) -> None:
     found = edgekit("doctor", "--json").json
-    devices = {"adb", "aihub", "ssh"}
+    devices = {"adb", "aihub", "ssh", "web"}
     extras = {"runtime", "litert", "genai", "images", "convert", "llm", "tflite", "qnn", "serve", "report", *devices}
     assert found["missing"].keys() == extras
     # AI Hub's client has an environment of its own, which need not be there

@@ -149,12 +149,13 @@ class WebDevice:
         from edgekit.devices.web.exchange import Job
         from edgekit.package.folder import Package
         from edgekit.runtime.measuring import noise
+        from edgekit.runtime.opening import engine_named
         from edgekit.spec import graph_of
 
         opened = Package(package)
         manifest = opened.manifest
         graph = graph_of(manifest.model)
-        if graph is None or manifest.engine.name != "onnxruntime":
+        if graph is None or not getattr(engine_named(manifest.engine.name), "in_browsers", False):
             runs = "it is a language model" if graph is None else f"it is for the engine {manifest.engine.name}"
             raise UsageError(
                 f"{manifest.name} does not run in a browser",

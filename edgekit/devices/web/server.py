@@ -62,6 +62,7 @@ class PageServer:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((host, port))
+            self._socket.listen(64)  # who comes before the server runs waits
         except OSError as error:
             self._socket.close()
             raise DeviceError(

@@ -102,6 +102,7 @@ def _compare(session: InferenceSession, inputs: set[str], outputs: set[str]) -> 
 
 class OnnxRuntimeEngine:
     libraries, companions, extra = ("onnxruntime",), (), "runtime"
+    in_browsers = True
 
     def open(self, package: Package, options: EngineOptions) -> OnnxRuntimeSession:
         graph, artifact = graph_spec(package), package.read(package.manifest.engine.artifact)
