@@ -9,11 +9,13 @@ from __future__ import annotations
 import functools
 import json
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from edgekit import progress
 from edgekit.devices.base import DeviceInfo, Finished, Plan, Transport
 from edgekit.devices.bundle import make_bundle
 from edgekit.devices.process import read_launch, run_module, run_outputs
@@ -35,6 +37,8 @@ _SILENCE = 30  # seconds without a word from this side, after which what runs th
 _QUICK = 120.0  # seconds for a question; emulated boards are slow
 # What a process that was killed left an hour ago or more goes.
 _TEMPORARY = 'mkdir -p "$1" && find "$1" -mindepth 1 -maxdepth 1 -mmin +60 -exec rm -rf {} + 2>/dev/null; [ -d "$1" ]'
+_COOLING_S = 600.0  # for a hot device to become cool enough
+_LOOK_S = 10.0
 _MOST_FACTS = 50
 _UNPACKING = 900.0  # and for some 100 MB on a slow card
 
@@ -71,15 +75,19 @@ class Bundled:
 
 class RemoteDevice:
     """What kinds of devices over a transport share. `python`: the interpreter there; "" for the newest. `own`: it has
-    edgekit and the engine itself, and no bundle is sent. `folder`: for all that is left there; "" for `~/.edgekit`."""
+    edgekit and the engine itself, and no bundle is sent. `folder`: for all that is left there; "" for `~/.edgekit`.
+    `warmest`: °C at which a launch may begin at most."""
 
     timed = False  # not without an address
     simulates = False
     plans: ClassVar[frozenset[str]] = frozenset({"sustained_s", "streams", "images"})
     elsewhere = True
 
-    def __init__(self, transport: Transport, python: str = "", folder: str = "", own: bool = False) -> None:
+    def __init__(
+        self, transport: Transport, python: str = "", folder: str = "", own: bool = False, warmest: float | None = None
+    ) -> None:
         self.transport, self._python, self._folder, self._own = transport, python, folder, own
+        self._warmest = warmest
         self._sites: dict[str, Bundled] = {}
 
     @functools.cached_property
@@ -112,8 +120,33 @@ class RemoteDevice:
         if plan.images:
             arrays = {p.name: p for p in sorted(Path(plan.images).glob("*.npy"))}
             plan = replace(plan, images=self.stock.send(arrays))
+        if self._warmest is not None:
+            self._cool_down(site, self._warmest)
         limit = _QUICK + 10 * plan.seconds * (1 + plan.streams) + 2 * plan.sustained_s
         return read_launch(self._ask(site, "launch", place, plan, limit), self.transport.place)
+
+    def _cool_down(self, site: Bundled, limit: float) -> None:
+        """Waits until the device is no hotter than `limit` °C. Raises DeviceError when it stays so, or cannot tell."""
+        start = time.monotonic()
+        while True:
+            celsius = self._ask(site, "readings").get("hottest_celsius")
+            if not isinstance(celsius, (int, float)):
+                raise DeviceError(
+                    f"{self.transport.place} has no thermometer that edgekit reads",
+                    f"devices.toml has max_temperature_c = {limit:g} for it",
+                    "leave that out",
+                )
+            if celsius <= limit:
+                return
+            waited = time.monotonic() - start
+            if waited > _COOLING_S:
+                raise DeviceError(
+                    f"{self.transport.place} stays at {celsius:.0f} °C",
+                    f"devices.toml allows launches at up to {limit:g} °C, and it was waited {waited / 60:.0f} minutes",
+                    "give it air, or a higher max_temperature_c",
+                )
+            progress.report(f"cooling to {limit:g} °C", int(waited), int(_COOLING_S))
+            time.sleep(_LOOK_S)
 
     def operators(self, package: Path, plan: Plan) -> JsonObject:
         """As the device sees them itself; see `LocalDevice.operators`."""

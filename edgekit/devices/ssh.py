@@ -67,15 +67,32 @@ class SshTransport:
             del self._connection
 
 
+def _celsius(text: str) -> float | None:
+    try:
+        value = float(text) if text else None
+    except ValueError:
+        value = -1.0
+    if value is not None and not 0 < value < 150:
+        raise UsageError(f"max_temperature_c = {text:.40} is no temperature", "", "write °C, as 65")
+    return value
+
+
 class SshDevice(RemoteDevice):
     name = "ssh"
-    options: ClassVar[frozenset[str]] = frozenset({"python", "folder", "edgekit", "label"})
+    options: ClassVar[frozenset[str]] = frozenset({"python", "folder", "edgekit", "label", "max_temperature_c"})
 
     def __init__(
-        self, address: str = "", python: str = "", folder: str = "", edgekit: str = "bundle", label: str = ""
+        self,
+        address: str = "",
+        python: str = "",
+        folder: str = "",
+        edgekit: str = "bundle",
+        label: str = "",
+        max_temperature_c: str = "",
     ) -> None:
         """`python`: an interpreter there. `folder`: for all that edgekit leaves there. `edgekit`: "own" where that
-        interpreter has edgekit and the engine already. `label`: what receipts call it, "" for the address. Raises
+        interpreter has edgekit and the engine already. `label`: what receipts call it, "" for the address.
+        `max_temperature_c`: a launch waits until the device is no hotter. Raises
         UsageError, MissingError without asyncssh."""
         if edgekit not in ("bundle", "own"):
             raise UsageError(f"edgekit = {edgekit:.40} is neither", "", 'write "bundle" or "own"')
@@ -83,7 +100,7 @@ class SshDevice(RemoteDevice):
             raise UsageError('edgekit = "own" needs the interpreter that has it', "", "set python to its path there")
         self._address = read_address(address) if address else None
         self._ssh = SshTransport(self._address or SshAddress(""), label)
-        super().__init__(self._ssh, python, folder, own=edgekit == "own")
+        super().__init__(self._ssh, python, folder, edgekit == "own", _celsius(max_temperature_c))
 
     def info(self) -> DeviceInfo:
         """Of one device; without an address, of what there is, asking nothing of the network."""

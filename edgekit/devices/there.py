@@ -1,6 +1,7 @@
 """What is asked of a device by a machine that reaches it: one process a question, JSON as the answer.
 
     python -P -m edgekit.devices.there info
+    python -P -m edgekit.devices.there readings
     python -P -m edgekit.devices.there launch PACKAGE PLAN
     python -P -m edgekit.devices.there operators PACKAGE PLAN
 
@@ -19,6 +20,7 @@ from pathlib import Path
 from edgekit.devices.base import Plan
 from edgekit.devices.local import LocalDevice
 from edgekit.devices.record import launch_to_json
+from edgekit.devices.sensors import readings
 from edgekit.errors import DeviceError, EdgekitError, UsageError
 from edgekit.spec import from_json, to_json
 from edgekit.system.documents import JsonObject
@@ -28,6 +30,8 @@ def main(verb: str, package: str = "", plan: str = "{}") -> JsonObject:
     if verb == "info":
         info: JsonObject = to_json(LocalDevice().info())
         return info
+    if verb == "readings":
+        return dict(readings())
     measure = from_json(Plan, json.loads(plan))
     with _alone(Path(package).parent):
         if verb == "launch":

@@ -126,6 +126,20 @@ def test_an_answer_that_is_no_json_of_ours_is_one_error(answer: str) -> None:
         run_module(Liar([answer]), "edgekit.devices.there", ["info"])
 
 
+def test_a_hot_machine_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgekit.devices import remote
+
+    monkeypatch.setattr(remote, "_LOOK_S", 0.0)
+    answers = [honest(), "", *(json.dumps({"hottest_celsius": c}) for c in (80, 70, 59))]
+    device = RemoteDevice(Liar(answers), python="/usr/bin/python3", own=True, warmest=60)
+    device._cool_down(device._site(""), 60)
+    for answer, says in ((json.dumps({"hottest_celsius": 90}), "stays at 90"), ("{}", "no thermometer")):
+        monkeypatch.setattr(remote, "_COOLING_S", 0.0)
+        device = RemoteDevice(Liar([honest(), "", answer]), python="/usr/bin/python3", own=True, warmest=60)
+        with pytest.raises(DeviceError, match=says):
+            device._cool_down(device._site(""), 60)
+
+
 def test_nothing_that_a_machine_says_is_run_by_a_shell() -> None:
     """Its home has a quote in it: words reach the transport apart from the scripts."""
     liar = Liar([honest(home="/home/a'; touch /tmp/x; '")])

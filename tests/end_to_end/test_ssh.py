@@ -364,6 +364,8 @@ def test_an_interpreter_that_has_edgekit_is_taken_as_it_is(ssh: SshServer, packa
     assert launch.samples_s["run"] and launch.edgekit
     with pytest.raises(UsageError, match="interpreter"):
         open_device(ssh.address, {"edgekit": "own"})
+    with pytest.raises(UsageError, match="temperature"):
+        open_device(ssh.address, {"max_temperature_c": "hot"})
     with pytest.raises(UsageError, match="no option"):
         open_device("local", {"python": "x"})
     assert json.dumps(launch.others) == "{}"
