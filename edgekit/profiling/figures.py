@@ -35,6 +35,8 @@ def measurements(result: Result, command: str) -> list[Measurement]:
         rows.append(one("placement", f"layers on the {unit}", layers, "1", "by the profile job", 1))
     if result.device.provenance is Provenance.SIMULATED:  # whose time and memory are another machine's
         return rows
+    if result.sustained is not None:  # one launch, whose first runs say nothing of others: it is its minutes that count
+        return [*rows, *_sustained(result, one), *_energy(result, one)]
     rows += _times(result, one)
     rows += [one("speed", name, value, "tok/s", note) for name, value, note in text_speeds(result)]
     texts = [x.text for x in result.launches if x.text]
@@ -56,13 +58,12 @@ def measurements(result: Result, command: str) -> list[Measurement]:
     if result.images_per_s:
         note = f"{result.streams} streams at once, {result.threads} threads each"
         rows.append(one("speed", f"throughput of {result.streams} streams", result.images_per_s, "1/s", note))
-    return [*rows, *_sustained(result, one), *_energy(result, one)]
+    return rows
 
 
 def _sustained(result: Result, one: Callable[..., Measurement]) -> list[Measurement]:
     s = result.sustained
-    if s is None:
-        return []
+    assert s is not None
     minutes = f"steady after {s.steady_s / 60:.1f} of {s.length_s / 60:.1f} minutes"
     note = minutes + (f"; throttled at {s.throttled_s:.0f} s, {s.slowdown:.2f} times slower" if s.throttled_s else "")
     note += f"; {s.hottest_celsius:.0f} °C at most" if s.hottest_celsius is not None else ""

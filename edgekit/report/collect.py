@@ -11,7 +11,7 @@ from pathlib import Path
 from edgekit.errors import MissingError, UsageError, guard
 from edgekit.package import Manifest, Package
 from edgekit.package.receipt import Receipt, read_receipt
-from edgekit.profiling.figures import measurements
+from edgekit.profiling.figures import label, measurements
 from edgekit.profiling.result import Result, summed_up
 from edgekit.spec import to_json
 from edgekit.store.database import Profile, Store, default_path
@@ -36,6 +36,7 @@ class Evidence:
     manifest_sha256: str
     receipt: Receipt
     measured: tuple[Measured, ...]
+    sustained: tuple[Measured, ...] = ()  # launches of minutes, apart: the newest on each device
 
     @property
     def labels(self) -> list[str]:
@@ -64,14 +65,15 @@ def _evidence(given: str | Path, store: Store | None) -> Evidence:
     path = Path(given).resolve()
     package.verify()
     receipt = read_receipt(package.receipt())
-    measured = _measured(package, store) if store else ()
-    for one in measured:
+    found = _measured(package, store) if store else ()
+    measured, sustained = (tuple(m for m in found if bool(m.result.sustained) is kind) for kind in (False, True))
+    for one in found:
         receipt = receipt.with_measurements(measurements(one.result, one.profile.command))
-    return Evidence(path, package.manifest, package.manifest_sha256, receipt, measured)
+    return Evidence(path, package.manifest, package.manifest_sha256, receipt, measured, sustained)
 
 
 def _measured(package: Package, store: Store) -> tuple[Measured, ...]:
-    newest: dict[str, Measured] = {}
+    newest: dict[tuple[str, bool], Measured] = {}
     what = f"The results database {store.path} cannot be read"
     with guard(MissingError, what, "choose another with --store FILE, or move it away"):
         for profile in store.for_package(package.manifest_sha256):
@@ -80,8 +82,8 @@ def _measured(package: Package, store: Store) -> tuple[Measured, ...]:
             if not launches:
                 continue
             result = summed_up(package, profile.id, profile.device, launches)
-            label = measurements(result, "")[0].device
-            newest.setdefault(label, Measured(label, profile, result))
+            place = label(result)
+            newest.setdefault((place, bool(result.sustained)), Measured(place, profile, result))
     return tuple(newest.values())
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from edgekit.devices.address import simulator_of, timed_device
 from edgekit.package.receipt import Measurement
 from edgekit.report.collect import Evidence, Measured
+from edgekit.report.curve import curve
 from edgekit.report.scatter import Point, scatter
 from edgekit.report.strips import Strip, strips
 from edgekit.report.table import Row, worst_snr
@@ -123,6 +124,23 @@ def launch_figures(row: Row, short: dict[str, str]) -> list[Figure]:
         where = "The results database holds no launches of this package. To measure it:"
         return [Figure(name, (), where, (profile_command(row.evidence),))]
     return [_launches(row, measured, short[measured.label]) for measured in row.evidence.measured]
+
+
+def sustained_figures(row: Row) -> list[Figure]:
+    """Latency over minutes, one plot a device where a launch was sustained."""
+    return [_curve(row, measured) for measured in row.evidence.sustained]
+
+
+def _curve(row: Row, measured: Measured) -> Figure:
+    name, summary = row.evidence.manifest.name, measured.result.sustained
+    assert summary is not None
+    minutes = f"{summary.length_s / 60:.1f} minutes"
+    label = f"Latency of {name} on {measured.label} over {minutes}; steady at {summary.steady_median_s * 1e3:.2f} ms"
+    points = measured.result.launches[0].curve
+    drawn = tuple(curve(points, summary, row.number, label, w) for w in (HALF, NARROW))
+    when = "" if summary.throttled_s is None else f", throttled after {summary.throttled_s:.0f} s"
+    caption = f"{summary.steady_median_s * 1e3:.2f} ms from {summary.steady_s:.0f} s on{when}."
+    return Figure(f"{name} for {minutes} on {measured.result.device.name}", drawn, caption)
 
 
 def _launches(row: Row, measured: Measured, device: str) -> Figure:

@@ -12,7 +12,7 @@ from edgekit import __version__
 from edgekit.package.receipt import Measurement, Provenance
 from edgekit.package.search import Ranges, Region, Step
 from edgekit.report.collect import Evidence, Measured
-from edgekit.report.figures import Figure, launch_figures, quality_figures
+from edgekit.report.figures import Figure, launch_figures, quality_figures, sustained_figures
 from edgekit.report.table import TAGS, Row, device_columns, package_columns, rows
 from edgekit.tasks.columns import Column
 
@@ -92,7 +92,7 @@ def build(packages: Sequence[Evidence], date: datetime | None = None) -> Page:
         tags={letter: provenance.value for provenance, letter in TAGS.items()},
         rows=table,
         quality=quality_figures(table, short),
-        launches=[figure for row in table for figure in launch_figures(row, short)],
+        launches=[figure for row in table for figure in (*launch_figures(row, short), *sustained_figures(row))],
         details=[_detail(row) for row in table],
     )
 

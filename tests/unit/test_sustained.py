@@ -59,6 +59,15 @@ def test_what_the_sensors_said() -> None:
         sum_up([])
 
 
+def test_a_report_draws_it() -> None:
+    from edgekit.report.curve import curve as draw
+
+    points = curve([0.010] * 60 + [0.015] * 60)
+    drawn = draw(points, sum_up(points), 1, "a <label>", 340)
+    assert drawn.startswith("<svg") and "throttled" in drawn and "a &lt;label&gt;" in drawn
+    assert "throttled" not in draw(points[:50], sum_up(points[:50]), 1, "", 560)
+
+
 def test_a_short_curve_has_no_sides() -> None:
     assert sum_up(curve([0.01] * 4 + [0.05] * 4)).throttled_s is None
 
