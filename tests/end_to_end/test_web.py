@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ from edgekit.devices.web.browser import name_of
 from edgekit.devices.web.certificate import make_certificate
 from edgekit.devices.web.device import WebDevice
 from edgekit.devices.web.exchange import Exchange
-from edgekit.errors import DeviceError, MissingError, UsageError
+from edgekit.errors import DeviceError, IntegrityError, MissingError, RemoteError, UsageError
 from edgekit.package import Package
 from edgekit.profiling.agreement import agreement
 from tests.cli.commands import Edgekit
@@ -45,6 +47,9 @@ def status(url: str, body: bytes | None = None, browser: str = "") -> int:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code
+    except urllib.error.URLError as error:
+        assert isinstance(error.reason, ConnectionError)  # closed before it had sent all
+        return 400
 
 
 def test_nothing_is_told_without_the_token_and_one_browser_is_measured(served: tuple[str, Exchange]) -> None:
@@ -148,3 +153,64 @@ def test_a_language_model_is_refused_before_a_page_is_opened(
     assert ran.code == 2 and "litert" in ran.err
     ran = edgekit("profile", text_packages["fp32"], "-d", "local", "--host", "127.0.0.1")
     assert ran.code == 2 and "no option host" in ran.err
+
+
+def test_an_engine_that_is_not_the_one_that_was_tried_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other.tgz").write_bytes(b"somebody else's")
+    monkeypatch.setattr(setup, "URL", (tmp_path / "other.tgz").as_uri())
+    monkeypatch.setattr(setup, "folder", lambda: tmp_path / "data" / setup.VERSION)
+    with pytest.raises(IntegrityError, match="not what it was"):
+        setup.set_up()
+    assert list((tmp_path / "data").iterdir()) == []
+    monkeypatch.setattr(setup, "URL", (tmp_path / "nothing.tgz").as_uri())
+    with pytest.raises(RemoteError, match="cannot be fetched"):
+        setup.set_up()
+
+
+def test_a_page_posts_only_what_was_asked_for(served: tuple[str, Exchange], tmp_path: Path) -> None:
+    from edgekit.devices.web.exchange import Job
+    from edgekit.spec import TensorSpec
+
+    url, exchange = served
+    assert status(f"{url}hello", b"{}", "a") == 204
+    tensor = TensorSpec(name="boxes", shape=(1, 2, 4), dtype="float32")
+    job = Job("outputs", {}, tmp_path, frozenset(), [{}], (tensor,))
+    answers: list[dict[str, object]] = []
+    asking = threading.Thread(target=lambda: answers.append(exchange.ask(job)))
+    asking.start()
+    while exchange.job() is None:
+        time.sleep(0.01)
+    number = job.number
+    assert status(f"{url}output/0/0", b"\0" * 31, "a") == 400  # 32 bytes, the manifest says
+    assert status(f"{url}output/0/0", b"\0" * 33, "a") == 400
+    assert status(f"{url}output/0/1", b"", "a") == 404 and status(f"{url}output/1/0", b"", "a") == 404
+    assert status(f"{url}output/0/0", b"\0" * 32, "b") == 409
+    assert status(f"{url}result/{number}", b"[" * 10**5, "a") == 400
+    assert status(f"{url}result/{number}", b"{" + b" " * 2**25 + b"}", "a") in (400, 413)
+    assert job.outputs == {}
+    assert status(f"{url}output/0/0", b"\0" * 32, "a") == 204
+    assert status(f"{url}result/{number}", b"{}", "a") == 204
+    asking.join(20)
+    assert answers == [{}] and list(job.outputs) == [(0, 0)]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"samples_s": {"run": []}},
+        {"samples_s": {"run": [-1.0]}},
+        {"samples_s": {"run": ["1"]}},
+        {"samples_s": {"run": [0.1]}, "cold_load_s": 1e9},
+    ],
+)
+def test_a_page_that_posts_nonsense_is_one_error(
+    answer: dict[str, object], packages: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = WebDevice()
+    whole = {"samples_s": {"run": [0.1]}, "cold_load_s": 1, "warm_load_s": 1, "first_run_s": 1, "threads": 1}
+    monkeypatch.setattr(device, "_ask", lambda job: {**whole, **answer} if answer else {})
+    with pytest.raises(DeviceError, match="cannot be read"):
+        device.run(packages["fp32"], Plan())
