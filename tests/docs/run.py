@@ -24,7 +24,7 @@ from tests.docs.pages import Command, blocks, commands, name_of, outputs
 from tests.language import stories, stories_text
 
 _LEFT_OUT = ("source", "make", "pip", "docker", "scp", "ssh", "sudo", "git", "adb", "journalctl")
-_ELSEWHERE = ("aihub", "ssh:", "adb:", "-d web", "-d pi5", "setup web")  # devices, which other tests stand in for
+_ELSEWHERE = ("aihub", "ssh:", "adb:", "-d web", "pi5", "setup web", "my-phone", "devices adb")  # devices, which other tests stand in for
 _QUICK = ["--launches", "0", "--allow", "accuracy", "--force"]
 _SECONDS = 600
 
