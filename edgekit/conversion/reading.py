@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,8 @@ def read_model(path: str, options: SourceOptions, task: str = "") -> AnyModel:
     with guard(SourceError, f"{Path(path).name} cannot be read", "download or copy it again"):
         files = source.files(path)
     name, form = Path(path).name, FORMS[source.form]
-    where = str(Path(path).resolve()) if form is CheckpointModel else name  # a checkpoint's weights stay there
+    # A checkpoint's weights stay where they are; a link to them may be gone tomorrow, and gives the model its name.
+    where = [str(Path(path).resolve()), os.path.abspath(path)] if form is CheckpointModel else name
     key = cache.key(
         source=source.name,
         task=task,

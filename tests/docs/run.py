@@ -11,6 +11,7 @@ is left to other tests, and is printed.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -24,7 +25,16 @@ from tests.docs.pages import Command, blocks, commands, name_of, outputs
 from tests.language import stories, stories_text
 
 _LEFT_OUT = ("source", "make", "pip", "docker", "scp", "ssh", "sudo", "git", "adb", "journalctl")
-_ELSEWHERE = ("aihub", "ssh:", "adb:", "-d web", "pi5", "setup web", "my-phone", "devices adb")  # devices, which other tests stand in for
+_ELSEWHERE = (
+    "aihub",
+    "ssh:",
+    "adb:",
+    "-d web",
+    "pi5",
+    "setup web",
+    "my-phone",
+    "devices adb",
+)  # devices, which other tests stand in for
 _QUICK = ["--launches", "0", "--allow", "accuracy", "--force"]
 _SECONDS = 600
 
@@ -83,7 +93,7 @@ def run_page(page: Path, folder: Path) -> list[str]:
 
 
 def _at_hand(parts: list[str], folder: Path) -> bool:
-    if parts[:2] == ["edgekit", "chat"]:
+    if Path(parts[0]).name == "edgekit" and parts[1] == "chat":
         return False  # the Llama at hand has no chat template
     needs = any("SmolLM2" in p or "stories" in p for p in parts)
     return not needs or (folder / "models").exists()
@@ -92,8 +102,10 @@ def _at_hand(parts: list[str], folder: Path) -> bool:
 def _run(command: Command, folder: Path, expected: str) -> str:
     """Nothing when it went well and printed what the page says. `serve` is ended once it listens; `chat` reads the end
     of its input."""
-    line = command.line.replace("--context 2048", "--context 512")  # all that the Llama at hand was trained for
-    line = line.replace("~/edgekit/bin/", "").replace("~/yolov9", "dist/yolov9")  # as they lie on a board
+    line = re.sub(r"--context \d+", "--context 512", command.line)  # all that the Llama at hand was trained for
+    line = (
+        line.replace("~/edgekit/bin/", "").replace("~/yolov9", "dist/yolov9").replace("~/Smol", "dist/Smol")
+    )  # as they lie on a board
     if line.startswith("edgekit convert"):
         detector = "yolov9" in line or "shapes" in line
         line += " " + shlex.join([*_QUICK, *(["--eval-images", "4"] if detector and "--eval" in line else [])])
