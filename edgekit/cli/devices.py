@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from edgekit.cli.completion import complete_devices
 from edgekit.cli.output import common_options, emit, number, table
+
+if TYPE_CHECKING:
+    from edgekit.devices.census import Asked
 
 _ACTIONS = ("clean", "setup")
 
@@ -23,7 +28,7 @@ def command(words: tuple[str, ...], as_json: bool) -> None:
     edgekit devices clean ssh:pi@HOST  remove all that edgekit left there
     edgekit devices setup web          fetch what a kind of device needs here
 
-    The last column names the targets whose speed check may run there: `edgekit convert -d DEVICE`.
+    After "for" stand the targets whose speed check may run there: `edgekit convert -d DEVICE`.
     """
     if words and words[0] in _ACTIONS:
         _act(words, as_json)
@@ -40,18 +45,19 @@ def command(words: tuple[str, ...], as_json: bool) -> None:
         devices = {r.address: {**vars(r.info or empty), "problem": r.problem, "targets": r.targets} for r in rows}
         emit("devices", devices=devices)
         return
-    lines = [
-        (
-            r.address,
-            str(r.info.cores or "-") if r.info else "-",
-            number(r.info.memory_bytes, "bytes") if r.info and r.info.memory_bytes else "-",
-            r.info.system if r.info else "-",
-            r.info.chip if r.info else r.problem,
-            ", ".join(r.targets) or "-",
-        )
-        for r in rows
-    ]
-    click.echo(table(lines, ("device", "cores", "memory", "system", "chip", "targets")))
+    click.echo(table([(r.address, _described(r)) for r in rows], ("device", "what it is, or why it is not reached")))
+
+
+def _described(row: Asked) -> str:
+    if row.info is None:
+        parts = [row.problem]
+    else:
+        info = row.info
+        memory = number(info.memory_bytes, "bytes") if info.memory_bytes else ""
+        size = ", ".join(t for t in (f"{info.cores} core{'s' * (info.cores > 1)}" if info.cores else "", memory) if t)
+        parts = [info.chip, info.system, size]
+    measures = f"for {', '.join(row.targets)}" if row.targets else ""
+    return "; ".join(part for part in (*parts, measures) if part)
 
 
 def _act(words: tuple[str, ...], as_json: bool) -> None:
